@@ -1,0 +1,1 @@
+"""Recorded robot trajectories in the raw DROID layout."""

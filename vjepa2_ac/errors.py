@@ -1,0 +1,33 @@
+"""What can go wrong, by name. Each message is one or two sentences: what came, what was expected, where."""
+
+
+class VJEPA2ACError(Exception):
+    """Base of every error this project raises on purpose; its text is meant for the person who caused it."""
+
+
+class InputError(VJEPA2ACError, ValueError):
+    """A value, array or file that was handed in cannot be used."""
+
+
+class ConfigError(InputError):
+    """A configuration holds an unknown key or a value that makes no sense."""
+
+
+class CheckpointError(InputError):
+    """A weights file is damaged, of another kind, or does not fit the model."""
+
+
+class EpisodeError(InputError):
+    """A recorded episode is incomplete or contradicts itself."""
+
+
+class DownloadError(VJEPA2ACError):
+    """A released file could not be fetched or is not what was promised."""
+
+
+class NotEnoughMemoryError(VJEPA2ACError):
+    """The work does not fit in memory even in its smallest pieces."""
+
+
+class NotEnoughDiskError(VJEPA2ACError):
+    """What was to be written does not fit on the disk."""

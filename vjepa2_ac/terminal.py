@@ -1,0 +1,84 @@
+"""What long work shows: a progress bar on a terminal, a plain line now and then where there is none."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+PLAIN_LINE_EVERY = 10.0  # [s]
+
+
+class Advance(Protocol):
+    """Tell how much more is done, and optionally a few words about it (a loss, a success rate)."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress(what: str, total: int | None, *, done: int = 0, unit: str = "") -> Iterator[Advance]:
+    """Show how far `what` has come out of `total`; `unit="bytes"` shows sizes and speed.
+
+    Output goes to stderr, so that what a command answers on stdout can be piped.
+    """
+    if sys.stderr.isatty():
+        with _bar(unit) as bar:
+            task = bar.add_task(what, total=total, completed=done, note="")
+            yield lambda steps=1, note="": bar.update(task, advance=steps, note=note)
+    else:
+        lines = _PlainLines(what, total, done, unit)
+        yield lines
+        lines.finish()
+
+
+def _bar(unit: str) -> Progress:
+    columns = [TextColumn("{task.description}"), BarColumn()]
+    if unit == "bytes":
+        columns += [DownloadColumn(), TransferSpeedColumn()]
+    else:
+        columns += [MofNCompleteColumn(), TextColumn(unit)]
+    columns += [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}")]
+    return Progress(*columns, console=Console(stderr=True))
+
+
+class _PlainLines:
+    """The same facts as the bar, one line every ten seconds and one at the end."""
+
+    def __init__(self, what: str, total: int | None, done: int, unit: str) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.first = self.done = done
+        self.note = ""
+        self.started = self.told = time.monotonic()
+
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        self.note = note or self.note
+        if time.monotonic() - self.told >= PLAIN_LINE_EVERY:
+            self.told = time.monotonic()
+            self.say()
+
+    def say(self) -> None:
+        seconds = time.monotonic() - self.started
+        rate = (self.done - self.first) / max(seconds, 1e-9)
+        of = f"/{self.total}" if self.total is not None else ""
+        unit = f" {self.unit}" if self.unit else ""
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate > 0 else ""
+        note = f", {self.note}" if self.note else ""
+        print(f"{self.what}: {self.done}{of}{unit} in {seconds:.0f} s ({rate:.1f}/s{left}){note}", file=sys.stderr)
+
+    def finish(self) -> None:
+        self.say()
