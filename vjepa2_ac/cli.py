@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from typing import Annotated
 
 import typer
-from click.exceptions import ClickException
-from rich.console import Console
+from typer.exceptions import TyperException
 
 from vjepa2_ac import __version__
 from vjepa2_ac.errors import VJEPA2ACError
 
 ROOMS: tuple[str, ...] = ()
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="vjepa2-ac",
@@ -37,35 +38,39 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """The exit code of `vjepa2-ac ARGUMENTS`."""
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    """The exit code of `vjepa2-ac ARGUMENTS`; `--debug` may stand anywhere among them."""
+    debug = "--debug" in arguments
     try:
-        return int(app(arguments, prog_name="vjepa2-ac", standalone_mode=False) or 0)
-    except ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        errors.print("interrupted", style="yellow")
-        return 130
-    except BrokenPipeError:
-        return 0
-    except VJEPA2ACError as error:
-        if _debug:
-            errors.print_exception()
-        errors.print(f"error: {error}", markup=False, style="red")
-        return 2
+        code = int(app([a for a in arguments if a != "--debug"], prog_name="vjepa2-ac", standalone_mode=False) or 0)
+        return _complain("interrupted", code) if code == INTERRUPTED else code
+    except TyperException as error:
+        return _complain(_usage(error), 2)
+    except typer.Abort:  # a question was answered with no
+        return _complain("nothing was done", 1)
     except Exception as error:
-        if _debug:
-            errors.print_exception()
-        errors.print(
-            f"fault in vjepa2-ac: {type(error).__name__}: {error}. Run again with --debug for the traceback.",
-            markup=False,
-            style="red",
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, VJEPA2ACError):
+            return _complain(f"error: {error}", 2)
+        return _complain(
+            f"fault in vjepa2-ac: {type(error).__name__}: {error}"
+            + ("" if debug else "\nRun again with --debug for the traceback."),
+            70,
         )
-        return 70
 
 
-_debug = False
+def _complain(sentence: str, code: int) -> int:
+    if sentence:
+        print(sentence, file=sys.stderr)
+    return code
+
+
+def _usage(error: TyperException) -> str:
+    if not error.format_message().strip():  # the help was asked for by giving no command
+        return ""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "vjepa2-ac"
+    return f"error: {error.format_message()}\nSee `{command} --help`."
 
 
 def _show_version(wanted: bool) -> None:
@@ -76,14 +81,14 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when something fails.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of a failure (may stand anywhere).")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
     """Plan robot moves from pictures with V-JEPA 2 world models."""
-    global _debug
-    _debug = debug
 
 
 for room in ROOMS:

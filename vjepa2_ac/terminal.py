@@ -26,7 +26,8 @@ PLAIN_LINE_EVERY = 10.0  # [s]
 class Advance(Protocol):
     """Tell how much more is done, and optionally a few words about it (a loss, a success rate)."""
 
-    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        """Count `steps` more as done."""
 
 
 @contextmanager

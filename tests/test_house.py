@@ -1,0 +1,64 @@
+"""The house rules: which way imports point, what a wheel holds, what stays light."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_imports_point_one_way() -> None:
+    lint_imports = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([lint_imports], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_importing_the_package_needs_no_torch() -> None:
+    code = "import sys, vjepa2_ac, vjepa2_ac.poses, vjepa2_ac.errors; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True)
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def test_a_wheel_holds_four_packages_and_proto_as_data(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"vjepa2_ac", "planner", "server", "sim"}
+    for package in ("vjepa2_ac", "planner", "server", "sim"):
+        assert f"{package}/py.typed" in wheel.namelist()
+    assert any(name.startswith("vjepa2_ac/proto/") for name in wheel.namelist())
+
+
+def test_proto_is_never_a_python_package() -> None:
+    assert not list((ROOT / "proto").rglob("*.py"))
+
+
+def test_constraints_are_plain_pins() -> None:
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+( ; .+)?", line), line
+
+
+def test_project_texts_name_no_package_registry() -> None:
+    hosts = re.compile(r"pypi\.org|pythonhosted|deb\.debian\.org|registry\.npmjs")
+    texts = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    named = [
+        text
+        for text in texts
+        if Path(text).suffix in {".py", ".md", ".toml", ".txt", ".yaml", ".yml", ""} and text != "tests/test_house.py"
+        if (ROOT / text).is_file() and hosts.search((ROOT / text).read_text(errors="ignore"))
+    ]
+    assert named == []
