@@ -15,16 +15,16 @@ CHECKED_IN = {
     "preproc": "test_images.py",
     "wm_encode": "test_world_model.py",
     "energy": "test_world_model.py",
+    "schedule": "test_schedules.py",
+    "masks": "test_masks.py",
+    "v21_lambda": "test_schedules.py",
 }
 
 WAITING = {
     "ac_loss": "training",
     "pretrain_loss": "training",
-    "schedule": "training",
-    "masks": "training",
     "v21_maskdist": "training",
     "v21_loss": "training",
-    "v21_lambda": "training",
     "cem": "planner",
     "droid": "data",
 }

@@ -1,0 +1,48 @@
+"""Masks are the recorded ones, id for id, from the same seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.parity.golden import Case, cases_of
+from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
+
+
+def masks_of(case: Case) -> MultiBlockMasks:
+    k = case.config["kwargs"]
+    (height, width), (patch_h, patch_w) = k["crop_size"], k["spatial_patch_size"]
+    grid_THW = (k["num_frames"] // k["temporal_patch_size"], height // patch_h, width // patch_w)
+    config = MultiBlockConfig(
+        blocks=k["npred"],
+        spatial_scale=tuple(k["spatial_pred_mask_scale"]),
+        temporal_scale=tuple(k["temporal_pred_mask_scale"]),
+        aspect_ratio=tuple(k["aspect_ratio"]),
+        max_context_share=k["max_context_frames_ratio"],
+        max_keep=k.get("max_keep"),
+        targets_are_complement=k.get("full_complement", False),
+        context_is_complement=k.get("pred_full_complement", False),
+        swapped=k.get("inv_block", False),
+    )
+    return MultiBlockMasks(grid_THW, config)
+
+
+@pytest.mark.parametrize("case", cases_of("masks"), ids=lambda case: case.name)
+def test_ids(case: Case) -> None:
+    masks = masks_of(case)
+    generator = torch.Generator().manual_seed(case.config["seed"])
+    for call in range(case.config["iters"]):
+        drawn = masks(case.config["batch"], generator)
+        assert drawn.context_BK.shape[1] == case.output("n_enc")[call]
+        assert drawn.target_BK.shape[1] == case.output("n_pred")[call]
+        if call < case.config["store"]:
+            np.testing.assert_array_equal(drawn.context_BK, case.output(f"enc{call}"))
+            np.testing.assert_array_equal(drawn.target_BK, case.output(f"pred{call}"))
+
+
+@pytest.mark.parametrize("case", cases_of("masks"), ids=lambda case: case.name)
+def test_block_sizes(case: Case) -> None:
+    masks = masks_of(case)
+    sizes = [masks.next_block_size() for _ in range(case.config["iters"])]
+    np.testing.assert_array_equal(sizes, case.output("block_sizes"))
