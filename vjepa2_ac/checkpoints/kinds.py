@@ -1,0 +1,122 @@
+"""What kind of file lies at a path, told from its first bytes and its size and never from its name.
+
+A wrong kind of file (a page saved as `.pt`, an unfetched git-lfs pointer) is refused here in one sentence, before any
+reader sees it; the readers then deal only with what is at least of the right kind.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from vjepa2_ac.errors import CheckpointError
+
+LARGEST_HEADER = 100_000_000  # [bytes], the safetensors format's own limit
+
+
+class Kind(Enum):
+    """The files weights come in."""
+
+    TORCH_ZIP = "torch file"
+    TORCH_LEGACY = "torch file in the layout used before torch 1.6"
+    SAFETENSORS = "safetensors file"
+
+
+FOREIGN = (  # first bytes, what they give away
+    (b"version https://git-lfs", "a git-lfs pointer; fetch the file itself with 'git lfs pull'"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"%PDF", "a PDF document"),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"\xfd7zXZ", "an xz archive; unpack it first"),
+    (b"7z\xbc\xaf", "a 7-zip archive; unpack it first"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"GGUF", "a GGUF file"),
+)
+
+
+def kind_of(file: Path) -> Kind:
+    """Which reader this file is for.
+
+    Raises `CheckpointError` where it is missing, empty, cut short, or no weights file at all.
+    """
+    size = _size(file)
+    if size == 0:
+        raise CheckpointError(f"{file} is empty; expected a weights file")
+    with file.open("rb") as stream:
+        start = stream.read(512)
+    _refuse_what_is_foreign(file, start)
+    if start.startswith(b"PK"):
+        _refuse_a_zip_without_tensors(file)
+        return Kind.TORCH_ZIP
+    if start[:2] == b"\x80\x02":
+        return Kind.TORCH_LEGACY
+    if start[:1] == b"\x80":
+        raise CheckpointError(f"{file} is a pickle that torch did not write; it may hold code, which is never run")
+    if len(start) > 8 and start[8:9] == b"{":
+        return Kind.SAFETENSORS
+    raise CheckpointError(f"{file} is not a weights file; expected a torch .pt or a .safetensors file")
+
+
+def safetensors_header(file: Path) -> dict[str, Any]:
+    """The table of contents of a safetensors file: for each tensor its dtype, shape and place.
+
+    Raises `CheckpointError` where the file ends before its last tensor does, or the table makes no sense.
+    """
+    size = _size(file)
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= LARGEST_HEADER:
+            raise CheckpointError(f"{file} is not a safetensors file: its header has an impossible length")
+        text = stream.read(length)
+    if len(text) < length:
+        raise CheckpointError(f"{file} ends inside its header; it is cut short ({size} bytes)")
+    try:
+        header = json.loads(text)
+        end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise CheckpointError(f"{file} is damaged: its header cannot be read") from error
+    expected = 8 + length + end
+    if size != expected:
+        fault = "is cut short" if size < expected else "holds more than its header says"
+        raise CheckpointError(f"{file} {fault}: {size} bytes, expected {expected}")
+    return dict(header)
+
+
+def _size(file: Path) -> int:
+    if file.is_dir():
+        raise CheckpointError(f"{file} is a folder; expected a weights file")
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _refuse_what_is_foreign(file: Path, start: bytes) -> None:
+    for bytes_, what in FOREIGN:
+        if start.startswith(bytes_):
+            raise CheckpointError(f"{file} is not a weights file but {what}")
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<error")):
+        raise CheckpointError(f"{file} is not a weights file but a web page, perhaps saved by a failed download")
+    if start[257:262] == b"ustar":
+        raise CheckpointError(f"{file} is not a weights file but a tar archive; unpack it first")
+
+
+def _refuse_a_zip_without_tensors(file: Path) -> None:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        raise CheckpointError(
+            f"{file} is cut short or damaged: its table of contents, at the end, is missing"
+        ) from error
+    if not any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
+        raise CheckpointError(f"{file} is not a weights file but a zip archive without tensors")
