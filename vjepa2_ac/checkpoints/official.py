@@ -82,8 +82,9 @@ def _why_refused(file: Path, message: str) -> str:
     if "weights_only" not in message.lower() and "weights only" not in message.lower():
         return f"{file} is cut short or damaged: it is no readable pickle"
     named = re.search(r"GLOBAL ([A-Za-z_]\w*(?:\.\w+)+)", message)
-    code = f"code ({named.group(1)})" if named else "code"
-    return f"{file} holds {code}, which is never run; expected tensors and plain values only"
+    if named is None:
+        return f"{file} is damaged, or holds more than tensors and plain values; nothing in it was run"
+    return f"{file} holds code ({named.group(1)}), which is never run; expected tensors and plain values only"
 
 
 def _a(value: object) -> str:

@@ -1,0 +1,46 @@
+"""Where weights are looked for: a path, the shipped model, or the folder downloads are kept in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vjepa2_ac.checkpoints.released import RELEASED
+from vjepa2_ac.config import nearest
+from vjepa2_ac.errors import CheckpointError
+
+SHIPPED = Path(__file__).parent.parent / "weights"
+
+
+def home() -> Path:
+    """The folder downloads are kept in: $VJEPA2_AC_HOME, else the user's cache folder."""
+    if named := os.environ.get("VJEPA2_AC_HOME"):
+        return Path(named).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "vjepa2-ac"
+
+
+def find(source: str | Path) -> Path:
+    """The file or folder that `source` names.
+
+    A source is "default" (the model shipped with this project), a path, or the name of a downloaded model.
+    Raises `CheckpointError` with what to do where there is nothing of that name.
+    """
+    if str(source) == "default":
+        if not (SHIPPED / "config.json").exists():
+            raise CheckpointError(
+                f"this installation ships no default model (looked in {SHIPPED}); name a file instead"
+            )
+        return SHIPPED
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    name = str(source)
+    if name in RELEASED:
+        kept = home() / RELEASED[name].local_path
+        if kept.exists():
+            return kept
+        raise CheckpointError(f"{name} is not downloaded; fetch it with 'vjepa2-ac download {name}'")
+    meant = nearest(name, RELEASED)
+    hint = f"; did you mean '{meant}'?" if meant else ", nor a released model of that name (vjepa2-ac download --list)"
+    raise CheckpointError(f"there is no file or folder {name}{hint}")

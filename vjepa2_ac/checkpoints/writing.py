@@ -1,0 +1,49 @@
+"""Files that appear whole or not at all: written aside, then renamed, after checking that they fit on the disk."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vjepa2_ac.errors import NotEnoughDiskError
+
+SPARE = 64 * 2**20  # [bytes] left free beside what is written
+
+
+def require_room(folder: Path, size: int) -> None:
+    """Refuse to start writing `size` bytes below `folder` when they do not fit on its disk."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < size + SPARE:
+        needed = (size + SPARE) / 1e9
+        raise NotEnoughDiskError(f"{folder} has {free / 1e9:.2f} GB free, {needed:.2f} GB are needed")
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill: when the block ends it becomes `target`, replacing what is there; when that fails, it vanishes."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    aside.mkdir()
+    try:
+        yield aside
+        _put_in_place(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_in_place(aside: Path, target: Path) -> None:
+    if not target.exists():
+        aside.rename(target)
+        return
+    replaced = aside.with_name(f"{aside.name}.replaced")
+    target.rename(replaced)
+    aside.rename(target)
+    if replaced.is_dir():
+        shutil.rmtree(replaced)
+    else:
+        replaced.unlink()
