@@ -1,0 +1,113 @@
+"""Every network against the reference's recorded outputs.
+
+Tolerance: 5e-5 absolute. Outputs are of order 1, float32 noise is below 1e-5, plausible mistakes move them by 0.3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tests.parity.golden import FOLDER, NETWORK_TOLERANCE, Case, cases_of, npz_state
+from tests.parity.reference_keywords import config_of
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
+
+
+def state_of(case: Case) -> dict[str, Tensor]:
+    assert isinstance(case.weights, str)
+    if ":" not in case.weights:
+        return npz_state(case.weights)
+    file, entry, prefix = case.weights.split(":")
+    state = torch.load(FOLDER / file, weights_only=True)[entry]
+    return {key.removeprefix(prefix): value for key, value in state.items() if not key.endswith("pos_embed")}
+
+
+def load(model: torch.nn.Module, case: Case) -> None:
+    model.load_state_dict(state_of(case), strict=True)
+    model.eval()
+
+
+def agree(ours: Tensor, recorded: NDArray[np.float32]) -> None:
+    torch.testing.assert_close(ours, torch.from_numpy(recorded), atol=NETWORK_TOLERANCE, rtol=0)
+
+
+def tensors(case: Case) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in case.inputs().items()}
+
+
+def masks_of(given: dict[str, Tensor]) -> list[Tensor] | None:
+    return [given[name] for name in sorted(given) if name.startswith("mask")] or None
+
+
+def agree_on_layers(ours: Tensor | list[Tensor], case: Case) -> None:
+    if isinstance(ours, Tensor):
+        agree(ours, case.output("y"))
+        return
+    assert len(ours) == len(case.outputs())
+    for i, layer in enumerate(ours):
+        agree(layer, case.output(f"layer{i}"))
+
+
+@pytest.mark.parametrize("case", cases_of("encoder"), ids=lambda case: case.name)
+@torch.inference_mode()
+def test_encoder(case: Case) -> None:
+    model = Encoder(config_of(EncoderConfig, case.config["model"]))
+    load(model, case)
+    given = tensors(case)
+    agree_on_layers(model(given["x"], masks_of(given), out_layers=case.config["model"].get("out_layers")), case)
+
+
+@pytest.mark.parametrize("case", cases_of("predictor"), ids=lambda case: case.name)
+@torch.inference_mode()
+def test_masked_predictor(case: Case) -> None:
+    model = MaskedPredictor(config_of(MaskedPredictorConfig, case.config["model"]))
+    load(model, case)
+    given = tensors(case)
+    agree(model(given["x"], given["mask_x"], given["mask_y"], case.config["mask_index"]), case.output("y"))
+
+
+def ac_model(case: Case) -> ACPredictor:
+    model = ACPredictor(config_of(ACPredictorConfig, case.config["model"]))
+    load(model, case)
+    return model
+
+
+@pytest.mark.parametrize("case", cases_of("ac_predictor"), ids=lambda case: case.name)
+@torch.inference_mode()
+def test_action_conditioned_predictor(case: Case) -> None:
+    given = tensors(case)
+    ours = ac_model(case)(given["x"], given["actions"], given["states"], given.get("extrinsics"))
+    agree(ours, case.output("y"))
+
+
+@pytest.mark.parametrize("case", cases_of("ac_predictor"), ids=lambda case: case.name)
+@torch.inference_mode()
+def test_action_conditioned_predictor_step_by_step(case: Case) -> None:
+    model, given = ac_model(case), tensors(case)
+    frames = given["x"].split(model.config.tokens_per_frame, dim=1)
+    cache = model.empty_cache(len(given["x"]), len(frames))
+    extrinsics = given.get("extrinsics")
+    predicted = [
+        model.step(
+            frame,
+            given["actions"][:, t],
+            given["states"][:, t],
+            cache,
+            None if extrinsics is None else extrinsics[:, t],
+        )
+        for t, frame in enumerate(frames)
+    ]
+    agree(torch.cat(predicted, dim=1), case.output("y"))
+
+
+@pytest.mark.parametrize("case", cases_of("ac_predictor"), ids=lambda case: case.name)
+def test_attention_mask(case: Case) -> None:
+    keywords = case.config["model"]
+    steps = keywords["num_frames"] // keywords["tubelet_size"]
+    model = ACPredictor(config_of(ACPredictorConfig, keywords))
+    np.testing.assert_array_equal(model.attention_mask(steps).numpy(), case.output("attn_mask"))

@@ -1,0 +1,144 @@
+"""The transformer block all models share, its two kinds of MLP, and its optional modulation by a condition.
+
+Legend: B batch, N tokens, D width, T time steps, S tokens per step.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+import torch.utils.checkpoint
+from torch import Tensor, nn
+
+from vjepa2_ac.models.attention import Attention, PastKeys
+from vjepa2_ac.models.rope import Rotation
+
+
+class MLP(nn.Module):
+    """Widen, exact GELU, narrow."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        """Tokens [B, N, D] to [B, N, D]."""
+        narrowed: Tensor = self.fc2(F.gelu(self.fc1(x_BND)))
+        return narrowed
+
+
+class SwiGLU(nn.Module):
+    """A gated MLP: fc3(silu(fc1 x) · fc2 x). `wide` shrinks the hidden width by a third, to a multiple of 8."""
+
+    def __init__(self, dim: int, hidden: int, *, wide: bool) -> None:
+        super().__init__()
+        if wide:
+            hidden = -(-(2 * hidden // 3) // 8) * 8
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(dim, hidden)
+        self.fc3 = nn.Linear(hidden, dim)
+
+    def forward(self, x_BND: Tensor) -> Tensor:
+        """Tokens [B, N, D] to [B, N, D]."""
+        narrowed: Tensor = self.fc3(F.silu(self.fc1(x_BND)) * self.fc2(x_BND))
+        return narrowed
+
+
+class Turn(NamedTuple):
+    """How one half of a block is modulated: scale and shift what goes in, scale what comes out; each [B, T, D]."""
+
+    shift: Tensor
+    scale: Tensor
+    gate: Tensor
+
+    def before(self, x_BND: Tensor) -> Tensor:
+        """Normalised tokens, scaled and shifted step by step."""
+        return (_by_step(x_BND, self.scale) * (1 + self.scale.unsqueeze(2)) + self.shift.unsqueeze(2)).flatten(1, 2)
+
+    def after(self, x_BND: Tensor) -> Tensor:
+        """A branch's output, scaled step by step."""
+        return (_by_step(x_BND, self.gate) * (1 + self.gate.unsqueeze(2))).flatten(1, 2)
+
+
+class Modulation(nn.Linear):
+    """From a condition [B, T, D] to the turns of a block's attention and MLP (AdaLN, Peebles and Xie 2023).
+
+    It starts at zero, where the modulated block equals the plain one; so it can also be added to trained weights.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 6 * dim)
+
+    def turns(self, condition_BTD: Tensor) -> tuple[Turn, Turn]:
+        """The turn of the attention and the turn of the MLP."""
+        parts = self(condition_BTD).chunk(6, dim=-1)
+        return Turn(*parts[:3]), Turn(*parts[3:])
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP, each added to its input; V-JEPA 2 and 2.1 differ only in the rotation handed in."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        norm_eps: float = 1e-6,
+        use_silu: bool = False,
+        wide_silu: bool = True,
+        modulated: bool = False,
+    ) -> None:
+        super().__init__()
+        hidden = int(dim * mlp_ratio)
+        self.norm1 = nn.LayerNorm(dim, eps=norm_eps)
+        self.attn = Attention(dim, num_heads, qkv_bias=qkv_bias)
+        self.norm2 = nn.LayerNorm(dim, eps=norm_eps)
+        self.mlp: nn.Module = SwiGLU(dim, hidden, wide=wide_silu) if use_silu else MLP(dim, hidden)
+        self.modulation = Modulation(dim) if modulated else None
+
+    def forward(
+        self,
+        x_BND: Tensor,
+        rotation: Rotation | None = None,
+        may_attend_NN: Tensor | None = None,
+        past: PastKeys | None = None,
+        condition_BTD: Tensor | None = None,
+    ) -> Tensor:
+        """Tokens [B, N, D] to [B, N, D]; a modulated block needs the condition of each of the T steps in them."""
+        if self.modulation is None or condition_BTD is None:
+            x_BND = x_BND + self.attn(self.norm1(x_BND), rotation, may_attend_NN, past)
+            plain_BND: Tensor = x_BND + self.mlp(self.norm2(x_BND))
+            return plain_BND
+        attention, mlp = self.modulation.turns(condition_BTD)
+        seen_BND = self.attn(attention.before(self.norm1(x_BND)), rotation, may_attend_NN, past)
+        x_BND = x_BND + attention.after(seen_BND)
+        modulated_BND: Tensor = x_BND + mlp.after(self.mlp(mlp.before(self.norm2(x_BND))))
+        return modulated_BND
+
+
+def run_block(
+    block: nn.Module,
+    x_BND: Tensor,
+    rotation: Rotation | None = None,
+    may_attend_NN: Tensor | None = None,
+    condition_BTD: Tensor | None = None,
+    *,
+    recompute: bool,
+) -> Tensor:
+    """Apply a block; with `recompute`, its inner results are computed again in the backward pass to save memory."""
+    if recompute and torch.is_grad_enabled():
+        recomputed: Tensor = torch.utils.checkpoint.checkpoint(
+            block, x_BND, rotation, may_attend_NN, None, condition_BTD, use_reentrant=False
+        )
+        return recomputed
+    output: Tensor = block(x_BND, rotation, may_attend_NN, None, condition_BTD)
+    return output
+
+
+def _by_step(x_BND: Tensor, turn_BTD: Tensor) -> Tensor:
+    return torch.unflatten(x_BND, 1, (turn_BTD.shape[1], -1))

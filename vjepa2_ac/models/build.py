@@ -1,0 +1,84 @@
+"""How models come to be: first weights drawn from a seed the released way, and big models without doubled memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from vjepa2_ac.models.blocks import Block, Modulation
+
+STD = 0.02  # of every drawn matrix; the released truncation at ±2 is never reached
+
+
+class Initialisable(Protocol):
+    """A model that can draw its own first weights."""
+
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        """Overwrite every weight and fixed table."""
+
+
+ConfigT = TypeVar("ConfigT")
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+
+def build(
+    model: Callable[[ConfigT], ModelT],
+    config: ConfigT,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> ModelT:
+    """A freshly initialised model, made directly in its place and precision: its weights exist once, never twice.
+
+    The same seed gives the same weights on every CPU. Loaders that bring weights use `skeleton` instead.
+    """
+    built = skeleton(model, config, dtype=dtype).to_empty(device=device)
+    cast("Initialisable", built).initialise(torch.Generator(device).manual_seed(seed))
+    return built
+
+
+def skeleton(model: Callable[[ConfigT], ModelT], config: ConfigT, *, dtype: torch.dtype = torch.float32) -> ModelT:
+    """A model of shapes without storage, to be filled by `load_state_dict(state, strict=True, assign=True)`."""
+    with torch.device("meta"):
+        return model(config).to(dtype)
+
+
+@torch.no_grad()
+def draw_weights(model: nn.Module, generator: torch.Generator | None) -> None:
+    """Draw every linear map and patch embedding, zero every bias, and set every norm to do nothing."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+            draw(module.weight, generator)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.LayerNorm):
+            module.weight.fill_(1.0)
+            module.bias.zero_()
+    for module in model.modules():
+        if isinstance(module, Modulation):
+            module.weight.zero_()
+
+
+@torch.no_grad()
+def draw(weight: Tensor, generator: torch.Generator | None, std: float = STD) -> None:
+    """Fill one tensor from a truncated normal, drawn in fp32 whatever its own precision."""
+    if weight.is_meta:
+        return
+    fresh = weight if weight.dtype is torch.float32 else torch.empty_like(weight, dtype=torch.float32)
+    nn.init.trunc_normal_(fresh, std=std, generator=generator)
+    if fresh is not weight:
+        weight.copy_(fresh)
+
+
+@torch.no_grad()
+def shrink_residuals(blocks: Iterable[nn.Module], first: int = 1) -> None:
+    """Divide what block i adds to its input by √(2i), so that the sum over blocks keeps its size."""
+    for depth, block in enumerate(cast("Iterable[Block]", blocks), first):
+        block.attn.proj.weight.div_(math.sqrt(2 * depth))
+        # In a gated MLP the released code shrinks the gate's linear branch, which has this name, too.
+        cast("nn.Linear", block.mlp.fc2).weight.div_(math.sqrt(2 * depth))
