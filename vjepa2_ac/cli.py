@@ -18,7 +18,7 @@ from typer.exceptions import TyperException
 from vjepa2_ac import __version__
 from vjepa2_ac.errors import VJEPA2ACError
 
-ROOMS: tuple[str, ...] = ()
+ROOMS: tuple[str, ...] = ("vjepa2_ac.data",)
 INTERRUPTED = 130
 
 app = typer.Typer(

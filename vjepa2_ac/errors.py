@@ -17,8 +17,23 @@ class CheckpointError(InputError):
     """A weights file is damaged, of another kind, or does not fit the model."""
 
 
+class VideoError(InputError):
+    """A video file is missing, damaged, or shorter than what was asked of it."""
+
+
 class EpisodeError(InputError):
-    """A recorded episode is incomplete or contradicts itself."""
+    """A recorded episode is incomplete or contradicts itself; `episode` names it, `reason` says how."""
+
+    def __init__(self, episode: str, reason: str) -> None:
+        super().__init__(episode, reason)
+        self.episode, self.reason = episode, reason
+
+    def __str__(self) -> str:
+        return f"episode {self.episode}: {self.reason}"
+
+
+class TooManyBadEpisodesError(InputError):
+    """More episodes were unusable than the stated limit allows."""
 
 
 class DownloadError(VJEPA2ACError):

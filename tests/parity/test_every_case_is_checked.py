@@ -15,6 +15,7 @@ CHECKED_IN = {
     "preproc": "test_images.py",
     "wm_encode": "test_world_model.py",
     "energy": "test_world_model.py",
+    "droid": "test_episodes.py",
     "schedule": "test_schedules.py",
     "masks": "test_masks.py",
     "v21_lambda": "test_schedules.py",
@@ -26,7 +27,6 @@ WAITING = {
     "v21_maskdist": "training",
     "v21_loss": "training",
     "cem": "planner",
-    "droid": "data",
 }
 
 

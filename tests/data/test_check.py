@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data import folders
+from tests.data.folders import folder_of
+from tests.parity.golden import FOLDER
+from vjepa2_ac import cli
+from vjepa2_ac.data import layout
+from vjepa2_ac.data.check import CheckConfig, EpisodeReport, check_folder
+from vjepa2_ac.data.layout import EpisodeRef
+from vjepa2_ac.data.video import open_video, write_video
+
+
+def only(root: Path, config: CheckConfig | None = None) -> EpisodeReport:
+    (report,) = check_folder(root, config).episodes
+    return report
+
+
+def test_a_good_folder_is_usable(tmp_path: Path) -> None:
+    folder_of(tmp_path)
+    report = check_folder(tmp_path)
+    facts = report.summary()
+    assert report.is_usable
+    assert (facts["usable_episodes"], facts["frames"], facts["outcomes"]) == (3, 120, {"success": 3})
+    assert facts["header_fps"] == facts["measured_fps"] == {"4": 3}
+    assert facts["videos"] == {"h264 32×32": 3}
+    assert not facts["notes"]
+
+
+def test_the_reference_episode_is_usable() -> None:
+    report = check_folder(FOLDER / "droid_episode")
+    assert report.is_usable
+    assert report.summary()["notes"].keys() == {"no timestamps", "no wrist video, though the metadata names one"}
+
+
+def test_several_processes_find_the_same(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path)
+    folders.video_of(refs[1]).unlink()
+    assert check_folder(tmp_path, workers=2).summary() == check_folder(tmp_path).summary()
+
+
+def in_degrees(ref: EpisodeRef) -> None:
+    rows = folders.rows_of(ref, layout.CARTESIAN)
+    rows[:, 3:] = np.degrees(rows[:, 3:])
+    folders.change_rows(ref, layout.CARTESIAN, rows)
+
+
+def in_millimetres(ref: EpisodeRef) -> None:
+    rows = folders.rows_of(ref, layout.CARTESIAN)
+    rows[:, :3] *= 1000
+    folders.change_rows(ref, layout.CARTESIAN, rows)
+
+
+def freeze(ref: EpisodeRef) -> None:
+    write_video(folders.video_of(ref), np.repeat(folders.ramp(1), 40, axis=0), 4.0)
+
+
+def closing_is_opening(ref: EpisodeRef) -> None:
+    measured = np.tile(np.concatenate((np.linspace(0, 1, 10), np.linspace(1, 0, 10))), 2)
+    folders.change_rows(ref, layout.GRIPPER, measured)
+    folders.change_rows(ref, layout.COMMANDED_GRIPPER, (np.roll(measured, -1) < measured).astype(float))
+
+
+def poison(ref: EpisodeRef) -> None:
+    rows = folders.rows_of(ref, layout.GRIPPER)
+    rows[5] = np.inf
+    folders.change_rows(ref, layout.GRIPPER, rows)
+
+
+DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
+    "degrees": (in_degrees, "angles reach 179; that is degrees"),
+    "millimetres": (in_millimetres, "positions reach 600; that is millimetres"),
+    "gripper in 0…255": (
+        lambda ref: folders.change_rows(ref, layout.GRIPPER, np.linspace(0, 255, 40)),
+        "gripper runs from 0 to 255",
+    ),
+    "frozen camera": (freeze, "picture stands still while the hand moves 20 cm"),
+    "gripper against its command": (closing_is_opening, "moves against its commands"),
+    "not finite": (poison, "1 of 40 poses are not finite"),
+    "commands of another length": (
+        lambda ref: folders.change_rows(ref, layout.COMMANDED_GRIPPER, np.zeros(7)),
+        "40 poses but 7 gripper commands",
+    ),
+    "no metadata": (lambda ref: folders.metadata_of(ref).unlink(), "metadata_*.json is missing"),
+    "no video": (lambda ref: folders.video_of(ref).unlink(), "video 10000001.mp4 is missing"),
+    "unreadable video": (lambda ref: folders.video_of(ref).write_bytes(b"no"), "cannot open 10000001.mp4"),
+    "half a video": (lambda ref: folders.shorten_video(ref, 18), "18 frames, the trajectory 40 rows"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_each_damage_is_named(tmp_path: Path, damage: Callable[[EpisodeRef], object], reason: str) -> None:
+    refs = folder_of(tmp_path)
+    damage(refs[1])
+    report = check_folder(tmp_path)
+    assert not report.is_usable  # one in three is more than the five percent allowed
+    (bad,) = report.bad
+    assert bad.name == refs[1].name
+    assert reason in "; ".join(bad.reasons)
+
+
+def spaces(ref: EpisodeRef) -> None:
+    ref.folder.rename(ref.folder.with_name("Thu Jan  1"))
+
+
+HAZARDS: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
+    "no timestamps": (folders.drop_timestamps, "no timestamps"),
+    "stereo files": (
+        lambda ref: write_video(
+            folders.video_of(ref).with_name("10000001-stereo.mp4"), folders.ramp(40).repeat(2, axis=2), 4.0
+        ),
+        "stereo videos, not read",
+    ),
+    "video a little shorter": (lambda ref: folders.shorten_video(ref, 39), "differ by 1: the shorter is used"),
+    "spaces in the path": (spaces, "a space in the path"),
+    "no wrist video": (lambda ref: folders.video_of(ref, "wrist").unlink(), "no wrist video"),
+    "60 fps in the header": (
+        lambda ref: write_video(folders.video_of(ref), open_video(folders.video_of(ref)).frames(range(40)), 60.0),
+        "header says 60 fps, timestamps 4: the timestamps are believed",
+    ),
+    "no extrinsics": (
+        lambda ref: folders.change_rows(ref, layout.EXTRINSICS.format(serial="10000001"), None),
+        "no extrinsics for this camera",
+    ),
+    "other length in the metadata": (
+        lambda ref: folders.change_metadata(ref, trajectory_length=99),
+        "trajectory_length of the metadata is not the trajectory's",
+    ),
+}
+
+
+@pytest.mark.parametrize(("hazard", "note"), HAZARDS.values(), ids=HAZARDS.keys())
+def test_each_hazard_of_real_droid_is_noted_and_survived(
+    tmp_path: Path, hazard: Callable[[EpisodeRef], object], note: str
+) -> None:
+    hazard(folder_of(tmp_path, 1)[0])
+    report = check_folder(tmp_path)
+    assert report.is_usable
+    assert any(note in found for found in report.summary()["notes"])
+
+
+def test_failures_and_leftovers_are_counted(tmp_path: Path) -> None:
+    folder_of(tmp_path, 1)
+    folder_of(tmp_path / "more", 1, success=False)
+    (tmp_path / layout.ASIDE / "half").mkdir(parents=True)
+    facts = check_folder(tmp_path).summary()
+    assert facts["outcomes"] == {"success": 1, "failure": 1}
+    assert len(facts["unfinished"]) == 1
+
+
+def test_the_wrist_camera_can_be_the_one(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    folders.video_of(ref, "left").unlink()
+    assert only(tmp_path).reasons
+    assert not only(tmp_path, CheckConfig(camera="wrist")).reasons
+
+
+def test_grippers_that_all_start_closed_are_a_fault_of_the_folder(tmp_path: Path) -> None:
+    for ref in folder_of(tmp_path, 4):
+        for path in (layout.GRIPPER, layout.COMMANDED_GRIPPER):
+            folders.change_rows(ref, path, 1 - folders.rows_of(ref, path))
+    report = check_folder(tmp_path)
+    assert not report.bad
+    assert not report.is_usable
+    assert "100% of episodes start with the gripper closed" in report.faults[0]
+
+
+def test_a_gripper_in_metres_is_a_fault_of_the_folder(tmp_path: Path) -> None:
+    for ref in folder_of(tmp_path):
+        folders.change_rows(ref, layout.GRIPPER, 0.08 * folders.rows_of(ref, layout.GRIPPER))
+    assert "is that metres?" in check_folder(tmp_path).faults[0]
+
+
+def test_a_video_damaged_between_its_ends_shows_when_every_frame_is_read(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    noise = np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3), dtype=np.uint8)
+    write_video(folders.video_of(ref), noise, 4.0)
+    data = bytearray(folders.video_of(ref).read_bytes())
+    third = len(data) // 3
+    data[third : third + 4000] = bytes(4000)
+    folders.video_of(ref).write_bytes(bytes(data))
+    assert only(tmp_path, CheckConfig(every_frame=True)).reasons
+
+
+def test_steps_are_measured_against_the_planners_limit(tmp_path: Path) -> None:
+    poses_N7 = np.zeros((40, 7))
+    poses_N7[:, 0] = np.cumsum([0.1 if n % 4 == 0 else 0.01 for n in range(40)]) / 2
+    folder_of(tmp_path, 1, poses_N7=poses_N7)
+    steps = check_folder(tmp_path, CheckConfig(step_limit=0.04)).summary()["steps"]
+    assert sum(steps["counts"]) == 39
+    np.testing.assert_allclose(steps["share_over_limit"], 9 / 39)
+
+
+def test_an_empty_folder_is_not_usable(tmp_path: Path) -> None:
+    report = check_folder(tmp_path)
+    assert not report.is_usable
+    assert "no episode here" in report.faults[0]
+
+
+def test_the_command_answers_with_words_and_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    refs = folder_of(tmp_path / "d")
+    assert cli.run(["data", "check", str(tmp_path / "d"), "--sheet", str(tmp_path / "sheet.png")]) == 0
+    assert "3 of 3 usable" in capsys.readouterr().out
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    folders.video_of(refs[2]).unlink()
+    assert cli.run(["data", "check", str(tmp_path / "d")]) == 1
+    said = capsys.readouterr().out
+    assert refs[2].name + ": video 10000001.mp4 is missing" in said
+    assert "NOT usable (33.3% bad, 5% allowed)" in said
+    assert cli.run(["data", "check", str(tmp_path / "d"), "--bad-share", "0.5", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bad_episodes"] == {refs[2].name: ["video 10000001.mp4 is missing"]}
+    assert cli.run(["data", "check", str(tmp_path / "nowhere")]) == 2

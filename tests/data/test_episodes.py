@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data import folders
+from tests.data.folders import folder_of
+from vjepa2_ac.data import layout
+from vjepa2_ac.data.episodes import BadEpisodes, open_episode, usable
+from vjepa2_ac.data.layout import EpisodeRef
+from vjepa2_ac.data.video import write_video
+from vjepa2_ac.errors import EpisodeError, InputError, TooManyBadEpisodesError
+
+
+@pytest.fixture
+def ref(tmp_path: Path) -> EpisodeRef:
+    return folder_of(tmp_path, 1)[0]
+
+
+@pytest.mark.parametrize(("camera", "level"), [("left", 20), ("right", 40), ("wrist", 60)])
+def test_a_camera_is_its_own_serial_video_and_extrinsics(ref: EpisodeRef, camera: str, level: int) -> None:
+    episode = open_episode(ref, camera)
+    assert episode.serial == folders.SERIALS[camera]
+    assert abs(float(episode.frames([0]).mean()) - level) < 1.5
+    np.testing.assert_allclose(episode.extrinsics([0, 39])[:, 1], 0.6 - (level - 20) / 20)
+
+
+def test_actions_lead_from_pose_to_pose(ref: EpisodeRef) -> None:
+    episode = open_episode(ref)
+    actions = episode.actions(fps=4.0)
+    np.testing.assert_allclose(actions[:, :3].sum(axis=0), [0.2, 0.1, -0.1], atol=1e-12)
+    np.testing.assert_allclose(actions[:, 6].sum(), 1.0)
+    assert len(episode.actions(fps=2.0)) == 19
+
+
+def test_what_only_the_simulator_knows_is_kept_apart(ref: EpisodeRef) -> None:
+    episode = open_episode(ref)
+    np.testing.assert_array_equal(episode.simulation()["object_pose"][3], np.arange(7.0))
+    assert episode.metadata["simulation"] == {"seed": 0}
+
+
+def test_an_episode_says_how_long_it_lasted(ref: EpisodeRef) -> None:
+    assert open_episode(ref).seconds == 10.0
+
+
+def damage_trajectory(ref: EpisodeRef) -> None:
+    path = ref.folder / layout.TRAJECTORY
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def poison(ref: EpisodeRef) -> None:
+    rows = folders.rows_of(ref, layout.CARTESIAN)
+    rows[7:9, 2] = np.nan
+    folders.change_rows(ref, layout.CARTESIAN, rows)
+
+
+DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
+    "no metadata": (lambda ref: folders.metadata_of(ref).unlink(), r"metadata_\*\.json is missing"),
+    "cut metadata": (lambda ref: folders.metadata_of(ref).write_text('{"uuid": "x'), "cannot be read"),
+    "metadata is a list": (lambda ref: folders.metadata_of(ref).write_text("[]"), "holds list"),
+    "no camera": (lambda ref: folders.change_metadata(ref, left_mp4_path=None), "no left camera; it has right"),
+    "no trajectory": (lambda ref: (ref.folder / layout.TRAJECTORY).unlink(), r"trajectory\.h5 is missing"),
+    "cut trajectory": (damage_trajectory, r"trajectory\.h5 cannot be read"),
+    "no video": (lambda ref: folders.video_of(ref).unlink(), r"10000001\.mp4 is missing"),
+    "empty video": (lambda ref: folders.video_of(ref).write_bytes(b""), r"cannot open 10000001\.mp4"),
+    "video far too short": (lambda ref: folders.shorten_video(ref, 20), "20 frames, the trajectory 40 rows"),
+    "no gripper": (lambda ref: folders.change_rows(ref, layout.GRIPPER, None), "lacks .*gripper_position"),
+    "short gripper": (lambda ref: folders.change_rows(ref, layout.GRIPPER, np.zeros(9)), "40 hand .* 9 gripper"),
+    "empty": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, np.zeros((0, 6))), "0 hand positions"),
+    "quaternions": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, np.zeros((40, 7))), r"\[40, 7\], expected"),
+    "not numbers": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, [b"a"] * 40), "cannot be read"),
+    "NaN": (poison, "2 of 40 poses are not finite, the first in row 7"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGE.values(), ids=DAMAGE.keys())
+def test_a_damaged_episode_is_named_with_its_reason(
+    ref: EpisodeRef, damage: Callable[[EpisodeRef], object], reason: str
+) -> None:
+    damage(ref)
+    with pytest.raises(EpisodeError, match=reason) as caught:
+        open_episode(ref)
+    assert caught.value.episode == ref.name
+
+
+def test_a_video_damaged_in_its_middle_names_the_episode(ref: EpisodeRef) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 32, 32, 3), dtype=np.uint8)
+    write_video(folders.video_of(ref), noise, 4.0)
+    data = bytearray(folders.video_of(ref).read_bytes())
+    data[len(data) // 3 : 2 * len(data) // 3] = bytes(len(data) // 3 + 1)
+    folders.video_of(ref).write_bytes(bytes(data))
+    with pytest.raises(EpisodeError, match=r"10000001\.mp4"):
+        open_episode(ref).frames(range(40))
+
+
+def test_a_video_a_little_short_leaves_the_moments_both_have(ref: EpisodeRef) -> None:
+    folders.shorten_video(ref, 38)
+    assert len(open_episode(ref)) == 38
+
+
+def test_a_missing_extrinsic_matters_only_to_who_asks(ref: EpisodeRef) -> None:
+    folders.change_rows(ref, layout.EXTRINSICS.format(serial="10000001"), None)
+    episode = open_episode(ref)
+    with pytest.raises(EpisodeError, match="10000001_left is missing"):
+        episode.extrinsics([0])
+
+
+def test_a_header_of_60_fps_over_15_hz_rows_is_not_believed(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1, fps=15.0)
+    write_video(folders.video_of(ref), folders.ramp(40), 60.0)
+    assert (open_episode(ref).fps, open_episode(ref).stride(4.0)) == (15.0, 4)
+    assert open_episode(ref).fps_from == "timestamps"
+    assert open_episode(ref, fps_from="header").stride(4.0) == 15  # as the reference would
+
+
+def test_the_camera_clock_beside_the_video_will_do(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1, fps=15.0)
+    folders.drop_timestamps(ref)
+    write_video(folders.video_of(ref), folders.ramp(40), 60.0)
+    assert open_episode(ref).fps == 60.0
+    clock = folders.video_of(ref).with_name("10000001_timestamps.json")
+    clock.write_text(json.dumps([1_700_000_000_000 + 67 * n for n in range(40)]))
+    assert open_episode(ref).fps == 15.0
+    clock.write_text("not json")
+    assert open_episode(ref).fps == 60.0
+
+
+def test_without_timestamps_the_header_counts(ref: EpisodeRef) -> None:
+    folders.drop_timestamps(ref)
+    assert (open_episode(ref).fps, open_episode(ref).fps_from) == (4.0, "header")
+    with pytest.raises(EpisodeError, match="no usable timestamps"):
+        open_episode(ref, fps_from="timestamps")
+
+
+def test_stereo_and_foreign_files_are_not_taken_for_the_camera(ref: EpisodeRef) -> None:
+    write_video(folders.video_of(ref).with_name("10000001-stereo.mp4"), folders.ramp(40, first=100), 4.0)
+    (ref.folder / "a_note.json").write_text("{}")
+    (ref.folder / "._metadata_copy.json").write_bytes(b"\x00\x05")
+    assert abs(float(open_episode(ref).frames([0]).mean()) - 20) < 1.5
+
+
+def test_an_unknown_camera_is_the_callers_mistake(ref: EpisodeRef) -> None:
+    with pytest.raises(InputError, match="no camera 'front'; raw DROID has left, right, wrist"):
+        open_episode(ref, "front")
+
+
+def test_bad_episodes_are_counted_and_never_replaced(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path, 4)
+    folders.video_of(refs[1]).unlink()
+    bad = BadEpisodes(limit=1)
+    assert [episode.name for episode in usable(refs, bad)] == [refs[n].name for n in (0, 2, 3)]
+    assert bad.reasons == {refs[1].name: "video 10000001.mp4 is missing"}
+    assert len(list(usable(refs, bad))) == 3  # the same one, met again, is still one
+    folders.video_of(refs[3]).unlink()
+    with pytest.raises(TooManyBadEpisodesError, match=r"2 episodes cannot be used, the limit is 1:\n"):
+        list(usable(refs, bad))
+
+
+def test_the_error_survives_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(EpisodeError("a/b", "is gone")))
+    assert (error.episode, str(error)) == ("a/b", "episode a/b: is gone")

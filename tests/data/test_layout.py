@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.data.folders import folder_of
+from vjepa2_ac.data import layout
+from vjepa2_ac.data.episodes import open_episode
+from vjepa2_ac.data.layout import find_episodes
+from vjepa2_ac.data.writer import index_entry, write_index
+from vjepa2_ac.errors import EpisodeError, InputError
+
+
+def test_a_tree_is_searched_for_trajectories(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path)
+    assert [ref.folder for ref in find_episodes(tmp_path)] == [ref.folder for ref in refs]
+    assert find_episodes(refs[0].folder)[0].folder == refs[0].folder
+
+
+def test_success_and_failure_can_be_told_apart(tmp_path: Path) -> None:
+    folder_of(tmp_path / "good", 2)
+    shutil.move(tmp_path / "good", tmp_path / "all")
+    folder_of(tmp_path / "all" / "other", 1, success=False)
+    assert [len(find_episodes(tmp_path, outcome=outcome)) for outcome in (None, "success", "failure")] == [3, 2, 1]
+
+
+def test_what_a_stopped_writer_left_is_not_an_episode(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    shutil.copytree(ref.folder, tmp_path / layout.ASIDE / "half")
+    assert len(find_episodes(tmp_path)) == 1
+    assert layout.unfinished(tmp_path) == [tmp_path / layout.ASIDE / "half"]
+
+
+@pytest.mark.parametrize("line", ["{path}", "{path} 0", '"{path}"', "{path},7", "{path} 12 label"])
+def test_an_index_names_folders_even_with_spaces(tmp_path: Path, line: str) -> None:
+    (ref,) = folder_of(tmp_path / "a lab's disk", 1)
+    index = tmp_path / "paths.csv"
+    index.write_text("# a comment\n\n" + line.format(path=ref.folder) + "\n")
+    assert [found.folder for found in find_episodes(index)] == [ref.folder]
+    assert len(open_episode(find_episodes(index)[0])) == 40
+
+
+def test_relative_lines_are_looked_for_beside_the_index(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path, 2)
+    (tmp_path / "train.txt").write_text("".join(f"{ref.folder.relative_to(tmp_path)}\n" for ref in refs))
+    assert [ref.folder for ref in find_episodes(tmp_path / "train.txt")] == [ref.folder for ref in refs]
+
+
+def test_the_collectors_index_is_read(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path, 2)
+    write_index(tmp_path, [index_entry(ref, layout.read_metadata(ref.folder, ref.name)) for ref in refs])
+    assert [ref.folder for ref in find_episodes(tmp_path / layout.INDEX)] == [ref.folder for ref in refs]
+    assert json.loads((tmp_path / layout.INDEX).read_text().splitlines()[1])["seed"] == 1
+
+
+def test_a_line_that_leads_nowhere_is_an_episode_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "paths.csv").write_text("/nowhere/at all\n")
+    (ref,) = find_episodes(tmp_path / "paths.csv")
+    with pytest.raises(EpisodeError, match="/nowhere/at all: there is no such folder"):
+        open_episode(ref)
+
+
+def test_nothing_there_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no episodes at .*missing: there is no such folder or file"):
+        find_episodes(tmp_path / "missing")
+
+
+def test_a_broken_index_line_is_named(tmp_path: Path) -> None:
+    (tmp_path / "index.jsonl").write_text('{"frames": 3}\n')
+    with pytest.raises(InputError, match="line 1"):
+        find_episodes(tmp_path / "index.jsonl")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.data.folders import ramp
+from vjepa2_ac.data.video import Frames, open_video, write_video
+from vjepa2_ac.errors import VideoError
+
+LEVEL = 1.5  # grey levels lost to colour conversion and coding of a plain picture
+
+
+def grey(frames_THWC: Frames) -> np.ndarray:
+    return frames_THWC.mean(axis=(1, 2, 3))
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    write_video(tmp_path / "film.mp4", ramp(40), 4.0)
+    return tmp_path / "film.mp4"
+
+
+def encode(path: Path, codec: str, **options: str) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(15), options=options)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for pixels in ramp(40).repeat(2, axis=1).repeat(2, axis=2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_what_was_written_is_what_is_read(film: Path) -> None:
+    video = open_video(film)
+    assert (len(video), video.fps, video.height, video.width, video.codec) == (40, 4.0, 32, 32, "h264")
+    np.testing.assert_allclose(grey(video.frames(range(40))), 20 + 3 * np.arange(40), atol=LEVEL)
+
+
+@pytest.mark.parametrize("numbers", [[0], [39], [17, 3, 3, 39], [8, 16, 24], [7, 8, 9], []])
+def test_exactly_the_frames_asked_for_in_the_order_asked(film: Path, numbers: list[int]) -> None:
+    video = open_video(film)
+    np.testing.assert_array_equal(video.frames(numbers), video.frames(range(40))[numbers])
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [
+        ("libx264", {"bf": "3", "g": "25"}),  # frames stored in another order than shown
+        ("libsvtav1", {"preset": "12"}),
+        ("mpeg4", {"g": "12"}),
+    ],
+)
+def test_other_encodings_give_the_same_exact_frames(tmp_path: Path, codec: str, options: dict[str, str]) -> None:
+    if codec not in av.codecs_available:
+        pytest.skip(f"this PyAV cannot write {codec}")
+    video = open_video(encode(tmp_path / "other.mp4", codec, **options))
+    numbers = [31, 2, 30, 11, 39]
+    assert len(video) == 40
+    np.testing.assert_allclose(grey(video.frames(numbers)), 20 + 3 * np.array(numbers), atol=4)
+    np.testing.assert_array_equal(video.frames(numbers), video.frames(range(40))[numbers])
+
+
+def test_equal_frames_give_equal_bytes(tmp_path: Path, film: Path) -> None:
+    write_video(tmp_path / "again.mp4", ramp(40), 4.0)
+    assert (tmp_path / "again.mp4").read_bytes() == film.read_bytes()
+
+
+def test_a_frame_beyond_the_end_is_refused(film: Path) -> None:
+    with pytest.raises(VideoError, match="frames 0 … 39; asked for 40"):
+        open_video(film).frames([40])
+
+
+def test_a_cut_off_file_is_refused(film: Path) -> None:
+    film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    with pytest.raises(VideoError, match=r"film\.mp4"):
+        open_video(film).frames([39])
+
+
+def test_noise_is_not_a_video(tmp_path: Path) -> None:
+    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    with pytest.raises(VideoError, match=r"cannot open noise\.mp4"):
+        open_video(tmp_path / "noise.mp4")
+
+
+def test_frames_that_cannot_be_h264_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="even"):
+        write_video(tmp_path / "odd.mp4", np.zeros((3, 31, 32, 3), dtype=np.uint8), 4.0)
+    with pytest.raises(VideoError, match="uint8"):
+        write_video(tmp_path / "float.mp4", np.zeros((3, 32, 32, 3)), 4.0)  # type: ignore[arg-type]  # that is the point

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from tests.data.folders import ROWS, folder_of, recording, rows_of
+from vjepa2_ac.data import layout, writer
+from vjepa2_ac.data.episodes import open_episode
+from vjepa2_ac.data.layout import find_episodes, unfinished
+from vjepa2_ac.data.writer import write_episode
+from vjepa2_ac.errors import InputError, NotEnoughDiskError
+
+
+def test_the_layout_is_raw_droids(tmp_path: Path) -> None:
+    ref = write_episode(recording(), tmp_path)
+    assert ref.name == "1.0.1/SIM/success/2026-01-01/Thu_Jan_01_00:00:00_2026"
+    files = sorted(str(path.relative_to(ref.folder)) for path in ref.folder.rglob("*") if path.is_file())
+    assert files == [
+        "metadata_SIM+d09e58a7+2026-01-01-00h-00m-00s.json",
+        "recordings/MP4/10000001.mp4",
+        "recordings/MP4/10000002.mp4",
+        "recordings/MP4/10000003.mp4",
+        "trajectory.h5",
+    ]
+    assert write_episode(recording(1, success=False), tmp_path).name.startswith("1.0.1/SIM/failure/")
+
+
+def test_metadata_paths_are_relative_to_the_lab(tmp_path: Path) -> None:
+    ref = write_episode(recording(), tmp_path)
+    metadata = layout.read_metadata(ref.folder, ref.name)
+    assert (tmp_path / "1.0.1" / "SIM" / metadata["wrist_mp4_path"]).is_file()
+    assert (tmp_path / "1.0.1" / "SIM" / metadata["hdf5_path"]).is_file()
+    assert (metadata["ext1_cam_serial"], metadata["ext2_cam_serial"]) == ("10000001", "10000002")
+    assert metadata["trajectory_length"] == ROWS
+
+
+def test_every_dataset_has_a_row_for_every_moment(tmp_path: Path) -> None:
+    """DROID's own loader walks the whole file and refuses lengths that differ."""
+    ref = write_episode(recording(), tmp_path)
+    lengths: dict[str, int] = {}
+    with h5py.File(ref.folder / layout.TRAJECTORY) as file:
+        file.visititems(
+            lambda name, item: lengths.update({name: len(item)}) if isinstance(item, h5py.Dataset) else None
+        )
+    assert set(lengths.values()) == {ROWS}
+    assert {layout.CARTESIAN, layout.GRIPPER, layout.JOINTS, "action/joint_position"} <= lengths.keys()
+
+
+def test_what_was_recorded_is_read_back_exactly(tmp_path: Path) -> None:
+    ref = write_episode(recording(), tmp_path)
+    episode = open_episode(ref)
+    np.testing.assert_array_equal(episode.poses_N7, recording().poses_N7)
+    np.testing.assert_array_equal(rows_of(ref, layout.COMMANDED_GRIPPER)[:-1], episode.poses_N7[1:, 6])
+    assert (episode.fps, episode.measured_fps) == (4.0, 4.0)
+
+
+def test_equal_recordings_give_equal_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_episode(recording(), tmp_path / name)
+    for file in (tmp_path / "a").rglob("*"):
+        if file.is_file() and file.suffix != ".h5":  # HDF5 notes when it was written
+            assert file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes()
+
+
+def test_an_episode_is_not_written_over_another(tmp_path: Path) -> None:
+    folder_of(tmp_path, 1)
+    with pytest.raises(InputError, match="already an episode"):
+        folder_of(tmp_path, 1)
+
+
+def full_disk(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def power_cut(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("step", ["write_video", "_write_trajectory", "_sync"])
+@pytest.mark.parametrize(("trouble", "expected"), [(full_disk, NotEnoughDiskError), (power_cut, KeyboardInterrupt)])
+def test_nothing_half_written_is_left(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    trouble: Callable[..., None],
+    expected: type[BaseException],
+) -> None:
+    monkeypatch.setattr(writer, step, trouble)
+    with pytest.raises(expected):
+        write_episode(recording(), tmp_path)
+    assert not find_episodes(tmp_path)
+    assert not unfinished(tmp_path)
+
+
+def test_lengths_that_differ_are_refused_before_anything_is_written() -> None:
+    with pytest.raises(InputError, match=r"an episode of 40 poses has \{'joints': 3\}"):
+        recording(joints_N7=np.zeros((3, 7)))
+    with pytest.raises(InputError, match="at least one camera"):
+        recording(cameras=())
+    with pytest.raises(InputError, match="finite"):
+        recording(poses_N7=np.full((40, 7), np.nan))

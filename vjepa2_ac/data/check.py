@@ -1,0 +1,277 @@
+"""Whether a folder of raw DROID episodes can be trained on: each episode looked at, each fault named.
+
+Reasons make one episode unusable. Faults concern the folder as a whole (grippers that run the wrong way show only over
+many episodes). Notes are hazards the reader copes with, told so that nobody is surprised.
+
+Shapes: N rows of the trajectory, A actions, 7 numbers of a pose or action.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa2_ac.data import layout
+from vjepa2_ac.data.episodes import Episode, open_episode
+from vjepa2_ac.data.layout import EpisodeRef
+from vjepa2_ac.errors import ConfigError, EpisodeError
+
+STEP_BINS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, np.inf)  # [m], largest axis of one action
+LARGEST_ANGLE = 2 * np.pi + 0.1  # [rad]; wrapped or unwrapped once, beyond it they are degrees
+LARGEST_POSITION = 3.0  # [m]; no arm that stands on a table reaches further, beyond it they are millimetres
+GRIPPER_SLACK = 0.1  # closedness measured a little outside 0 … 1 is how grippers are calibrated
+FROZEN_AFTER = 0.05  # [m] of hand movement that must change the picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckConfig:
+    """What is looked at and what is asked for."""
+
+    camera: str = "left"
+    fps: float = 4.0  # [1/s] the rate at which windows are taken
+    frames_per_clip: int = 8
+    step_limit: float = 0.075  # [m] per axis; what the planner is allowed at most
+    every_frame: bool = False  # decode all of each video, not only its first, middle and last frame
+    bad_share: float = 0.05  # share of unusable episodes that a usable folder may have
+
+    def __post_init__(self) -> None:
+        if self.camera not in layout.CAMERAS:
+            raise ConfigError(f"no camera {self.camera!r}; raw DROID has {', '.join(layout.CAMERAS)}")
+        if not 0 <= self.bad_share < 1 or self.fps <= 0 or self.step_limit <= 0:
+            raise ConfigError("need 0 ≤ bad share < 1, fps > 0 and step limit > 0")
+
+
+@dataclass(slots=True)
+class EpisodeReport:
+    """What was found out about one episode. No reason means that it can be used."""
+
+    name: str
+    folder: Path
+    outcome: str | None
+    reasons: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    frames: int = 0
+    seconds: float = 0.0
+    header_fps: float | None = None
+    measured_fps: float | None = None
+    video: str = ""  # codec and size
+    first_gripper: float | None = None  # None in episodes that start in the middle of something
+    largest_gripper: float = 0.0
+    step_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(STEP_BINS) - 1, dtype=np.int64))
+    steps_over_limit: int = 0
+    gripper_events: int = 0  # steps in which the gripper closes or opens by more than a quarter
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.reasons
+
+
+@dataclass(slots=True)
+class FolderReport:
+    """All episodes of a folder, and what only shows over all of them."""
+
+    source: Path
+    config: CheckConfig
+    episodes: list[EpisodeReport]
+    unfinished: list[Path]
+    faults: list[str]
+
+    @property
+    def usable(self) -> list[EpisodeReport]:
+        """The episodes without a reason against them."""
+        return [episode for episode in self.episodes if episode.is_usable]
+
+    @property
+    def bad(self) -> list[EpisodeReport]:
+        """The episodes that cannot be used."""
+        return [episode for episode in self.episodes if not episode.is_usable]
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether training on the folder makes sense as it is."""
+        return bool(self.usable) and not self.faults and len(self.bad) <= self.config.bad_share * len(self.episodes)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything that is printed, as plain values."""
+        good = self.usable
+        steps_B = sum((episode.step_counts for episode in good), np.zeros(len(STEP_BINS) - 1, dtype=np.int64))
+        return {
+            "source": str(self.source),
+            "usable": self.is_usable,
+            "episodes": len(self.episodes),
+            "usable_episodes": len(good),
+            "bad_episodes": {episode.name: episode.reasons for episode in self.bad},
+            "bad_share_allowed": self.config.bad_share,
+            "faults": self.faults,
+            "notes": dict(Counter(note for episode in self.episodes for note in episode.notes).most_common()),
+            "unfinished": [str(path) for path in self.unfinished],
+            "outcomes": dict(Counter(episode.outcome or "unknown" for episode in self.episodes)),
+            "frames": sum(episode.frames for episode in good),
+            "hours": sum(episode.seconds for episode in good) / 3600,
+            "camera": self.config.camera,
+            "videos": dict(Counter(episode.video for episode in good).most_common()),
+            "header_fps": _counted(episode.header_fps for episode in good),
+            "measured_fps": _counted(episode.measured_fps for episode in good),
+            "gripper_events": sum(episode.gripper_events for episode in good),
+            "steps": {
+                "at_fps": self.config.fps,
+                "edges_m": [edge for edge in STEP_BINS if np.isfinite(edge)],
+                "counts": steps_B.tolist(),
+                "limit_m": self.config.step_limit,
+                "share_over_limit": sum(episode.steps_over_limit for episode in good) / max(int(steps_B.sum()), 1),
+            },
+        }
+
+
+def check_folder(
+    source: Path | str, config: CheckConfig | None = None, *, workers: int = 1, advance: Any = None
+) -> FolderReport:
+    """Look at every episode of `source`; `advance()` is called after each. Nothing is written."""
+    source, config = Path(source), config or CheckConfig()
+    refs = layout.find_episodes(source)
+    episodes = []
+    for episode in _each(partial(check_episode, config=config), refs, workers):
+        episodes.append(episode)
+        if advance is not None:
+            advance()
+    aside = layout.unfinished(source) if source.is_dir() else []
+    return FolderReport(source, config, episodes, aside, _faults(episodes))
+
+
+def check_episode(ref: EpisodeRef, config: CheckConfig) -> EpisodeReport:
+    """What can be said about one episode; an episode that cannot even be opened is a report too."""
+    report = EpisodeReport(ref.name, ref.folder, ref.outcome)
+    try:
+        episode = open_episode(ref, config.camera)
+        _look_at_poses(report, episode, config)
+        _look_at_commands(report, episode)
+        _look_at_time(report, episode, config)
+        _look_at_files(report, episode, config)
+        _look_at_video(report, episode, config)
+    except EpisodeError as error:
+        report.reasons.append(error.reason)
+    return report
+
+
+def _look_at_poses(report: EpisodeReport, episode: Episode, config: CheckConfig) -> None:
+    poses_N7 = episode.poses_N7
+    report.frames, report.seconds = len(episode), episode.seconds
+    facts = episode.metadata.get("simulation")
+    starts_anew = not (isinstance(facts, dict) and facts.get("branch") is not None)
+    report.first_gripper = float(poses_N7[0, 6]) if starts_anew else None
+    report.largest_gripper = float(poses_N7[:, 6].max())
+    if (angle := float(np.abs(poses_N7[:, 3:6]).max())) > LARGEST_ANGLE:
+        report.reasons.append(f"angles reach {angle:.0f}; that is degrees, radians are expected")
+    if (position := float(np.abs(poses_N7[:, :3]).max())) > LARGEST_POSITION:
+        report.reasons.append(f"positions reach {position:.0f}; that is millimetres, metres are expected")
+    low, high = float(poses_N7[:, 6].min()), report.largest_gripper
+    if low < -GRIPPER_SLACK or high > 1 + GRIPPER_SLACK:
+        report.reasons.append(f"gripper runs from {low:.3g} to {high:.3g}; 0 open … 1 closed is expected")
+    if report.reasons:
+        return
+    actions_A7 = np.abs(episode.actions(config.fps))
+    if not len(actions_A7):
+        return
+    step_A = actions_A7[:, :3].max(axis=1)
+    report.step_counts = np.histogram(step_A, bins=np.asarray(STEP_BINS))[0].astype(np.int64)
+    report.steps_over_limit = int((step_A > config.step_limit).sum())
+    report.gripper_events = int((actions_A7[:, 6] > 0.25).sum())
+    if float(np.ptp(poses_N7[:, :3], axis=0).max()) < 1e-4 and float(np.ptp(poses_N7[:, 6])) < 1e-2:
+        report.notes.append("the hand never moves")
+
+
+def _look_at_commands(report: EpisodeReport, episode: Episode) -> None:
+    """A gripper that moves against its command was recorded one way and commanded the other."""
+    commands_N = episode.rows(layout.COMMANDED_GRIPPER)
+    if commands_N is None:
+        return
+    commands_N = commands_N.reshape(-1)
+    gripper_N = episode.poses_N7[:, 6]
+    if len(commands_N) != len(gripper_N):
+        report.reasons.append(f"{len(gripper_N)} poses but {len(commands_N)} gripper commands")
+        return
+    pull_A, move_A = (commands_N - gripper_N)[:-1], np.diff(gripper_N)
+    clear_A = (np.abs(pull_A) > 0.3) & (np.abs(move_A) > 0.05)
+    if clear_A.sum() >= 2 and (np.sign(pull_A) == -np.sign(move_A))[clear_A].mean() > 0.8:
+        report.reasons.append("the gripper moves against its commands; one of the two has 1 for open")
+
+
+def _look_at_time(report: EpisodeReport, episode: Episode, config: CheckConfig) -> None:
+    report.header_fps, report.measured_fps = episode.video.fps, episode.measured_fps
+    if episode.fps_from == "timestamps":
+        report.notes.append(
+            f"header says {episode.video.fps:g} fps, timestamps {episode.fps:g}: the timestamps are believed"
+        )
+    rows, frames = len(episode.poses_N7), len(episode.video)
+    if rows != frames:
+        report.notes.append(f"video and trajectory differ by {abs(rows - frames)}: the shorter is used")
+    length = episode.metadata.get("trajectory_length")
+    if isinstance(length, int) and length != rows:
+        report.notes.append("trajectory_length of the metadata is not the trajectory's")
+    if len(episode) <= config.frames_per_clip * episode.stride(config.fps):
+        report.notes.append(f"too short for a window of {config.frames_per_clip} frames at {config.fps:g} fps")
+
+
+def _look_at_files(report: EpisodeReport, episode: Episode, config: CheckConfig) -> None:
+    folder = episode.ref.folder / layout.RECORDINGS
+    for camera in layout.CAMERAS:
+        path = episode.metadata.get(f"{camera}_mp4_path")
+        if camera != config.camera and isinstance(path, str) and not (folder / Path(path).name).is_file():
+            report.notes.append(f"no {camera} video, though the metadata names one")
+    if any(folder.glob("*-stereo.mp4")):
+        report.notes.append("stereo videos, not read")
+    if episode.extrinsics_N6 is None:
+        report.notes.append("no extrinsics for this camera")
+    if report.measured_fps is None:
+        report.notes.append("no timestamps")
+    if " " in str(episode.ref.folder):
+        report.notes.append("a space in the path (read here, not by the reference's CSV)")
+
+
+def _look_at_video(report: EpisodeReport, episode: Episode, config: CheckConfig) -> None:
+    video = episode.video
+    report.video = f"{video.codec} {video.width}×{video.height}"
+    moments = range(len(episode)) if config.every_frame else sorted({0, len(episode) // 2, len(episode) - 1})
+    frames_THWC = [episode.frames([moment])[0] for moment in moments]
+    travelled = float(np.ptp(episode.poses_N7[list(moments), :3], axis=0).max())
+    if travelled > FROZEN_AFTER and all(np.array_equal(frame, frames_THWC[0]) for frame in frames_THWC[1:]):
+        report.reasons.append(f"the picture stands still while the hand moves {100 * travelled:.0f} cm")
+
+
+def _faults(episodes: Sequence[EpisodeReport]) -> list[str]:
+    good = [episode for episode in episodes if episode.is_usable]
+    faults = []
+    if not episodes:
+        faults.append(f"no episode here: no folder holds {layout.TRAJECTORY}")
+    first_E = np.array([episode.first_gripper for episode in good if episode.first_gripper is not None])
+    if len(first_E) >= 3 and (first_E > 0.5).mean() > 0.8:
+        faults.append(
+            f"{(first_E > 0.5).mean():.0%} of episodes start with the gripper closed: is 1 open here? "
+            "0 open … 1 closed is expected"
+        )
+    largest = max((episode.largest_gripper for episode in good), default=0.0)
+    if 0.02 < largest < 0.12:
+        faults.append(f"no gripper ever closes beyond {largest:.2f}: is that metres? 0 open … 1 closed is expected")
+    return faults
+
+
+def _each(look: Any, refs: Sequence[EpisodeRef], workers: int) -> Iterator[EpisodeReport]:
+    if workers <= 1:
+        yield from map(look, refs)
+    else:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            yield from pool.map(look, refs, chunksize=8)
+
+
+def _counted(rates: Iterator[float | None]) -> dict[str, int]:
+    return dict(Counter("none" if rate is None else f"{rate:g}" for rate in rates).most_common())

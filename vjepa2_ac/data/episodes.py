@@ -1,0 +1,248 @@
+"""An episode as its reader sees it: poses, camera, video, and how fast time passed; and a count of those that fail.
+
+Shapes: N rows of the trajectory, T frames asked for, 7 numbers of a pose, 6 of an extrinsic, H height, W width.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa2_ac import poses
+from vjepa2_ac.data import layout
+from vjepa2_ac.data.layout import EpisodeRef
+from vjepa2_ac.data.video import Frames, Video, open_video
+from vjepa2_ac.errors import EpisodeError, TooManyBadEpisodesError, VideoError
+
+Array = NDArray[np.float64]
+
+LENGTHS_MAY_DIFFER = 0.05  # of the longer, video against trajectory; cameras drop a few frames, more is another episode
+RATES_MAY_DIFFER = 0.1  # header against timestamps, before the timestamps are believed
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """One recorded trajectory through one camera. Row n of the poses and frame n of the video are the same moment."""
+
+    ref: EpisodeRef
+    metadata: dict[str, Any]
+    camera: str  # left, right or wrist
+    serial: str
+    video: Video
+    poses_N7: Array  # base frame; angles extrinsic xyz [rad]; gripper 0 open … 1 closed
+    extrinsics_N6: Array | None  # the camera's pose in the base frame; None when the trajectory has none
+    fps: float  # rows per second, used to choose the stride
+    fps_from: Literal["header", "timestamps"]
+    measured_fps: float | None  # by the timestamps, None without
+
+    def __len__(self) -> int:
+        """Moments that have both a pose and a frame."""
+        return min(len(self.poses_N7), len(self.video))
+
+    @property
+    def name(self) -> str:
+        """How messages call this episode."""
+        return self.ref.name
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted, by the rate that is believed."""
+        return len(self) / self.fps
+
+    def frames(self, numbers: Sequence[int] | NDArray[np.int64]) -> Frames:
+        """The frames of these moments, RGB uint8 [T, H, W, 3]."""
+        try:
+            return self.video.frames(numbers)
+        except VideoError as error:
+            raise EpisodeError(self.name, str(error)) from error
+
+    def extrinsics(self, numbers: Sequence[int] | NDArray[np.int64]) -> Array:
+        """The camera's pose [T, 6] at these moments; EpisodeError when the trajectory does not hold it."""
+        if self.extrinsics_N6 is None:
+            raise EpisodeError(self.name, f"{layout.EXTRINSICS.format(serial=self.serial)} is missing")
+        rows_T6: Array = self.extrinsics_N6[np.asarray(numbers)]
+        return rows_T6
+
+    def stride(self, fps: float) -> int:
+        """Moments from one frame to the next so that at most `fps` are taken a second; DROID at 15 for 4 gives 4."""
+        return max(math.ceil(self.fps / fps), 1)
+
+    def actions(self, fps: float) -> Array:
+        """The actions [M, 7] of the whole episode taken at `fps`, from differences of measured poses."""
+        return poses.pose_differences(self.poses_N7[: len(self) : self.stride(fps)])
+
+    def rows(self, path: str) -> Array | None:
+        """Any dataset of the trajectory, by its path in the file; None when this episode does not have it."""
+        with _open_trajectory(self.ref) as file:
+            return _dataset(file, path, self.name) if path in file else None
+
+    def simulation(self) -> dict[str, Array]:
+        """What only a simulator knows (object poses, contacts …), by name, each with N rows; empty for real robots."""
+        with _open_trajectory(self.ref) as file:
+            names: list[str] = []
+            if "simulation" in file:
+                file["simulation"].visititems(
+                    lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+                )
+            return {name: _dataset(file, f"simulation/{name}", self.name) for name in names}
+
+
+def open_episode(
+    episode: EpisodeRef | Path | str,
+    camera: str = "left",
+    *,
+    fps_from: Literal["header", "timestamps", "either"] = "either",
+) -> Episode:
+    """Read an episode's metadata, poses and video table; frames are decoded when they are asked for.
+
+    `fps_from`: the reference believes the video's header; real DROID has videos whose header says 60 although frames
+    were taken with the 15 Hz rows. `either` believes the timestamps where both exist and contradict each other.
+    EpisodeError names the episode and says what is wrong with it.
+    """
+    ref = episode if isinstance(episode, EpisodeRef) else EpisodeRef(Path(episode), str(episode))
+    if not ref.folder.is_dir():
+        raise EpisodeError(ref.name, "there is no such folder")
+    metadata = layout.read_metadata(ref.folder, ref.name)
+    file_name = layout.video_name(metadata, camera, ref.name)
+    serial = file_name.split(".")[0]
+    with _open_trajectory(ref) as file:
+        poses_N7 = _poses(file, ref.name)
+        extrinsics_N6 = _extrinsics(file, serial, len(poses_N7), ref.name)
+        rate = _measured_rate(file, serial)
+    try:
+        video = open_video(ref.folder / layout.RECORDINGS / file_name)
+    except VideoError as error:
+        raise EpisodeError(ref.name, str(error)) from error
+    if rate is None:
+        rate = _rate_of_times(_side_file(video.path), per_second=1e3)
+    if abs(len(video) - len(poses_N7)) > max(2.0, LENGTHS_MAY_DIFFER * max(len(video), len(poses_N7))):
+        raise EpisodeError(
+            ref.name,
+            f"{video.path.name} has {len(video)} frames, the trajectory {len(poses_N7)} rows; they cannot be matched",
+        )
+    if fps_from == "timestamps" and rate is None:
+        raise EpisodeError(ref.name, "the trajectory holds no usable timestamps")
+    contradicts = rate is not None and abs(rate - video.fps) > RATES_MAY_DIFFER * video.fps
+    believe = rate is not None and (fps_from == "timestamps" or (fps_from == "either" and contradicts))
+    fps = rate if believe and rate is not None else video.fps
+    source: Literal["header", "timestamps"] = "timestamps" if believe else "header"
+    return Episode(ref, metadata, camera, serial, video, poses_N7, extrinsics_N6, fps, source, rate)
+
+
+@dataclass(slots=True)
+class BadEpisodes:
+    """The episodes that could not be used and why; one more than `limit` is an error, so a loss is never silent."""
+
+    limit: int
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, error: EpisodeError) -> None:
+        """Count an episode (once, however often it is met); TooManyBadEpisodesError when they are over the limit."""
+        self.reasons.setdefault(error.episode, error.reason)
+        if len(self.reasons) > self.limit:
+            shown = "".join(f"\n  {name}: {reason}" for name, reason in list(self.reasons.items())[:10])
+            raise TooManyBadEpisodesError(
+                f"{len(self.reasons)} episodes cannot be used, the limit is {self.limit}:{shown}"
+                + ("\n  …" if len(self.reasons) > 10 else "")
+            )
+
+
+def usable(refs: Iterable[EpisodeRef], bad: BadEpisodes, camera: str = "left") -> Iterator[Episode]:
+    """Open one episode after another; those that fail are counted in `bad` and left out, never replaced."""
+    for ref in refs:
+        try:
+            yield open_episode(ref, camera)
+        except EpisodeError as error:
+            bad.add(error)
+
+
+def _measured_rate(file: h5py.File, serial: str) -> float | None:
+    """Rows per second by the trajectory's own clocks: the camera's, the control loop's or the robot's; else None."""
+    for path in (layout.CAPTURED.format(serial=serial), layout.STEP_STARTED):
+        if path in file and (rate := _rate_of_times(file[path][()], per_second=1e3)):
+            return rate
+    if layout.ROBOT_SECONDS in file and layout.ROBOT_NANOS in file:
+        return _rate_of_times(file[layout.ROBOT_SECONDS][()] + 1e-9 * file[layout.ROBOT_NANOS][()], per_second=1.0)
+    return None
+
+
+def _rate_of_times(times: Any, per_second: float) -> float | None:
+    """Median rate of a clock; rates within 3 % of a whole number are that number (clocks jitter, strides must not)."""
+    times = np.asarray(times, dtype=np.float64).reshape(-1)
+    if len(times) < 3 or not np.isfinite(times).all():
+        return None
+    step = float(np.median(np.diff(times)))
+    if step <= 0:
+        return None
+    rate = per_second / step
+    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) < 0.03 else rate
+
+
+def _side_file(video: Path) -> list[float]:
+    """`<serial>_timestamps.json` [ms], which only some recordings have."""
+    path = video.with_name(f"{video.stem}_timestamps.json")
+    try:
+        times = json.loads(path.read_text())
+        return [float(time) for time in times]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _open_trajectory(ref: EpisodeRef) -> h5py.File:
+    path = ref.folder / layout.TRAJECTORY
+    if not path.is_file():
+        raise EpisodeError(ref.name, f"{layout.TRAJECTORY} is missing")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise EpisodeError(ref.name, f"{layout.TRAJECTORY} cannot be read: {_first_line(error)}") from error
+
+
+def _poses(file: h5py.File, name: str) -> Array:
+    cartesian_N6 = _dataset(file, layout.CARTESIAN, name)
+    gripper_N = _dataset(file, layout.GRIPPER, name)
+    if cartesian_N6.ndim != 2 or cartesian_N6.shape[1] != 6:
+        raise EpisodeError(name, f"{layout.CARTESIAN} has shape {list(cartesian_N6.shape)}, expected [N, 6]")
+    if len(gripper_N) != len(cartesian_N6):
+        raise EpisodeError(name, f"{len(cartesian_N6)} hand positions but {len(gripper_N)} gripper positions")
+    if not len(cartesian_N6):
+        raise EpisodeError(name, "the trajectory is empty")
+    poses_N7 = np.concatenate((cartesian_N6, gripper_N.reshape(len(gripper_N), -1)[:, :1]), axis=1)
+    bad = np.flatnonzero(~np.isfinite(poses_N7).all(axis=1))
+    if len(bad):
+        raise EpisodeError(name, f"{len(bad)} of {len(poses_N7)} poses are not finite, the first in row {bad[0]}")
+    return poses_N7
+
+
+def _extrinsics(file: h5py.File, serial: str, rows: int, name: str) -> Array | None:
+    path = layout.EXTRINSICS.format(serial=serial)
+    if path not in file:
+        return None
+    extrinsics_N6 = _dataset(file, path, name)
+    if extrinsics_N6.shape != (rows, 6):
+        raise EpisodeError(name, f"{path} has shape {list(extrinsics_N6.shape)}, expected [{rows}, 6]")
+    if not np.isfinite(extrinsics_N6).all():
+        raise EpisodeError(name, f"{path} holds numbers that are not finite")
+    return extrinsics_N6
+
+
+def _dataset(file: h5py.File, path: str, name: str) -> Array:
+    try:
+        item = file[path]
+        return np.asarray(item[()], dtype=np.float64)
+    except KeyError:
+        raise EpisodeError(name, f"{layout.TRAJECTORY} lacks {path}") from None
+    except (OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise EpisodeError(name, f"{path} cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

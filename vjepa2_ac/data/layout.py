@@ -1,0 +1,149 @@
+"""Where raw DROID keeps things: names of files and HDF5 datasets, and how the episodes of a folder are found.
+
+An episode is a folder `<root>/1.0.1/<LAB>/success|failure/<date>/<time>/` that holds `metadata_<uuid>.json`,
+`trajectory.h5` and `recordings/MP4/<serial>.mp4`. A folder counts as an episode when it holds `trajectory.h5`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vjepa2_ac.errors import EpisodeError, InputError
+
+TRAJECTORY = "trajectory.h5"
+RECORDINGS = Path("recordings") / "MP4"
+INDEX = "index.jsonl"  # one line per episode: {"path": …, "frames": …, …}; written by the collector
+
+CARTESIAN = "observation/robot_state/cartesian_position"  # [N, 6] x y z [m] roll pitch yaw [rad], base frame
+GRIPPER = "observation/robot_state/gripper_position"  # [N] 0 open … 1 closed
+JOINTS = "observation/robot_state/joint_positions"  # [N, 7] [rad]
+COMMANDED_CARTESIAN = "action/cartesian_position"  # [N, 6] the pose the controller was sent to
+COMMANDED_GRIPPER = "action/gripper_position"  # [N]
+EXTRINSICS = "observation/camera_extrinsics/{serial}_left"  # [N, 6] pose of the camera (a ZED's left eye), base frame
+CAPTURED = "observation/timestamp/cameras/{serial}_estimated_capture"  # [N] [ms]
+STEP_STARTED = "observation/timestamp/control/step_start"  # [N] [ms]
+ROBOT_SECONDS = "observation/timestamp/robot_state/robot_timestamp_seconds"  # [N] [s], whole
+ROBOT_NANOS = "observation/timestamp/robot_state/robot_timestamp_nanos"  # [N] [ns], the rest
+
+CAMERAS = ("left", "right", "wrist")
+Outcome = Literal["success", "failure"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class EpisodeRef:
+    """An episode that has been found but not yet opened; `name` is how messages call it."""
+
+    folder: Path
+    name: str
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What the folder it lies in says: success, failure, or nothing."""
+        for part in reversed(self.folder.parts[:-1]):
+            if part in ("success", "failure"):
+                return "success" if part == "success" else "failure"
+        return None
+
+
+def find_episodes(source: Path | str, *, outcome: Outcome | None = None) -> list[EpisodeRef]:
+    """Every episode `source` holds, in a fixed order.
+
+    `source` is a folder (searched for `trajectory.h5`, however deep), one episode's folder, or a file with one episode
+    folder per line: text or CSV whose first column is the folder (paths may contain spaces), or the collector's
+    `index.jsonl`. Relative lines are looked for beside the file, then from the working directory. A line that leads
+    nowhere stays in the list, so that it is counted and named when it is opened.
+    """
+    source = Path(source)
+    if source.is_dir():
+        refs = sorted(_walk(source))
+    elif source.is_file():
+        refs = _read_index(source)
+    else:
+        raise InputError(f"no episodes at {source}: there is no such folder or file")
+    return [ref for ref in refs if outcome is None or ref.outcome == outcome]
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """Leftovers of a writer that was killed; no reader takes them for episodes."""
+    return sorted(path for aside in folder.rglob(ASIDE) if aside.is_dir() for path in aside.iterdir())
+
+
+ASIDE = ".unfinished"  # episodes are written here and renamed into place
+
+
+def _walk(root: Path) -> Iterator[EpisodeRef]:
+    for folder, names, files in os.walk(root):
+        if TRAJECTORY in files:
+            names.clear()
+            path = Path(folder)
+            yield EpisodeRef(path, str(path.relative_to(root)) if path != root else path.name)
+        else:
+            names[:] = sorted(name for name in names if not name.startswith("."))
+
+
+def _read_index(index: Path) -> list[EpisodeRef]:
+    refs: dict[Path, EpisodeRef] = {}
+    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        entry = _json_path(text, f"{index.name} line {number}") if text.startswith("{") else text
+        folder = _first_existing(entry, index.parent) or Path(entry)
+        refs.setdefault(folder, EpisodeRef(folder, entry if folder == Path(entry) else _shown(folder, index.parent)))
+    return list(refs.values())
+
+
+def _json_path(text: str, where: str) -> str:
+    try:
+        return str(json.loads(text)["path"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{where} is not an index entry with a path: {text[:80]}") from error
+
+
+def _first_existing(entry: str, beside: Path) -> Path | None:
+    """The folder a line means: all of it, or with trailing columns (a label, a length) taken off."""
+    readings = [entry.strip("\"'"), entry.split(",", 1)[0].strip("\"' ")]
+    words = entry
+    while " " in words:
+        words = words.rsplit(" ", 1)[0].rstrip()
+        readings.append(words.strip("\"'"))
+    for reading in readings:
+        for path in (beside / reading, Path(reading)):
+            if reading and path.is_dir():
+                return path
+    return None
+
+
+def _shown(folder: Path, beside: Path) -> str:
+    return str(folder.relative_to(beside)) if folder.is_relative_to(beside) else str(folder)
+
+
+def read_metadata(folder: Path, name: str) -> dict[str, Any]:
+    """The episode's metadata: `metadata_*.json`, or the first other JSON file DROID's readers would take."""
+    files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    files.sort(key=lambda path: not path.name.startswith("metadata"))
+    if not files:
+        raise EpisodeError(name, "metadata_*.json is missing")
+    try:
+        metadata = json.loads(files[0].read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise EpisodeError(name, f"{files[0].name} cannot be read: {error}") from error
+    if not isinstance(metadata, dict):
+        raise EpisodeError(name, f"{files[0].name} holds {type(metadata).__name__}, expected an object")
+    return metadata
+
+
+def video_name(metadata: dict[str, Any], camera: str, name: str) -> str:
+    """The file name of a camera's video, as the metadata gives it."""
+    if camera not in CAMERAS:
+        raise InputError(f"no camera {camera!r}; raw DROID has {', '.join(CAMERAS)}")
+    path = metadata.get(f"{camera}_mp4_path")
+    if not isinstance(path, str) or not path:
+        there = [which for which in CAMERAS if metadata.get(f"{which}_mp4_path")]
+        raise EpisodeError(name, f"metadata names no {camera} camera; it has {', '.join(there) or 'none'}")
+    return path.split("recordings/MP4/")[-1]

@@ -1,0 +1,147 @@
+"""Video files, frame by frame: the exact frames that were asked for, and H.264 written so that little is lost.
+
+Shapes: T frames in a row, H height, W width; frames are RGB uint8.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+from numpy.typing import NDArray
+
+from vjepa2_ac.errors import VideoError
+
+Frames = NDArray[np.uint8]
+
+FRAME_BETWEEN_KEYS = 8  # a window of 8 frames then decodes at most 16; half the size of all-key video
+QUALITY = 16  # x264 constant rate factor: ≈ 44 dB on simulated frames (docs/data.md); lower is better and larger
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """What a video file says about itself, and where each of its frames is. Made by `open_video`."""
+
+    path: Path
+    fps: float  # as the header states it, which need not be true
+    height: int
+    width: int
+    codec: str
+    times: tuple[int, ...]  # presentation time of each frame, in the stream's ticks, rising
+    keys: tuple[int, ...]  # numbers of the frames where decoding can start
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def frames(self, numbers: Sequence[int] | NDArray[np.int64]) -> Frames:
+        """The frames with these numbers, RGB [T, H, W, 3], in the order asked; decodes only what lies between.
+
+        VideoError when one is not there or does not decode. (Flipped bits that still form a valid stream go unseen:
+        H.264 carries no checksum.)
+        """
+        wanted = sorted({int(number) for number in numbers})
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
+            raise VideoError(f"{self.path.name} has frames 0 … {len(self) - 1}; asked for {wanted[0]} … {wanted[-1]}")
+        try:
+            found = self._decode(wanted)
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(f"cannot decode {self.path.name}: {_reason(error)}") from error
+        if missing := [number for number in wanted if number not in found]:
+            raise VideoError(f"{self.path.name} is damaged: frame {missing[0]} of {len(self)} does not decode")
+        if not wanted:
+            return np.empty((0, self.height, self.width, 3), dtype=np.uint8)
+        return np.stack([found[int(number)] for number in numbers])
+
+    def _decode(self, wanted: list[int]) -> dict[int, Frames]:
+        found: dict[int, Frames] = {}
+        with av.open(str(self.path)) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a smeared picture
+            for key, numbers in self._runs(wanted):
+                container.seek(self.times[key], stream=stream)
+                missing = {self.times[number]: number for number in numbers}
+                for frame in container.decode(stream):
+                    if frame.pts in missing:
+                        # The plain conversion is the one decord makes, so pixels equal those of the reference.
+                        found[missing.pop(frame.pts)] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                    if not missing or (frame.pts is not None and frame.pts > max(missing)):
+                        break
+        return found
+
+    def _runs(self, wanted: list[int]) -> list[tuple[int, list[int]]]:
+        """The wanted frames as runs: where decoding starts, and the frames it passes before the next start."""
+        runs: list[tuple[int, list[int]]] = []
+        for number in wanted:
+            key = self.keys[max(bisect.bisect_right(self.keys, number) - 1, 0)] if self.keys else 0
+            if runs and (key <= runs[-1][0] or key <= runs[-1][1][-1]):
+                runs[-1][1].append(number)
+            else:
+                runs.append((key, [number]))
+        return runs
+
+
+def open_video(path: Path) -> Video:
+    """Read a video's header and packet table, decoding nothing; VideoError when it is not a usable video."""
+    if not path.is_file():
+        raise VideoError(f"video {path.name} is missing")
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise VideoError(f"{path.name} holds no video")
+            stream = container.streams.video[0]
+            packets = sorted(
+                (packet.pts, packet.is_keyframe)
+                for packet in container.demux(stream)
+                if packet.pts is not None and packet.size and not packet.is_discard
+            )
+            codec = stream.codec_context
+            rate = stream.average_rate or stream.guessed_rate
+            height, width, name = codec.height, codec.width, codec.name
+    except (av.error.FFmpegError, OSError) as error:
+        raise VideoError(f"cannot open {path.name}: {_reason(error)}") from error
+    if not packets or not rate:
+        raise VideoError(f"{path.name} holds no frames")
+    times = tuple(time for time, _ in packets)
+    if len(set(times)) != len(times):
+        raise VideoError(f"{path.name} is damaged: several frames claim the same time")
+    keys = tuple(number for number, (_, is_key) in enumerate(packets) if is_key)
+    return Video(path, float(rate), height, width, _NAMES.get(name, name), times, keys)
+
+
+def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = QUALITY) -> None:
+    """Write RGB frames [T, H, W, 3] as H.264 in an MP4 that every player and every DROID reader opens.
+
+    Single-threaded and without timestamps of its own, so that equal frames give equal bytes.
+    """
+    if frames_THWC.ndim != 4 or frames_THWC.shape[-1] != 3 or frames_THWC.dtype != np.uint8 or not len(frames_THWC):
+        raise VideoError(f"video needs uint8 [T, H, W, 3], got {frames_THWC.dtype} {list(frames_THWC.shape)}")
+    _, height, width, _ = frames_THWC.shape
+    if height % 2 or width % 2:
+        raise VideoError(f"H.264 needs an even height and width, got {height} × {width}")
+    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
+        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.thread_count = 1
+        stream.codec_context.colorspace = Colorspace.SMPTE170M  # BT.601, what decoders assume at this size
+        stream.codec_context.color_range = ColorRange.MPEG
+        stream.options = {"crf": str(quality), "preset": "veryfast", "g": str(FRAME_BETWEEN_KEYS), "bf": "0"}
+        for pixels_HWC in frames_THWC:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels_HWC), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=_ACCURATE, threads=1)))
+        container.mux(stream.encode())
+
+
+_ACCURATE = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP  # + 0.4 dB over the default
+_NAMES = {"libdav1d": "av1", "libx264": "h264"}
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

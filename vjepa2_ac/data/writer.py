@@ -1,0 +1,256 @@
+"""Episodes written in the raw DROID layout, so that whatever reads DROID reads ours.
+
+An episode is written aside and renamed when it is whole: a reader either finds all of it or nothing. What a simulator
+knows beyond DROID lies under `simulation` in the metadata and in the HDF5 file, where DROID's readers do not look;
+every dataset has one row per moment, which is what DROID's own loader insists on.
+
+Shapes: N moments, H height, W width, 7 numbers of a pose, 7 joints, 6 of an extrinsic.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vjepa2_ac.data import layout
+from vjepa2_ac.data.layout import EpisodeRef
+from vjepa2_ac.data.video import QUALITY, Frames, write_video
+from vjepa2_ac.errors import InputError, NotEnoughDiskError
+
+VERSION = "1.0.1"  # of the DROID release whose layout this is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraTrack:
+    """What one camera saw, and from where."""
+
+    role: str  # left, right or wrist
+    serial: str  # eight digits in DROID
+    frames_NHWC: Frames
+    extrinsics_N6: ArrayLike  # pose in the base frame; [6] for a camera that stands still
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One episode in memory, ready to be written. Row n is a moment; its command is what was sent right after it."""
+
+    fps: float
+    poses_N7: ArrayLike  # measured
+    commands_N7: ArrayLike  # where the hand was sent; the last row repeats the one before, nothing follows it
+    cameras: tuple[CameraTrack, ...]
+    task: str
+    success: bool
+    started: datetime  # names the folder, so it is unique within a root; simulators choose it
+    joints_N7: ArrayLike | None = None  # measured [rad]
+    joint_commands_N7: ArrayLike | None = None
+    lab: str = "SIM"
+    user: str = "vjepa2-ac"
+    facts: Mapping[str, Any] = field(default_factory=dict)  # for the metadata's `simulation`: seed, split, variation …
+    truth: Mapping[str, ArrayLike] = field(default_factory=dict)  # for the group `simulation`: N rows each
+
+    def __post_init__(self) -> None:
+        rows = len(self)
+        lengths = {"commands": self.commands_N7, "joints": self.joints_N7, "joint commands": self.joint_commands_N7}
+        lengths |= {camera.role: camera.frames_NHWC for camera in self.cameras} | dict(self.truth)
+        wrong = {name: len(np.asarray(rows_N)) for name, rows_N in lengths.items() if rows_N is not None}
+        wrong = {name: length for name, length in wrong.items() if length != rows}
+        if wrong:
+            raise InputError(f"an episode of {rows} poses has {wrong}")
+        if not self.cameras or len({camera.serial for camera in self.cameras}) != len(self.cameras):
+            raise InputError("an episode needs at least one camera, each with a serial of its own")
+        if not np.isfinite(np.asarray(self.poses_N7)).all():
+            raise InputError("poses must be finite")
+
+    def __len__(self) -> int:
+        return len(np.asarray(self.poses_N7))
+
+    @property
+    def uuid(self) -> str:
+        """`<LAB>+<user id>+<time>`, as DROID names its episodes."""
+        user_id = hashlib.blake2s(self.user.encode(), digest_size=4).hexdigest()
+        return f"{self.lab}+{user_id}+{self.started:%Y-%m-%d-%Hh-%Mm-%Ss}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it goes below `<root>/1.0.1/<LAB>`."""
+        outcome = "success" if self.success else "failure"
+        return Path(outcome) / f"{self.started:%Y-%m-%d}" / f"{self.started:%a_%b_%d_%H:%M:%S_%Y}"
+
+
+def write_episode(recording: Recording, root: Path, *, quality: int = QUALITY) -> EpisodeRef:
+    """Write an episode below `root`; it appears there whole or not at all, also when the power fails.
+
+    InputError when an episode of that name is there already, NotEnoughDiskError when the disk is full.
+    """
+    place = Path(VERSION) / recording.lab / recording.folder
+    if (root / place).exists():
+        raise InputError(f"there is already an episode at {root / place}")
+    aside = root / layout.ASIDE / f"{recording.uuid}.{os.getpid()}"
+    with _whole_or_nothing(aside):
+        (aside / layout.RECORDINGS).mkdir(parents=True)
+        for camera in recording.cameras:
+            video = aside / layout.RECORDINGS / f"{camera.serial}.mp4"
+            write_video(video, camera.frames_NHWC, recording.fps, quality=quality)
+        _write_trajectory(recording, aside / layout.TRAJECTORY)
+        metadata = json.dumps(_metadata(recording), indent=1)
+        (aside / f"metadata_{recording.uuid}.json").write_text(metadata, encoding="utf-8")
+        for path in sorted(aside.rglob("*"), reverse=True):
+            _sync(path)
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(root / place)
+        _sync((root / place).parent)
+    return EpisodeRef(root / place, str(place))
+
+
+@contextmanager
+def _whole_or_nothing(aside: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if is_disk_full(error):
+            raise NotEnoughDiskError(
+                f"the disk is full: {aside.name} was not written; nothing is half-written"
+            ) from error
+        raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error of the operating system, HDF5 or FFmpeg means that nothing more fits."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_trajectory(recording: Recording, path: Path) -> None:
+    rows = len(recording)
+    poses_N7 = np.asarray(recording.poses_N7, dtype=np.float64)
+    commands_N7 = np.asarray(recording.commands_N7, dtype=np.float64)
+    start = int(recording.started.replace(tzinfo=UTC).timestamp() * 1000)
+    milliseconds_N = start + np.round(np.arange(rows) * 1000 / recording.fps).astype(np.int64)
+    last_N = np.arange(rows) == rows - 1
+    # "latest" HDF5 headers (1.10, 2016) are a third of the size; episodes are small, so it shows.
+    with h5py.File(path, "w", libver=("v110", "v110"), track_order=False) as file:
+        file.attrs.update(
+            {
+                "success": recording.success,
+                "failure": not recording.success,
+                "current_task": recording.task,
+                "user": recording.user,
+                "building": "simulation",
+                "scene_id": 0,
+                "robot_serial_number": "simulated-panda",
+                "version_number": VERSION,
+                "timesteps": rows,
+            }
+        )
+
+        def put(name: str, values: ArrayLike) -> None:
+            file.create_dataset(name, data=values)
+
+        put(layout.CARTESIAN, poses_N7[:, :6])
+        put(layout.GRIPPER, poses_N7[:, 6])
+        put(layout.COMMANDED_CARTESIAN, commands_N7[:, :6])
+        put(layout.COMMANDED_GRIPPER, commands_N7[:, 6])
+        if recording.joints_N7 is not None:
+            put(layout.JOINTS, np.asarray(recording.joints_N7, dtype=np.float64))
+        if recording.joint_commands_N7 is not None:
+            put("action/joint_position", np.asarray(recording.joint_commands_N7, dtype=np.float64))
+        put("observation/controller_info/success", last_N & recording.success)
+        put("observation/controller_info/failure", last_N & (not recording.success))
+        put("observation/controller_info/movement_enabled", np.ones(rows, dtype=bool))
+        put("observation/controller_info/controller_on", np.ones(rows, dtype=bool))
+        put("observation/timestamp/skip_action", np.zeros(rows, dtype=bool))
+        put(layout.STEP_STARTED, milliseconds_N)
+        put(layout.ROBOT_SECONDS, milliseconds_N // 1000)
+        put(layout.ROBOT_NANOS, milliseconds_N % 1000 * 1_000_000)
+        for camera in recording.cameras:
+            put(layout.EXTRINSICS.format(serial=camera.serial), _extrinsics(camera, rows))
+            put(layout.CAPTURED.format(serial=camera.serial), milliseconds_N)
+            put(f"observation/camera_type/{camera.serial}", np.full(rows, 0 if camera.role == "wrist" else 1))
+        for name, values in recording.truth.items():
+            put(f"simulation/{name}", values)
+
+
+def _extrinsics(camera: CameraTrack, rows: int) -> NDArray[np.float64]:
+    return np.array(np.broadcast_to(np.asarray(camera.extrinsics_N6, dtype=np.float64), (rows, 6)))
+
+
+def _metadata(recording: Recording) -> dict[str, Any]:
+    """DROID's own keys, in DROID's own order; paths are relative to the lab's folder."""
+    roles = {camera.role: camera for camera in recording.cameras}
+    exterior = sorted((camera for camera in recording.cameras if camera.role != "wrist"), key=lambda c: c.serial)
+    slots = {"wrist": roles.get("wrist"), **dict(zip(("ext1", "ext2"), [*exterior, None, None], strict=False))}
+
+    def mp4(camera: CameraTrack | None) -> str | None:
+        return None if camera is None else str(recording.folder / layout.RECORDINGS / f"{camera.serial}.mp4")
+
+    def pose(camera: CameraTrack | None) -> list[float] | None:
+        return None if camera is None else [float(number) for number in _extrinsics(camera, len(recording))[0]]
+
+    return {
+        "uuid": recording.uuid,
+        "lab": recording.lab,
+        "user": recording.user,
+        "user_id": recording.uuid.split("+")[1],
+        "date": f"{recording.started:%Y-%m-%d}",
+        "timestamp": f"{recording.started:%Y-%m-%d-%Hh-%Mm-%Ss}",
+        "hdf5_path": str(recording.folder / layout.TRAJECTORY),
+        "building": "simulation",
+        "scene_id": 0,
+        "success": recording.success,
+        "robot_serial": "simulated-panda",
+        "droid_version": VERSION,
+        "current_task": recording.task,
+        "trajectory_length": len(recording),
+        **{f"{slot}_cam_serial": camera and camera.serial for slot, camera in slots.items()},
+        **{f"{slot}_cam_extrinsics": pose(camera) for slot, camera in slots.items()},
+        **{f"{slot}_mp4_path": mp4(camera) for slot, camera in slots.items()},
+        "left_mp4_path": mp4(roles.get("left")),
+        "right_mp4_path": mp4(roles.get("right")),
+        "simulation": dict(recording.facts),
+    }
+
+
+def write_index(root: Path, entries: list[dict[str, Any]]) -> None:
+    """Replace the index of `root`: one JSON line per episode, each with its `path` relative to `root`."""
+    aside = root / f".{layout.INDEX}.{os.getpid()}"
+    aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+    _sync(aside)
+    aside.replace(root / layout.INDEX)
+
+
+def add_to_index(root: Path, entry: dict[str, Any]) -> None:
+    """Add one episode to the index; the line goes out in one write."""
+    with (root / layout.INDEX).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def index_entry(ref: EpisodeRef, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What the index says of an episode: where, how long, which task, how it ended, and the simulator's facts."""
+    facts = metadata.get("simulation") or {}
+    return {
+        "path": ref.name,
+        "frames": metadata.get("trajectory_length"),
+        "task": metadata.get("current_task"),
+        "success": metadata.get("success"),
+    } | {key: facts[key] for key in ("seed", "split", "kind", "branch") if facts.get(key) is not None}
