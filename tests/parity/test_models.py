@@ -15,7 +15,15 @@ from tests.parity.golden import FOLDER, NETWORK_TOLERANCE, Case, cases_of, npz_s
 from tests.parity.reference_keywords import config_of
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
+from vjepa2_ac.models.pooler import (
+    AttentiveClassifier,
+    AttentiveClassifierConfig,
+    AttentivePooler,
+    AttentivePoolerConfig,
+)
 
 
 def state_of(case: Case) -> dict[str, Tensor]:
@@ -111,3 +119,40 @@ def test_attention_mask(case: Case) -> None:
     steps = keywords["num_frames"] // keywords["tubelet_size"]
     model = ACPredictor(config_of(ACPredictorConfig, keywords))
     np.testing.assert_array_equal(model.attention_mask(steps).numpy(), case.output("attn_mask"))
+
+
+@pytest.mark.parametrize("case", cases_of("pooler"), ids=lambda case: case.name)
+@torch.inference_mode()
+def test_pooler_and_classifier(case: Case) -> None:
+    model = {
+        "AttentivePooler": lambda: AttentivePooler(config_of(AttentivePoolerConfig, case.config["model"])),
+        "AttentiveClassifier": lambda: AttentiveClassifier(config_of(AttentiveClassifierConfig, case.config["model"])),
+    }[case.config["class"]]()
+    load(model, case)
+    agree(model(tensors(case)["x"]), case.output("y"))
+
+
+@pytest.mark.parametrize("case", cases_of("v21_encoder"), ids=lambda case: case.name)
+@torch.inference_mode()
+def test_encoder_v21(case: Case) -> None:
+    model = EncoderV21(config_of(EncoderV21Config, case.config["model"]))
+    load(model, case)
+    given = tensors(case)
+    layers = case.config["model"].get("out_layers")
+    ours = model(given["x"], masks_of(given), out_layers=layers, hierarchical=case.config["training"])
+    agree_on_layers(ours, case)
+
+
+@pytest.mark.parametrize("case", cases_of("v21_predictor"), ids=lambda case: case.name)
+@torch.inference_mode()
+def test_masked_predictor_v21(case: Case) -> None:
+    model = MaskedPredictorV21(config_of(MaskedPredictorV21Config, case.config["model"]))
+    load(model, case)
+    given = tensors(case)
+    predicted, context = model(
+        given["x"], given["mask_x"], given["mask_y"], case.config["mod"], case.config["mask_index"]
+    )
+    agree(predicted, case.output("pred"))
+    assert (context is not None) == ("context" in case.outputs())
+    if context is not None:
+        agree(context, case.output("context"))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.attention import PastKeys
-from vjepa2_ac.models.blocks import Block, run_block
+from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw_weights, shrink_residuals
 from vjepa2_ac.models.encoder import check_shape
 from vjepa2_ac.models.rope import Grid, Rope, Rotation
@@ -117,19 +117,7 @@ class ACPredictor(nn.Module):
         self.state_encoder = nn.Linear(config.action_embed_dim, dim)
         self.extrinsics_encoder = nn.Linear(config.extrinsics_dim, dim)  # released files hold it even when unused
         is_modulated = config.modulation == "adaln"
-        self.predictor_blocks = nn.ModuleList(
-            Block(
-                dim,
-                config.num_heads,
-                mlp_ratio=config.mlp_ratio,
-                qkv_bias=config.qkv_bias,
-                norm_eps=config.norm_eps,
-                use_silu=config.use_silu,
-                wide_silu=config.wide_silu,
-                modulated=is_modulated,
-            )
-            for _ in range(config.depth)
-        )
+        self.predictor_blocks = stack(config, dim, modulated=is_modulated)
         self.predictor_norm = nn.LayerNorm(dim, eps=config.norm_eps)
         self.predictor_proj = nn.Linear(dim, config.embed_dim)
         self.condition_encoder = (

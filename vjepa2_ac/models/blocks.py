@@ -5,7 +5,7 @@ Legend: B batch, N tokens, D width, T time steps, S tokens per step.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -119,6 +119,42 @@ class Block(nn.Module):
         x_BND = x_BND + attention.after(seen_BND)
         modulated_BND: Tensor = x_BND + mlp.after(self.mlp(mlp.before(self.norm2(x_BND))))
         return modulated_BND
+
+
+class StackShape(Protocol):
+    """The part of a model's configuration that shapes its blocks."""
+
+    @property
+    def depth(self) -> int: ...  # noqa: D102
+    @property
+    def num_heads(self) -> int: ...  # noqa: D102
+    @property
+    def mlp_ratio(self) -> float: ...  # noqa: D102
+    @property
+    def qkv_bias(self) -> bool: ...  # noqa: D102
+    @property
+    def norm_eps(self) -> float: ...  # noqa: D102
+    @property
+    def use_silu(self) -> bool: ...  # noqa: D102
+    @property
+    def wide_silu(self) -> bool: ...  # noqa: D102
+
+
+def stack(shape: StackShape, dim: int, *, depth: int | None = None, modulated: bool = False) -> nn.ModuleList:
+    """`depth` blocks of one shape (by default as many as the configuration says)."""
+    return nn.ModuleList(
+        Block(
+            dim,
+            shape.num_heads,
+            mlp_ratio=shape.mlp_ratio,
+            qkv_bias=shape.qkv_bias,
+            norm_eps=shape.norm_eps,
+            use_silu=shape.use_silu,
+            wide_silu=shape.wide_silu,
+            modulated=modulated,
+        )
+        for _ in range(shape.depth if depth is None else depth)
+    )
 
 
 def run_block(

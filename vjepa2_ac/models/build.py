@@ -75,10 +75,15 @@ def draw(weight: Tensor, generator: torch.Generator | None, std: float = STD) ->
         weight.copy_(fresh)
 
 
-@torch.no_grad()
 def shrink_residuals(blocks: Iterable[nn.Module], first: int = 1) -> None:
     """Divide what block i adds to its input by √(2i), so that the sum over blocks keeps its size."""
     for depth, block in enumerate(cast("Iterable[Block]", blocks), first):
-        block.attn.proj.weight.div_(math.sqrt(2 * depth))
+        shrink(block.attn.proj, depth)
         # In a gated MLP the released code shrinks the gate's linear branch, which has this name, too.
-        cast("nn.Linear", block.mlp.fc2).weight.div_(math.sqrt(2 * depth))
+        shrink(cast("nn.Linear", block.mlp.fc2), depth)
+
+
+@torch.no_grad()
+def shrink(layer: nn.Linear, depth: int) -> None:
+    """Divide a linear map's weight by √(2 · depth)."""
+    layer.weight.div_(math.sqrt(2 * depth))

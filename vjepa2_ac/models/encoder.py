@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
-from vjepa2_ac.models.blocks import Block, run_block
+from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw_weights, shrink_residuals
 from vjepa2_ac.models.patches import PatchEmbed, grid_of, keep_each
 from vjepa2_ac.models.positions import resize_image, resize_video, sincos_image, sincos_video
@@ -97,18 +97,7 @@ class Encoder(nn.Module):
         self.config = config
         self.rope = Rope(config.head_dim, "tiled") if config.use_rope else None
         self.patch_embed = PatchEmbed(config.patch, config.in_chans, config.embed_dim)
-        self.blocks = nn.ModuleList(
-            Block(
-                config.embed_dim,
-                config.num_heads,
-                mlp_ratio=config.mlp_ratio,
-                qkv_bias=config.qkv_bias,
-                norm_eps=config.norm_eps,
-                use_silu=config.use_silu,
-                wide_silu=config.wide_silu,
-            )
-            for _ in range(config.depth)
-        )
+        self.blocks = stack(config, config.embed_dim)
         self.norm = nn.LayerNorm(config.embed_dim, eps=config.norm_eps)
         if not config.use_rope:
             self.register_buffer("pos_embed", torch.empty(1, *self._table_shape()))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vjepa2_ac.config import require
-from vjepa2_ac.models.blocks import Block, run_block
+from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw, draw_weights, shrink_residuals
 from vjepa2_ac.models.encoder import check_shape, rotation_of
 from vjepa2_ac.models.patches import keep
@@ -82,18 +82,7 @@ class MaskedPredictor(nn.Module):
         dim = config.predictor_embed_dim
         self.predictor_embed = nn.Linear(config.embed_dim, dim)
         self.mask_tokens = nn.ParameterList(torch.zeros(1, 1, dim) for _ in range(config.num_mask_tokens))
-        self.predictor_blocks = nn.ModuleList(
-            Block(
-                dim,
-                config.num_heads,
-                mlp_ratio=config.mlp_ratio,
-                qkv_bias=config.qkv_bias,
-                norm_eps=config.norm_eps,
-                use_silu=config.use_silu,
-                wide_silu=config.wide_silu,
-            )
-            for _ in range(config.depth)
-        )
+        self.predictor_blocks = stack(config, dim)
         self.predictor_norm = nn.LayerNorm(dim, eps=config.norm_eps)
         self.predictor_proj = nn.Linear(dim, config.embed_dim)
         if not config.use_rope:
