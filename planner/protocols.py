@@ -1,0 +1,39 @@
+"""How much of a world model a planner needs to know: that it can encode a frame and imagine moves.
+
+A planner asks for a `World` and never learns whether a network stands behind it. In its tests, a point that goes
+where it is pushed does.
+
+Shapes: B requests, S candidates, H steps of the horizon, N tokens, D width of a latent, 7 numbers of a pose, A of an
+action.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vjepa2_ac.images import Frames
+from vjepa2_ac.world_model import Cost, History, Rollout
+
+
+class World(Protocol):
+    """Something that turns frames into latents and tells what candidates would lead to."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where latents, poses and costs live."""
+
+    def encode(self, frames: Frames) -> Tensor:
+        """The latents [B, N, D] of frames [B, H, W, 3] uint8."""
+
+    def rollout(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
+    ) -> Rollout:
+        """What every candidate of every request leads to, step by step."""
+
+    def score(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
+    ) -> Tensor:
+        """The costs [B, S] of what the candidates lead to, in bounded memory; `cost` may see them in several parts."""

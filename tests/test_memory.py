@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import Tensor
+
+from vjepa2_ac import memory
+from vjepa2_ac.errors import NotEnoughMemoryError
+from vjepa2_ac.memory import Pieces, available_bytes
+
+CPU = torch.device("cpu")
+
+
+class Squares:
+    """Work on numbers that needs more memory than there is for more than `room` of them at once."""
+
+    def __init__(self, room: int = 10**9) -> None:
+        self.room = room
+        self.sizes: list[int] = []
+
+    def __call__(self, piece: slice) -> Tensor:
+        numbers = torch.arange(100)[piece]
+        if len(numbers) > self.room:
+            raise torch.OutOfMemoryError("out of memory")
+        self.sizes.append(len(numbers))
+        return numbers**2
+
+
+@pytest.fixture
+def room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 2000)  # half of which may be used
+
+
+@pytest.mark.usefixtures("room")
+@pytest.mark.parametrize(("bytes_each", "sizes"), [(1, [100]), (20, [50, 50]), (25, [34, 33, 33]), (5000, [1] * 100)])
+def test_pieces_are_few_equal_and_small_enough(bytes_each: int, sizes: list[int]) -> None:
+    work = Squares()
+    result = Pieces(CPU).evaluate(work, 100, bytes_each)
+    assert work.sizes == sizes
+    torch.testing.assert_close(result, torch.arange(100) ** 2)
+
+
+@pytest.mark.usefixtures("room")
+def test_pieces_are_no_larger_than_preferred() -> None:
+    assert Pieces(CPU, preferred_bytes=100).size(bytes_each=10) == 10
+
+
+@pytest.mark.usefixtures("room")
+def test_out_of_memory_halves_the_pieces_says_so_and_is_remembered(caplog: pytest.LogCaptureFixture) -> None:
+    pieces, work = Pieces(CPU), Squares(room=30)
+    with caplog.at_level(logging.WARNING):
+        result = pieces.evaluate(work, 100, bytes_each=1)
+    torch.testing.assert_close(result, torch.arange(100) ** 2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of memory on cpu with 100 items at once; going on with 50",
+        "out of memory on cpu with 50 items at once; going on with 25",
+    ]
+    assert pieces.size(bytes_each=1) == 250
+
+
+@pytest.mark.usefixtures("room")
+def test_gives_up_when_a_single_item_does_not_fit() -> None:
+    with pytest.raises(NotEnoughMemoryError, match="single item of about 9 B"):
+        Pieces(CPU).evaluate(Squares(room=0), 100, bytes_each=9)
+
+
+@pytest.mark.usefixtures("room")
+def test_other_faults_are_not_taken_for_want_of_memory() -> None:
+    def broken(piece: slice) -> Tensor:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="mat1"):
+        Pieces(CPU).evaluate(broken, 100, bytes_each=1)
+
+
+def test_a_real_allocation_that_cannot_be_is_known_for_what_it_is() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 60, dtype=torch.uint8)
+    assert memory.is_out_of_memory(caught.value)
+
+
+def test_the_machine_has_some_memory() -> None:
+    assert 0 < available_bytes(CPU) < 1 << 50

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vjepa2_ac import poses
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.world_model import History, Rollout, WorldModel, energy
+
+SIZE = (32, 48)  # height, width [px]: 2 x 3 patches
+N, D = 6, 24
+
+
+def make_model(precision: str = "fp32", **predictor: Any) -> WorldModel:
+    return WorldModel(
+        build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=D, depth=2, num_heads=2)),
+        make_predictor(**predictor),
+        Preprocessing(img_size=SIZE),
+        precision=precision,
+        device="cpu",
+    )
+
+
+def make_predictor(**values: Any) -> ACPredictor:
+    defaults: dict[str, Any] = {"predictor_embed_dim": 32, "depth": 2, "num_heads": 2}
+    predictor = build(ACPredictor, ACPredictorConfig(img_size=SIZE, embed_dim=D, **(defaults | values)))
+    with torch.no_grad():  # large enough that every move matters
+        predictor.action_encoder.weight.mul_(100)
+        predictor.state_encoder.weight.mul_(20)
+    return predictor
+
+
+@pytest.fixture(scope="module")
+def model() -> WorldModel:
+    return make_model()
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def request(B: int = 2, S: int = 3, H: int = 4) -> tuple[Tensor, Tensor, Tensor]:
+    return random(B, N, D), 0.3 * random(B, 7, seed=1), 0.05 * random(B, S, H, 7, seed=2)
+
+
+def history(B: int = 2, T: int = 2) -> History:
+    return History(random(B, T, N, D, seed=3), 0.3 * random(B, T, 7, seed=4), 0.05 * random(B, T, 7, seed=5))
+
+
+def frames(count: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+
+
+def last_norm(rollout: Rollout) -> Tensor:
+    return energy(rollout, torch.zeros(len(rollout.actions_BSHA), N, D))
+
+
+def test_latents_of_every_token_have_mean_0_and_variance_1(model: WorldModel) -> None:
+    latents_BND = model.encode(frames(3))
+    assert latents_BND.shape == (3, N, D)
+    torch.testing.assert_close(latents_BND.mean(-1), torch.zeros(3, N), atol=1e-5, rtol=0)
+    torch.testing.assert_close(latents_BND.var(-1, correction=0), torch.ones(3, N), atol=1e-2, rtol=0)
+
+
+def test_a_frame_has_the_same_latents_alone_and_among_others(model: WorldModel) -> None:
+    pictures = frames(3)
+    torch.testing.assert_close(model.encode(pictures[1]), model.encode(pictures)[1:2], atol=1e-5, rtol=0)
+
+
+def test_many_frames_are_encoded_in_pieces(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.pieces, "size", lambda bytes_each: 2)
+    pictures = frames(5)
+    in_pieces = model.encode(pictures)
+    torch.testing.assert_close(in_pieces, torch.cat([model.encode(picture) for picture in pictures]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("past", [None, history()], ids=["no history", "history"])
+def test_remembering_keys_and_values_changes_nothing(model: WorldModel, past: History | None) -> None:
+    cached, plain = model.rollout(*request(), past), model.rollout_uncached(*request(), past)
+    assert cached.latents_BSHND.shape == (2, 3, 4, N, D)
+    torch.testing.assert_close(cached.latents_BSHND, plain.latents_BSHND, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cached.poses_BSH7, plain.poses_BSH7, atol=0, rtol=0)
+
+
+def test_requests_and_candidates_do_not_see_each_other(model: WorldModel) -> None:
+    latents_BND, pose_B7, actions_BSHA = request()
+    past = history()
+    together = model.rollout(latents_BND, pose_B7, actions_BSHA, past).latents_BSHND
+    for b in range(2):
+        own = History(*(part[b : b + 1] for part in (past.latents_BTND, past.poses_BT7, past.actions_BTA)))
+        for s in range(3):
+            request_bs = latents_BND[b : b + 1], pose_B7[b : b + 1], actions_BSHA[b : b + 1, s : s + 1]
+            alone = model.rollout(*request_bs, own).latents_BSHND[0, 0]
+            torch.testing.assert_close(together[b, s], alone, atol=1e-5, rtol=0)
+
+
+def test_a_rollout_is_steps_one_after_the_other(model: WorldModel) -> None:
+    latents_BND, pose_B7, actions_BSHA = request(S=1, H=2)
+    rollout = model.rollout(latents_BND, pose_B7, actions_BSHA)
+    first, first_pose = model.step(latents_BND, actions_BSHA[:, 0, 0], pose_B7)
+    past = History(latents_BND[:, None], pose_B7[:, None], actions_BSHA[:, 0, :1])
+    second, second_pose = model.step(first, actions_BSHA[:, 0, 1], first_pose, past)
+    torch.testing.assert_close(rollout.latents_BSHND[:, 0], torch.stack((first, second), 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(rollout.poses_BSH7[:, 0], torch.stack((first_pose, second_pose), 1))
+
+
+def test_poses_follow_the_actions(model: WorldModel) -> None:
+    latents_BND, pose_B7, actions_BSHA = request(B=1, S=1)
+    pose, found = pose_B7[0].numpy(), model.rollout(latents_BND, pose_B7, actions_BSHA).poses_BSH7[0, 0]
+    for h, action in enumerate(actions_BSHA[0, 0].numpy()):
+        pose = poses.integrate(pose, action)
+        np.testing.assert_allclose(poses.transform(found[h]), poses.transform(pose), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("past", [None, history()], ids=["no history", "history"])
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+def test_scores_do_not_depend_on_how_candidates_are_divided(
+    model: WorldModel, monkeypatch: pytest.MonkeyPatch, size: int, past: History | None
+) -> None:
+    arguments = request(S=7)
+    whole = last_norm(model.rollout(*arguments, past))
+    monkeypatch.setattr(model.pieces, "size", lambda bytes_each: size)
+    costs_BS = model.score(*arguments, last_norm, past)
+    assert costs_BS.dtype == torch.float32
+    torch.testing.assert_close(costs_BS, whole, atol=1e-6, rtol=0)
+
+
+def test_running_out_of_memory_costs_time_and_no_candidate(model: WorldModel) -> None:
+    arguments = request(S=8)
+    sizes: list[int] = []
+
+    def greedy(rollout: Rollout) -> Tensor:
+        sizes.append(rollout.actions_BSHA.shape[1])
+        if sizes[-1] > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return last_norm(rollout)
+
+    whole = model.score(*arguments, last_norm)
+    torch.testing.assert_close(model.score(*arguments, greedy), whole, atol=1e-6, rtol=0)
+    assert sizes == [8, 4, 2, 2, 2, 2]
+    model.pieces.share = 0.5
+
+
+def test_the_goal_itself_has_no_energy(model: WorldModel) -> None:
+    rollout = model.rollout(*request(B=1, S=2))
+    energies_BS = energy(rollout, rollout.last[:, 1])
+    assert energies_BS[0, 1] == 0 < energies_BS[0, 0]
+
+
+def test_gradients_reach_the_actions_that_ask_for_them(model: WorldModel) -> None:
+    latents_BND, pose_B7, actions_BSHA = request()
+    assert not model.rollout(latents_BND, pose_B7, actions_BSHA).latents_BSHND.requires_grad
+    actions_BSHA.requires_grad_()
+    costs_BS = last_norm(model.rollout(latents_BND, pose_B7, actions_BSHA))
+    (gradient_BSHA,) = torch.autograd.grad(costs_BS.sum(), actions_BSHA)
+    assert (gradient_BSHA.abs().amax(-1) > 0).all()
+
+
+def test_a_predictor_that_sees_the_future_is_rolled_out_the_plain_way() -> None:
+    model = make_model(is_frame_causal=False)
+    rollout = model.rollout(*request())
+    torch.testing.assert_close(rollout.latents_BSHND, model.rollout_uncached(*request()).latents_BSHND)
+
+
+def test_bf16_answers_in_float32_and_near_fp32() -> None:
+    exact, rounded = make_model("fp32"), make_model("bf16")
+    assert rounded.dtype == torch.bfloat16
+    costs, rounded_costs = (world.score(*request(), last_norm) for world in (exact, rounded))
+    assert rounded_costs.dtype == torch.float32
+    torch.testing.assert_close(rounded_costs, costs, atol=0, rtol=2e-2)
+    torch.testing.assert_close(rounded.encode(frames(1)), exact.encode(frames(1)), atol=0.1, rtol=0)
+    cached, plain = rounded.rollout(*request()), rounded.rollout_uncached(*request())
+    torch.testing.assert_close(cached.latents_BSHND, plain.latents_BSHND, atol=0.1, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((random(2, N + 1, D), *request()[1:]), r"latents have shape \[2, 7, 24\]; expected \[2, 6, 24\]"),
+        ((request()[0], random(1, 7), request()[2]), r"pose have shape \[1, 7\]; expected \[2, 7\]"),
+        ((*request()[:2], random(2, 4, 7)), r"actions have shape \[2, 4, 7\]; expected \[2, any, any, 7\]"),
+        ((*request()[:2], random(2, 0, 4, 7)), "actions have shape"),
+        ((*request(), history(B=1)), "the history's latents have shape"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(
+    model: WorldModel, arguments: tuple[Any, ...], complaint: str
+) -> None:
+    with pytest.raises(InputError, match=complaint):
+        model.rollout(*arguments)
+
+
+def test_networks_that_do_not_belong_together_are_refused() -> None:
+    encoder = build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=48, depth=1, num_heads=2))
+    with pytest.raises(ConfigError, match="width 48"):
+        WorldModel(encoder, make_predictor(), Preprocessing(img_size=SIZE))
+    encoder = build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=D, depth=1, num_heads=2))
+    with pytest.raises(ConfigError, match="preprocessing makes"):
+        WorldModel(encoder, make_predictor(), Preprocessing(img_size=(32, 32)))
+    with pytest.raises(ConfigError, match="extrinsics"):
+        WorldModel(encoder, make_predictor(use_extrinsics=True), Preprocessing(img_size=SIZE))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_scoring_never_waits_for_the_device() -> None:
+    world = make_model()
+    world = WorldModel(world.encoder, world.predictor, world.preprocessing, precision="bf16", device="cuda")
+    latents_BND, pose_B7, actions_BSHA = (part.cuda() for part in request())
+    goal_BND = random(2, N, D).cuda()
+    world.score(latents_BND, pose_B7, actions_BSHA, lambda rollout: energy(rollout, goal_BND))  # tables are made once
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        world.score(latents_BND, pose_B7, actions_BSHA, lambda rollout: energy(rollout, goal_BND))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

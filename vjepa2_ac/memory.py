@@ -1,0 +1,109 @@
+"""Work cut into pieces that fit in memory, however much of it there is.
+
+A piece is as large as half of the free memory allows, and no larger than caches like. Should memory run out all the
+same, the piece is halved, which is written in the log and remembered, until a single item does not fit.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+from torch import Tensor
+
+from vjepa2_ac.errors import NotEnoughMemoryError
+
+log = logging.getLogger(__name__)
+
+SHARE = 0.5  # of the free memory; the rest is for what an estimate misses and for everybody else
+
+
+class Pieces:
+    """How many items of work go through a device at once; learns from running out of memory."""
+
+    def __init__(self, device: torch.device, preferred_bytes: int | None = None) -> None:
+        self.device = device
+        self.preferred_bytes = preferred_bytes  # more than this at once is slower, not faster
+        self.share = SHARE
+
+    def size(self, bytes_each: int) -> int:
+        """The number of items, each needing `bytes_each`, to work on at once."""
+        room = self.share * available_bytes(self.device)
+        if self.preferred_bytes is not None:
+            room = min(room, self.preferred_bytes)
+        return max(1, int(room // bytes_each))
+
+    def evaluate(self, work: Callable[[slice], Tensor], count: int, bytes_each: int, *, dim: int = 0) -> Tensor:
+        """`work(slice(0, count))`, put together along `dim` from as few and as equal pieces as fit."""
+        done: list[Tensor] = []
+        start, size = 0, self.size(bytes_each)
+        while start < count:
+            left = count - start
+            piece = slice(start, start + math.ceil(left / math.ceil(left / size)))
+            if (result := self._try(work, piece)) is not None:
+                done.append(result)
+                start = piece.stop
+            else:
+                size = self._halve(piece.stop - piece.start, bytes_each)
+        return done[0] if len(done) == 1 else torch.cat(done, dim=dim)
+
+    def _try(self, work: Callable[[slice], Tensor], piece: slice) -> Tensor | None:
+        try:
+            return work(piece)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        return None  # outside of the handler, so that the traceback no longer holds the tensors that filled the memory
+
+    def _halve(self, size: int, bytes_each: int) -> int:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if size == 1:
+            raise NotEnoughMemoryError(
+                f"out of memory on {self.device} with a single item of about {_readable(bytes_each)}; "
+                f"{_readable(available_bytes(self.device))} are free"
+            )
+        self.share /= 2
+        log.warning("out of memory on %s with %d items at once; going on with %d", self.device, size, size // 2)
+        return size // 2
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that can be had on `device` now, kept within the limit of a container where there is one."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + cached
+    return min(int(psutil.virtual_memory().available), _container_room())
+
+
+def _container_room() -> int:
+    """What the control group still allows this process, version 2 or 1; a very large number where nothing limits it."""
+    unlimited = 1 << 62
+    for limit, usage in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            allowed, used = ((Path("/sys/fs/cgroup") / name).read_text().strip() for name in (limit, usage))
+            return max(0, int(allowed) - int(used))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return unlimited
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch ran out of memory; on a CPU it says so only in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _readable(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"

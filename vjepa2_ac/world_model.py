@@ -1,0 +1,297 @@
+"""What a frame looks like to the model, and what it would look like after each of many moves.
+
+A `WorldModel` is a frozen encoder and an action-conditioned predictor with one way to encode, step and roll out
+(V-JEPA 2, section 3). It is the only place where latents are normalised, and the only thing a planner needs.
+
+Latents, poses and actions are float32 whatever the model computes in; poses and actions follow `poses`.
+
+Shapes: B requests, S candidates of each, H steps of a candidate's horizon, T steps of history, N tokens of a frame,
+D width of a latent, 7 numbers of a pose, A of an action (7 too), M = B · S.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.geometry import integrate
+from vjepa2_ac.images import Frames, Preprocessing, as_frames
+from vjepa2_ac.memory import Pieces
+from vjepa2_ac.models.ac_predictor import ACPredictor, KVCache
+from vjepa2_ac.models.attention import PastKeys
+from vjepa2_ac.models.encoder import Encoder
+from vjepa2_ac.poses import SIZE
+from vjepa2_ac.precision import choose_dtype
+
+Cost = Callable[["Rollout"], Tensor]
+"""What a planner makes smaller: the costs [B, S] of a rollout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What candidates are imagined to lead to; entry h of the horizon is the world after action h."""
+
+    latents_BSHND: Tensor
+    poses_BSH7: Tensor
+    actions_BSHA: Tensor
+
+    @property
+    def last(self) -> Tensor:
+        """The latents [B, S, N, D] in which each candidate ends."""
+        return self.latents_BSHND[:, :, -1]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The steps that led here, oldest first: what was seen, where the hand was, and the action taken then."""
+
+    latents_BTND: Tensor
+    poses_BT7: Tensor
+    actions_BTA: Tensor
+
+    def __len__(self) -> int:
+        return self.latents_BTND.shape[1]
+
+
+def energy(rollout: Rollout, goal_BND: Tensor) -> Tensor:
+    """How far each candidate ends from the goal: mean |latent - goal| over tokens and channels, [B, S].
+
+    The energy that V-JEPA 2-AC minimises (V-JEPA 2, section 3.2), as a mean.
+    """
+    return (rollout.last - goal_BND.unsqueeze(1)).abs().mean(dim=(-1, -2))
+
+
+class WorldModel:
+    """An encoder and a predictor that take frames, poses and actions to latents.
+
+    The two networks are taken over: put into evaluation mode, moved to `device` (CUDA where there is one, unless told
+    otherwise) and converted to the numbers `precision` names. `normalize_latents` is False only for predictors that
+    were trained on raw encoder outputs. Raises ConfigError for networks that do not belong together.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        predictor: ACPredictor,
+        preprocessing: Preprocessing,
+        *,
+        precision: str = "auto",
+        device: torch.device | str | None = None,
+        normalize_latents: bool = True,
+    ) -> None:
+        _check_fit(encoder, predictor, preprocessing)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.dtype = choose_dtype(precision, self.device)
+        self.encoder = encoder.eval().to(self.device, self.dtype)
+        self.predictor = predictor.eval().to(self.device, self.dtype)
+        self.preprocessing = preprocessing
+        self.normalize_latents = normalize_latents
+        self.pieces = Pieces(self.device)
+
+    @torch.no_grad()
+    def encode(self, frames: Frames) -> Tensor:
+        """The latents [B, N, D] of frames [B, H, W, 3], or of one frame [H, W, 3], uint8 RGB."""
+        frames_BHW3 = as_frames(frames)
+
+        def encode_piece(piece: slice) -> Tensor:
+            images_B3HW = self.preprocessing(frames_BHW3[piece].to(self.device)).to(self.dtype)
+            # Each frame is a clip of its own: the same picture as often as the tubelet wants it.
+            video_B3THW = images_B3HW.unsqueeze(2).expand(-1, -1, self.encoder.config.tubelet_size, -1, -1)
+            latents_BND = self.encoder(video_B3THW)
+            assert isinstance(latents_BND, Tensor)
+            return self._normalize(latents_BND)
+
+        return self.pieces.evaluate(encode_piece, len(frames_BHW3), self._bytes_to_encode())
+
+    def step(
+        self, latents_BND: Tensor, action_BA: Tensor, pose_B7: Tensor, history: History | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The latents [B, N, D] and poses [B, 7] after one action each."""
+        rollout = self.rollout(latents_BND, pose_B7, action_BA[:, None, None], history)
+        return rollout.latents_BSHND[:, 0, 0], rollout.poses_BSH7[:, 0, 0]
+
+    def rollout(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
+    ) -> Rollout:
+        """Everything that S candidates of each of B requests are imagined to lead to, all at once.
+
+        The history of a request is read once and shared by its candidates. Gradients flow back to actions that ask
+        for them (take them with `torch.autograd.grad`, which leaves the weights alone). Memory grows with B x S;
+        `score` keeps it bounded.
+        """
+        arguments = self._received(latents_BND, pose_B7, actions_BSHA, history)
+        if actions_BSHA.requires_grad and torch.is_grad_enabled():
+            return self._roll_out_plainly(*arguments)
+        with torch.no_grad():
+            return self._roll_out(*arguments)
+
+    def rollout_uncached(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
+    ) -> Rollout:
+        """The same as `rollout` the plain way, which reads the whole past again at every step."""
+        with torch.set_grad_enabled(actions_BSHA.requires_grad and torch.is_grad_enabled()):
+            return self._roll_out_plainly(*self._received(latents_BND, pose_B7, actions_BSHA, history))
+
+    @torch.no_grad()
+    def score(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
+    ) -> Tensor:
+        """The cost [B, S] of every candidate, in float32, in bounded memory however many there are.
+
+        Candidates pass in pieces whose size is found from the memory that is free. Every piece holds all requests:
+        `cost` sees rollouts of B requests and some of their S candidates. The answer does not depend on the pieces:
+        in fp32 to 1e-6, in bf16 to its rounding, about 1e-3 of the cost.
+        """
+        latents_BND, pose_B7, actions_BSHA, history = self._received(latents_BND, pose_B7, actions_BSHA, history)
+        requests, candidates, horizon, _ = actions_BSHA.shape
+
+        def score_piece(piece: slice) -> Tensor:
+            return cost(self._roll_out(latents_BND, pose_B7, actions_BSHA[:, piece], history)).float()
+
+        bytes_each = requests * self._bytes_to_roll_out(horizon, len(history) if history else 0)
+        return self.pieces.evaluate(score_piece, candidates, bytes_each, dim=1)
+
+    # --- two ways to roll out ----------------------------------------------------------------------------------------
+
+    def _roll_out(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None) -> Rollout:
+        requests, candidates, horizon, _ = actions_BSHA.shape
+        past = len(history) if history else 0
+        if past + horizon == 1 or not self.predictor.config.is_frame_causal:  # nothing to remember, or no way to
+            return self._roll_out_plainly(latents_BND, pose_B7, actions_BSHA, history)
+        cache = self.predictor.empty_cache(requests, past + horizon, self.device, self.dtype)
+        for t in range(past):
+            assert history is not None
+            self._predict(history.latents_BTND[:, t], history.actions_BTA[:, t], history.poses_BT7[:, t], cache)
+        cache = _shared(cache, candidates)
+        latents_MND, pose_M7 = (start.repeat_interleave(candidates, dim=0) for start in (latents_BND, pose_B7))
+        actions_MHA = actions_BSHA.flatten(0, 1)
+        latents, poses = [], []
+        for action_MA in actions_MHA.unbind(1):
+            latents_MND = self._predict(latents_MND, action_MA, pose_M7, cache)
+            pose_M7 = integrate(pose_M7, action_MA)
+            latents.append(latents_MND)
+            poses.append(pose_M7)
+        return _rollout(torch.stack(latents, dim=1), torch.stack(poses, dim=1), actions_BSHA)
+
+    def _roll_out_plainly(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None
+    ) -> Rollout:
+        candidates, horizon = actions_BSHA.shape[1:3]
+        latents_BTND, poses_BT7 = latents_BND.unsqueeze(1), pose_B7.unsqueeze(1)
+        if history:
+            latents_BTND = torch.cat((history.latents_BTND, latents_BTND), dim=1)
+            poses_BT7 = torch.cat((history.poses_BT7, poses_BT7), dim=1)
+        latents_MTND, poses_MT7 = (start.repeat_interleave(candidates, dim=0) for start in (latents_BTND, poses_BT7))
+        actions_MTA = actions_BSHA.flatten(0, 1)
+        if history:
+            actions_MTA = torch.cat((history.actions_BTA.repeat_interleave(candidates, dim=0), actions_MTA), dim=1)
+        start = poses_MT7.shape[1]
+        for t in range(start, start + horizon):
+            latents_MND = self._predict(latents_MTND.flatten(1, 2), actions_MTA[:, :t], poses_MT7)
+            pose_M7 = integrate(poses_MT7[:, -1], actions_MTA[:, t - 1])
+            latents_MTND = torch.cat((latents_MTND, latents_MND.unsqueeze(1)), dim=1)
+            poses_MT7 = torch.cat((poses_MT7, pose_M7.unsqueeze(1)), dim=1)
+        return _rollout(latents_MTND[:, start:], poses_MT7[:, start:], actions_BSHA)
+
+    def _predict(self, latents: Tensor, actions: Tensor, poses: Tensor, cache: KVCache | None = None) -> Tensor:
+        """The normalised latents of the next frame, from one step and a cache or from all steps without."""
+        latents, actions, poses = (part.to(self.dtype) for part in (latents, actions, poses))
+        if cache is not None:
+            return self._normalize(self.predictor.step(latents, actions, poses, cache))
+        return self._normalize(self.predictor(latents, actions, poses)[:, -self.tokens_per_frame :])
+
+    def _normalize(self, latents: Tensor) -> Tensor:
+        """Latents in float32, each token with mean 0 and variance 1; eps is torch's 1e-5, as in the reference."""
+        latents = latents.float()
+        return F.layer_norm(latents, latents.shape[-1:]) if self.normalize_latents else latents
+
+    # --- what comes in, and what it will need ------------------------------------------------------------------------
+
+    def _received(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None
+    ) -> tuple[Tensor, Tensor, Tensor, History | None]:
+        """The arguments in float32 on the device, once their shapes are found to go together."""
+        config, B = self.predictor.config, len(latents_BND)
+        frame, A = (self.tokens_per_frame, config.embed_dim), config.action_embed_dim
+
+        def receive(values: Tensor, what: str, *shape: int | None) -> Tensor:
+            check_shape(values, what, shape)
+            return values.to(self.device, torch.float32)
+
+        latents_BND = receive(latents_BND, "latents", B, *frame)
+        pose_B7 = receive(pose_B7, "pose", B, SIZE)
+        actions_BSHA = receive(actions_BSHA, "actions", B, None, None, A)
+        if history:
+            T = len(history)
+            history = History(
+                receive(history.latents_BTND, "the history's latents", B, T, *frame),
+                receive(history.poses_BT7, "the history's poses", B, T, SIZE),
+                receive(history.actions_BTA, "the history's actions", B, T, A),
+            )
+        return latents_BND, pose_B7, actions_BSHA, history or None
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """N, the latents of one frame."""
+        return self.predictor.config.tokens_per_frame
+
+    def _bytes_to_encode(self) -> int:
+        """What one frame needs while it is encoded."""
+        config = self.encoder.config
+        pixels = 3 * config.tubelet_size * config.img_size[0] * config.img_size[1] * torch.float32.itemsize
+        return pixels + _bytes_of_a_block(self.tokens_per_frame, config.embed_dim, config.mlp_ratio, self.dtype)
+
+    def _bytes_to_roll_out(self, horizon: int, past: int) -> int:
+        """What one candidate needs: keys and values of every step, one block at work, and its rollout."""
+        config = self.predictor.config
+        tokens, width = config.conditioning_tokens + config.tokens_per_frame, config.predictor_embed_dim
+        cache = 2 * config.depth * (past + horizon) * tokens * width * self.dtype.itemsize
+        rollout = 2 * (horizon + 1) * config.tokens_per_frame * config.embed_dim * torch.float32.itemsize
+        return cache + rollout + _bytes_of_a_block(tokens, width, config.mlp_ratio, self.dtype)
+
+
+def check_shape(values: Tensor, what: str, shape: tuple[int | None, ...]) -> None:
+    """Raise InputError unless `values` have this shape, where None is any size but zero."""
+    fits = values.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, values.shape, strict=True))
+    if not fits or 0 in values.shape:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise InputError(f"{what} have shape {list(values.shape)}; expected [{wanted}]")
+
+
+def _check_fit(encoder: Encoder, predictor: ACPredictor, preprocessing: Preprocessing) -> None:
+    seen, imagined = encoder.config, predictor.config
+    if seen.embed_dim != imagined.embed_dim or seen.grid != imagined.grid:
+        raise ConfigError(
+            f"the encoder makes {seen.grid} patches of width {seen.embed_dim}; "
+            f"the predictor was built for {imagined.grid} of width {imagined.embed_dim}"
+        )
+    if tuple(preprocessing.img_size) != tuple(seen.img_size):
+        raise ConfigError(f"preprocessing makes {preprocessing.img_size} pixels; the encoder takes {seen.img_size}")
+    if imagined.use_extrinsics:
+        raise ConfigError("a predictor that wants camera extrinsics cannot be planned with: nobody would know them")
+
+
+def _rollout(latents_MHND: Tensor, poses_MH7: Tensor, actions_BSHA: Tensor) -> Rollout:
+    BS = actions_BSHA.shape[:2]
+    return Rollout(
+        latents_MHND.reshape(*BS, *latents_MHND.shape[1:]), poses_MH7.reshape(*BS, *poses_MH7.shape[1:]), actions_BSHA
+    )
+
+
+def _shared(cache: KVCache, candidates: int) -> KVCache:
+    """Each request's cache for all of its candidates, in the order of `repeat_interleave`."""
+
+    def share(part_BHNC: Tensor) -> Tensor:
+        return part_BHNC.unsqueeze(1).expand(-1, candidates, -1, -1, -1).flatten(0, 1)
+
+    return KVCache([PastKeys(share(past.keys), share(past.values)) for past in cache.layers], cache.steps, cache.length)
+
+
+def _bytes_of_a_block(tokens: int, width: int, mlp_ratio: float, dtype: torch.dtype) -> int:
+    """What a transformer block holds at the same time: about twelve times its input, and its wide layer twice."""
+    return int(tokens * width * (12 + 2 * mlp_ratio) * dtype.itemsize)
