@@ -13,6 +13,8 @@ from torch import Tensor
 
 from tests.parity.golden import FOLDER, NETWORK_TOLERANCE, Case, cases_of, npz_state
 from tests.parity.reference_keywords import config_of
+from vjepa2_ac.checkpoints.ignored import without_position_tables
+from vjepa2_ac.checkpoints.official import read_state
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
@@ -30,9 +32,9 @@ def state_of(case: Case) -> dict[str, Tensor]:
     assert isinstance(case.weights, str)
     if ":" not in case.weights:
         return npz_state(case.weights)
-    file, entry, prefix = case.weights.split(":")
-    state = torch.load(FOLDER / file, weights_only=True)[entry]
-    return {key.removeprefix(prefix): value for key, value in state.items() if not key.endswith("pos_embed")}
+    file, entry, _ = case.weights.split(":")
+    state = read_state(FOLDER / file, entry)
+    return without_position_tables(state, entry, use_rope=case.config["model"]["use_rope"])[0]
 
 
 def load(model: torch.nn.Module, case: Case) -> None:

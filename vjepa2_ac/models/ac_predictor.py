@@ -94,13 +94,16 @@ class KVCache:
     steps: int  # how many it may grow to
     length: int = 0
 
-    def expand(self, batch: int) -> KVCache:
-        """One history shared by `batch` candidates: a view, nothing is copied, and this cache stays as it is."""
-        if not self.layers or self.layers[0].keys.shape[0] != 1:
-            raise InputError("only a cache of batch 1 can be shared among candidates")
-        shared = [
-            PastKeys(past.keys.expand(batch, -1, -1, -1), past.values.expand(batch, -1, -1, -1)) for past in self.layers
-        ]
+    def expand(self, candidates: int) -> KVCache:
+        """Each history of this cache shared by so many candidates, as `repeat_interleave` would order them.
+
+        This cache stays as it is. One history is not even copied; the candidates look at the same memory.
+        """
+
+        def share(past_BHNC: Tensor) -> Tensor:
+            return past_BHNC.unsqueeze(1).expand(-1, candidates, -1, -1, -1).flatten(0, 1)
+
+        shared = [PastKeys(share(past.keys), share(past.values)) for past in self.layers]
         return KVCache(shared, self.steps, self.length)
 
 
