@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.parity.golden import cases
 
 CHECKED_IN = {
+    "cem": "test_cem.py",
     "encoder": "test_models.py",
     "ac_predictor": "test_models.py",
     "predictor": "test_models.py",
@@ -26,7 +27,6 @@ WAITING = {
     "pretrain_loss": "training",
     "v21_maskdist": "training",
     "v21_loss": "training",
-    "cem": "planner",
 }
 
 
