@@ -80,7 +80,7 @@ def _lines(report: FolderReport) -> list[str]:
     lines = [
         f"{facts['source']}",
         f"  episodes      {facts['usable_episodes']} of {facts['episodes']} usable ({outcomes})",
-        f"  frames        {facts['frames']}, {facts['hours']:.2f} hours, {facts['camera']} camera",
+        f"  frames        {facts['frames']}, {_duration(facts['hours'])}, {facts['camera']} camera",
         f"  video         {_counts(facts['videos'])}",
         f"  header rate   {_counts(facts['header_fps'], ' fps')}",
         f"  timestamps    {_counts(facts['measured_fps'], ' fps')}",
@@ -96,6 +96,10 @@ def _lines(report: FolderReport) -> list[str]:
     limit = f"{share:.1%} bad, {facts['bad_share_allowed']:.0%} allowed"
     lines.append(f"usable ({limit})" if facts["usable"] else f"NOT usable ({limit})")
     return lines
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
 
 
 def _histogram(steps: dict[str, Any]) -> list[str]:

@@ -68,9 +68,14 @@ def find_episodes(source: Path | str, *, outcome: Outcome | None = None) -> list
     return [ref for ref in refs if outcome is None or ref.outcome == outcome]
 
 
-def unfinished(folder: Path) -> list[Path]:
+def unfinished(root: Path) -> list[Path]:
     """Leftovers of a writer that was killed; no reader takes them for episodes."""
-    return sorted(path for aside in folder.rglob(ASIDE) if aside.is_dir() for path in aside.iterdir())
+    found: list[Path] = []
+    for folder, names, files in os.walk(root):
+        if ASIDE in names:
+            found += sorted((Path(folder) / ASIDE).iterdir())
+        names[:] = [] if TRAJECTORY in files else [name for name in names if not name.startswith(".")]
+    return found
 
 
 ASIDE = ".unfinished"  # episodes are written here and renamed into place

@@ -33,6 +33,10 @@ from vjepa2_ac.errors import InputError, NotEnoughDiskError
 VERSION = "1.0.1"  # of the DROID release whose layout this is
 
 
+class AlreadyThereError(InputError):
+    """An episode is never written over another."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraTrack:
     """What one camera saw, and from where."""
@@ -93,11 +97,11 @@ class Recording:
 def write_episode(recording: Recording, root: Path, *, quality: int = QUALITY) -> EpisodeRef:
     """Write an episode below `root`; it appears there whole or not at all, also when the power fails.
 
-    InputError when an episode of that name is there already, NotEnoughDiskError when the disk is full.
+    AlreadyThereError when an episode of that time is there, NotEnoughDiskError when the disk is full.
     """
     place = Path(VERSION) / recording.lab / recording.folder
     if (root / place).exists():
-        raise InputError(f"there is already an episode at {root / place}")
+        raise AlreadyThereError(f"there is already an episode at {root / place}")
     aside = root / layout.ASIDE / f"{recording.uuid}.{os.getpid()}"
     with _whole_or_nothing(aside):
         (aside / layout.RECORDINGS).mkdir(parents=True)
@@ -110,7 +114,12 @@ def write_episode(recording: Recording, root: Path, *, quality: int = QUALITY) -
         for path in sorted(aside.rglob("*"), reverse=True):
             _sync(path)
         (root / place).parent.mkdir(parents=True, exist_ok=True)
-        aside.rename(root / place)
+        try:
+            aside.rename(root / place)
+        except OSError as error:
+            if (root / place).exists():
+                raise AlreadyThereError(f"another process has just written an episode at {root / place}") from error
+            raise
         _sync((root / place).parent)
     return EpisodeRef(root / place, str(place))
 

@@ -1,0 +1,323 @@
+"""Recording many simulated episodes: several processes, resumable at any moment, nothing half-written.
+
+Job n is played from seed `seed_base + n` alone, so which process plays it, in which order, and after how many
+interruptions does not change what is recorded. A job yields some short branches and then its long episode; the long
+one is written last, and where it is, the job is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+from vjepa2_ac.data import layout
+from vjepa2_ac.data.writer import (
+    VERSION,
+    AlreadyThereError,
+    Recording,
+    add_to_index,
+    index_entry,
+    write_episode,
+    write_index,
+)
+from vjepa2_ac.errors import ConfigError, InputError, NotEnoughDiskError, VJEPA2ACError
+from vjepa2_ac.terminal import Advance
+
+COLLECTION = "collection.json"  # says what a folder was collected with; its presence makes it ours to resume
+FORMAT = "vjepa2-ac simulated episodes, version 1"
+LAB = "SIM"
+KEEP_FREE = 200_000_000  # [bytes] the disk is called full before it is
+
+KINDS = ("expert", "noisy", "near", "random")
+SPLITS = ("train", "test", "shift")
+PARTS = 64  # [s] of simulated calendar per seed; a job's episodes start a second apart
+CALENDAR = datetime(2000, 1, 1)  # where simulated time begins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectConfig:
+    """What is recorded. Two folders collected with equal configurations hold equal episodes."""
+
+    split: str = "train"
+    seed_base: int = 0
+    mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
+    branches: int = 2  # pairs per job: the same state left once opening, once closing
+    size: int = 256  # [px] of the square frames
+    look: dict[str, Any] = field(default_factory=dict)  # anything else the scene was set to
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ConfigError(f"no split {self.split!r}; there are {', '.join(SPLITS)}")
+        if unknown := [kind for kind, _ in self.mix if kind not in KINDS]:
+            raise ConfigError(f"the mix names {unknown[0]!r}; there are {', '.join(KINDS)}")
+        if any(share < 0 for _, share in self.mix) or not sum(share for _, share in self.mix) > 0:
+            raise ConfigError("shares of the mix must not be negative, and not all be zero")
+        if not 0 <= self.branches <= (PARTS - 1) // 2 or self.seed_base < 0 or self.size < 16 or self.size % 2:
+            raise ConfigError(f"need 0 ≤ branches ≤ {(PARTS - 1) // 2}, seed base ≥ 0, and an even size ≥ 16")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As kept in `collection.json`."""
+        return {
+            "format": FORMAT,
+            "split": self.split,
+            "seed_base": self.seed_base,
+            "mix": dict(self.mix),
+            "branches": self.branches,
+            "size": self.size,
+            "look": self.look,
+        }
+
+
+class Recorder(Protocol):
+    """Plays one job: the recordings of a seed, the long episode last. Made once in each process."""
+
+    def __call__(self, seed: int) -> Iterable[Recording]:
+        """Each recording, with `started` from `started_at(seed, part)`."""
+
+
+MakeRecorder = Callable[[CollectConfig], Recorder]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a call of `collect` did."""
+
+    jobs: int  # played now
+    already: int  # found done
+    episodes: int  # written now, branches included
+    frames: int
+    seconds: float
+
+
+def collect(
+    root: Path,
+    jobs: int,
+    config: CollectConfig,
+    make: MakeRecorder,
+    *,
+    workers: int = 1,
+    advance: Advance | None = None,
+) -> Collected:
+    """Record the jobs of `config` that `root` does not hold yet.
+
+    InputError when `root` holds something else, NotEnoughDiskError when the disk runs full; what is complete by then
+    stays, and calling again goes on from there.
+    """
+    if jobs < 1 or workers < 1:
+        raise ConfigError(f"need at least one episode and one worker, got {jobs} and {workers}")
+    started = time.monotonic()
+    with _held(root, config):
+        _remove_leftovers(root)
+        _rebuild_index(root)
+        todo = [seed for seed in range(config.seed_base, config.seed_base + jobs) if not is_done(root, seed)]
+        already = jobs - len(todo)
+        if advance is not None and already:
+            advance(already, f"{already} were there")
+        played = episodes = frames = 0
+        for seed, entries in _play(root, todo, config, make, min(workers, len(todo))):
+            for entry in entries:
+                add_to_index(root, entry)
+                frames += entry["frames"]
+            played, episodes = played + 1, episodes + len(entries)
+            if advance is not None:
+                advance(1, f"seed {seed}, {frames / (time.monotonic() - started):.0f} frames/s")
+        _rebuild_index(root)
+        return Collected(played, already, episodes, frames, time.monotonic() - started)
+
+
+def started_at(seed: int, part: int = 0) -> datetime:
+    """When a job's episode starts on the simulated calendar; part 0 is the long episode, the rest its branches."""
+    return CALENDAR + timedelta(seconds=seed * PARTS + part)
+
+
+def is_done(root: Path, seed: int) -> bool:
+    """Whether a job's long episode, and so all of the job, is there."""
+    return _place(root, started_at(seed)) is not None
+
+
+def _place(root: Path, started: datetime) -> Path | None:
+    for outcome in ("success", "failure"):
+        folder = root / VERSION / LAB / outcome / f"{started:%Y-%m-%d}" / f"{started:%a_%b_%d_%H:%M:%S_%Y}"
+        if (folder / layout.TRAJECTORY).is_file():
+            return folder
+    return None
+
+
+@contextlib.contextmanager
+def _held(root: Path, config: CollectConfig) -> Iterator[None]:
+    """Make `root` ours, or see that it is: same configuration, nobody else at work in it."""
+    root.mkdir(parents=True, exist_ok=True)
+    said = root / COLLECTION
+    if said.is_file():
+        _compare(json.loads(said.read_text(encoding="utf-8")), config, root)
+    elif stranger := next((path.name for path in sorted(root.iterdir()) if path.name not in (LOCK, NEW)), None):
+        raise InputError(
+            f"{root} is not empty and was not made by this collector (it holds {stranger}); choose another"
+        )
+    with (root / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"another collector is at work in {root}") from error
+        (root / NEW).write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
+        (root / NEW).replace(said)
+        yield
+
+
+LOCK, NEW = ".collecting", ".collection.new"
+
+
+def _compare(found: Any, config: CollectConfig, root: Path) -> None:
+    wanted = json.loads(json.dumps(config.to_dict()))
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{root / COLLECTION} is not of this collector ({FORMAT}); choose another folder")
+    for key, value in wanted.items():
+        if found.get(key) != value:
+            raise InputError(
+                f"{root} was collected with {key} {json.dumps(found.get(key))}, not {json.dumps(value)}; "
+                "choose another folder"
+            )
+
+
+def _remove_leftovers(root: Path) -> None:
+    """Throw away what killed writers left; a writer that still lives keeps its own."""
+    for path in layout.unfinished(root):
+        process = path.name.rsplit(".", 1)[-1]
+        if not (process.isdigit() and _is_alive(int(process))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _rebuild_index(root: Path) -> None:
+    """Make the index say what is there; a kill may have come between an episode and its line."""
+    refs = layout.find_episodes(root)
+    write_index(root, [index_entry(ref, layout.read_metadata(ref.folder, ref.name)) for ref in refs])
+
+
+def _play(
+    root: Path, seeds: list[int], config: CollectConfig, make: MakeRecorder, workers: int
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Each seed as it is done, with the index lines of its episodes; fresh processes, each with its own renderer."""
+    if not seeds:
+        return
+    context = multiprocessing.get_context("spawn")
+    waiting = iter(seeds)
+    processes, pipes = [], []
+    try:
+        for _ in range(workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, root, config, make), daemon=True)
+            process.start()
+            theirs.close()
+            processes.append(process)
+            pipes.append(ours)
+            _hand_out(ours, waiting)
+        busy = set(pipes)
+        while busy:
+            for pipe in wait(busy):
+                assert isinstance(pipe, Connection)
+                answer = _answer(pipe, processes[pipes.index(pipe)])
+                if answer is None:
+                    busy.discard(pipe)
+                    continue
+                yield answer
+                _refuse_full_disk(root)
+                _hand_out(pipe, waiting)
+    finally:
+        for pipe in pipes:
+            pipe.close()  # a worker that reads from a closed pipe ends, after the episode it is writing
+        for process in processes:
+            process.join(timeout=30)
+            if process.is_alive():
+                process.kill()
+
+
+def _hand_out(pipe: Connection, waiting: Iterator[int]) -> None:
+    with contextlib.suppress(BrokenPipeError):  # its end is noticed, and named, when its answer is read
+        pipe.send(next(waiting, None))
+
+
+def _answer(pipe: Connection, process: Any) -> tuple[int, list[dict[str, Any]]] | None:
+    """What a worker says: a seed and its lines, None when it has ended as it should; else its error is raised."""
+    try:
+        answer = pipe.recv()
+    except EOFError:
+        process.join()
+        raise VJEPA2ACError(
+            f"a collecting process ended without a word (exit code {process.exitcode}); what is complete is kept, "
+            "run the same command again to go on"
+        ) from None
+    if isinstance(answer, VJEPA2ACError):
+        raise answer
+    if isinstance(answer, Failure):
+        raise VJEPA2ACError(f"episode of seed {answer.seed} failed: {answer.text}")
+    return answer  # type: ignore[no-any-return]  # a pipe carries anything
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error nobody planned for, as text, because not every exception crosses processes."""
+
+    seed: int | None
+    text: str
+
+
+def _work(pipe: Connection, root: Path, config: CollectConfig, make: MakeRecorder) -> None:
+    """One process: play seed after seed until told to stop or nobody listens any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the pipe
+    seed: int | None = None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        try:
+            play = make(config)
+            while True:
+                try:
+                    seed = pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    return
+                if seed is None:
+                    pipe.send(None)
+                    return
+                pipe.send((seed, [entry for recording in play(seed) for entry in _write(recording, root)]))
+        except VJEPA2ACError as error:
+            pipe.send(error)
+        except Exception as error:
+            pipe.send(Failure(seed, f"{type(error).__name__}: {error}"))
+
+
+def _write(recording: Recording, root: Path) -> list[dict[str, Any]]:
+    """The index line of an episode now written; nothing if an interrupted run of the same job had written it."""
+    try:
+        ref = write_episode(recording, root)
+    except AlreadyThereError:
+        return []
+    return [index_entry(ref, layout.read_metadata(ref.folder, ref.name))]
+
+
+def _refuse_full_disk(root: Path) -> None:
+    free = shutil.disk_usage(root).free
+    if free < KEEP_FREE:
+        raise NotEnoughDiskError(
+            f"only {free / 1e6:.0f} MB are free at {root}. What is complete is kept; "
+            "make room and run the same command again to go on"
+        )
