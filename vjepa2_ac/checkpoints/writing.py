@@ -25,7 +25,7 @@ def require_room(folder: Path, size: int) -> None:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill: when the block ends it becomes `target`, replacing what is there; when that fails, it vanishes."""
+    """A folder to fill: when the block ends it replaces `target`; when that fails, it vanishes."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     aside.mkdir()

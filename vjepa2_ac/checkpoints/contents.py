@@ -1,0 +1,101 @@
+"""What a source of weights holds, seen before any of it is read: models by name, each a configuration and tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vjepa2_ac.checkpoints.ignored import Ignored
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
+from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
+from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
+
+PARTS = ("encoder", "predictor", "masked_predictor", "classifier")
+
+ModelConfig = (
+    EncoderConfig
+    | EncoderV21Config
+    | ACPredictorConfig
+    | MaskedPredictorConfig
+    | MaskedPredictorV21Config
+    | AttentiveClassifierConfig
+)
+
+MODELS: dict[type[Any], type[nn.Module]] = {
+    EncoderConfig: Encoder,
+    EncoderV21Config: EncoderV21,
+    ACPredictorConfig: ACPredictor,
+    MaskedPredictorConfig: MaskedPredictor,
+    MaskedPredictorV21Config: MaskedPredictorV21,
+    AttentiveClassifierConfig: AttentiveClassifier,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """One tensor that a file keeps in pieces (queries, keys and values), put together only when it is needed."""
+
+    pieces: tuple[Tensor, ...]
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of the whole."""
+        first = self.pieces[0].shape
+        return torch.Size((sum(piece.shape[0] for piece in self.pieces), *first[1:]))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of its numbers."""
+        return self.pieces[0].dtype
+
+    def numel(self) -> int:
+        """How many numbers it holds."""
+        return self.shape.numel()
+
+
+Weight = Tensor | Joined
+Weights = dict[str, Weight]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One model: how it is built, and its tensors, most often mapped from disk and not yet read."""
+
+    config: ModelConfig
+    weights: Weights
+    is_mapped: bool = False
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it consists of."""
+        return sum(weight.numel() for weight in self.weights.values())
+
+    @property
+    def dtypes(self) -> set[torch.dtype]:
+        """The types its numbers are kept in."""
+        return {weight.dtype for weight in self.weights.values()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """Everything a source would give, and what of it is left aside."""
+
+    source: Path
+    layout: str  # what kind of source it is, in words
+    parts: dict[str, Part]  # by the names in PARTS
+    preprocessing: Preprocessing
+    ignored: tuple[Ignored, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def pieces(weight: Weight) -> tuple[Tensor, ...]:
+    """A weight as the tensors it is kept in."""
+    return weight.pieces if isinstance(weight, Joined) else (weight,)

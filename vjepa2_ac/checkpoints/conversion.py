@@ -1,0 +1,79 @@
+"""From any readable source to our release format or to Hugging Face's, without optimiser state and without loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from vjepa2_ac import __version__
+from vjepa2_ac.checkpoints.assemble import require_fit, shape_of
+from vjepa2_ac.checkpoints.contents import Contents
+from vjepa2_ac.checkpoints.huggingface import write_hugging_face
+from vjepa2_ac.checkpoints.reading import Overrides, read
+from vjepa2_ac.checkpoints.release import write_release
+from vjepa2_ac.errors import CheckpointError
+
+Layout = Literal["release", "huggingface"]
+WRITERS = {"release": write_release, "huggingface": write_hugging_face}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    to: Layout,
+    *,
+    dtype: str | None = None,
+    which: str | None = None,
+    beside: Sequence[str | Path] = (),
+    without: Sequence[str] = (),
+    overrides: Overrides | None = None,
+    force: bool = False,
+) -> Contents:
+    """Write what `source` holds as a folder `target`, and return what was written.
+
+    `dtype` is "fp32" or "bf16" (None: as it is). Models of the sources in `beside` join it, as a probe joins its
+    encoder; those named in `without` stay out. The folder appears whole or not at all, and replaces another only with
+    `force`. Raises `CheckpointError` where the layout has no place for a model.
+    """
+    folder = Path(target)
+    if folder.exists() and not force:
+        raise CheckpointError(f"{folder} exists; give another name, or --force to replace it")
+    if dtype is not None and dtype not in DTYPES:
+        raise CheckpointError(f"no precision {dtype!r} to keep weights in; there are {', '.join(DTYPES)}")
+    contents = _leave_out(_join(read(source, which=which, overrides=overrides), beside), without)
+    for name, part in contents.parts.items():
+        require_fit(shape_of(part.config), part.weights, f"{contents.source}: {name}")
+    origin = {
+        "converted_from": contents.source.name,
+        "layout": contents.layout,
+        "converted_by": f"vjepa2-ac {__version__}",
+    }
+    contents = replace(contents, metadata=contents.metadata | origin)
+    WRITERS[to](contents, folder, DTYPES[dtype] if dtype else None)
+    return contents
+
+
+def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
+    parts = dict(contents.parts)
+    for source in beside:
+        for name, part in read(source).parts.items():
+            if name in parts:
+                raise CheckpointError(f"both {contents.source} and {source} hold the {name}")
+            parts[name] = part
+    return replace(contents, parts=parts)
+
+
+def _leave_out(contents: Contents, names: Sequence[str]) -> Contents:
+    for name in names:
+        if name not in contents.parts:
+            held = ", ".join(contents.parts)
+            raise CheckpointError(f"{contents.source} holds no {name} that could be left out; it holds {held}")
+    parts = {name: part for name, part in contents.parts.items() if name not in names}
+    if not parts:
+        raise CheckpointError(f"nothing of {contents.source} is left to write")
+    return replace(contents, parts=parts)

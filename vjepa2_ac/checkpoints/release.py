@@ -1,0 +1,137 @@
+"""This project's release format: a folder of `config.json` and `model.safetensors`.
+
+The config says what each model is and how frames are prepared for it, so that nothing is guessed when it is read; the
+tensors carry their model's name in front: `encoder.norm.weight`, `predictor.action_encoder.bias`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vjepa2_ac.checkpoints.contents import MODELS, PARTS, Contents, Part, Weights
+from vjepa2_ac.checkpoints.safetensors import read_tensors, size_of, write_tensors
+from vjepa2_ac.checkpoints.writing import new_folder, require_room
+from vjepa2_ac.config import from_dict, nearest, to_dict
+from vjepa2_ac.errors import CheckpointError, ConfigError
+from vjepa2_ac.images import Preprocessing
+
+FORMAT = "vjepa2-ac"
+VERSION = 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+TYPES = {config.__name__.removesuffix("Config"): config for config in MODELS}  # the names models have in config.json
+
+
+def save(
+    folder: str | Path,
+    *,
+    encoder: nn.Module,
+    predictor: nn.Module | None = None,
+    masked_predictor: nn.Module | None = None,
+    classifier: nn.Module | None = None,
+    preprocessing: Preprocessing,
+    metadata: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write models as a release, whole or not at all; an existing release at `folder` is replaced.
+
+    `metadata` is anything JSON holds, for people to read. `dtype` is how weights are kept (None: as they are).
+    """
+    models = {"encoder": encoder, "predictor": predictor}
+    models |= {"masked_predictor": masked_predictor, "classifier": classifier}
+    parts = {
+        name: Part(_config_of(model), dict(model.state_dict())) for name, model in models.items() if model is not None
+    }
+    target = Path(folder)
+    contents = Contents(
+        source=target,
+        layout="release",
+        parts=parts,
+        preprocessing=preprocessing,
+        metadata=dict(metadata or {}),
+    )
+    write_release(contents, target, dtype)
+
+
+def write_release(contents: Contents, folder: Path, dtype: torch.dtype | None = None) -> None:
+    """Write anything that was read as a release."""
+    weights: Weights = {
+        f"{name}.{key}": weight for name, part in contents.parts.items() for key, weight in part.weights.items()
+    }
+    require_room(folder.parent, size_of(weights, dtype))
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "models": {
+            name: {"type": _type_name(part.config), "config": to_dict(part.config)}
+            for name, part in contents.parts.items()
+        },
+        "preprocessing": to_dict(contents.preprocessing),
+        "metadata": contents.metadata,
+    }
+    try:
+        text = json.dumps(config, indent=2) + "\n"
+    except TypeError as error:
+        raise ConfigError(f"the metadata of a release must be what JSON holds: {error}") from error
+    with new_folder(folder) as aside:
+        (aside / CONFIG).write_text(text)
+        write_tensors(aside / WEIGHTS, weights, dtype)
+
+
+def is_release(config: Mapping[str, Any]) -> bool:
+    """Whether a folder's `config.json` is a release's."""
+    return config.get("format") == FORMAT
+
+
+def read_release(folder: Path, config: Mapping[str, Any]) -> Contents:
+    """What a release holds. Raises `CheckpointError` or `ConfigError` naming the file and the fault."""
+    where = f"{folder / CONFIG}"
+    if config.get("version") != VERSION:
+        raise CheckpointError(f"{where} has version {config.get('version')!r}; this installation reads {VERSION}")
+    models = config.get("models")
+    if not isinstance(models, Mapping) or not models:
+        raise CheckpointError(f"{where} names no models")
+    weights = read_tensors(folder / WEIGHTS)
+    parts: dict[str, Part] = {}
+    for name, model in models.items():
+        cls = _config_class(name, model, where)
+        prefix = f"{name}."
+        mine: Weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        parts[name] = Part(from_dict(cls, model.get("config", {}), f"{where}: {name}"), mine, is_mapped=True)
+    strangers = [key for key in weights if key.partition(".")[0] not in parts]
+    if strangers:
+        raise CheckpointError(f"{folder / WEIGHTS} holds {strangers[0]}, which belongs to no model in {CONFIG}")
+    return Contents(
+        source=folder,
+        layout="release",
+        parts=parts,
+        preprocessing=from_dict(Preprocessing, config.get("preprocessing", {}), f"{where}: preprocessing"),
+        metadata=dict(config.get("metadata") or {}),
+    )
+
+
+def _config_class(name: str, model: Any, where: str) -> type[Any]:
+    if name not in PARTS:
+        raise CheckpointError(f"{where} names a model '{name}'; there can be {', '.join(PARTS)}")
+    kind = model.get("type") if isinstance(model, Mapping) else None
+    if kind not in TYPES:
+        meant = nearest(str(kind), TYPES)
+        raise CheckpointError(f"{where}: {name} is of unknown type {kind!r}; expected {meant or ', '.join(TYPES)}")
+    return TYPES[kind]
+
+
+def _type_name(config: object) -> str:
+    return type(config).__name__.removesuffix("Config")
+
+
+def _config_of(model: nn.Module) -> Any:
+    config = getattr(model, "config", None)
+    if type(config) not in MODELS:
+        raise CheckpointError(f"a {type(model).__name__} cannot be kept in a release; there are {', '.join(TYPES)}")
+    return config
