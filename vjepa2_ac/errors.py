@@ -46,3 +46,19 @@ class NotEnoughMemoryError(VJEPA2ACError):
 
 class NotEnoughDiskError(VJEPA2ACError):
     """What was to be written does not fit on the disk."""
+
+
+class TrainingError(VJEPA2ACError):
+    """Training cannot go on: a loss stopped being a number."""
+
+
+class PlanningError(VJEPA2ACError):
+    """No plan can be given that would be safe to follow."""
+
+
+class DeadlineError(PlanningError):
+    """The deadline came before a single iteration of the search was finished."""
+
+
+class StaleObservationError(PlanningError):
+    """The observation is too old to act on."""

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+import random
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.training.toy import ToyLearner, start, train
+from vjepa2_ac.errors import TrainingError
+from vjepa2_ac.training.engine import Batch, EngineConfig
+from vjepa2_ac.training.run import Run
+
+CONFIG = EngineConfig(steps=12, batch=4, save_every=4, log_every=2, precision="fp32")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def final(folder: Path) -> dict[str, Tensor]:
+    found = Run(folder).newest()
+    assert found is not None
+    return {**found[1]["learner"], **flat(found[1]["optimizer"]["state"])}
+
+
+def flat(states: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {f"{number}.{name}": value for number, state in states.items() for name, value in state.items()}
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+
+
+def lines(folder: Path) -> list[dict[str, float]]:
+    log = Run(folder).log
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    train(tmp_path, EngineConfig(steps=60, batch=8, precision="fp32"))
+    first, last = lines(tmp_path)[0], lines(tmp_path)[-1]
+    assert last["loss"] < first["loss"]
+
+
+def test_a_resumed_run_ends_as_if_never_interrupted(tmp_path: Path) -> None:
+    train(tmp_path / "whole", CONFIG)
+    train(tmp_path / "parts", CONFIG)
+    for state in (tmp_path / "parts" / "states").glob("*12.pt"):
+        state.unlink()  # as if killed after update 8
+    train(tmp_path / "parts", CONFIG, resume=True)
+    assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
+    assert [line["step"] for line in lines(tmp_path / "parts")] == [2, 4, 6, 8, 10, 12]
+
+
+@pytest.mark.timeout(120)
+def test_killing_it_at_random_points_changes_nothing(tmp_path: Path) -> None:
+    config = EngineConfig(steps=400, batch=4, save_every=7, log_every=5, precision="fp32")
+    assert ended(start(tmp_path / "whole", config)) == 0
+    dice = random.Random(time.time_ns())
+    for _ in range(4):
+        before = len(lines(tmp_path / "killed"))
+        process = start(tmp_path / "killed", config)
+        while len(lines(tmp_path / "killed")) < before + 3 and process.is_alive():
+            time.sleep(0.01)
+        time.sleep(dice.uniform(0, 0.15))
+        process.kill()
+        process.join()
+    assert ended(start(tmp_path / "killed", config)) == 0
+    assert_same(final(tmp_path / "whole"), final(tmp_path / "killed"))
+    assert [line["step"] for line in lines(tmp_path / "killed")] == list(range(5, 401, 5))
+
+
+def test_worker_processes_change_nothing(tmp_path: Path) -> None:
+    for workers in (0, 2):
+        config = EngineConfig(steps=6, batch=4, precision="fp32", workers=workers)
+        assert ended(start(tmp_path / str(workers), config)) == 0
+    assert_same(final(tmp_path / "0"), final(tmp_path / "2"))
+
+
+def ended(process: BaseProcess) -> int | None:
+    process.join()
+    return process.exitcode
+
+
+def test_micro_batches_add_up_to_the_whole_batch(tmp_path: Path) -> None:
+    learners = [ToyLearner() for _ in range(2)]
+    for learner in learners:
+        learner.dropout.p = 0.0
+    for learner, (batch, accumulate) in zip(learners, ((8, 1), (2, 4)), strict=True):
+        config = EngineConfig(steps=3, batch=batch, accumulate=accumulate, precision="fp32")
+        train(tmp_path / str(batch), config, learner=learner)
+    for ours, theirs in zip(learners[0].parameters(), learners[1].parameters(), strict=True):
+        # Adam divides by the size of the gradient, and so magnifies rounding where that is small.
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+
+
+def test_bf16_trains_the_same_weights_in_fp32(tmp_path: Path) -> None:
+    learner = train(tmp_path, EngineConfig(steps=2, batch=2, precision="bf16"))
+    assert {parameter.dtype for parameter in learner.parameters()} == {torch.float32}
+
+
+class Poisoned(ToyLearner):
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        losses = super().forward(batch, step)
+        return losses if step != 6 else {name: value * float("nan") for name, value in losses.items()}
+
+
+def test_a_loss_that_is_not_a_number_stops_with_its_batch_saved(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"update 6 is not a number.*bad_batch.pt"):
+        train(tmp_path, CONFIG, learner=Poisoned())
+    kept = torch.load(tmp_path / "bad_batch.pt", weights_only=True)
+    assert kept["step"] == 6
+    assert kept["batch"][0]["x_BND"].shape == (4, 4, 24)
+    assert Run(tmp_path).states()[0][0] == 4

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from vjepa2_ac.errors import InputError, NotEnoughDiskError
+from vjepa2_ac.training.run import Run
+
+STATE = {"weights": torch.arange(1000.0)}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "run")
+    run.start(resume=False)
+    run.recipe.touch()
+    return run
+
+
+def test_the_newest_two_states_are_kept(run: Run) -> None:
+    for step in (1, 2, 3):
+        run.save(step, STATE | {"step": step})
+    assert [step for step, _ in run.states()] == [3, 2]
+    found = run.newest()
+    assert found is not None
+    assert found[0] == found[1]["step"] == 3
+
+
+def test_a_damaged_state_is_passed_over_by_name(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.save(1, STATE)
+    run.save(2, STATE)
+    newest = run.states()[0][1]
+    newest.write_bytes(newest.read_bytes()[:500])
+    found = run.newest()
+    assert found is not None
+    assert found[0] == 1
+    assert "00000002.pt is damaged" in capsys.readouterr().err
+
+
+def test_half_a_state_of_a_killed_writer_is_not_taken_for_one(run: Run) -> None:
+    run.save(1, STATE)
+    (run.folder / "states" / ".00000002.pt.123").write_bytes(b"half")
+    assert [step for step, _ in run.states()] == [1]
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """Files may not grow beyond 100 kB: to a writer the same as a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_is_a_clear_error_and_the_run_stays_usable(run: Run) -> None:
+    run.save(1, STATE)
+    with pytest.raises(NotEnoughDiskError, match="disk is full.*intact"):
+        run.save(2, {"weights": torch.zeros(100_000)})
+    assert sorted(path.name for path in (run.folder / "states").iterdir()) == ["00000001.pt"]
+    found = run.newest()
+    assert found is not None
+    assert torch.equal(found[1]["weights"], STATE["weights"])
+
+
+def test_runs_are_not_mixed(run: Run) -> None:
+    with pytest.raises(InputError, match="--resume"):
+        run.start(resume=False)
+    with pytest.raises(InputError, match="nothing to resume"):
+        Run(run.folder / "elsewhere").start(resume=True)

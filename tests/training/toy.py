@@ -1,0 +1,79 @@
+"""A learner that trains in milliseconds and touches all a real one does: dropout, an average, accumulated losses."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vjepa2_ac.models.blocks import Block
+from vjepa2_ac.training.engine import Batch, EngineConfig, Learner, fit
+from vjepa2_ac.training.optimizer import OptimizerConfig
+from vjepa2_ac.training.order import Layout, dice
+from vjepa2_ac.training.processes import joined
+from vjepa2_ac.training.run import Run
+
+OPTIMIZER = OptimizerConfig(lr=1e-2, warmup=3, anneal=5)
+
+
+class ToyLearner(Learner):
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.block = Block(24, 2)
+        for parameter in self.block.parameters():
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+        self.dropout = nn.Dropout(0.2)
+        self.register_buffer("average", torch.zeros(24))
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        x_BND = batch["x_BND"]
+        loss = (self.block(self.dropout(x_BND)) - x_BND.roll(1, -1)).abs().mean()
+        return {"loss": loss, "size": x_BND.abs().mean()}
+
+    def after_update(self, step: int) -> None:
+        weight = self.block.norm1.weight
+        whole = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+        self.average.lerp_(whole.detach(), 0.1)
+
+
+class ToyBatches:
+    def __init__(self, layout: Layout, seed: int = 0) -> None:
+        self.layout, self.seed = layout, seed
+
+    def __getitem__(self, micro_batch: int) -> Batch:
+        rows = [dice(self.seed, sample).standard_normal((4, 24)) for sample in self.layout.samples(micro_batch)]
+        return {"x_BND": torch.tensor(np.stack(rows), dtype=torch.float32)}
+
+
+def train(folder: Path, config: EngineConfig, *, resume: bool = False, learner: Learner | None = None) -> Learner:
+    with joined("cpu") as processes:
+        run = Run(folder)
+        if processes.is_first:
+            run.start(resume=resume)
+            run.recipe.write_text("{}")
+        processes.wait()
+        layout = Layout(config.batch, processes.count, processes.rank, config.accumulate)
+        learner = learner or ToyLearner()
+        fit(learner, ToyBatches(layout), config, OPTIMIZER, run, processes)
+        return learner
+
+
+def start(folder: Path, config: EngineConfig) -> BaseProcess:
+    """Train in a process of its own, from where the folder's run stands."""
+    process = FORKS.Process(target=_train_on, args=(folder, config))
+    process.start()
+    return process
+
+
+def _train_on(folder: Path, config: EngineConfig) -> None:
+    torch.set_num_threads(1)
+    train(folder, config, resume=(folder / "recipe.yaml").exists())
+
+
+FORKS = multiprocessing.get_context("forkserver")  # imports torch once for all processes
+FORKS.set_forkserver_preload(["tests.training.toy", "torch._dynamo", "torch.utils.tensorboard"])

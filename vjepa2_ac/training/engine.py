@@ -1,0 +1,220 @@
+"""The training loop: updates counted from 1, each a pure function of the state before it and its number.
+
+Batches, masks and dropout draw from generators seeded by the update's number, so a run needs nothing but its weights,
+its optimiser and its count to continue exactly. The same loop runs alone, under DDP and under FSDP2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from vjepa2_ac.errors import ConfigError, TrainingError
+from vjepa2_ac.models.blocks import Block
+from vjepa2_ac.precision import PRECISIONS, choose_dtype
+from vjepa2_ac.training import optimizer as rates
+from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer
+from vjepa2_ac.training.processes import Processes, gradients_kept_local, shard, shared
+from vjepa2_ac.training.report import Report
+from vjepa2_ac.training.run import Run
+
+Batch = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """How the updates are made; what they minimise is the learner's business."""
+
+    steps: int = 1000  # updates
+    batch: int = 8  # samples per process and micro-batch
+    accumulate: int = 1  # micro-batches per update
+    seed: int = 239
+    precision: str = "auto"  # fp32, bf16 (autocast; weights stay fp32) or auto
+    sharded: bool = False  # FSDP2 in place of DDP
+    compile: bool = False  # block by block
+    workers: int = 0  # processes that prepare batches ahead; 0 prepares them in between
+    log_every: int = 20  # updates
+    save_every: int = 500  # updates
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate", "log_every", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"no precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
+        if self.workers < 0 or self.seed < 0:
+            raise ConfigError("workers and seed cannot be negative")
+
+
+class Learner(nn.Module):
+    """What is trained, as one module whose forward pass gives the losses."""
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Scalars by name; `loss` is minimised, the others are shown."""
+        raise NotImplementedError
+
+    def after_update(self, step: int) -> None:
+        """What follows the optimiser's step, such as a moving average."""
+
+
+class Batches(Protocol):
+    """The run's micro-batches by number; a pure function, so any process may ask for any of them."""
+
+    def __getitem__(self, micro_batch: int, /) -> Batch:
+        """Tensors by name."""
+        ...
+
+
+def fit(
+    learner: Learner,
+    batches: Batches,
+    config: EngineConfig,
+    optimizer_config: OptimizerConfig,
+    run: Run,
+    processes: Processes,
+    title: str = "training",
+) -> None:
+    """Train to the end, from the newest state in the run's folder if there is one.
+
+    TrainingError when a loss is not a number: the batch is saved and the weights are those before it.
+    NotEnoughDiskError when a state does not fit on the disk: the ones before it stay usable.
+    """
+    trainer = Trainer(learner, config, optimizer_config, processes)
+    done = trainer.resume(run)
+    with Report(run if processes.is_first else None, config, done, title) as report:
+        for step, micro_batches in updates(batches, config, done, processes.device):
+            report.losses(step, trainer.update(step, micro_batches, run))
+            if step % config.save_every == 0 or step == config.steps:
+                trainer.save(run, step)
+
+
+class Trainer:
+    """A learner with its optimiser, placed on the device and, with several processes, wrapped for them."""
+
+    def __init__(
+        self, learner: Learner, config: EngineConfig, optimizer_config: OptimizerConfig, processes: Processes
+    ) -> None:
+        self.config, self.optimizer_config, self.processes = config, optimizer_config, processes
+        self.dtype = choose_dtype(config.precision, processes.device)
+        self.learner = learner.to(processes.device)
+        if config.compile:
+            for module in learner.modules():
+                if isinstance(module, Block):
+                    module.compile()
+        self.is_sharded = config.sharded and processes.count > 1
+        if self.is_sharded:
+            shard(learner, processes, Block, self.dtype)
+            self.wrapped: nn.Module = learner
+        else:
+            self.wrapped = shared(learner, processes)
+        self.optimizer = make_optimizer(learner, optimizer_config)
+
+    def update(self, step: int, micro_batches: list[Batch], run: Run) -> dict[str, float]:
+        """One update; the losses, averaged over micro-batches and processes."""
+        lr = rates.set_rates(self.optimizer, self.optimizer_config, step, self.config.steps)
+        self.learner.train()
+        torch.manual_seed(_seed(self.config.seed, step, self.processes.rank))
+        total: dict[str, Tensor] = {}
+        for number, batch in enumerate(micro_batches, start=1):
+            is_last = number == len(micro_batches)
+            with gradients_kept_local(self.wrapped, keep=not is_last):
+                with self._autocast():
+                    losses = self.wrapped(batch, step)
+                (losses["loss"] / len(micro_batches)).backward()
+            for name, value in losses.items():
+                total[name] = total.get(name, 0) + value.detach().float() / len(micro_batches)
+        means = self.processes.mean(torch.stack(list(total.values()))).tolist()
+        losses_now = dict(zip(total, means, strict=True))
+        if not math.isfinite(losses_now["loss"]):
+            self._stop(step, micro_batches, losses_now, run)
+        if self.optimizer_config.clip_grad is not None:
+            nn.utils.clip_grad_norm_(self.learner.parameters(), self.optimizer_config.clip_grad)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.learner.after_update(step)
+        return losses_now | {"lr": lr}
+
+    def save(self, run: Run, step: int) -> None:
+        """Write the state; the first process does, with what it gathers from its peers."""
+        if self.is_sharded:
+            from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
+
+            whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+            learner, optimizer = get_state_dict(self.learner, self.optimizer, options=whole)
+        else:
+            learner, optimizer = self.learner.state_dict(), self.optimizer.state_dict()
+        state = {"step": step, "sharded": self.is_sharded, "learner": learner, "optimizer": optimizer}
+        if self.processes.is_first:
+            run.save(step, state)
+        self.processes.wait()
+
+    def resume(self, run: Run) -> int:
+        """Take up the newest state in the run's folder; how many updates it has behind it (0 without one)."""
+        found = run.newest()
+        if found is None:
+            return 0
+        step, state = found
+        if state["sharded"] != self.is_sharded:
+            raise ConfigError("a run started with FSDP2 continues with several processes and FSDP2, others without")
+        if self.is_sharded:
+            from torch.distributed.checkpoint.state_dict import StateDictOptions, set_state_dict
+
+            set_state_dict(
+                self.learner,
+                self.optimizer,
+                model_state_dict=state["learner"],
+                optim_state_dict=state["optimizer"],
+                options=StateDictOptions(full_state_dict=True),
+            )
+        else:
+            self.learner.load_state_dict(state["learner"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        return step
+
+    def _stop(self, step: int, micro_batches: list[Batch], losses: dict[str, float], run: Run) -> None:
+        told = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        where = ""
+        if self.processes.is_first:
+            where = f"; its batch is in {run.keep_bad_batch(step, [dict(batch) for batch in micro_batches])}"
+        raise TrainingError(f"the loss of update {step} is not a number ({told}){where}")
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.processes.device.type, self.dtype)
+
+
+def updates(
+    batches: Batches, config: EngineConfig, done: int, device: torch.device
+) -> Iterator[tuple[int, list[Batch]]]:
+    """Each remaining update's number and micro-batches, prepared ahead by the worker processes, if any, in order."""
+    numbers = range(done * config.accumulate, config.steps * config.accumulate)
+    loader = DataLoader(
+        cast("Dataset[Batch]", batches),
+        sampler=numbers,
+        batch_size=None,
+        num_workers=config.workers,
+        pin_memory=device.type == "cuda",
+        prefetch_factor=4 if config.workers else None,
+    )
+    ready = iter(loader)
+    for step in range(done + 1, config.steps + 1):
+        yield step, [_on(device, next(ready)) for _ in range(config.accumulate)]
+
+
+def _on(device: torch.device, batch: Batch) -> Batch:
+    return {
+        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        for name, value in batch.items()
+    }
+
+
+def _seed(seed: int, step: int, rank: int) -> int:
+    return (seed * 1_000_003 + step) * 4099 + rank

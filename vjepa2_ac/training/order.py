@@ -1,0 +1,48 @@
+"""Which sample comes when: a pure function of the seed and the sample's number.
+
+Samples of a run are numbered across updates, accumulated micro-batches, processes and rows, so that the same seed gives
+the same samples however many processes share the work, and a resumed run needs no sampler state.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the samples of an update are spread."""
+
+    batch: int  # of one process and micro-batch
+    processes: int = 1
+    rank: int = 0
+    accumulate: int = 1
+
+    @property
+    def samples_per_update(self) -> int:
+        return self.batch * self.processes * self.accumulate
+
+    def samples(self, micro_batch: int) -> range:
+        """The sample numbers of this process in a micro-batch; micro-batches are counted from 0 over the whole run."""
+        first = (micro_batch * self.processes + self.rank) * self.batch
+        return range(first, first + self.batch)
+
+
+def dice(seed: int, sample: int, attempt: int = 0) -> np.random.Generator:
+    """The randomness of one sample; counter-based, so every sample's is independent and nothing is carried along."""
+    return np.random.Generator(np.random.Philox(counter=[0, 0, attempt, sample], key=seed))
+
+
+def shuffled(items: int, seed: int, sample: int) -> int:
+    """Which of `items` the sample uses: each once per epoch, in an order new for every epoch."""
+    epoch, place = divmod(sample, items)
+    return int(_permutation(items, seed, epoch)[place])
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(items: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    return np.random.Generator(np.random.Philox(counter=[0, 1, 0, epoch], key=seed)).permutation(items)

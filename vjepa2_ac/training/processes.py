@@ -1,0 +1,103 @@
+"""The processes that train together, by torchrun's contract: RANK, WORLD_SIZE, LOCAL_RANK and a rendezvous.
+
+Started alone, without those variables, a run is a single process and nothing here talks to anybody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among its peers."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until all peers have come this far."""
+        if self.count > 1:
+            dist.barrier()
+
+    def mean(self, values_V: Tensor) -> Tensor:
+        """The mean of each value over all processes, the same on each; a NaN anywhere is a NaN everywhere."""
+        if self.count > 1:
+            values_V = values_V.clone()
+            dist.all_reduce(values_V)
+            values_V /= self.count
+        return values_V
+
+
+@contextmanager
+def joined(device: str = "auto") -> Iterator[Processes]:
+    """Join the processes torchrun started, on this process's own device, and leave them at the end."""
+    count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    chosen = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    if count == 1:
+        yield Processes(0, 1, chosen)
+        return
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Processes(rank, count, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def _device(device: str, local_rank: int) -> torch.device:
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device, local_rank) if device == "cuda" else torch.device(device)
+
+
+def shared(learner: nn.Module, processes: Processes) -> nn.Module:
+    """The learner with its gradients averaged over the processes (DDP); itself when there is only one."""
+    if processes.count == 1:
+        return learner
+    devices = [processes.device] if processes.device.type == "cuda" else None
+    return DistributedDataParallel(
+        learner, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True
+    )
+
+
+def shard(learner: nn.Module, processes: Processes, blocks: type[nn.Module], dtype: torch.dtype) -> None:
+    """Spread weights, gradients and optimiser state over the processes in place (FSDP2), block by block."""
+    # Imported here because it takes seconds, which every start of a small run would pay.
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    mesh = init_device_mesh(processes.device.type, (processes.count,))
+    policy = MixedPrecisionPolicy(param_dtype=dtype if dtype is not torch.float32 else None, reduce_dtype=torch.float32)
+    for module in list(learner.modules()):
+        if isinstance(module, blocks):
+            fully_shard(module, mesh=mesh, mp_policy=policy)
+    fully_shard(learner, mesh=mesh, mp_policy=policy)
+
+
+@contextmanager
+def gradients_kept_local(module: nn.Module, keep: bool) -> Iterator[None]:
+    """While micro-batches add up, gradients stay here; only the last one's backward pass exchanges them."""
+    if isinstance(module, DistributedDataParallel) and keep:
+        with module.no_sync():
+            yield
+    else:
+        if hasattr(module, "set_requires_gradient_sync"):
+            cast("Any", module).set_requires_gradient_sync(not keep)
+        yield
