@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import multiprocessing
-import os
 import shutil
 import signal
 import time
@@ -21,6 +20,8 @@ from datetime import datetime, timedelta
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
+
+import psutil
 
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.writer import (
@@ -201,12 +202,11 @@ def _remove_leftovers(root: Path) -> None:
 
 def _is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
+    except psutil.AccessDenied:
         return True
-    return True
 
 
 def _rebuild_index(root: Path) -> None:
