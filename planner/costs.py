@@ -1,0 +1,165 @@
+"""How far an imagined future is from its goal: what every search makes smaller.
+
+A cost is put together from small choices, each off by default, so that the default is the published one: the mean
+absolute difference between the last imagined latents and the goal's (V-JEPA 2, section 3.2). The choices are the
+distance of two tokens (by name, see `DISTANCES`), coarser copies of the token map compared as well, tokens weighted by
+how much they have to change, earlier steps of the horizon counted too, and the model's last mistake expected again.
+
+Shapes: B requests, S candidates, H steps of the horizon, N tokens (rows x columns of them), D width of a latent.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vjepa2_ac.config import nearest, require
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.world_model import Rollout
+
+Distance = Callable[..., Tensor]
+"""Of latents [..., N, D] to goals [..., N, D]: one number a token, [..., N]; settings are keywords."""
+
+DISTANCES: dict[str, Distance] = {}
+
+
+def distance(name: str) -> Callable[[Distance], Distance]:
+    """Make a distance known by name, so that a configuration can ask for it."""
+
+    def register(function: Distance) -> Distance:
+        DISTANCES[name] = function
+        return function
+
+    return register
+
+
+@distance("l1")
+def l1(latents: Tensor, goal: Tensor) -> Tensor:
+    """Mean absolute difference over channels: the published one."""
+    return (latents - goal).abs().mean(dim=-1)
+
+
+@distance("l2")
+def l2(latents: Tensor, goal: Tensor) -> Tensor:
+    """Root mean square difference over channels."""
+    return (latents - goal).square().mean(dim=-1).clamp_min(1e-12).sqrt()  # the clamp keeps gradients finite
+
+
+@distance("huber")
+def huber(latents: Tensor, goal: Tensor, delta: float = 0.5) -> Tensor:
+    """Quadratic below `delta`, where latents differ by noise, and like L1 above."""
+    return F.huber_loss(latents, goal.expand_as(latents), reduction="none", delta=delta).mean(dim=-1) / delta
+
+
+@distance("cosine")
+def cosine(latents: Tensor, goal: Tensor) -> Tensor:
+    """One minus the cosine of the angle between tokens."""
+    return 1 - F.cosine_similarity(latents, goal, dim=-1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostConfig:
+    """Which differences count, and how much; the defaults are the published cost."""
+
+    distance: str = "l1"
+    parameters: dict[str, float] = field(default_factory=dict)  # settings of that distance
+    pools: tuple[int, ...] = ()  # also compare token maps averaged down to this many tokens a side, e.g. (2, 4)
+    pool_weight: float = 1.5  # of each of those, next to 1 for the full map
+    grid: tuple[int, int] | None = None  # rows and columns of tokens, where the map is not square
+    focus: float = 0.0  # 0: tokens weigh the same … 1: each as much as goal and observation differ there
+    earlier: float = 0.0  # weight of a step against the next one: 0 only the last counts, 1 all the same
+    surprise: float = 0.0  # share of the last prediction's mistake that is expected again
+
+    def __post_init__(self) -> None:
+        if self.distance not in DISTANCES:
+            meant = nearest(self.distance, DISTANCES)
+            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(sorted(DISTANCES))}"
+            require(False, f"no distance {self.distance!r}; {hint}")
+        require(all(side >= 1 for side in self.pools), f"pooled maps have at least 1 token a side, got {self.pools}")
+        require(0 <= self.focus <= 1, f"focus lies within 0…1, got {self.focus}")
+        require(0 <= self.earlier <= 1, f"earlier lies within 0…1, got {self.earlier}")
+        require(0 <= self.surprise <= 1, f"surprise lies within 0…1, got {self.surprise}")
+
+
+@dataclass(frozen=True, slots=True)
+class GoalCost:
+    """The cost of getting to given goals from given observations; called with a rollout, it answers costs [B, S]."""
+
+    config: CostConfig
+    goal_BND: Tensor
+    observed_BND: Tensor | None = None  # needed where `focus` is used
+    surprise_BND: Tensor | None = None  # what was seen minus what had been imagined; none known: no correction
+
+    def __call__(self, rollout: Rollout) -> Tensor:
+        """The costs [B, S] of imagined futures."""
+        weights_H = _step_weights(rollout.latents_BSHND.shape[2], self.config.earlier)
+        latents_BSHND = rollout.latents_BSHND[:, :, -len(weights_H) :]
+        if self.surprise_BND is not None and self.config.surprise > 0:
+            latents_BSHND = latents_BSHND + self.config.surprise * self.surprise_BND[:, None, None]
+        costs_BSH = self._of_latents(latents_BSHND)
+        return (costs_BSH * costs_BSH.new_tensor(weights_H)).sum(dim=-1)
+
+    def of_frame(self, latents_BND: Tensor) -> Tensor:
+        """The costs [B] of being where a frame was really taken."""
+        return self._of_latents(latents_BND[:, None, None])[:, 0, 0]
+
+    def take(self, chosen: list[int]) -> GoalCost:
+        """The same for some of the requests."""
+
+        def some(latents_BND: Tensor | None) -> Tensor | None:
+            return None if latents_BND is None else latents_BND[chosen]
+
+        return replace(
+            self,
+            goal_BND=self.goal_BND[chosen],
+            observed_BND=some(self.observed_BND),
+            surprise_BND=some(self.surprise_BND),
+        )
+
+    def _of_latents(self, latents_BSHND: Tensor) -> Tensor:
+        goal_BND, weights_BN = self.goal_BND, self._token_weights()
+        costs = self._compare(latents_BSHND, goal_BND, weights_BN)
+        for side in self.config.pools:
+            pool_MN = pooling(goal_BND.shape[-2], side, self.config.grid).to(goal_BND.device)
+            pooled_weights = None if weights_BN is None else weights_BN @ pool_MN.T
+            pooled = self._compare(pool_MN @ latents_BSHND, pool_MN @ goal_BND, pooled_weights)
+            costs = costs + self.config.pool_weight * pooled
+        return costs
+
+    def _compare(self, latents_BSHND: Tensor, goal_BND: Tensor, weights_BN: Tensor | None) -> Tensor:
+        measure = DISTANCES[self.config.distance]
+        tokens_BSHN = measure(latents_BSHND, goal_BND[:, None, None], **self.config.parameters)
+        if weights_BN is None:
+            return tokens_BSHN.mean(dim=-1)
+        weights_BN = weights_BN / weights_BN.sum(dim=-1, keepdim=True)
+        return (tokens_BSHN * weights_BN[:, None, None]).sum(dim=-1)
+
+    def _token_weights(self) -> Tensor | None:
+        if self.config.focus == 0 or self.observed_BND is None:
+            return None
+        change_BN = (self.goal_BND - self.observed_BND).abs().mean(dim=-1)
+        change_BN = change_BN / change_BN.mean(dim=-1, keepdim=True).clamp_min(1e-6)
+        return (1 - self.config.focus) + self.config.focus * change_BN + 1e-6
+
+
+@functools.cache
+def pooling(tokens: int, side: int, grid: tuple[int, int] | None = None) -> Tensor:
+    """The matrix [M, N] that averages a map of N tokens down to at most `side` x `side`; rows sum to 1."""
+    rows, columns = grid or (math.isqrt(tokens), math.isqrt(tokens))
+    if rows * columns != tokens:
+        shape = "not square; say cost.grid = (rows, columns)" if grid is None else f"not {rows} x {columns}"
+        raise ConfigError(f"{tokens} tokens cannot be pooled: their map is {shape}")
+    single_tokens_NHW = torch.eye(tokens).view(tokens, rows, columns)
+    return F.adaptive_avg_pool2d(single_tokens_NHW, (min(side, rows), min(side, columns))).flatten(1).T.contiguous()
+
+
+def _step_weights(horizon: int, earlier: float) -> list[float]:
+    """Weights of the last steps, summing to 1; steps that weigh nothing are left out."""
+    weights = [earlier**back for back in range(horizon - 1, -1, -1) if earlier > 0 or back == 0]
+    return [weight / sum(weights) for weight in weights]

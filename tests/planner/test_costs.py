@@ -1,0 +1,110 @@
+"""Costs of imagined futures: the published one, and what each choice changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from planner.costs import DISTANCES, CostConfig, GoalCost, pooling
+from vjepa2_ac.config import from_dict, to_dict
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.world_model import Rollout, energy
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def rollout(latents_BSHND: Tensor) -> Rollout:
+    B, S, H = latents_BSHND.shape[:3]
+    return Rollout(latents_BSHND, torch.zeros(B, S, H, 7), torch.zeros(B, S, H, 7))
+
+
+GOAL, OBSERVED, IMAGINED = random(2, 16, 5), random(2, 16, 5, seed=1), rollout(random(2, 3, 4, 16, 5, seed=2))
+
+
+def cost(imagined: Rollout = IMAGINED, **settings: object) -> Tensor:
+    return GoalCost(CostConfig(**settings), GOAL, OBSERVED)(imagined)  # type: ignore[arg-type]
+
+
+def test_the_default_is_the_published_cost() -> None:
+    torch.testing.assert_close(cost(), energy(IMAGINED, GOAL))
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("settings", [{}, {"pools": (2, 4)}, {"focus": 0.7}, {"earlier": 0.5}], ids=str)
+def test_only_the_goal_itself_costs_nothing(distance: str, settings: dict[str, object]) -> None:
+    there = rollout(GOAL[:, None, None].expand(-1, 3, 4, -1, -1))
+    assert cost(there, distance=distance, **settings).abs().max() < 1e-5
+    assert cost(distance=distance, **settings).min() > 1e-2
+
+
+def test_l2_of_one_differing_channel_is_larger_than_l1() -> None:
+    latents = GOAL[:, None, None].clone()
+    latents[..., 0] += 1.0
+    torch.testing.assert_close(cost(rollout(latents)), torch.full((2, 1), 1 / 5))
+    torch.testing.assert_close(cost(rollout(latents), distance="l2"), torch.full((2, 1), (1 / 5) ** 0.5))
+
+
+def test_a_pooled_map_forgives_what_cancels_out() -> None:
+    noisy = GOAL[:, None, None].clone()
+    noisy[..., 0, :] += 1.0
+    noisy[..., 1, :] -= 1.0  # the neighbour, in the same cell of a 2 x 2 map
+    shifted = GOAL[:, None, None] + 2 / 16
+    torch.testing.assert_close(cost(rollout(noisy)), cost(rollout(shifted)))
+    coarse_noisy, coarse_shifted = (cost(rollout(x), pools=(2,)) for x in (noisy, shifted))
+    torch.testing.assert_close(coarse_noisy, cost(rollout(noisy)))
+    torch.testing.assert_close(coarse_shifted, 2.5 * cost(rollout(shifted)))
+
+
+def test_pooling_averages_neighbours_and_knows_odd_maps() -> None:
+    torch.testing.assert_close(pooling(16, 2).sum(dim=1), torch.ones(4))
+    assert pooling(16, 2)[0].nonzero().flatten().tolist() == [0, 1, 4, 5]
+    assert pooling(6, 2, (2, 3)).shape == (4, 6)
+    with pytest.raises(ConfigError, match="not square"):
+        pooling(6, 2)
+
+
+def test_focus_looks_where_goal_and_observation_differ() -> None:
+    observed = GOAL.clone()
+    observed[:, 3] += 1.0  # only token 3 has to change
+    elsewhere = GOAL[:, None, None].clone()
+    elsewhere[..., 7, :] += 1.0
+    focused = GoalCost(CostConfig(focus=1.0), GOAL, observed)
+    assert focused(rollout(elsewhere)).max() < 1e-4
+    torch.testing.assert_close(focused(rollout(observed[:, None, None])), torch.ones(2, 1), atol=1e-4, rtol=0)
+
+
+def test_earlier_steps_count_as_much_as_asked() -> None:
+    each_step = torch.stack([energy(rollout(IMAGINED.latents_BSHND[:, :, : h + 1]), GOAL) for h in range(4)], dim=-1)
+    torch.testing.assert_close(cost(earlier=1.0), each_step.mean(dim=-1))
+    weights = torch.tensor([0.125, 0.25, 0.5, 1.0]) / 1.875
+    torch.testing.assert_close(cost(earlier=0.5), (each_step * weights).sum(dim=-1))
+
+
+def test_a_known_mistake_is_expected_again() -> None:
+    mistake = random(2, 16, 5, seed=3)
+    wrong = rollout(GOAL[:, None, None] - mistake[:, None, None])
+    corrected = GoalCost(CostConfig(surprise=1.0), GOAL, surprise_BND=mistake)
+    assert corrected(wrong).max() < 1e-6
+
+
+def test_some_of_the_requests_keep_their_costs() -> None:
+    config = CostConfig(focus=0.5, pools=(2,))
+    both = GoalCost(config, GOAL, OBSERVED)
+    second = both.take([1])(rollout(IMAGINED.latents_BSHND[1:]))
+    torch.testing.assert_close(second, both(IMAGINED)[1:])
+
+
+def test_the_cost_of_a_frame_is_that_of_a_future_which_ends_there() -> None:
+    config = CostConfig(pools=(2, 4), distance="l2")
+    now = GoalCost(config, GOAL).of_frame(OBSERVED)
+    torch.testing.assert_close(now, GoalCost(config, GOAL)(rollout(OBSERVED[:, None, None]))[:, 0])
+
+
+def test_costs_are_chosen_by_name_and_parameters() -> None:
+    config = from_dict(CostConfig, {"distance": "huber", "parameters": {"delta": 0.1}, "pools": [2, 4]}, "test")
+    assert from_dict(CostConfig, to_dict(config), "test") == config
+    with pytest.raises(ConfigError, match="did you mean 'huber'"):
+        CostConfig(distance="hubert")
