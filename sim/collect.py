@@ -63,6 +63,8 @@ class CollectConfig:
             raise ConfigError(f"no split {self.split!r}; there are {', '.join(SPLITS)}")
         if unknown := [kind for kind, _ in self.mix if kind not in KINDS]:
             raise ConfigError(f"the mix names {unknown[0]!r}; there are {', '.join(KINDS)}")
+        if len(dict(self.mix)) != len(self.mix):
+            raise ConfigError("the mix names a kind twice")
         if any(share < 0 for _, share in self.mix) or not sum(share for _, share in self.mix) > 0:
             raise ConfigError("shares of the mix must not be negative, and not all be zero")
         if not 0 <= self.branches <= (PARTS - 1) // 2 or self.seed_base < 0 or self.size < 16 or self.size % 2:

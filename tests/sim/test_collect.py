@@ -131,7 +131,14 @@ def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"split": "validation"}, {"mix": (("magic", 1.0),)}, {"mix": (("near", 0.0),)}, {"branches": -1}, {"size": 33}],
+    [
+        {"split": "validation"},
+        {"mix": (("magic", 1.0),)},
+        {"mix": (("near", 0.0),)},
+        {"mix": (("near", 1.0), ("near", 1.0))},
+        {"branches": -1},
+        {"size": 33},
+    ],
 )
 def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
