@@ -42,9 +42,8 @@ def test_pieces_are_few_equal_and_small_enough(bytes_each: int, sizes: list[int]
     torch.testing.assert_close(result, torch.arange(100) ** 2)
 
 
-@pytest.mark.usefixtures("room")
-def test_pieces_are_no_larger_than_preferred() -> None:
-    assert Pieces(CPU, preferred_bytes=100).size(bytes_each=10) == 10
+def test_pieces_are_no_larger_than_caches_like() -> None:
+    assert Pieces(CPU).size(bytes_each=1, working_bytes_each=memory.CPU_WORKING_BYTES // 10) == 10
 
 
 @pytest.mark.usefixtures("room")

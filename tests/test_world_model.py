@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac import poses
+from vjepa2_ac.checkpoints import save
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
@@ -76,7 +78,7 @@ def test_a_frame_has_the_same_latents_alone_and_among_others(model: WorldModel) 
 
 
 def test_many_frames_are_encoded_in_pieces(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.pieces, "size", lambda bytes_each: 2)
+    monkeypatch.setattr(model.pieces, "size", lambda *bytes_each: 2)
     pictures = frames(5)
     in_pieces = model.encode(pictures)
     torch.testing.assert_close(in_pieces, torch.cat([model.encode(picture) for picture in pictures]), atol=1e-5, rtol=0)
@@ -127,7 +129,7 @@ def test_scores_do_not_depend_on_how_candidates_are_divided(
 ) -> None:
     arguments = request(S=7)
     whole = last_norm(model.rollout(*arguments, past))
-    monkeypatch.setattr(model.pieces, "size", lambda bytes_each: size)
+    monkeypatch.setattr(model.pieces, "size", lambda *bytes_each: size)
     costs_BS = model.score(*arguments, last_norm, past)
     assert costs_BS.dtype == torch.float32
     torch.testing.assert_close(costs_BS, whole, atol=1e-6, rtol=0)
@@ -207,6 +209,24 @@ def test_networks_that_do_not_belong_together_are_refused() -> None:
         WorldModel(encoder, make_predictor(), Preprocessing(img_size=(32, 32)))
     with pytest.raises(ConfigError, match="extrinsics"):
         WorldModel(encoder, make_predictor(use_extrinsics=True), Preprocessing(img_size=SIZE))
+
+
+def test_a_random_model_is_the_same_for_the_same_seed() -> None:
+    picture = np.zeros((64, 64, 3), np.uint8)
+    latents = [
+        WorldModel.open("random:tiny", precision="fp32", device="cpu", seed=s).encode(picture) for s in (3, 3, 4)
+    ]
+    torch.testing.assert_close(latents[0], latents[1], atol=0, rtol=0)
+    assert not torch.equal(latents[0], latents[2])
+    with pytest.raises(ConfigError, match="tiny, vits, vitb"):
+        WorldModel.open("random:huge")
+
+
+def test_a_saved_model_is_opened_as_it_was(model: WorldModel, tmp_path: Path) -> None:
+    save(tmp_path / "ours", encoder=model.encoder, predictor=model.predictor, preprocessing=model.preprocessing)
+    opened = WorldModel.open(tmp_path / "ours", precision="fp32", device="cpu")
+    assert opened.preprocessing == model.preprocessing
+    torch.testing.assert_close(opened.encode(frames(1)), model.encode(frames(1)), atol=0, rtol=0)
 
 
 @pytest.mark.gpu

@@ -1,7 +1,7 @@
 """Work cut into pieces that fit in memory, however much of it there is.
 
-A piece is as large as half of the free memory allows, and no larger than caches like. Should memory run out all the
-same, the piece is halved, which is written in the log and remembered, until a single item does not fit.
+A piece is as large as half of the free memory allows, and on a CPU no larger than its caches like. Should memory run
+out all the same, the piece is halved, which is written in the log and remembered, until a single item does not fit.
 """
 
 from __future__ import annotations
@@ -21,26 +21,31 @@ log = logging.getLogger(__name__)
 
 SHARE = 0.5  # of the free memory; the rest is for what an estimate misses and for everybody else
 
+# What a layer works on at once, on a CPU. Measured on a Sapphire Rapids core for predictors of width 192 to 1024: from
+# 8 to 50 MB every size is within a tenth of the fastest, below and above it is up to a third (bf16) slower.
+CPU_WORKING_BYTES = 24 << 20
+
 
 class Pieces:
     """How many items of work go through a device at once; learns from running out of memory."""
 
-    def __init__(self, device: torch.device, preferred_bytes: int | None = None) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.preferred_bytes = preferred_bytes  # more than this at once is slower, not faster
         self.share = SHARE
 
-    def size(self, bytes_each: int) -> int:
-        """The number of items, each needing `bytes_each`, to work on at once."""
-        room = self.share * available_bytes(self.device)
-        if self.preferred_bytes is not None:
-            room = min(room, self.preferred_bytes)
-        return max(1, int(room // bytes_each))
+    def size(self, bytes_each: int, working_bytes_each: int = 1) -> int:
+        """How many items to take at once that need `bytes_each` in all and `working_bytes_each` in a layer."""
+        fitting = int(self.share * available_bytes(self.device)) // bytes_each
+        if self.device.type == "cpu":
+            fitting = min(fitting, CPU_WORKING_BYTES // working_bytes_each)
+        return max(1, fitting)
 
-    def evaluate(self, work: Callable[[slice], Tensor], count: int, bytes_each: int, *, dim: int = 0) -> Tensor:
+    def evaluate(
+        self, work: Callable[[slice], Tensor], count: int, bytes_each: int, working_bytes_each: int = 1, *, dim: int = 0
+    ) -> Tensor:
         """`work(slice(0, count))`, put together along `dim` from as few and as equal pieces as fit."""
         done: list[Tensor] = []
-        start, size = 0, self.size(bytes_each)
+        start, size = 0, self.size(bytes_each, working_bytes_each)
         while start < count:
             left = count - start
             piece = slice(start, start + math.ceil(left / math.ceil(left / size)))

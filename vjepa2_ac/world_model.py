@@ -13,18 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.images import Frames, Preprocessing, as_frames
 from vjepa2_ac.memory import Pieces
-from vjepa2_ac.models.ac_predictor import ACPredictor, KVCache
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.attention import PastKeys
-from vjepa2_ac.models.encoder import Encoder
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.poses import SIZE
 from vjepa2_ac.precision import choose_dtype
 
@@ -66,6 +69,26 @@ def energy(rollout: Rollout, goal_BND: Tensor) -> Tensor:
     return (rollout.last - goal_BND.unsqueeze(1)).abs().mean(dim=(-1, -2))
 
 
+def _with_predictor(encoder: str, width: int, depth: int, heads: int) -> tuple[EncoderConfig, ACPredictorConfig]:
+    config = ENCODERS[encoder]
+    predictor = ACPredictorConfig(
+        embed_dim=config.embed_dim, predictor_embed_dim=width, depth=depth, num_heads=heads, img_size=config.img_size
+    )
+    return config, predictor
+
+
+SIZES: dict[str, tuple[EncoderConfig, ACPredictorConfig]] = {
+    "tiny": _with_predictor("vit-tiny", 192, 6, 3),
+    "vits": _with_predictor("vit-small", 384, 12, 6),
+    "vitb": _with_predictor("vit-base", 768, 12, 12),
+    # From here on the released predictor.
+    "vitl": _with_predictor("vit-large", 1024, 24, 16),
+    "vith": _with_predictor("vit-huge", 1024, 24, 16),
+    "vitg": _with_predictor("vit-giant-xformers", 1024, 24, 16),  # V-JEPA 2-AC as released
+}
+"""Sizes of models by their encoder's name, at 256 pixels; the smaller ones have predictors to match."""
+
+
 class WorldModel:
     """An encoder and a predictor that take frames, poses and actions to latents.
 
@@ -85,13 +108,51 @@ class WorldModel:
         normalize_latents: bool = True,
     ) -> None:
         _check_fit(encoder, predictor, preprocessing)
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or default_device())
         self.dtype = choose_dtype(precision, self.device)
         self.encoder = encoder.eval().to(self.device, self.dtype)
         self.predictor = predictor.eval().to(self.device, self.dtype)
         self.preprocessing = preprocessing
         self.normalize_latents = normalize_latents
         self.pieces = Pieces(self.device)
+
+    @classmethod
+    def open(
+        cls, source: str | Path, *, precision: str = "auto", device: torch.device | str | None = None, seed: int = 0
+    ) -> WorldModel:
+        """The world model of that name: "default", a path, a downloaded release, or `random:SIZE` drawn from `seed`.
+
+        Raises CheckpointError for a source that holds no encoder with an action-conditioned predictor.
+        """
+        device = device or default_device()
+        size = str(source).removeprefix("random:")
+        if size != str(source):
+            return cls.random(size, precision=precision, device=device, seed=seed)
+        from vjepa2_ac.checkpoints import load
+
+        found = load(source, device=device, precision=precision, parts=("encoder", "predictor"))
+        if not isinstance(found.encoder, Encoder) or found.predictor is None:
+            raise CheckpointError(f"{source} holds no V-JEPA 2 encoder with an action-conditioned predictor")
+        return cls(found.encoder, found.predictor, found.preprocessing, precision=precision, device=device)
+
+    @classmethod
+    def random(
+        cls, size: str, *, precision: str = "auto", device: torch.device | str | None = None, seed: int = 0
+    ) -> WorldModel:
+        """A model that knows nothing, of a released size or a smaller one: for timing, and to try things without
+        weights. The same seed draws the same weights."""
+        if size not in SIZES:
+            raise ConfigError(f"no random model of size {size!r}; there are {', '.join(SIZES)}")
+        device = torch.device(device or default_device())
+        dtype = choose_dtype(precision, device)
+        encoder_config, predictor_config = SIZES[size]
+        return cls(
+            build(Encoder, encoder_config, seed=seed, device=device, dtype=dtype),
+            build(ACPredictor, predictor_config, seed=seed + 1, device=device, dtype=dtype),
+            Preprocessing(name="notebook", img_size=encoder_config.img_size),
+            precision=precision,
+            device=device,
+        )
 
     @torch.no_grad()
     def encode(self, frames: Frames) -> Tensor:
@@ -106,7 +167,7 @@ class WorldModel:
             assert isinstance(latents_BND, Tensor)
             return self._normalize(latents_BND)
 
-        return self.pieces.evaluate(encode_piece, len(frames_BHW3), self._bytes_to_encode())
+        return self.pieces.evaluate(encode_piece, len(frames_BHW3), *self._bytes_to_encode())
 
     def step(
         self, latents_BND: Tensor, action_BA: Tensor, pose_B7: Tensor, history: History | None = None
@@ -153,8 +214,10 @@ class WorldModel:
         def score_piece(piece: slice) -> Tensor:
             return cost(self._roll_out(latents_BND, pose_B7, actions_BSHA[:, piece], history)).float()
 
-        bytes_each = requests * self._bytes_to_roll_out(horizon, len(history) if history else 0)
-        return self.pieces.evaluate(score_piece, candidates, bytes_each, dim=1)
+        bytes_each, working_bytes_each = self._bytes_to_roll_out(horizon, len(history) if history else 0)
+        return self.pieces.evaluate(
+            score_piece, candidates, requests * bytes_each, requests * working_bytes_each, dim=1
+        )
 
     # --- two ways to roll out ----------------------------------------------------------------------------------------
 
@@ -240,19 +303,26 @@ class WorldModel:
         """N, the latents of one frame."""
         return self.predictor.config.tokens_per_frame
 
-    def _bytes_to_encode(self) -> int:
-        """What one frame needs while it is encoded."""
+    def _bytes_to_encode(self) -> tuple[int, int]:
+        """What a frame needs while it is encoded: in all, and in one layer."""
         config = self.encoder.config
-        pixels = 3 * config.tubelet_size * config.img_size[0] * config.img_size[1] * torch.float32.itemsize
-        return pixels + _bytes_of_a_block(self.tokens_per_frame, config.embed_dim, config.mlp_ratio, self.dtype)
+        layer = _bytes_of_a_layer(self.tokens_per_frame, config.embed_dim, config.mlp_ratio, self.dtype)
+        video = 3 * config.tubelet_size * config.img_size[0] * config.img_size[1] * torch.float32.itemsize
+        return video + layer, layer
 
-    def _bytes_to_roll_out(self, horizon: int, past: int) -> int:
-        """What one candidate needs: keys and values of every step, one block at work, and its rollout."""
+    def _bytes_to_roll_out(self, horizon: int, past: int) -> tuple[int, int]:
+        """What a candidate needs: in all, with the keys and values of every step and its rollout; and in one layer."""
         config = self.predictor.config
         tokens, width = config.conditioning_tokens + config.tokens_per_frame, config.predictor_embed_dim
+        layer = _bytes_of_a_layer(tokens, width, config.mlp_ratio, self.dtype)
         cache = 2 * config.depth * (past + horizon) * tokens * width * self.dtype.itemsize
         rollout = 2 * (horizon + 1) * config.tokens_per_frame * config.embed_dim * torch.float32.itemsize
-        return cache + rollout + _bytes_of_a_block(tokens, width, config.mlp_ratio, self.dtype)
+        return cache + rollout + layer, layer
+
+
+def default_device() -> str:
+    """CUDA where there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check_shape(values: Tensor, what: str, shape: tuple[int | None, ...]) -> None:
@@ -292,6 +362,6 @@ def _shared(cache: KVCache, candidates: int) -> KVCache:
     return KVCache([PastKeys(share(past.keys), share(past.values)) for past in cache.layers], cache.steps, cache.length)
 
 
-def _bytes_of_a_block(tokens: int, width: int, mlp_ratio: float, dtype: torch.dtype) -> int:
+def _bytes_of_a_layer(tokens: int, width: int, mlp_ratio: float, dtype: torch.dtype) -> int:
     """What a transformer block holds at the same time: about twelve times its input, and its wide layer twice."""
     return int(tokens * width * (12 + 2 * mlp_ratio) * dtype.itemsize)

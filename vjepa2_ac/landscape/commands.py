@@ -1,0 +1,77 @@
+"""`vjepa2-ac landscape`: what a world model makes of a pair of pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PRECISIONS = "fp32, bf16, or auto: bf16 where this machine is fast at it."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(landscape)
+
+
+def landscape(
+    observation: Annotated[str, typer.Option(help="What the camera sees: a PNG or JPEG, or `FILE.npz:STEP`.")],
+    goal: Annotated[str, typer.Option(help="What it should see: a PNG or JPEG, or `FILE.npz:STEP`.")],
+    model: Annotated[
+        str, typer.Option(help="A released name, a path, or `random:SIZE` (tiny, vits, vitb, vitl, vith, vitg).")
+    ],
+    pose: Annotated[
+        str | None,
+        typer.Option(
+            help='Where the hand is: `"x y z roll pitch yaw gripper"` in m, rad and 0 open … 1 closed. '
+            "A `.npz` step brings its own."
+        ),
+    ] = None,
+    goal_pose: Annotated[
+        str | None, typer.Option(help="Where the hand is in the goal, if that is known; marks the true move.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The folder for landscape.png and landscape.json.")] = Path("landscape"),
+    grid: Annotated[int, typer.Option(help="Moves along each axis; the cube of it is imagined.")] = 5,
+    extent: Annotated[float, typer.Option(help="The largest move along each axis [m].")] = 0.075,
+    repeats: Annotated[int, typer.Option(help="How many times in a row each move is made.")] = 1,
+    precision: Annotated[str, typer.Option(help=PRECISIONS)] = "auto",
+    seed: Annotated[int, typer.Option(help="For a random model: its weights.")] = 0,
+) -> None:
+    """Draw the energy landscape of small moves: where a model believes the goal lies.
+
+    Every move on a grid of Δx, Δy, Δz is imagined from the observation and compared with the goal; low energy means
+    near. Writes landscape.png and landscape.json, and says where the lowest energy lies.
+
+    Example:  `vjepa2-ac landscape --observation trajectory.npz:0 --goal trajectory.npz:1 --model random:tiny`
+    """
+    from vjepa2_ac.landscape.inputs import read_view
+    from vjepa2_ac.landscape.picture import draw
+    from vjepa2_ac.landscape.survey import Grid, survey
+    from vjepa2_ac.poses import parse_pose
+    from vjepa2_ac.world_model import WorldModel
+
+    seen, wanted = read_view(observation), read_view(goal)
+    start = seen.pose if pose is None else parse_pose(pose)
+    end = wanted.pose if goal_pose is None else parse_pose(goal_pose, "goal pose")
+    if start is None:
+        raise typer.BadParameter(f"{observation} does not say where the hand is", param_hint="--pose")
+    moves = Grid(extent=extent, points=grid, repeats=repeats)
+    world = WorldModel.open(model, precision=precision, seed=seed)
+    found = survey(world, seen.frame_HW3, wanted.frame_HW3, start, goal_pose=end, grid=moves)
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "landscape.json").write_text(found.to_json())
+    title = f"{model} · {str(world.dtype).removeprefix('torch.')} on {world.device}"
+    (out / "landscape.png").write_bytes(draw(found, seen.frame_HW3, wanted.frame_HW3, title))
+
+    x, y, z = found.best_move
+    low, high = found.energies_XYZ.min(), found.energies_XYZ.max()
+    typer.echo(f"lowest energy {low:.4f} at Δx {x:+.4f} Δy {y:+.4f} Δz {z:+.4f} m; highest {high:.4f}")
+    if found.true_move is not None and found.better_than_true is not None:
+        x, y, z = found.true_move[:3]
+        typer.echo(
+            f"true move Δx {x:+.4f} Δy {y:+.4f} Δz {z:+.4f} m: energy {found.true_energy:.4f}; "
+            f"{found.better_than_true:.0%} of the grid is lower"
+        )
+    typer.echo(f"wrote {out / 'landscape.png'} and {out / 'landscape.json'}")

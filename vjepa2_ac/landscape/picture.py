@@ -1,0 +1,69 @@
+"""The landscape as a picture: what was seen, what is wanted, and where the model sees the way downhill."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa2_ac.landscape.survey import AXES, Axis, Landscape
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MAPS: tuple[tuple[Axis, Axis], ...] = (("x", "z"), ("x", "y"))
+
+
+def draw(
+    landscape: Landscape, observation_HW3: NDArray[np.uint8], goal_HW3: NDArray[np.uint8], title: str = ""
+) -> bytes:
+    """A PNG: the two frames, then the energies over Δx and Δz, and over Δx and Δy.
+
+    The cross is the lowest cell of each map; the star is the true move, drawn at the rim when it lies outside.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13.5, 3.7), layout="constrained")
+    FigureCanvasAgg(figure)
+    observation, goal, *maps = figure.subplots(1, 4, width_ratios=(1, 1, 1.25, 1.25))
+    for axes, frame_HW3, name in ((observation, observation_HW3, "observation"), (goal, goal_HW3, "goal")):
+        axes.imshow(frame_HW3)
+        axes.set_title(name)
+        axes.axis("off")
+    for axes, (across, up) in zip(maps, MAPS, strict=True):
+        _draw_map(axes, landscape, across, up)
+    figure.suptitle(title, fontsize=10)
+    png = BytesIO()
+    figure.savefig(png, format="png", dpi=110)
+    return png.getvalue()
+
+
+def _draw_map(axes: Axes, landscape: Landscape, across: Axis, up: Axis) -> None:
+    energies = landscape.over(across, up)
+    offsets = 100 * landscape.grid.offsets  # [cm]
+    half_cell = (offsets[1] - offsets[0]) / 2
+    low, high = offsets[0] - half_cell, offsets[-1] + half_cell
+    image = axes.imshow(energies.T, origin="lower", extent=(low, high, low, high), cmap="viridis")
+    best = np.unravel_index(int(energies.argmin()), energies.shape)
+    axes.scatter(
+        [offsets[best[0]]], [offsets[best[1]]], s=80, marker="x", color="white", linewidths=2, label="lowest energy"
+    )
+    if landscape.true_move is not None:
+        # A grid cell stands for one move; made several times over, that many lead to the goal.
+        move = 100 * landscape.true_move[[AXES.index(across), AXES.index(up)]] / landscape.grid.repeats
+        inside = np.clip(move, low, high)
+        outside = "" if (move == inside).all() else f", at ({move[0]:+.1f}, {move[1]:+.1f})"
+        star = axes.scatter(inside[:1], inside[1:], s=220, marker="*", color="tab:red", edgecolors="black", zorder=3)
+        star.set_label(f"true move{outside}")
+        star.set_clip_on(False)
+    axes.set_xlabel(f"Δ{across} [cm]")
+    axes.set_ylabel(f"Δ{up} [cm]")
+    axes.set_title(f"energy over Δ{across}, Δ{up}", fontsize=10)
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7, frameon=False, markerscale=0.6)
+    colours = axes.figure.colorbar(image, ax=axes, shrink=0.85, format="%.4f")
+    colours.ax.tick_params(labelsize=7)
