@@ -20,13 +20,13 @@ CHECKED_IN = {
     "schedule": "test_schedules.py",
     "masks": "test_masks.py",
     "v21_lambda": "test_schedules.py",
+    "ac_loss": "test_losses.py",
+    "pretrain_loss": "test_losses.py",
+    "v21_loss": "test_losses.py",
+    "v21_maskdist": "test_losses.py",
 }
 
 WAITING = {
-    "ac_loss": "training",
-    "pretrain_loss": "training",
-    "v21_maskdist": "training",
-    "v21_loss": "training",
 }
 
 

@@ -114,7 +114,7 @@ def distance_to_masked(mask: Masks, grid_HW: tuple[int, int], divisor: int = 1) 
 
 def gap(predicted: Tensor, target: Tensor, exponent: float = 1.0, weight: Tensor | None = None) -> Tensor:
     """mean(|predicted - target|^e) / e; the L1 distance for e = 1."""
-    error = (predicted - target).abs()
+    error = (predicted.float() - target.float()).abs()
     if exponent != 1.0:
         error = error**exponent / exponent
     return (error if weight is None else error * weight).mean()
@@ -122,7 +122,8 @@ def gap(predicted: Tensor, target: Tensor, exponent: float = 1.0, weight: Tensor
 
 def normalized(latents_BND: Tensor, levels: int = 1) -> Tensor:
     """Layer norm without affine, over each of `levels` equal parts of the width (V-JEPA 2.1 stacks four)."""
-    return F.layer_norm(latents_BND.unflatten(-1, (levels, -1)), (latents_BND.shape[-1] // levels,)).flatten(-2)
+    parts_BNLD = latents_BND.float().unflatten(-1, (levels, -1))  # float32 whatever the model computes in
+    return F.layer_norm(parts_BNLD, parts_BNLD.shape[-1:]).flatten(-2)
 
 
 def tokens_at(latents_BND: Tensor, ids_BK: Tensor) -> Tensor:
