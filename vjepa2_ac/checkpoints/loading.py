@@ -45,8 +45,9 @@ def load(
     """The models in a file or folder: all of them whole and strictly fitting, or a `CheckpointError`.
 
     `source` is a path (official `.pt`, Hugging Face folder, release folder), the name of a downloaded model, or
-    "default", the shipped one. `which` chooses among an official file's encoders: "target_encoder" (the default; under
-    that name or as "ema_encoder") or "encoder". `precision` is "fp32", "bf16" or "auto"; None keeps the file's.
+    "default", the shipped one. `which` chooses among an official file's encoders: "target_encoder" ("ema_encoder" where
+    it is called so; the default) or "encoder" (the default in V-JEPA 2-AC files, where both are the same). `precision`
+    is "fp32", "bf16" or "auto"; None keeps the file's.
     `parts` limits what is read ("encoder", "predictor", "masked_predictor", "classifier"). `overrides` says what the
     shapes in an official file do not tell: `{"encoder": {"num_heads": 2}}`.
 

@@ -1,8 +1,9 @@
 """Opening any source of weights: what it is, which models it holds, and what of it is left aside.
 
 Nothing is read into memory here but names, shapes and small configurations. Official files keep several copies of an
-encoder; unless told otherwise, `target_encoder` is taken (`ema_encoder` where it is called so, `encoder` where there is
-no other): the moving average is what the published results were obtained with and what predictors learn to predict.
+encoder. Unless told otherwise, the moving average is taken (`target_encoder`, or `ema_encoder` where it is called so),
+with which the published results were obtained; from V-JEPA 2-AC files `encoder`, as the public loader does, where the
+training kept both the same.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from vjepa2_ac.checkpoints.contents import PARTS, Contents, Part
 from vjepa2_ac.checkpoints.huggingface import is_hugging_face, read_hugging_face
 from vjepa2_ac.checkpoints.ignored import Ignored, why_entry_is_ignored, without_position_tables
 from vjepa2_ac.checkpoints.kinds import Kind, kind_of
-from vjepa2_ac.checkpoints.official import State, plain_state, read_entries
+from vjepa2_ac.checkpoints.official import State, plain_name, plain_state, read_entries
 from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.checkpoints.release import CONFIG, is_release, read_release
 from vjepa2_ac.config import nearest
@@ -38,6 +39,7 @@ from vjepa2_ac.models.encoder_v21 import EncoderV21Config
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
 
 ENCODERS = ("target_encoder", "ema_encoder", "encoder")  # in order of preference
+AC_ENCODERS = ("encoder", "target_encoder", "ema_encoder")  # in files with an action-conditioned predictor
 PROBES = "classifiers"
 
 Overrides = Mapping[str, Mapping[str, Any]]
@@ -104,7 +106,7 @@ def _read_official(file: Path, which: str | None, overrides: Overrides) -> Conte
 
 def _chosen_states(entries: Mapping[str, Any], file: Path, which: str | None) -> dict[str, State]:
     """The tensors of the models to read, by entry; of several encoders only the chosen one."""
-    encoders = [name for name in ENCODERS if name in entries]
+    encoders = [name for name in (AC_ENCODERS if _acts(entries) else ENCODERS) if name in entries]
     if which is not None and which not in encoders:
         raise CheckpointError(f"{file} has no encoder '{which}'; it has {', '.join(encoders) or 'none'}")
     wanted = [which or encoders[0]] if encoders else []
@@ -113,6 +115,13 @@ def _chosen_states(entries: Mapping[str, Any], file: Path, which: str | None) ->
         held = ", ".join(list(entries)[:6]) or "nothing"
         raise CheckpointError(f"{file} holds no encoder, predictor or classifiers; it holds {held}")
     return {name: plain_state(entries[name], file, f"entry '{name}'") for name in wanted}
+
+
+def _acts(entries: Mapping[str, Any]) -> bool:
+    predictor = entries.get("predictor")
+    return isinstance(predictor, Mapping) and any(
+        plain_name(str(key)).startswith("action_encoder.") for key in predictor
+    )
 
 
 def _as_entries(state: State, file: Path) -> dict[str, Any]:
