@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,11 @@ from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.attention import PastKeys
 from vjepa2_ac.models.blocks import run_block, stack
-from vjepa2_ac.models.build import draw_weights, shrink_residuals
-from vjepa2_ac.models.encoder import check_shape
+from vjepa2_ac.models.build import draw, draw_weights, shrink_residuals
+from vjepa2_ac.models.encoder import attention_dtype, check_shape
 from vjepa2_ac.models.rope import Grid, Rope, Rotation
+
+ACTION_UNITS = (0.05, 0.05, 0.05, 0.25, 0.25, 0.25, 1.0)  # [m], [rad], [stroke]; what counts as one in modulation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,6 +202,18 @@ class ACPredictor(nn.Module):
         """Draw first weights the released way; a modulated model starts out equal to the plain one."""
         draw_weights(self, generator)
         shrink_residuals(self.predictor_blocks)
+        if self.condition_encoder is not None:
+            self._draw_condition_encoder(self.condition_encoder, generator)
+
+    @torch.no_grad()
+    def _draw_condition_encoder(self, encoder: nn.Sequential, generator: torch.Generator | None) -> None:
+        """Weights large enough that a small move is not lost beside the pose's larger numbers."""
+        for layer in encoder:
+            if isinstance(layer, nn.Linear):
+                draw(layer.weight, generator, std=layer.in_features**-0.5)
+        if self.config.action_embed_dim == len(ACTION_UNITS):
+            weight = cast("nn.Linear", encoder[0]).weight
+            weight[:, : len(ACTION_UNITS)].div_(torch.tensor(ACTION_UNITS, dtype=weight.dtype, device=weight.device))
 
     def _tokens(self, latents_BND: Tensor, actions: Tensor, poses: Tensor, extrinsics: Tensor | None) -> Tensor:
         """[B, T · S, W], each step as action, pose, (extrinsics), patches."""
@@ -232,7 +246,7 @@ class ACPredictor(nn.Module):
             first_step=first_step,
             conditioning=self.config.conditioning_tokens,
         )
-        return self.rope.of_grid(grid, x_BNW.device, x_BNW.dtype)
+        return self.rope.of_grid(grid, x_BNW.device, attention_dtype(x_BNW))
 
     def _check(self, latents_BND: Tensor, actions: Tensor, poses: Tensor, extrinsics: Tensor | None) -> None:
         config = self.config

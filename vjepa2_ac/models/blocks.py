@@ -56,11 +56,12 @@ class Turn(NamedTuple):
 
     def before(self, x_BND: Tensor) -> Tensor:
         """Normalised tokens, scaled and shifted step by step."""
-        return (_by_step(x_BND, self.scale) * (1 + self.scale.unsqueeze(2)) + self.shift.unsqueeze(2)).flatten(1, 2)
+        scale_BT1D, shift_BT1D = 1 + self.scale.unsqueeze(2), self.shift.unsqueeze(2)
+        return (_by_step(x_BND, self.scale) * scale_BT1D + shift_BT1D).flatten(1, 2)
 
-    def after(self, x_BND: Tensor) -> Tensor:
-        """A branch's output, scaled step by step."""
-        return (_by_step(x_BND, self.gate) * (1 + self.gate.unsqueeze(2))).flatten(1, 2)
+    def add(self, x_BND: Tensor, branch_BND: Tensor) -> Tensor:
+        """Tokens plus a branch's output, scaled step by step."""
+        return x_BND + (_by_step(branch_BND, self.gate) * (1 + self.gate.unsqueeze(2))).flatten(1, 2)
 
 
 class Modulation(nn.Linear):
@@ -115,10 +116,8 @@ class Block(nn.Module):
             plain_BND: Tensor = x_BND + self.mlp(self.norm2(x_BND))
             return plain_BND
         attention, mlp = self.modulation.turns(condition_BTD)
-        seen_BND = self.attn(attention.before(self.norm1(x_BND)), rotation, may_attend_NN, past)
-        x_BND = x_BND + attention.after(seen_BND)
-        modulated_BND: Tensor = x_BND + mlp.after(self.mlp(mlp.before(self.norm2(x_BND))))
-        return modulated_BND
+        x_BND = attention.add(x_BND, self.attn(attention.before(self.norm1(x_BND)), rotation, may_attend_NN, past))
+        return mlp.add(x_BND, self.mlp(mlp.before(self.norm2(x_BND))))
 
 
 class StackShape(Protocol):

@@ -184,5 +184,11 @@ def rotation_of(rope: Rope | None, grid: Grid, x_BND: Tensor, masks: Sequence[Te
     if rope is None:
         return None
     if masks is None:
-        return rope.of_grid(grid, x_BND.device, x_BND.dtype)
-    return rope.of_ids(torch.cat(list(masks)), grid, x_BND.dtype)
+        return rope.of_grid(grid, x_BND.device, attention_dtype(x_BND))
+    return rope.of_ids(torch.cat(list(masks)), grid, attention_dtype(x_BND))
+
+
+def attention_dtype(x_BND: Tensor) -> torch.dtype:
+    """The precision that queries and keys of these tokens will have: autocast's, where it is on."""
+    kind = x_BND.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x_BND.dtype

@@ -19,7 +19,8 @@ class PatchEmbed(nn.Module):
     """One linear map of every patch to a token, in (time, row, column) order.
 
     It is stored as the released convolution (over space, or over space and time) and applied as the matrix product that
-    a convolution with stride = kernel is; on a CPU that is several times faster.
+    a convolution with stride = kernel is. On a CPU that takes a quarter of the time in bf16 (and, in fp32, where little
+    time goes, up to half more).
     """
 
     def __init__(self, patch: tuple[int, ...], in_chans: int, dim: int) -> None:

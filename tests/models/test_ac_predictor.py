@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.models.small import ac_predictor, draw
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
+
+PATCHES = 12  # of one frame
+VARIANTS = [{}, {"use_extrinsics": True}, {"use_rope": False}, {"modulation": "adaln"}, {"use_silu": True}]
+
+
+def given(batch: int, steps: int, *, extrinsics: bool = False) -> list[Tensor]:
+    shapes = [(steps * PATCHES, 20), (steps, 7), (steps, 7)] + [(steps, 6)] * extrinsics
+    return [draw(batch, *shape, seed=seed) for seed, shape in enumerate(shapes)]
+
+
+def steps_of(model: ACPredictor, inputs: list[Tensor], cache: KVCache) -> Tensor:
+    latents, *conditions = inputs
+    predicted = []
+    for t, frame in enumerate(latents.split(PATCHES, dim=1)):
+        action, pose, *extrinsics = (part[:, t] for part in conditions)
+        predicted.append(model.step(frame, action, pose, cache, *extrinsics))
+    return torch.cat(predicted, dim=1)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@torch.inference_mode()
+def test_step_by_step_with_a_cache_equals_all_at_once(variant: dict[str, Any]) -> None:
+    model = ac_predictor(**variant)
+    inputs = given(3, 4, extrinsics=model.config.use_extrinsics)
+    torch.testing.assert_close(steps_of(model, inputs, model.empty_cache(3, 4)), model(*inputs), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@torch.inference_mode()
+def test_what_happens_later_does_not_change_earlier_predictions(variant: dict[str, Any]) -> None:
+    model = ac_predictor(**variant)
+    inputs = given(2, 3, extrinsics=model.config.use_extrinsics)
+    before = model(*inputs)
+    for part in inputs[1:]:
+        part[:, 2] += 1.0
+    inputs[0][:, 2 * PATCHES :] += 1.0
+    after = model(*inputs)
+    torch.testing.assert_close(before[:, : 2 * PATCHES], after[:, : 2 * PATCHES])
+    assert (before[:, 2 * PATCHES :] - after[:, 2 * PATCHES :]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("part", [0, 1, 2, 3])
+@torch.inference_mode()
+def test_every_input_matters_to_every_patch_of_its_step(part: int) -> None:
+    model = ac_predictor(use_extrinsics=True)
+    inputs = given(1, 2, extrinsics=True)
+    before = model(*inputs)
+    inputs[part] = inputs[part] + 1.0
+    assert ((before - model(*inputs)).abs().amax(dim=-1) > 1e-3).all()
+
+
+@torch.inference_mode()
+def test_without_causality_the_past_sees_the_future_and_nothing_can_be_cached() -> None:
+    model, inputs = ac_predictor(is_frame_causal=False), given(1, 2)
+    before = model(*inputs)
+    inputs[1][:, 1] += 1.0
+    assert (before - model(*inputs))[:, :PATCHES].abs().max() > 1e-3
+    with pytest.raises(InputError, match="cannot be cached"):
+        model.empty_cache(1, 2)
+
+
+@torch.inference_mode()
+def test_candidates_share_a_history_and_leave_it_as_it_was() -> None:
+    model, history = ac_predictor(), given(2, 2)
+    cache = model.empty_cache(2, 3)
+    steps_of(model, history, cache)
+    actions, latents = draw(6, 7, seed=9), history[0][:, PATCHES:].repeat_interleave(3, dim=0)
+    for _ in range(2):  # a second search starts from the same history
+        shared = cache.expand(3)
+        together = model.step(latents, actions, actions, shared)
+        assert (cache.length, shared.length) == (2, 3)
+        for i in range(6):
+            alone = model.empty_cache(1, 3)
+            steps_of(model, [part[i // 3 : i // 3 + 1] for part in history], alone)
+            row = slice(i, i + 1)
+            expected = model.step(latents[row], actions[row], actions[row], alone)
+            torch.testing.assert_close(together[row], expected, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_one_history_is_shared_without_a_copy() -> None:
+    model = ac_predictor()
+    cache = model.empty_cache(1, 2)
+    steps_of(model, given(1, 1), cache)
+    assert cache.expand(500).layers[0].keys.data_ptr() == cache.layers[0].keys.data_ptr()
+
+
+def test_gradients_through_a_cached_rollout_are_those_of_the_whole() -> None:
+    model, gradients = ac_predictor(), []
+    for is_cached in (True, False):
+        latents, actions, poses = given(1, 3)
+        actions.requires_grad_()
+        inputs = [latents, actions, poses]
+        predicted = steps_of(model, inputs, model.empty_cache(1, 3)) if is_cached else model(*inputs)
+        predicted[:, -PATCHES:].square().sum().backward()
+        gradients.append(actions.grad)
+    torch.testing.assert_close(*gradients, atol=1e-3, rtol=1e-4)
+
+
+def test_a_full_cache_refuses_another_step() -> None:
+    model, (latents, actions, poses) = ac_predictor(), given(1, 1)
+    cache = model.empty_cache(1, 1)
+    model.step(latents, actions[:, 0], poses[:, 0], cache)
+    with pytest.raises(InputError, match="made for 1 steps"):
+        model.step(latents, actions[:, 0], poses[:, 0], cache)
+
+
+@torch.inference_mode()
+def test_freshly_drawn_modulation_changes_nothing() -> None:
+    shape: dict[str, Any] = {"img_size": (24, 32), "patch_size": 8, "embed_dim": 20, "predictor_embed_dim": 64}
+    shape |= {"depth": 2, "num_heads": 2}
+    modulated = ACPredictor(ACPredictorConfig(**shape, modulation="adaln")).eval()
+    plain = ACPredictor(ACPredictorConfig(**shape)).eval()
+    missing, unexpected = plain.load_state_dict(modulated.state_dict(), strict=False)
+    assert not missing
+    assert all("modulation" in key or "condition_encoder" in key for key in unexpected)
+    inputs = given(2, 2)
+    torch.testing.assert_close(modulated(*inputs), plain(*inputs))
+
+
+def test_modulation_learns_from_its_first_step() -> None:
+    model = ACPredictor(ac_predictor(modulation="adaln").config)
+    model(*given(1, 2)).square().sum().backward()
+    for block in model.predictor_blocks:
+        assert block.modulation.weight.grad.abs().amax(dim=1).min() > 0
+
+
+@torch.inference_mode()
+def test_to_modulation_a_small_move_is_as_large_as_a_whole_pose() -> None:
+    model = ACPredictor(ac_predictor(modulation="adaln").config)
+    weight = model.condition_encoder[0].weight
+    move, pose = torch.zeros(14), torch.zeros(14)
+    move[0], pose[7] = 0.05, 1.0
+    assert (weight @ move).norm().item() == pytest.approx((weight @ pose).norm().item(), rel=0.5)
+
+
+@pytest.mark.parametrize("modulation", ["none", "adaln"])
+def test_recomputing_in_the_backward_pass_changes_no_gradient(modulation: str) -> None:
+    gradients = []
+    for recompute in (False, True):
+        model = ac_predictor(use_activation_checkpointing=recompute, modulation=modulation).train()
+        model(*given(1, 2)).square().sum().backward()
+        gradients.append(model.predictor_embed.weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize(("patch", "heads"), [(8, 2), (4, 1), (8, 4)])
+@torch.inference_mode()
+def test_small_patches_and_heads_work(patch: int, heads: int) -> None:
+    model = ac_predictor(img_size=(32, 32), patch_size=patch, num_heads=heads)
+    tokens = model.config.tokens_per_frame
+    assert model(draw(1, tokens, 20), draw(1, 1, 7), draw(1, 1, 7)).shape == (1, tokens, 20)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({0: (1, 23, 20)}, r"expected latents \[1, 24, 20\] beside 2 steps, got \[1, 23, 20\]"),
+        ({1: (1, 3, 7)}, "expected latents"),
+        ({2: (1, 2, 6)}, r"expected poses \[1, 2, 7\]"),
+        ({3: (1, 2, 6)}, "takes no extrinsics"),
+        ({0: (24, 20)}, "expected latents"),
+    ],
+)
+def test_shapes_that_contradict_each_other_are_refused(change: dict[int, tuple[int, ...]], complaint: str) -> None:
+    inputs = given(1, 2)
+    for part, shape in change.items():
+        inputs[part : part + 1] = [torch.zeros(shape)]
+    with pytest.raises(InputError, match=complaint):
+        ac_predictor()(*inputs)
+
+
+def test_a_missing_camera_is_noticed() -> None:
+    with pytest.raises(InputError, match="takes extrinsics"):
+        ac_predictor(use_extrinsics=True)(*given(1, 2))
+
+
+def test_the_mask_is_no_part_of_the_weights() -> None:
+    model = ac_predictor()
+    assert not any("mask" in key or "rope" in key for key in model.state_dict())
+    assert not list(model.buffers())

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import torch
+
+from tests.models.small import draw, masked_predictor
+
+VISIBLE = torch.tensor([[3, 0, 17], [8, 31, 2]])
+HIDDEN = torch.tensor([[9, 1, 30, 4], [0, 5, 3, 12]])
+
+
+@torch.inference_mode()
+def test_predictions_come_in_the_order_they_were_asked_for() -> None:
+    model, context = masked_predictor(), draw(2, 3, 20)
+    order = torch.tensor([2, 0, 3, 1])
+    asked, reordered = model(context, VISIBLE, HIDDEN), model(context, VISIBLE, HIDDEN[:, order])
+    torch.testing.assert_close(asked[:, order], reordered, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_the_order_of_visible_tokens_does_not_matter() -> None:
+    model, context = masked_predictor(use_rope=False), draw(2, 3, 20)
+    order = torch.tensor([2, 0, 1])
+    again = model(context[:, order], VISIBLE[:, order], HIDDEN)
+    torch.testing.assert_close(model(context, VISIBLE, HIDDEN), again, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_mask_tokens_are_counted_in_a_circle() -> None:
+    model, context = masked_predictor(), draw(2, 3, 20)
+    torch.testing.assert_close(model(context, VISIBLE, HIDDEN, 1), model(context, VISIBLE, HIDDEN, 4))
+    assert not torch.allclose(model(context, VISIBLE, HIDDEN, 0), model(context, VISIBLE, HIDDEN, 1))
+
+
+@torch.inference_mode()
+def test_all_tokens_come_sorted_by_place() -> None:
+    context = draw(2, 3, 20)
+    everything = masked_predictor(return_all_tokens=True)(context, VISIBLE, HIDDEN)
+    targets = masked_predictor()(context, VISIBLE, HIDDEN)
+    places = torch.cat((VISIBLE, HIDDEN), dim=1).argsort(dim=1).argsort(dim=1)[:, 3:]
+    torch.testing.assert_close(everything.gather(1, places.unsqueeze(-1).expand(-1, -1, 20)), targets)

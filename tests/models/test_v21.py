@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.models.small import draw, lively
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config, stretched
+from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
+from vjepa2_ac.models.rope import Grid
+
+
+def encoder(**changes: Any) -> EncoderV21:
+    shape: dict[str, Any] = {"img_size": (32, 32), "patch_size": 8, "embed_dim": 24, "depth": 12, "num_heads": 2}
+    return lively(EncoderV21(EncoderV21Config(**(shape | {"mlp_ratio": 2.0} | changes))))
+
+
+@torch.inference_mode()
+def test_levels_joined_are_the_levels_asked_for_one_by_one() -> None:
+    model, video = encoder(), draw(1, 3, 2, 32, 32)
+    levels = model(video, out_layers=[2, 5, 8, 11])
+    torch.testing.assert_close(model(video, hierarchical=True), torch.cat(levels, dim=-1))
+    torch.testing.assert_close(model(video), levels[-1])
+
+
+@torch.inference_mode()
+def test_a_picture_is_not_a_clip_of_one_picture() -> None:
+    model, picture = encoder(), draw(1, 3, 1, 32, 32)
+    assert model(picture).shape == model(picture.repeat(1, 1, 2, 1, 1)).shape == (1, 16, 24)
+    assert not torch.allclose(model(picture), model(picture.repeat(1, 1, 2, 1, 1)), atol=0.1)
+
+
+@torch.inference_mode()
+def test_a_mask_of_everything_in_another_order_reorders_the_tokens() -> None:
+    model, video = encoder(), draw(1, 3, 2, 24, 32)
+    order = torch.randperm(12, generator=torch.Generator().manual_seed(0)).unsqueeze(0)
+    torch.testing.assert_close(model(video, order), model(video)[:, order[0]], atol=1e-5, rtol=0)
+
+
+def test_positions_are_stretched_to_the_grid_of_the_pretraining_picture() -> None:
+    grid = stretched(Grid(2, 24, 24), patch_size=16)
+    assert (grid.height - 1) * grid.height_scale == pytest.approx(15)
+    assert stretched(Grid(1, 1, 4), patch_size=16).height_scale == 15  # a single row, at 0 whatever the scale
+
+
+def test_a_depth_without_levels_and_a_level_without_norm_are_refused() -> None:
+    with pytest.raises(ConfigError, match="depth must be one of 12, 24, 40, 48, got 32"):
+        EncoderV21Config(depth=32)
+    with pytest.raises(InputError, match=r"must be among \[2, 5, 8, 11\], got \[3\]"):
+        encoder()(torch.zeros(1, 3, 2, 32, 32), out_layers=[3])
+
+
+def test_a_model_without_pictures_has_nothing_for_them() -> None:
+    names = {name.split(".")[0] for name in encoder(img_temporal_dim_size=None).state_dict()}
+    assert names == {"patch_embed", "blocks", "norms_block"}
+
+
+@torch.inference_mode()
+def test_the_predictor_answers_in_the_orders_it_was_given() -> None:
+    config = MaskedPredictorV21Config(
+        img_size=(32, 32), patch_size=8, embed_dim=24, predictor_embed_dim=24, depth=2, num_heads=2
+    )
+    model, context = lively(MaskedPredictorV21(config)), draw(1, 3, 96)
+    visible, hidden = torch.tensor([[9, 2, 4]]), torch.tensor([[7, 0]])
+    predicted, seen = model(context, visible, hidden)
+    flipped, seen_flipped = model(context.flip(1), visible.flip(1), hidden.flip(1))
+    torch.testing.assert_close(predicted.flip(1), flipped, atol=1e-5, rtol=0)
+    torch.testing.assert_close(seen.flip(1), seen_flipped, atol=1e-5, rtol=0)
+    assert not torch.allclose(model(context, visible, hidden, "image")[0], predicted)
+    with pytest.raises(InputError, match="'video' or 'image', got 'audio'"):
+        model(context, visible, hidden, "audio")  # type: ignore[arg-type]

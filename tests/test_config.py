@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from vjepa2_ac.config import from_dict, require, to_dict
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.models.ac_predictor import ACPredictorConfig
+from vjepa2_ac.models.encoder import EncoderConfig
+from vjepa2_ac.models.encoder_v21 import EncoderV21Config
+from vjepa2_ac.models.masked_predictor import MaskedPredictorConfig
+from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
+from vjepa2_ac.models.pooler import AttentiveClassifierConfig, AttentivePoolerConfig
+
+MODEL_CONFIGS = (
+    EncoderConfig,
+    MaskedPredictorConfig,
+    ACPredictorConfig,
+    EncoderV21Config,
+    MaskedPredictorV21Config,
+    AttentivePoolerConfig,
+    AttentiveClassifierConfig,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    rate: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outer:
+    name: str
+    size: tuple[int, int] = (2, 3)
+    weights: tuple[float, ...] = ()
+    kind: Literal["near", "far"] = "near"
+    limit: int | None = None
+    inner: Inner = field(default_factory=Inner)
+    extra: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(self.limit is None or self.limit > 0, f"limit must be positive, got {self.limit}")
+
+
+@pytest.mark.parametrize("config", MODEL_CONFIGS)
+def test_every_model_config_survives_json(config: type) -> None:
+    assert from_dict(config, json.loads(json.dumps(to_dict(config()))), "config.json") == config()
+
+
+def test_nested_values_and_lists_come_back_as_they_were() -> None:
+    config = Outer(name="a", weights=(1.0, 2.5), limit=4, inner=Inner(rate=0.1), extra={"x": 1.0})
+    assert from_dict(Outer, json.loads(json.dumps(to_dict(config))), "here") == config
+
+
+def test_an_unknown_key_is_refused_and_the_nearest_known_one_is_named() -> None:
+    with pytest.raises(
+        ConfigError, match=r"config\.json: EncoderConfig has no 'embeding_dim'; did you mean 'embed_dim'"
+    ):
+        from_dict(EncoderConfig, {"embeding_dim": 192}, "config.json")
+
+
+def test_a_key_in_another_case_is_an_unknown_key() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'use_silu'"):
+        from_dict(EncoderConfig, {"use_SiLU": True}, "config.json")
+
+
+def test_a_key_unlike_any_other_gets_the_list_of_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"it has .*num_heads"):
+        from_dict(EncoderConfig, {"zzz": 1}, "config.json")
+
+
+def test_a_missing_key_without_default_is_named() -> None:
+    with pytest.raises(ConfigError, match="here: Outer needs name"):
+        from_dict(Outer, {}, "here")
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"name": 3}, "name must be text, got 3"),
+        ({"name": "a", "size": [1]}, r"size must hold 2 values, got \[1\]"),
+        ({"name": "a", "size": [1, "b"]}, r"size\[1\] must be a whole number, got 'b'"),
+        ({"name": "a", "size": "12"}, "size must be a list, got '12'"),
+        ({"name": "a", "kind": "away"}, "kind must be one of 'near', 'far', got 'away'"),
+        ({"name": "a", "limit": True}, "limit must be a whole number, got True"),
+        ({"name": "a", "limit": -1}, "limit must be positive, got -1"),
+        ({"name": "a", "inner": {"rat": 1}}, "Inner has no 'rat'; did you mean 'rate'"),
+        ({"name": "a", "inner": 1}, "expected settings of Inner by name, got 1"),
+        ({"name": "a", "extra": {"x": "b"}}, "extra.x must be a number, got 'b'"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_its_place(values: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=f"here: .*{complaint}"):
+        from_dict(Outer, values, "here")
+
+
+def test_a_whole_number_serves_as_a_number_but_not_the_other_way_round() -> None:
+    assert from_dict(Inner, {"rate": 1}, "here").rate == 1.0
+    with pytest.raises(ConfigError):
+        from_dict(EncoderConfig, {"depth": 12.0}, "here")
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ({"num_heads": 5}, "width 1024 must divide by num_heads 5"),
+        ({"embed_dim": 16, "num_heads": 2}, "heads of 12 channels or more"),
+        ({"img_size": [250, 256]}, r"must divide by patch_size 16"),
+        ({"num_frames": 3}, "num_frames must be 1 or divide by tubelet_size 2"),
+        ({"depth": 0}, "depth must be positive"),
+    ],
+)
+def test_a_model_that_cannot_be_is_refused(values: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        from_dict(EncoderConfig, values, "config.json")
