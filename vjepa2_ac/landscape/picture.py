@@ -26,7 +26,7 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13.5, 3.7), layout="constrained")
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     observation, goal, *maps = figure.subplots(1, 4, width_ratios=(1, 1, 1.25, 1.25))
     for axes, frame_HW3, name in ((observation, observation_HW3, "observation"), (goal, goal_HW3, "goal")):
@@ -46,24 +46,37 @@ def _draw_map(axes: Axes, landscape: Landscape, across: Axis, up: Axis) -> None:
     offsets = 100 * landscape.grid.offsets  # [cm]
     half_cell = (offsets[1] - offsets[0]) / 2
     low, high = offsets[0] - half_cell, offsets[-1] + half_cell
-    image = axes.imshow(energies.T, origin="lower", extent=(low, high, low, high), cmap="viridis")
+    lowest = energies.min()
+    image = axes.imshow((energies - lowest).T, origin="lower", extent=(low, high, low, high), cmap="viridis")
     best = np.unravel_index(int(energies.argmin()), energies.shape)
-    axes.scatter(
-        [offsets[best[0]]], [offsets[best[1]]], s=80, marker="x", color="white", linewidths=2, label="lowest energy"
-    )
+    _mark(axes, float(offsets[best[0]]), float(offsets[best[1]]), "X", "white", 10, "lowest energy")
     if landscape.true_move is not None:
         # A grid cell stands for one move; made several times over, that many lead to the goal.
         move = 100 * landscape.true_move[[AXES.index(across), AXES.index(up)]] / landscape.grid.repeats
         inside = np.clip(move, low, high)
         outside = "" if (move == inside).all() else f", at ({move[0]:+.1f}, {move[1]:+.1f})"
-        star = axes.scatter(inside[:1], inside[1:], s=220, marker="*", color="tab:red", edgecolors="black", zorder=3)
-        star.set_label(f"true move{outside}")
-        star.set_clip_on(False)
+        _mark(axes, float(inside[0]), float(inside[1]), "*", "tab:red", 17, f"true move{outside}")
     axes.set_xlabel(f"Δ{across} [cm]")
     axes.set_ylabel(f"Δ{up} [cm]")
     axes.set_title(f"energy over Δ{across}, Δ{up}", fontsize=10)
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=7, frameon=False, markerscale=0.6)
-    colours = axes.figure.colorbar(image, ax=axes, shrink=0.85, format="%.4f")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, fontsize=8, frameon=False, markerscale=0.6)
+    colours = axes.figure.colorbar(image, ax=axes, shrink=0.85)
+    colours.set_label(f"above {lowest:.4f}", fontsize=8)
     colours.ax.tick_params(labelsize=7)
+    colours.ax.ticklabel_format(scilimits=(-2, 2), useMathText=True)
+
+
+def _mark(axes: Axes, across: float, up: float, marker: str, colour: str, size: float, label: str) -> None:
+    axes.plot(
+        [across],
+        [up],
+        marker=marker,
+        color=colour,
+        markersize=size,
+        markeredgecolor="black",
+        linestyle="none",
+        clip_on=False,
+        label=label,
+    )
