@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from tests.models.small import draw, masked_predictor
+from vjepa2_ac.errors import InputError
 
 VISIBLE = torch.tensor([[3, 0, 17], [8, 31, 2]])
 HIDDEN = torch.tensor([[9, 1, 30, 4], [0, 5, 3, 12]])
@@ -38,3 +40,10 @@ def test_all_tokens_come_sorted_by_place() -> None:
     targets = masked_predictor()(context, VISIBLE, HIDDEN)
     places = torch.cat((VISIBLE, HIDDEN), dim=1).argsort(dim=1).argsort(dim=1)[:, 3:]
     torch.testing.assert_close(everything.gather(1, places.unsqueeze(-1).expand(-1, -1, 20)), targets)
+
+
+def test_ids_that_do_not_fit_the_tokens_are_refused() -> None:
+    with pytest.raises(InputError, match=r"expected int64 token ids \[2, 3\], got torch.int64 \[2, 4\]"):
+        masked_predictor()(draw(2, 3, 20), HIDDEN, HIDDEN)
+    with pytest.raises(InputError, match=r"token ids \[2, tokens\], got torch.float32 \[2, 4\]"):
+        masked_predictor()(draw(2, 3, 20), VISIBLE, HIDDEN.float())

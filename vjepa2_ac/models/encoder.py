@@ -127,14 +127,14 @@ class Encoder(nn.Module):
         if masks is not None:
             x_BND = keep_each(x_BND, masks)
         rotation = rotation_of(self.rope, token_grid(grid), x_BND, masks)
-        wanted = range(config.depth, config.depth) if out_layers is None else check_layers(out_layers, config.depth)
+        wanted = [config.depth - 1] if out_layers is None else check_layers(out_layers, config.depth)
 
         outputs: list[Tensor] = []
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(list(self.blocks)[: max(wanted) + 1]):
             x_BND = run_block(block, x_BND, rotation, recompute=config.use_activation_checkpointing)
             if i in wanted:
                 outputs.append(self.norm(x_BND))
-        return self.norm(x_BND) if out_layers is None else outputs
+        return outputs[0] if out_layers is None else outputs
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Draw first weights the released way (`generator`: from which random numbers) and lay out fixed tables."""

@@ -116,7 +116,7 @@ class EncoderV21(nn.Module):
             wanted = config.levels[-config.n_output_distillation :] if hierarchical else config.levels[-1:]
 
         outputs: list[Tensor] = []
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(list(self.blocks)[: max(wanted) + 1]):
             x_BND = run_block(block, x_BND, rotation, recompute=config.use_activation_checkpointing)
             if i in wanted:
                 outputs.append(self.norms_block[config.levels.index(i)](x_BND))

@@ -14,7 +14,7 @@ from vjepa2_ac.config import require
 from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw, draw_weights, shrink_residuals
 from vjepa2_ac.models.encoder import check_shape, rotation_of
-from vjepa2_ac.models.patches import keep
+from vjepa2_ac.models.patches import check_ids, keep
 from vjepa2_ac.models.positions import sincos_image, sincos_video
 from vjepa2_ac.models.rope import Grid, Rope
 
@@ -98,7 +98,9 @@ class MaskedPredictor(nn.Module):
         `mask_index` chooses the learned token that stands for what is hidden, modulo their number. With
         `return_all_tokens` the answer is [B, N, D], every token in the order of its id.
         """
-        hidden = context_ids_BK.shape[1]
+        check_ids(context_ids_BK, *context_BKD.shape[:2])
+        check_ids(target_ids_BM, len(context_BKD))
+        visible = context_ids_BK.shape[1]
         x_BND, ids_BN = self._tokens(context_BKD, context_ids_BK, target_ids_BM, mask_index)
         x_BND, ids_BN, order_BN = by_position(x_BND, ids_BN)
         rotation = rotation_of(self.rope, square_grid(self.config.grid), x_BND, [ids_BN])
@@ -106,7 +108,7 @@ class MaskedPredictor(nn.Module):
             x_BND = run_block(block, x_BND, rotation, recompute=self.config.use_activation_checkpointing)
         x_BND = self.predictor_norm(x_BND)
         if not self.config.return_all_tokens:
-            x_BND = keep(x_BND, order_BN.argsort(dim=1)[:, hidden:])
+            x_BND = keep(x_BND, order_BN.argsort(dim=1)[:, visible:])
         predicted: Tensor = self.predictor_proj(x_BND)
         return predicted
 

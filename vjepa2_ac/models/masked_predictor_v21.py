@@ -18,7 +18,7 @@ from vjepa2_ac.models.build import draw_weights, shrink_residuals
 from vjepa2_ac.models.encoder import check_shape, rotation_of
 from vjepa2_ac.models.encoder_v21 import add_modality, check_levels, draw_modalities, stretched
 from vjepa2_ac.models.masked_predictor import by_position, draw_mask_tokens, mask_token, square_grid
-from vjepa2_ac.models.patches import keep
+from vjepa2_ac.models.patches import check_ids, keep
 from vjepa2_ac.models.rope import Rope
 
 
@@ -106,6 +106,8 @@ class MaskedPredictorV21(nn.Module):
         """
         if mod not in ("video", "image"):
             raise InputError(f"mod is 'video' or 'image', got {mod!r}")
+        check_ids(context_ids_BK, *context_BKD.shape[:2])
+        check_ids(target_ids_BM, len(context_BKD))
         x_BKD = self.predictor_embed(context_BKD)
         visible = x_BKD.shape[1]
         x_BND = torch.cat((x_BKD, mask_token(self.mask_tokens, mask_index, target_ids_BM).to(x_BKD.dtype)), dim=1)

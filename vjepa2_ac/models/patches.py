@@ -62,4 +62,13 @@ def keep(x_BND: Tensor, ids_BK: Tensor) -> Tensor:
 
 def keep_each(x_BND: Tensor, masks: Sequence[Tensor]) -> Tensor:
     """Several masks of equal length, one after the other along the batch: [masks · B, K, D]."""
+    for ids_BK in masks:
+        check_ids(ids_BK, len(x_BND))
     return torch.cat([keep(x_BND, ids_BK) for ids_BK in masks], dim=0)
+
+
+def check_ids(ids_BK: Tensor, batch: int, count: int | None = None) -> None:
+    """Refuse token ids that are not [batch, count]; that they lie in the clip is not checked (it would stall a GPU)."""
+    if ids_BK.dim() != 2 or len(ids_BK) != batch or count not in (None, ids_BK.shape[1]) or ids_BK.dtype != torch.int64:
+        wanted = f"[{batch}, {'tokens' if count is None else count}]"
+        raise InputError(f"expected int64 token ids {wanted}, got {ids_BK.dtype} {list(ids_BK.shape)}")
