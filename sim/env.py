@@ -1,0 +1,251 @@
+"""The cell as a Gymnasium environment: a frame and a pose in, a delta pose out, four times a second.
+
+    env = gymnasium.make("sim.envs:VJEPA2AC/FrankaPickAndPlace-v0", split="test")
+    observation, info = env.reset(seed=0)          # info["goal"]: [K, H, W, 3], one picture or three
+    observation, reward, terminated, truncated, info = env.step(action)
+
+`observation` holds what a real cell would have: `frame` [H, W, 3] uint8 of the left camera and `pose` [7]; cameras
+asked for besides appear as `frame_right` and `frame_wrist`. `action` [7] is the delta of `vjepa2_ac.poses` in
+the base frame, at most `sim.control.LIMIT`. What only a judge may know is in `info`. An episode never ends early: success may be lost
+again, so success at any time and success at the end are told apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from sim import cameras, workspace
+from sim.control import LIMIT, Clipped, check_action
+from sim.episode import Cell, Snapshot, UnsolvableError, begin, settled
+from sim.expert import Expert
+from sim.rendering import Painter
+from sim.scene import Scene
+from sim.tasks import MAX_STEPS, Goal, Judge, Stages, task_name
+from sim.truth import Truth
+from sim.variation import FACTORS, Draw, Kind, Split, Variation, draw
+from vjepa2_ac.errors import ConfigError, InputError
+
+Array = NDArray[np.float64]
+Frame = NDArray[np.uint8]
+Observation = dict[str, Any]
+Info = dict[str, Any]
+
+MAX_REDRAWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class EnvSnapshot:
+    """An instant of an episode, to branch from; give it to `FrankaEnv.restore`."""
+
+    cell: Snapshot
+    judge: Judge
+    steps: int
+    redraws: int
+    rng: dict[str, Any]
+
+
+class FrankaEnv(gymnasium.Env[Observation, Array]):
+    """A Franka at a table with one of the four tasks."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012  # as the base class has it
+
+    def __init__(
+        self,
+        task: str = "pick_and_place",
+        *,
+        split: Split = "train",
+        kind: Kind | None = None,
+        factors: tuple[str, ...] = FACTORS,
+        frame_size: int | tuple[int, int] = 256,
+        views: tuple[str, ...] = ("left",),
+        goal_frames: bool = True,
+        max_steps: int | None = None,
+        render_mode: str | None = None,
+        render_size: int = 480,
+        robot_xml: str | Path | None = None,
+    ) -> None:
+        """Build the cell.
+
+        Args:
+            task: `reach`, `grasp`, `reach_with_object` or `pick_and_place`.
+            split: `train`, `test` or `shift`; see `sim.variation`.
+            kind: `cup` or `box`; None draws one.
+            factors: what varies between episodes; the rest keeps its usual value.
+            frame_size: pixels, one number for a square or (height, width).
+            views: cameras whose pictures are in the observation; the first is `frame`.
+            goal_frames: whether reset draws the goal pictures into `info["goal"]`.
+            max_steps: after how many steps the episode is cut; None takes the task's usual number.
+            render_mode: `rgb_array` lets `render` return the pretty view.
+            render_size: its height and width in pixels.
+            robot_xml: another MJCF of the arm with the same names.
+        """
+        self.task = task_name(task)
+        self.variation = Variation(split=split, factors=tuple(factors), kind=kind)
+        self.max_steps = MAX_STEPS[self.task] if max_steps is None else max_steps
+        if self.max_steps < 1:
+            raise ConfigError(f"an episode has at least one step, got max_steps={self.max_steps}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ConfigError(f"no render mode {render_mode!r}; there is 'rgb_array'")
+        self.render_mode = render_mode
+        self._goal_frames = goal_frames
+        self._cameras = _checked_cameras(views)
+        height, width = _checked_size(frame_size)
+
+        self.cell = Cell(Scene(Path(robot_xml) if robot_xml is not None else None))
+        self._painter = Painter(self.cell.scene, height, width)
+        self._pretty = Painter(self.cell.scene, render_size, render_size, "pretty")
+        self._judge: Judge | None = None
+        self._steps = self._redraws = 0
+
+        low = np.array([*workspace.LOW - 0.1, *[-np.pi] * 3, 0.0])
+        high = np.array([*workspace.HIGH + 0.1, *[np.pi] * 3, 1.0])
+        frames = {key: spaces.Box(0, 255, (height, width, 3), np.uint8) for key in self._cameras.values()}
+        self.observation_space = spaces.Dict({**frames, "pose": spaces.Box(low, high, dtype=np.float64)})
+        self.action_space = spaces.Box(-LIMIT, LIMIT, dtype=np.float64)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """Start the episode that belongs to `seed`, or the next one of the running stream.
+
+        Options: `draw` (a `sim.variation.Draw`) builds exactly that scene.
+        """
+        super().reset(seed=seed)
+        given: Draw | None = (options or {}).get("draw")
+        for self._redraws in range(MAX_REDRAWS):
+            scene = given or draw(self.variation, int(self.np_random.integers(2**62)))
+            self.cell.dress(scene)
+            try:
+                picture = self._painter.draw if self._goal_frames else None
+                goal = begin(self.cell, self.task, np.random.default_rng(scene.entropy), picture)
+            except UnsolvableError:
+                if given is not None:
+                    raise
+                continue
+            break
+        else:
+            raise UnsolvableError(f"the expert failed in {MAX_REDRAWS} scenes in a row; something is broken")
+        self._judge, self._steps = Judge(self.task, goal), 0
+        truth = self.cell.truth()
+        info = self._info(truth, self._judge.watch(truth), Clipped())
+        if self._goal_frames:
+            info["goal"] = goal.frames
+        info["goal_poses"] = goal.poses
+        return self._observe(), info
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, Info]:
+        """Carry out one delta pose [7] in 0.25 s; the reward is 1 while the task is done."""
+        judge = self._running()
+        clipped = self.cell.controller.step(check_action(action))
+        self._steps += 1
+        truth = self.cell.truth()
+        stages = judge.watch(truth)
+        truncated = self._steps >= self.max_steps
+        info = self._info(truth, stages, clipped)
+        info["success_end"] = self.success_after_settling() if truncated else False
+        return self._observe(), float(stages.success), False, truncated, info
+
+    def render(self) -> Frame | None:
+        """The pretty view, where `render_mode` asks for one."""
+        return self._pretty.draw("pretty") if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Let go of the OpenGL contexts."""
+        self._painter.close()
+        self._pretty.close()
+
+    @property
+    def goal(self) -> Goal:
+        """What this episode should end in, with pictures if they were asked for."""
+        return self._running().goal
+
+    @property
+    def draw(self) -> Draw:
+        """The scene of this episode."""
+        return self.cell.draw
+
+    @property
+    def stages(self) -> Stages:
+        """How far the episode has come."""
+        return self._running().stages
+
+    def truth(self) -> Truth:
+        """What is really the case; for judges and the expert."""
+        return self.cell.truth()
+
+    def expert(self) -> Expert:
+        """A fresh expert for this episode's task; feed it `truth()`."""
+        return Expert(self.task, self.goal.hand)
+
+    def success_after_settling(self) -> bool:
+        """Whether the task is done after one more second without any move. The episode itself does not advance."""
+        return bool(settled(self.cell, self._running()).success)
+
+    def picture(self, camera: str = "left") -> Frame:
+        """What a camera sees now, at the size of the observation's frames."""
+        return self._painter.draw(camera)
+
+    def extrinsics(self, camera: str = "left") -> Array:
+        """The camera's pose in the base frame [6], x right, y down, z ahead; as DROID records it."""
+        return cameras.extrinsics(self.cell.scene.model, self.cell.scene.data, camera)
+
+    def intrinsics(self, camera: str = "left") -> Array:
+        """The camera's 3 x 3 matrix for the observation's frame size."""
+        return cameras.intrinsics(self.cell.scene.model, camera, self._painter.width, self._painter.height)
+
+    def snapshot(self) -> EnvSnapshot:
+        """This instant, complete: physics, control, judge, steps and randomness."""
+        return EnvSnapshot(
+            self.cell.snapshot(),
+            self._running().copy(),
+            self._steps,
+            self._redraws,
+            self.np_random.bit_generator.state,  # type: ignore[arg-type]  # numpy types it as a Mapping
+        )
+
+    def restore(self, snapshot: EnvSnapshot) -> Observation:
+        """Back to `snapshot`, bit for bit, also in another environment of the same kind; what is seen there."""
+        self.cell.restore(snapshot.cell)
+        self._judge, self._steps, self._redraws = snapshot.judge.copy(), snapshot.steps, snapshot.redraws
+        self.np_random.bit_generator.state = snapshot.rng
+        return self._observe()
+
+    def _observe(self) -> Observation:
+        frames = {key: self._painter.draw(camera) for camera, key in self._cameras.items()}
+        return {**frames, "pose": self.cell.controller.measured_pose()}
+
+    def _info(self, truth: Truth, stages: Stages, clipped: Clipped) -> Info:
+        return {
+            **asdict(stages),
+            **{f"clipped_{what}": was for what, was in asdict(clipped).items()},
+            "object_pose": np.concatenate([truth.object, truth.object_quaternion]),
+            "object_held": truth.is_held,
+            "target_position": truth.target,
+            "steps": self._steps,
+            "redraws": self._redraws,
+        }
+
+    def _running(self) -> Judge:
+        if self._judge is None:
+            raise InputError("no episode is running; call reset() first")
+        return self._judge
+
+
+def _checked_cameras(names: tuple[str, ...]) -> dict[str, str]:
+    """Which key of the observation each camera fills."""
+    unknown = [name for name in names if name not in cameras.NAMES]
+    if unknown or not names:
+        raise ConfigError(f"no camera {unknown or names}; there are {', '.join(cameras.NAMES)}")
+    return {name: "frame" if index == 0 else f"frame_{name}" for index, name in enumerate(names)}
+
+
+def _checked_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if not (16 <= height <= 1280 and 16 <= width <= 1280):
+        raise ConfigError(f"frames have 16 to 1280 pixels a side, got {height} x {width}")
+    return height, width

@@ -1,0 +1,175 @@
+"""One episode's beginning: the scene dressed, the hand placed, and the goal found by letting the expert get there.
+
+The goal is never computed. The expert plays the task from the very start state, the pictures are taken of what it
+really reached, and the cell is put back as it was. A scene the expert cannot solve is drawn again, and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from sim import workspace
+from sim.control import HandController
+from sim.expert import GOAL_WAYPOINTS, Expert
+from sim.scene import Scene
+from sim.tasks import HOLD_STEPS, MAX_STEPS, Goal, Judge, TaskName
+from sim.truth import Truth, look
+from sim.variation import Draw
+from vjepa2_ac.errors import VJEPA2ACError
+
+Array = NDArray[np.float64]
+Frame = NDArray[np.uint8]
+
+_STATE = mujoco.mjtState.mjSTATE_INTEGRATION
+
+
+class UnsolvableError(VJEPA2ACError):
+    """The expert did not solve this scene."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the cell is at one instant; `Cell.restore` makes it so again, in this process or another."""
+
+    draw: Draw
+    physics: Array
+    control: dict[str, Any]
+
+
+class Cell:
+    """Scene and controller together, with the draw that dressed them."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.controller = HandController(scene)
+        self._draw: Draw | None = None
+
+    @property
+    def draw(self) -> Draw:
+        """What the scene is dressed as."""
+        if self._draw is None:
+            raise UnsolvableError("the scene is still empty; call reset() first")
+        return self._draw
+
+    def dress(self, draw: Draw) -> None:
+        """Set everything as `draw` says, the open hand at its place, and let the object settle."""
+        self.scene.apply(draw)
+        self._draw = draw
+        self.controller.place(np.asarray(draw.hand))
+        self.controller.wait(0.1)
+
+    def truth(self) -> Truth:
+        """What is the case now."""
+        return look(self.scene, self.draw)
+
+    def snapshot(self) -> Snapshot:
+        """The whole state, to come back to."""
+        model, data = self.scene.model, self.scene.data
+        physics = np.zeros(mujoco.mj_stateSize(model, _STATE))
+        mujoco.mj_getState(model, data, physics, _STATE)
+        return Snapshot(self.draw, physics, self.controller.state())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Back to `snapshot`, bit for bit."""
+        if snapshot.draw != self._draw:
+            self.scene.apply(snapshot.draw)
+            self._draw = snapshot.draw
+        model, data = self.scene.model, self.scene.data
+        mujoco.mj_setState(model, data, snapshot.physics, _STATE)
+        mujoco.mj_forward(model, data)
+        mujoco.mj_setState(model, data, snapshot.physics, _STATE)  # forward moves the solver's warm start
+        self.controller.restore(snapshot.control)
+
+
+def begin(cell: Cell, task: TaskName, rng: np.random.Generator, take_picture: Callable[[], Frame] | None) -> Goal:
+    """Bring a freshly dressed cell to the task's first state and return the goal.
+
+    Raises UnsolvableError where the expert fails; then draw another scene.
+    """
+    if task == "reach_with_object":
+        _play(cell, Expert("grasp"), [], None)
+        if not cell.truth().is_held:
+            raise UnsolvableError(f"scene {cell.draw.entropy}: the object slipped before the episode began")
+    hand = _place_to_reach(cell.truth(), task, rng)
+    start = cell.snapshot()
+    goal = _demonstrate(cell, task, hand, take_picture)
+    cell.restore(start)
+    return goal
+
+
+def _demonstrate(cell: Cell, task: TaskName, hand: Array, take_picture: Callable[[], Frame] | None) -> Goal:
+    poses: list[Array] = []
+    frames: list[Frame] = []
+
+    def remember() -> None:
+        poses.append(cell.controller.measured_pose())
+        if take_picture is not None:
+            frames.append(take_picture())
+
+    expert = Expert(task, hand)
+    _play(cell, expert, list(GOAL_WAYPOINTS[task]), remember)
+    end = cell.truth()
+    goal = Goal(
+        hand=end.hand,
+        object=end.target if task == "pick_and_place" else end.object,
+        poses=np.array(poses),
+        frames=np.array(frames, dtype=np.uint8) if frames else np.zeros((0, 1, 1, 3), dtype=np.uint8),
+    )
+    if not settled(cell, Judge(task, goal)).success:
+        raise UnsolvableError(f"scene {cell.draw.entropy}: the expert failed to {task.replace('_', ' ')}")
+    return goal
+
+
+def settled(cell: Cell, judge: Judge) -> Any:
+    """The stages after one more second in which nobody moves; the cell is left as it was."""
+    now, alone = cell.snapshot(), judge.copy()
+    for _ in range(HOLD_STEPS + 1):
+        cell.controller.wait()
+        stages = alone.watch(cell.truth())
+    cell.restore(now)
+    return stages
+
+
+def _play(cell: Cell, expert: Expert, stops: list[str], at_stop: Callable[[], None] | None) -> None:
+    """Let the expert play to its end, calling `at_stop` when it leaves one of the waypoints in `stops`."""
+    for _ in range(2 * MAX_STEPS[expert.task]):
+        before = expert.stage
+        action = expert.act(cell.truth())
+        if at_stop is not None and before in stops and expert.stage != before:
+            at_stop()
+        if expert.done:
+            return
+        cell.controller.step(action)
+
+
+def _place_to_reach(truth: Truth, task: TaskName, rng: np.random.Generator) -> Array:
+    """A place for the hand, well away from where it is and with nothing in the way."""
+    low, high = workspace.LOW + 0.015, workspace.HIGH - 0.015
+    low[2] = 0.055 if task == "reach" else truth.hand[2] - 0.01
+    high[2] = high[2] if task == "reach" else max(low[2] + 0.01, min(high[2], 0.17))
+    if task == "reach_with_object":  # what is carried must stay over the table, too
+        low[:2] += 0.01
+        high[:2] -= 0.01
+    for _ in range(1000):
+        place = rng.uniform(low, high)
+        if np.linalg.norm(place - truth.hand) < 0.08:
+            continue
+        if task == "reach_with_object" or _is_free(truth, place):
+            return np.asarray(place)
+    raise UnsolvableError("no free place to reach in this scene")
+
+
+def _is_free(truth: Truth, place: Array) -> bool:
+    """Whether the open hand can go straight from where it is to `place` without touching the object."""
+    for done in np.linspace(0.0, 1.0, 8):
+        hand = truth.hand + done * (place - truth.hand)
+        beside = np.linalg.norm(hand[:2] - truth.object[:2])
+        if hand[2] < truth.object_size[2] + 0.02 and beside < 0.115:
+            return False
+    return True

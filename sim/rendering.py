@@ -1,0 +1,69 @@
+"""Pictures of the scene, in one of three looks.
+
+`model` is what a world model sees, in training and in use alike: the hand as it is, the links behind it as hulls, no
+shadows. `pretty` draws the whole arm and shadows, for people. `hulls` leaves the hand out and serves
+to compare costs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, Literal
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.arm import HAND_LOOK, HULL_LOOK, LINK_LOOK
+from sim.cameras import NAMES
+from sim.scene import SEEN, Scene
+from vjepa2_ac.errors import InputError
+
+Frame = NDArray[np.uint8]  # [H, W, 3]
+Look = Literal["model", "pretty", "hulls"]
+
+_GROUPS: dict[Look, tuple[int, ...]] = {
+    "model": (SEEN, HAND_LOOK, HULL_LOOK),
+    "pretty": (SEEN, HAND_LOOK, LINK_LOOK),
+    "hulls": (SEEN, HULL_LOOK),
+}
+
+
+class Painter:
+    """Draws one scene at one size. Holds an OpenGL context, made when first needed; `close` lets go of it."""
+
+    def __init__(
+        self, scene: Scene, height: int, width: int, look: Look = "model", shadows: bool | None = None
+    ) -> None:
+        self.scene, self.height, self.width, self.look = scene, height, width, look
+        self.shadows = look == "pretty" if shadows is None else shadows
+        self._renderer: Any = None
+        self._let_go: Callable[[], object] = lambda: None
+        self._options = mujoco.MjvOption()
+        self._options.geomgroup[:] = 0
+        self._options.geomgroup[list(_GROUPS[look])] = 1
+        self._options.sitegroup[:] = 0
+
+    def draw(self, camera: str = "left") -> Frame:
+        """What `camera` sees now [H, W, 3]."""
+        if camera not in NAMES:
+            raise InputError(f"no camera {camera!r} in the scene; it has {', '.join(NAMES)}")
+        renderer = self._open()
+        renderer.update_scene(self.scene.data, camera=camera, scene_option=self._options)
+        return np.asarray(renderer.render(), dtype=np.uint8)
+
+    def close(self) -> None:
+        """Give the OpenGL context back."""
+        self._let_go()
+        self._renderer = None
+
+    def _open(self) -> Any:
+        if self._renderer is None:
+            self._renderer = mujoco.Renderer(self.scene.model, self.height, self.width)
+            self._let_go = weakref.finalize(self, self._renderer.close)  # at exit, before OpenGL is gone
+            flags = self._renderer.scene.flags
+            flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self.shadows
+            flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+            flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
+        return self._renderer

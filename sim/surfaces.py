@@ -1,0 +1,89 @@
+"""Textures made from noise and sines: tables and walls that look like something, with nothing to download.
+
+Each surface is a grey-scale or coloured relief in [0, 1] that a draw tints. They are computed from fixed seeds, so a
+scene looks the same on every machine. Shapes: H, W pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIZE = 256  # [px] a side
+Picture = NDArray[np.uint8]  # [H, W, 3]
+Relief = NDArray[np.float64]  # [H, W]
+
+
+def picture(name: str) -> Picture:
+    """The surface `name` as an RGB picture that tiles."""
+    dark, light, relief = SURFACES[name]
+    grey_HW1 = relief()[..., None]
+    colour = np.asarray(dark) * (1 - grey_HW1) + np.asarray(light) * grey_HW1
+    return np.asarray(np.clip(255 * colour, 0, 255), dtype=np.uint8)
+
+
+def _noise(seed: int, down: int, across: int) -> Relief:
+    """Smooth tiling noise with about `down` x `across` bumps, scaled to [0, 1]."""
+    frequency_down = np.fft.fftfreq(SIZE)[:, None] * SIZE / down
+    frequency_across = np.fft.fftfreq(SIZE)[None, :] * SIZE / across
+    white = np.fft.fft2(np.random.default_rng(seed).standard_normal((SIZE, SIZE)))
+    smooth = np.real(np.fft.ifft2(white * np.exp(-(frequency_down**2 + frequency_across**2))))
+    smooth -= smooth.min()
+    return np.asarray(smooth / smooth.max())
+
+
+def _coordinates() -> tuple[Relief, Relief]:
+    down, across = np.meshgrid(np.arange(SIZE) / SIZE, np.arange(SIZE) / SIZE, indexing="ij")
+    return down, across
+
+
+def _wood() -> Relief:
+    _, across = _coordinates()
+    rings = 0.5 + 0.5 * np.sin(2 * np.pi * (9 * across + 1.6 * _noise(1, 3, 6)))
+    return 0.55 * rings + 0.25 * _noise(2, 4, 90) + 0.2 * _noise(3, 2, 4)
+
+
+def _laminate() -> Relief:
+    return 0.5 + 0.35 * (_noise(4, 80, 80) - 0.5) + 0.3 * (_noise(5, 3, 3) - 0.5)
+
+
+def _felt() -> Relief:
+    return 0.5 + 0.8 * (_noise(6, 100, 100) - 0.5)
+
+
+def _linen() -> Relief:
+    down, across = _coordinates()
+    weave = 0.25 * (np.sin(2 * np.pi * 48 * down) + np.sin(2 * np.pi * 48 * across))
+    return 0.5 + 0.5 * weave + 0.3 * (_noise(7, 30, 30) - 0.5)
+
+
+def _marble() -> Relief:
+    down, across = _coordinates()
+    return np.asarray(0.5 + 0.5 * np.sin(2 * np.pi * (2 * down + 2 * across + 2.5 * _noise(8, 5, 5)))) ** 0.4
+
+
+def _checks() -> Relief:
+    down, across = _coordinates()
+    return np.asarray((np.floor(6 * down) + np.floor(6 * across)) % 2, dtype=np.float64)
+
+
+def _stripes() -> Relief:
+    _, across = _coordinates()
+    return np.asarray(np.floor(10 * across) % 2, dtype=np.float64)
+
+
+# Seen in training: the first five. Kept for the shift split: the last three.
+SURFACES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float], Callable[[], Relief]]] = {
+    "oak": ((0.56, 0.41, 0.26), (0.76, 0.61, 0.43), _wood),
+    "walnut": ((0.25, 0.16, 0.10), (0.42, 0.29, 0.19), _wood),
+    "laminate": ((0.62, 0.63, 0.64), (0.82, 0.83, 0.84), _laminate),
+    "felt": ((0.16, 0.24, 0.28), (0.26, 0.36, 0.40), _felt),
+    "linen": ((0.60, 0.57, 0.50), (0.78, 0.75, 0.68), _linen),
+    "marble": ((0.45, 0.47, 0.50), (0.93, 0.93, 0.92), _marble),
+    "checks": ((0.30, 0.36, 0.44), (0.80, 0.80, 0.76), _checks),
+    "stripes": ((0.50, 0.28, 0.24), (0.82, 0.76, 0.66), _stripes),
+}
+TRAIN_SURFACES = ("oak", "walnut", "laminate", "felt", "linen")
+SHIFT_SURFACES = ("marble", "checks", "stripes")

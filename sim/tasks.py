@@ -1,0 +1,121 @@
+"""The four tasks and their judges: what counts as done, decided by physics alone.
+
+| task | starts with | done when |
+|---|---|---|
+| reach | an open hand | the hand is within 4 cm of where the goal picture shows it |
+| grasp | an open hand | the object hangs between both fingers for 1 s |
+| reach_with_object | the object in the hand | still held, and within 4 cm of where the goal picture shows it |
+| pick_and_place | an open hand | the object rests within 4 cm of its spot, released, the hand withdrawn |
+
+Pick-and-place has three goal pictures in a row: grasped and lifted, over the target, placed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.control import STEP_SECONDS
+from sim.truth import Truth
+from vjepa2_ac.errors import ConfigError
+
+Array = NDArray[np.float64]
+
+TaskName = Literal["reach", "grasp", "reach_with_object", "pick_and_place"]
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
+NEAR = 0.04  # [m], the paper's tolerance
+HOLD_STEPS = round(1.0 / STEP_SECONDS)  # a grasp counts after one second
+
+MAX_STEPS: dict[TaskName, int] = {"reach": 20, "grasp": 30, "reach_with_object": 20, "pick_and_place": 50}
+GOAL_NAMES: dict[TaskName, tuple[str, ...]] = {
+    "reach": ("reached",),
+    "grasp": ("grasped",),
+    "reach_with_object": ("reached",),
+    "pick_and_place": ("grasped", "near", "placed"),
+}
+
+
+def task_name(name: str) -> TaskName:
+    """`name`, if there is such a task."""
+    for known in TASKS:
+        if name == known:
+            return known
+    raise ConfigError(f"no task {name!r}; there are {', '.join(TASKS)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What should be true at the end: where the expert left hand and object, and the pictures of it."""
+
+    hand: Array  # [3]
+    object: Array  # [3]
+    poses: Array  # [K, 7], of the hand in each picture
+    frames: NDArray[np.uint8]  # [K, H, W, 3]; K = 0 where nobody asked for pictures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """How far an episode has come at this instant; `success_any` alone remembers."""
+
+    reached: bool = False  # the hand is within 4 cm of where the task first sends it
+    grasped: bool = False  # both fingers press the object
+    lifted: bool = False  # held off everything for 1 s
+    placed: bool = False  # at rest within 4 cm of the spot, released, hand withdrawn
+    success: bool = False
+    success_any: bool = False
+
+
+@dataclass(slots=True)
+class Judge:
+    """Watches one episode step by step."""
+
+    task: TaskName
+    goal: Goal
+    held_steps: int = 0
+    stages: Stages = field(default_factory=Stages)
+
+    def watch(self, truth: Truth) -> Stages:
+        """What holds now; call once per control step."""
+        self.held_steps = self.held_steps + 1 if truth.is_held else 0
+        stages = Stages(
+            reached=_distance(truth.hand, self._first_stop(truth)) <= NEAR,
+            grasped=min(truth.left_force, truth.right_force) > 0.5,
+            lifted=self.held_steps > HOLD_STEPS,
+            placed=self._is_placed(truth),
+        )
+        success = self._is_done(stages, truth)
+        self.stages = replace(stages, success=success, success_any=success or self.stages.success_any)
+        return self.stages
+
+    def copy(self) -> Judge:
+        """A judge who has seen the same and watches on alone."""
+        return Judge(self.task, self.goal, self.held_steps, self.stages)
+
+    def _first_stop(self, truth: Truth) -> Array:
+        goes_to_a_place = self.task in ("reach", "reach_with_object")
+        return self.goal.hand if goes_to_a_place else truth.object
+
+    def _is_placed(self, truth: Truth) -> bool:
+        return (
+            _distance(truth.object, self.goal.object if self.task == "pick_and_place" else truth.target) <= NEAR
+            and truth.is_supported
+            and truth.is_at_rest
+            and not truth.is_touched
+            and truth.is_clear
+        )
+
+    def _is_done(self, stages: Stages, truth: Truth) -> bool:
+        if self.task == "reach":
+            return stages.reached
+        if self.task == "grasp":
+            return stages.lifted
+        if self.task == "reach_with_object":
+            return truth.is_held and _distance(truth.object, self.goal.object) <= NEAR
+        return stages.placed
+
+
+def _distance(a: Array, b: Array) -> float:
+    return float(np.linalg.norm(a - b))

@@ -1,0 +1,262 @@
+"""What differs between episodes: every factor is drawn from the seed, can be switched off, and is written down.
+
+A `Draw` is the whole description of one scene; from it alone the scene can be built again. Each factor has its own
+stream of random numbers, so switching one off leaves the others as they were, and no two splits share one.
+
+- `train`, `test`: the same factors over the same ranges; other seeds.
+- `shift`: colours, surfaces, lights and distractors never seen in training, and the camera turned by up to 15°.
+"""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from sim.surfaces import SHIFT_SURFACES, TRAIN_SURFACES
+from vjepa2_ac.errors import ConfigError
+
+Split = Literal["train", "test", "shift"]
+Kind = Literal["cup", "box"]
+Target = Literal["bowl", "pad"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+FACTORS = ("layout", "kind", "size", "colours", "surfaces", "light", "camera", "distractors")
+
+# Outer radius and height of the cups [m]; their pictures are made once, so they come in sizes.
+CUP_SIZES = ((0.0240, 0.062), (0.0250, 0.070), (0.0260, 0.064), (0.0270, 0.074), (0.0285, 0.068))
+BOX_LOW, BOX_HIGH = (0.036, 0.042, 0.042), (0.050, 0.053, 0.060)  # [m], full sizes; fingers close across y
+SLOTS = 3  # distractors at most
+
+RGB = tuple[float, float, float]
+
+_OBJECT_HUES = {"train": (0.0, 0.08, 0.145, 0.36, 0.60), "shift": (0.47, 0.75, 0.88)}
+_TARGET_HUES = {"train": (0.58, 0.12, 0.33), "shift": (0.02, 0.80)}
+_BESIDE = ((0.36, 0.16), (0.36, -0.16), (0.44, 0.185), (0.44, -0.185), (0.52, 0.19), (0.52, -0.19), (0.345, 0.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variation:
+    """Which factors vary (all of them, unless named otherwise) and from which split they are drawn."""
+
+    split: Split = "train"
+    factors: tuple[str, ...] = FACTORS
+    kind: Kind | None = None  # None: drawn
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise ConfigError(f"no split {self.split!r}; there are {', '.join(SPLITS)}")
+        if self.kind is not None and self.kind not in KINDS:
+            raise ConfigError(f"no object {self.kind!r}; there are {', '.join(KINDS)}")
+        unknown = sorted(set(self.factors) - set(FACTORS))
+        if unknown:
+            raise ConfigError(f"no factor {', '.join(unknown)}; there are {', '.join(FACTORS)}")
+
+    def without(self, factors: Iterable[str]) -> Variation:
+        """The same variation with some factors held at their usual value."""
+        kept = tuple(factor for factor in self.factors if factor not in set(factors))
+        return Variation(split=self.split, factors=kept, kind=self.kind)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distractor:
+    """A thing beside the workspace that has nothing to do with the task."""
+
+    shape: Literal["box", "cylinder", "ball"]
+    xy: tuple[float, float]
+    yaw: float
+    size: float  # [m], half of its width
+    rgb: RGB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """One scene, in numbers. Metres and radians in the base frame; the camera's offsets in degrees."""
+
+    split: Split
+    entropy: int
+    kind: Kind
+    size: tuple[float, float, float]  # full extent of a box; diameter, diameter, height of a cup
+    object_xy: tuple[float, float]
+    object_yaw: float
+    object_rgb: RGB
+    target: Target
+    target_xy: tuple[float, float]
+    target_rgb: RGB
+    hand: tuple[float, float, float]
+    table: str
+    table_tint: float
+    wall: str
+    wall_tint: float
+    light_azimuth: float
+    light_elevation: float
+    light_rgb: RGB
+    ambient: float
+    camera_azimuth: float
+    camera_elevation: float
+    camera_distance: float  # [m], added to the usual distance
+    distractors: tuple[Distractor, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Draw:
+        """The draw that `as_dict` wrote down."""
+        plain: dict[str, Any] = _tuples(values)
+        plain["distractors"] = tuple(Distractor(**_tuples(each)) for each in values["distractors"])
+        return cls(**plain)
+
+
+def draw(variation: Variation, entropy: int) -> Draw:
+    """The scene that belongs to `entropy`; equal arguments give equal scenes."""
+
+    def stream(factor: str) -> np.random.Generator | None:
+        if factor not in variation.factors:
+            return None
+        key = (SPLITS.index(variation.split), FACTORS.index(factor))
+        return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=key))
+
+    unseen = variation.split == "shift"
+    kind = variation.kind or _kind(stream("kind"))
+    size = _size(stream("size"), kind)
+    return Draw(
+        split=variation.split,
+        entropy=entropy,
+        kind=kind,
+        size=size,
+        **_layout(stream("layout")),
+        **_colours(stream("colours"), unseen),
+        **_surfaces(stream("surfaces"), unseen),
+        **_light(stream("light"), unseen),
+        **_camera(stream("camera"), unseen),
+        distractors=_distractors(stream("distractors"), unseen),
+    )
+
+
+def _kind(rng: np.random.Generator | None) -> Kind:
+    return "box" if rng is None else KINDS[rng.integers(len(KINDS))]
+
+
+def _size(rng: np.random.Generator | None, kind: Kind) -> tuple[float, float, float]:
+    if kind == "cup":
+        radius, height = CUP_SIZES[2 if rng is None else rng.integers(len(CUP_SIZES))]
+        return (2 * radius, 2 * radius, height)
+    width, depth, height = np.mean([BOX_LOW, BOX_HIGH], axis=0) if rng is None else rng.uniform(BOX_LOW, BOX_HIGH)
+    return (float(width), float(depth), float(height))
+
+
+def _layout(rng: np.random.Generator | None) -> dict[str, Any]:
+    """Object and target well apart and both where the hand can work; the hand above them."""
+    target: Target = "bowl"
+    if rng is None:
+        hand, object_xy, target_xy, yaw = (0.49, 0.0, 0.15), (0.49, -0.075), (0.49, 0.075), 0.0
+    else:
+        target = "bowl" if rng.random() < 0.75 else "pad"
+        while True:
+            object_xy = _floats(rng.uniform((0.435, -0.10), (0.545, 0.10)))
+            target_xy = _floats(rng.uniform((0.450, -0.085), (0.530, 0.085)))
+            if np.hypot(object_xy[0] - target_xy[0], object_xy[1] - target_xy[1]) > 0.125:
+                break
+        yaw = float(rng.uniform(-0.26, 0.26))
+        hand = _floats(rng.uniform((0.42, -0.11, 0.125), (0.56, 0.11, 0.180)))
+    return {
+        "object_xy": object_xy,
+        "object_yaw": yaw,
+        "target": target,
+        "target_xy": target_xy,
+        "hand": hand,
+    }
+
+
+def _colours(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
+    if rng is None:
+        return {"object_rgb": _rgb(0.0, 0.80, 0.80), "target_rgb": _rgb(0.58, 0.30, 0.85)}
+    split = "shift" if unseen else "train"
+    hue, target_hue = rng.choice(_OBJECT_HUES[split]), rng.choice(_TARGET_HUES[split])
+    return {
+        "object_rgb": _rgb(hue + rng.uniform(-0.02, 0.02), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95)),
+        "target_rgb": _rgb(target_hue + rng.uniform(-0.03, 0.03), rng.uniform(0.05, 0.45), rng.uniform(0.65, 0.95)),
+    }
+
+
+def _surfaces(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
+    if rng is None:
+        return {"table": "oak", "table_tint": 1.0, "wall": "laminate", "wall_tint": 0.9}
+    names = SHIFT_SURFACES if unseen else TRAIN_SURFACES
+    return {
+        "table": str(rng.choice(names)),
+        "table_tint": float(rng.uniform(0.85, 1.1)),
+        "wall": str(rng.choice(names)),
+        "wall_tint": float(rng.uniform(0.7, 1.0)),
+    }
+
+
+def _light(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
+    if rng is None:
+        return {"light_azimuth": 0.5, "light_elevation": 1.1, "light_rgb": (0.65, 0.65, 0.65), "ambient": 0.34}
+    if unseen:  # from behind the robot or very low, dim or glaring, coloured
+        azimuth = rng.uniform(1.6, 4.7)
+        power = rng.choice([rng.uniform(0.30, 0.42), rng.uniform(0.85, 1.0)])
+        warmth, ambient = rng.choice([-1, 1]) * rng.uniform(0.12, 0.22), rng.uniform(0.18, 0.26)
+    else:
+        azimuth, power = rng.uniform(-1.0, 1.4), rng.uniform(0.52, 0.78)
+        warmth, ambient = rng.uniform(-0.06, 0.06), rng.uniform(0.28, 0.40)
+    return {
+        "light_azimuth": float(azimuth),
+        "light_elevation": float(rng.uniform(0.8, 1.35)),
+        "light_rgb": _floats(power * np.array([1 + warmth, 1.0, 1 - warmth])),
+        "ambient": float(ambient),
+    }
+
+
+def _camera(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
+    if rng is None:
+        return {"camera_azimuth": 0.0, "camera_elevation": 0.0, "camera_distance": 0.0}
+    if unseen:
+        azimuth = rng.choice([-1, 1]) * rng.uniform(5.0, 15.0)
+        elevation, distance = rng.uniform(-5.0, 5.0), rng.uniform(0.0, 0.03)
+    else:
+        azimuth, elevation, distance = rng.uniform(-1.5, 1.5), rng.uniform(-1.0, 1.0), rng.uniform(-0.01, 0.01)
+    return {
+        "camera_azimuth": float(azimuth),
+        "camera_elevation": float(elevation),
+        "camera_distance": float(distance),
+    }
+
+
+def _distractors(rng: np.random.Generator | None, unseen: bool) -> tuple[Distractor, ...]:
+    if rng is None:
+        return ()
+    count = rng.integers(1, SLOTS + 1) if unseen else rng.integers(0, SLOTS)
+    places = rng.permutation(len(_BESIDE))[:count]
+    return tuple(_distractor(rng, _BESIDE[place], unseen) for place in places)
+
+
+def _distractor(rng: np.random.Generator, place: tuple[float, float], unseen: bool) -> Distractor:
+    shape: Literal["box", "cylinder", "ball"] = "ball" if unseen else ("box", "cylinder")[rng.integers(2)]
+    hue = rng.choice(_OBJECT_HUES["shift" if unseen else "train"])
+    return Distractor(
+        shape=shape,
+        xy=_floats(np.asarray(place) + rng.uniform(-0.01, 0.01, 2)),
+        yaw=float(rng.uniform(0, np.pi)),
+        size=float(rng.uniform(0.011, 0.018)),
+        rgb=_rgb(hue, rng.uniform(0.3, 0.8), rng.uniform(0.4, 0.9)),
+    )
+
+
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def _rgb(hue: float, saturation: float, value: float) -> RGB:
+    return colorsys.hsv_to_rgb(float(hue) % 1.0, float(saturation), float(value))
+
+
+def _floats(values: Any) -> Any:
+    return tuple(float(value) for value in values)

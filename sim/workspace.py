@@ -1,0 +1,25 @@
+"""Where the hand may go: a box in front of the robot that the camera sees whole.
+
+Base frame: x forward, y to the robot's left, z up from the table top; the robot stands at the origin. [m]
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOW = np.array([0.40, -0.13, 0.0105])  # fingertips 1.5 mm above the table
+HIGH = np.array([0.58, 0.13, 0.19])
+CENTRE = np.array([0.49, 0.0, 0.075])
+
+
+def contains(position: NDArray[np.float64], slack: float = 1e-9) -> bool:
+    """Whether the tool may be at `position` [3]."""
+    return bool(np.all(position >= LOW - slack) and np.all(position <= HIGH + slack))
+
+
+def corners() -> NDArray[np.float64]:
+    """The eight corners [8, 3]."""
+    return np.array(list(itertools.product(*zip(LOW, HIGH, strict=True))))
