@@ -13,11 +13,12 @@ Each of them can be overridden (`overrides={"encoder": {"num_heads": 2}}`, `--se
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -217,7 +218,8 @@ def _same(one_1ND: Tensor, other_1ND: Tensor) -> bool:
 
 def _config(cls: type[ConfigT], values: dict[str, Any], hints: Hints) -> ConfigT:
     chosen = to_plain(values) | dict(hints.overrides)
-    if chosen["num_heads"] is None:
+    is_known = {entry.name for entry in dataclasses.fields(cast("Any", cls))}.issuperset(hints.overrides)
+    if is_known and chosen["num_heads"] is None:  # an unknown override is the better thing to complain of
         width = chosen.get("predictor_embed_dim", chosen["embed_dim"])
         raise CheckpointError(
             f"{hints.where}: no released model is {width} channels wide, so its number of attention heads is unknown; "

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from tests.checkpoints import samples
+from vjepa2_ac.checkpoints import convert, load, save
+from vjepa2_ac.errors import CheckpointError, ConfigError, NotEnoughDiskError
+from vjepa2_ac.images import Preprocessing
+
+
+def test_what_was_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    loaded = load(samples.release(tmp_path / "r", metadata={"trained_on": "a test", "steps": 3}))
+    for model, wanted in (
+        (loaded.encoder, samples.encoder()),
+        (loaded.predictor, samples.acting()),
+        (loaded.masked_predictor, samples.masked()),
+        (loaded.classifier, samples.classifier()),
+    ):
+        assert samples.same(model, wanted)
+        assert model.config == wanted.config
+    assert loaded.preprocessing == Preprocessing(name="centre", img_size=(32, 32))
+    assert loaded.metadata["steps"] == 3
+
+
+def test_bf16_keeps_half_the_bytes_and_the_nearest_numbers(tmp_path: Path) -> None:
+    exact, half = samples.release(tmp_path / "a"), samples.release(tmp_path / "b", dtype=torch.bfloat16)
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (exact, half)]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert samples.same(load(half).encoder, samples.encoder().to(torch.bfloat16))
+
+
+def test_any_reader_of_safetensors_reads_a_release(tmp_path: Path) -> None:
+    tensors = safetensors.torch.load_file(samples.release(tmp_path / "r") / "model.safetensors")
+    assert torch.equal(tensors["encoder.norm.weight"], samples.encoder().norm.weight)
+
+
+def test_the_same_models_make_the_same_bytes(tmp_path: Path) -> None:
+    one, other = samples.release(tmp_path / "a"), samples.release(tmp_path / "b")
+    for name in ("config.json", "model.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_a_release_replaces_another_whole(tmp_path: Path) -> None:
+    folder = samples.release(tmp_path / "r")
+    (folder / "left over").touch()
+    save(folder, encoder=samples.encoder(seed=9), preprocessing=Preprocessing())
+    assert {file.name for file in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert [file.name for file in tmp_path.iterdir()] == ["r"]
+    assert samples.same(load(folder).encoder, samples.encoder(seed=9))
+
+
+def test_a_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = samples.release(tmp_path / "r")
+    monkeypatch.setattr("vjepa2_ac.checkpoints.safetensors._bytes", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save(folder, encoder=samples.encoder(seed=9), preprocessing=Preprocessing())
+    assert [file.name for file in tmp_path.iterdir()] == ["r"]
+    assert samples.same(load(folder).encoder, samples.encoder())
+
+
+def test_a_full_disk_is_noticed_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vjepa2_ac.checkpoints.writing.SPARE", 10**18)
+    with pytest.raises(NotEnoughDiskError, match="GB free"):
+        samples.release(tmp_path / "r")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_foreign_models_and_metadata_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="a Linear cannot be kept in a release"):
+        save(tmp_path / "r", encoder=nn.Linear(2, 2), preprocessing=Preprocessing())
+    with pytest.raises(ConfigError, match="metadata"):
+        samples.release(tmp_path / "r", metadata={"now": object()})
+
+
+# --- conversion ------------------------------------------------------------------------------------------------------
+
+
+def test_an_official_file_becomes_a_release_without_its_optimiser(tmp_path: Path) -> None:
+    optimiser = {"state": {0: {"exp_avg": torch.zeros(1_000_000)}}}
+    file = samples.pretraining(tmp_path / "a.pt", opt=optimiser)
+    convert(file, tmp_path / "r", "release", overrides=samples.HINTS)
+    before, after = load(file, overrides=samples.HINTS), load(tmp_path / "r")
+    assert samples.same(before.encoder, after.encoder)
+    assert samples.same(before.masked_predictor, after.masked_predictor)
+    assert before.encoder.config == after.encoder.config
+    assert before.preprocessing == after.preprocessing
+    assert after.metadata["converted_from"] == "a.pt"
+    assert after.metadata["encoder_entry"] == "target_encoder"
+    assert sum(part.stat().st_size for part in (tmp_path / "r").iterdir()) < 0.1 * file.stat().st_size
+
+
+def test_an_existing_folder_is_replaced_only_when_forced(tmp_path: Path) -> None:
+    file = samples.pretraining(tmp_path / "a.pt")
+    folder = samples.release(tmp_path / "r")
+    with pytest.raises(CheckpointError, match="exists; give another name, or --force"):
+        convert(file, folder, "release", overrides=samples.HINTS)
+    assert load(folder).predictor is not None
+    convert(file, folder, "release", overrides=samples.HINTS, force=True)
+    assert load(folder).predictor is None
+
+
+def test_a_probe_joins_its_encoder(tmp_path: Path) -> None:
+    torch.save({"classifiers": [samples.wrapped(samples.classifier())]}, tmp_path / "probe.pt")
+    convert(
+        tmp_path / "probe.pt", tmp_path / "p", "release", overrides={"classifier": {"num_heads": 2, "norm_eps": 1e-6}}
+    )
+    file = samples.pretraining(tmp_path / "a.pt")
+    convert(file, tmp_path / "r", "release", beside=[tmp_path / "p"], overrides=samples.HINTS)
+    loaded = load(tmp_path / "r")
+    assert samples.same(loaded.encoder, samples.encoder())
+    assert samples.same(loaded.classifier, samples.classifier())
+    with pytest.raises(CheckpointError, match=r"both .* hold the encoder"):
+        convert(file, tmp_path / "s", "release", beside=[tmp_path / "r"], overrides=samples.HINTS)
+
+
+def test_models_can_be_left_out(tmp_path: Path) -> None:
+    folder = samples.release(tmp_path / "r")
+    convert(folder, tmp_path / "s", "release", without=["masked_predictor", "classifier"])
+    assert list(json.loads((tmp_path / "s/config.json").read_text())["models"]) == ["encoder", "predictor"]
+    with pytest.raises(CheckpointError, match="holds no masked_predictor that could be left out"):
+        convert(tmp_path / "s", tmp_path / "t", "release", without=["masked_predictor"])
+
+
+def test_nothing_is_written_of_a_file_that_does_not_fit(tmp_path: Path) -> None:
+    file = samples.pretraining(
+        tmp_path / "a.pt", target_encoder=samples.encoder().state_dict() | {"odd": torch.ones(1)}
+    )
+    with pytest.raises(CheckpointError, match="unknown odd"):
+        convert(file, tmp_path / "r", "release", overrides=samples.HINTS)
+    assert not (tmp_path / "r").exists()
