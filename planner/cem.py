@@ -9,7 +9,7 @@ Legend: S samples · K elites · H horizon · P the four searched numbers · A t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -38,7 +38,7 @@ class CEMConfig:
     std_momentum: float = 0.15
     gripper_mean_momentum: float = 0.15
     gripper_std_momentum: float = 0.15
-    held: Mapping[int, float] = field(default_factory=dict)  # searched numbers that are fixed: {index: value}
+    held: dict[int, float] = field(default_factory=dict)  # searched numbers that are fixed: {index: value}
     close_gripper_from: int | None = None  # from this step on the gripper is told to close
 
     def __post_init__(self) -> None:
@@ -81,12 +81,22 @@ def search(cost: Cost, config: CEMConfig, generator: torch.Generator, device: to
 
 
 def search_with(
-    cost: Cost, config: CEMConfig, draw: Callable[[], Tensor], device: torch.device | str = "cpu"
+    cost: Cost,
+    config: CEMConfig,
+    draw: Callable[[], Tensor],
+    device: torch.device | str = "cpu",
+    *,
+    may_go_on: Callable[[], bool] = lambda: True,
 ) -> Search:
-    """The same with the standard-normal draws [S, 4] handed in, one per iteration and step of the horizon."""
+    """The same with the standard-normal draws [S, 4] handed in, one per iteration and step of the horizon.
+
+    `may_go_on` is asked before each iteration; the published search always may.
+    """
     mean_HP, std_HP = _initial(config, device)
     trace = []
     for _ in range(config.iterations):
+        if not may_go_on():
+            break
         noise_SHP = torch.stack([draw() for _ in range(config.horizon)], dim=1)
         actions_SHA = _actions(_constrain(noise_SHP * std_HP + mean_HP, config))
         costs_S = cost(actions_SHA)

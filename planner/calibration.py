@@ -1,0 +1,123 @@
+"""How the camera is turned, from a few exploratory moves.
+
+The robot makes moves of known direction with pictures before and after. The model is asked which move it would take
+for each; where the camera stands elsewhere than in training, all its answers are turned the same way, and least squares
+finds that turn. What the turn cannot explain says whether the view is any good.
+
+Shapes: M moves, N tokens, D width of a latent, 7 numbers of a pose or an action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from planner.camera import CameraTurn
+from planner.costs import CostConfig
+from planner.gripper import GripperConfig
+from planner.problem import Problem
+from planner.protocols import World
+from planner.search import search
+from planner.search_config import SearchConfig
+from vjepa2_ac.config import require
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.poses import POSITION, Array, euler_angles, pose_difference
+
+LEAST_MOTION = 0.01  # [m] that moves must have together, root mean square, in every direction that is estimated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationConfig:
+    """How to ask the model for moves, and which turns to consider."""
+
+    yaw_only: bool = True  # the camera keeps its height and tilt; otherwise any turn is considered
+    rounds: int = 2  # later rounds ask with the turn found so far, which puts poses right as well
+    search: SearchConfig = field(
+        default_factory=lambda: SearchConfig(
+            samples=64, iterations=6, step_limit=0.1, answer="mean", gripper=GripperConfig(mode="held")
+        )
+    )
+
+    def __post_init__(self) -> None:
+        require(self.rounds >= 1, f"calibration needs at least 1 round, got {self.rounds}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """One exploratory move: what was seen, and where the hand was, before and after."""
+
+    before_ND: Tensor
+    after_ND: Tensor
+    pose_before: ArrayLike
+    pose_after: ArrayLike
+
+
+def exploratory_actions(size: float = 0.04) -> Array:
+    """Six actions [6, 7] along the axes, there and back, that end where they began; `size` in metres."""
+    actions = np.zeros((6, 7))
+    for axis in range(3):
+        actions[2 * axis, axis], actions[2 * axis + 1, axis] = size, -size
+    return actions
+
+
+def calibrate(
+    world: World,
+    explored: Sequence[Exploration],
+    config: CalibrationConfig | None = None,
+    cost: CostConfig | None = None,
+) -> CameraTurn:
+    """The camera's turn; its `residual` near 1 says that the view is bad. Raises InputError for too little motion."""
+    config = config or CalibrationConfig()
+    true_M3 = np.array([pose_difference(move.pose_before, move.pose_after)[POSITION] for move in explored])
+    turn = CameraTurn()
+    for _ in range(config.rounds):
+        imagined_M3 = imagined_moves(world, explored, turn, config, cost or CostConfig())
+        turn = best_turn(imagined_M3, true_M3, yaw_only=config.yaw_only)
+    return turn
+
+
+def imagined_moves(
+    world: World, explored: Sequence[Exploration], turn: CameraTurn, config: CalibrationConfig, cost: CostConfig
+) -> Array:
+    """The translations [M, 3] that best explain to the model what was seen, in its own frame."""
+    problems = [
+        Problem(
+            latents_ND=move.before_ND,
+            pose_7=torch.from_numpy(turn.poses_to_model(move.pose_before)).float(),
+            goal_ND=move.after_ND,
+            seed=number,
+        )
+        for number, move in enumerate(explored)
+    ]
+    found = search(world, problems, config.search, cost)
+    return np.array([each.actions_HA[:, POSITION].sum(dim=0).tolist() for each in found])
+
+
+def best_turn(imagined_M3: Array, true_M3: Array, *, yaw_only: bool = True) -> CameraTurn:
+    """The rotation R that makes Σ |true - R · imagined|² smallest (the orthogonal Procrustes problem)."""
+    _check_motion(true_M3, yaw_only=yaw_only)
+    moment_33 = true_M3.T @ imagined_M3
+    if yaw_only:
+        yaw = np.arctan2(moment_33[1, 0] - moment_33[0, 1], moment_33[0, 0] + moment_33[1, 1])
+        angles = np.array([0.0, 0.0, yaw])
+    else:
+        U, _, V = np.linalg.svd(moment_33)
+        angles = euler_angles(U @ np.diag([1.0, 1.0, np.linalg.det(U @ V)]) @ V)
+    turn = CameraTurn(roll=float(angles[0]), pitch=float(angles[1]), yaw=float(angles[2]))
+    unexplained = true_M3 - imagined_M3 @ turn.matrix.T
+    residual = float(np.linalg.norm(unexplained) / np.linalg.norm(true_M3))
+    return CameraTurn(roll=turn.roll, pitch=turn.pitch, yaw=turn.yaw, residual=residual)
+
+
+def _check_motion(true_M3: Array, *, yaw_only: bool) -> None:
+    if len(true_M3) < 2:
+        raise InputError(f"a camera's turn is estimated from at least 2 moves, got {len(true_M3)}")
+    spread = np.linalg.svd(true_M3[:, :2] if yaw_only else true_M3, compute_uv=False) / np.sqrt(len(true_M3))
+    if spread[1] < LEAST_MOTION / 2:
+        across = "both horizontal directions" if yaw_only else "at least two directions"
+        raise InputError(f"the moves must go {LEAST_MOTION} m and more in {across}; theirs are {np.round(spread, 4)}")

@@ -1,0 +1,71 @@
+"""How far a plan can be trusted, read off the search that found it.
+
+Four signs, none of which needs anything but the costs already paid for: elites that disagree, a plan hardly better
+than doing nothing, a cost that hardly depends on what is done, and a goal that looks out of reach because nothing
+within a step of here comes nearer to it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from planner.problem import Found
+from vjepa2_ac.config import require
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidenceConfig:
+    """From where on a sign counts as a warning."""
+
+    least_gain: float = 0.02  # a plan that lowers the cost by a smaller share is not worth its move
+    most_flatness: float = 0.98
+    achieved_cost: float | None = None  # costs up to this one are those of achieved goals; None: not known
+
+    def __post_init__(self) -> None:
+        require(0 <= self.least_gain < 1, f"least_gain lies within 0…1, got {self.least_gain}")
+        require(0 < self.most_flatness <= 1, f"most_flatness lies within 0…1, got {self.most_flatness}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """The signs; `goal_reached` and `goal_out_of_reach` sum them up."""
+
+    elite_spread: float  # [m] how far apart the elites' first moves are
+    gain: float  # share by which the plan lowers the cost of doing nothing
+    flatness: float  # cost of the best against the median of the first candidates: near 1, moves hardly matter
+    gripper_contrast: float  # share by which the gripper's best option beats the next one; 0 with a single option
+    goal_reached: bool  # the cost of doing nothing is that of an achieved goal
+    goal_out_of_reach: bool  # it is not, and yet no move within reach comes nearer
+
+
+def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
+    """The signs of a finished search."""
+    config = config or ConfidenceConfig()
+    gain = _share(found.idle_cost - found.cost, found.idle_cost)
+    finite = found.first_costs_S[found.first_costs_S.isfinite()]
+    flatness = 1 - _share(float(finite.median() - finite.min()), float(finite.median())) if len(finite) else 1.0
+    reached = config.achieved_cost is not None and found.idle_cost <= config.achieved_cost
+    stuck = gain < config.least_gain or flatness > config.most_flatness
+    return Confidence(
+        elite_spread=elite_spread(found),
+        gain=gain,
+        flatness=flatness,
+        gripper_contrast=_contrast(sorted(found.gripper_costs.values())),
+        goal_reached=reached,
+        goal_out_of_reach=stuck and not reached,
+    )
+
+
+def elite_spread(found: Found) -> float:
+    """Root mean square distance [m] of the elites' first moves from their mean."""
+    first_K3 = found.elites_KHA[:, 0, :3]
+    return float((first_K3 - first_K3.mean(dim=0)).square().sum(dim=1).mean().sqrt())
+
+
+def _contrast(costs: list[float]) -> float:
+    return _share(costs[1] - costs[0], costs[1]) if len(costs) > 1 and math.isfinite(costs[1]) else 0.0
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if math.isfinite(part) and math.isfinite(whole) and whole > 0 else 0.0

@@ -1,0 +1,96 @@
+"""Whether a sub-goal is reached: judged by progress, never by counting steps.
+
+Two things pass a goal. Its cost is one that achieved goals have (known from pictures of goals that really were
+achieved); or it has fallen well, stopped falling, and stands at its own best, which is as near as this planner gets.
+A goal that does neither in time is given up, not passed.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vjepa2_ac.config import require
+
+Verdict = Literal["going", "achieved", "settled", "timed out"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AchievedGoals:
+    """What the cost is like where a goal has truly been achieved: no two pictures of one situation are the same."""
+
+    mean: float
+    deviation: float
+
+    def __post_init__(self) -> None:
+        require(self.mean >= 0 and self.deviation >= 0, f"costs are not negative, got {self}")
+
+    @classmethod
+    def from_costs(cls, costs: Sequence[float]) -> AchievedGoals:
+        """From the costs between final pictures of achieved goals and the goal pictures."""
+        require(len(costs) >= 2, f"a distribution needs at least 2 costs, got {len(costs)}")
+        return cls(mean=statistics.fmean(costs), deviation=statistics.stdev(costs))
+
+    def limit(self, deviations: float) -> float:
+        """The largest cost that still belongs to them."""
+        return self.mean + deviations * self.deviation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressConfig:
+    """When a goal counts as passed, and when it is given up."""
+
+    achieved: AchievedGoals | None = None  # not known: only settling passes a goal
+    deviations: float = 1.0  # above their mean at which a cost still counts as achieved
+    loose_deviations: float = 4.0  # and at which a goal may settle
+    window: int = 4  # [steps] without progress after which the cost has stopped falling
+    least_progress: float = 0.03  # share of the best cost that counts as progress
+    near_best: float = 0.08  # share above its own best at which a cost stands at its best
+    least_fall: float = 0.3  # share by which the cost must have fallen since the start to settle
+    timeout: int = 40  # [steps] after which the goal is given up
+
+    def __post_init__(self) -> None:
+        require(self.window >= 1, f"window is at least 1 step, got {self.window}")
+        require(self.timeout > self.window, f"timeout must be longer than the window of {self.window} steps")
+        for name in ("least_progress", "near_best", "least_fall"):
+            require(0 <= getattr(self, name) < 1, f"{name} lies within 0…1, got {getattr(self, name)}")
+
+
+class Progress:
+    """The costs of one goal as the robot goes towards it."""
+
+    def __init__(self, config: ProgressConfig) -> None:
+        self.config = config
+        self.costs: list[float] = []
+        self.best = float("inf")
+        self.since_progress = 0  # steps
+
+    def update(self, cost: float) -> Verdict:
+        """What the cost of the present picture says."""
+        self.costs.append(cost)
+        if cost < self.best * (1 - self.config.least_progress):
+            self.since_progress = 0
+        else:
+            self.since_progress += 1
+        self.best = min(self.best, cost)
+        if self._is_achieved(cost):
+            return "achieved"
+        if self._has_settled(cost):
+            return "settled"
+        return "timed out" if len(self.costs) > self.config.timeout else "going"
+
+    def _is_achieved(self, cost: float) -> bool:
+        achieved = self.config.achieved
+        return achieved is not None and cost <= achieved.limit(self.config.deviations)
+
+    def _has_settled(self, cost: float) -> bool:
+        config = self.config
+        near_enough = config.achieved is None or cost <= config.achieved.limit(config.loose_deviations)
+        return (
+            near_enough
+            and self.since_progress >= config.window
+            and cost <= self.best * (1 + config.near_best)
+            and cost <= self.costs[0] * (1 - config.least_fall)
+        )

@@ -1,0 +1,57 @@
+"""Which numbers of an action are searched, how far each may go, and how actions are made of them.
+
+Searching x, y, z and the gripper is the published choice; rotations join when given a limit, and the gripper leaves
+when it is chosen apart from the motion (see `gripper`).
+
+Shapes: V searched numbers, H steps, A numbers of an action (7), any number of leading axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vjepa2_ac.poses import SIZE
+
+GRIPPER = 6  # where the gripper stands in an action
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveSpace:
+    """Searched numbers and their limits, a box around standing still."""
+
+    step_limit: float  # [m], along each axis
+    turn_limit: float | None = None  # [rad], about each axis; None: the hand keeps its orientation
+    gripper_limit: float | None = None  # None: the gripper is not searched
+    gripper_deadband: float = 0.0  # smaller changes of the gripper count as none
+
+    @property
+    def columns(self) -> list[int]:
+        """Where the searched numbers stand in an action."""
+        turns = [3, 4, 5] if self.turn_limit is not None else []
+        return [0, 1, 2, *turns, *([GRIPPER] if self.gripper_limit is not None else [])]
+
+    @property
+    def limits(self) -> Tensor:
+        """The largest size of each searched number, [V]."""
+        limits = [self.step_limit] * 3
+        limits += [self.turn_limit] * 3 if self.turn_limit is not None else []
+        limits += [self.gripper_limit] if self.gripper_limit is not None else []
+        return torch.tensor(limits)
+
+    def actions(self, moves_HV: Tensor) -> Tensor:
+        """Actions [..., H, A] of moves [..., H, V]; what is not searched is 0. Differentiable."""
+        embed_VA = moves_HV.new_zeros(len(self.columns), SIZE)
+        embed_VA[range(len(self.columns)), self.columns] = 1.0
+        actions_HA = moves_HV @ embed_VA
+        if self.gripper_limit is None or self.gripper_deadband == 0:
+            return actions_HA
+        ignored_HA = torch.zeros_like(actions_HA, dtype=torch.bool)
+        ignored_HA[..., GRIPPER] = actions_HA[..., GRIPPER].abs() < self.gripper_deadband
+        return actions_HA.masked_fill(ignored_HA, 0.0)
+
+    def moves(self, actions_HA: Tensor) -> Tensor:
+        """The searched numbers [..., H, V] of actions [..., H, A], within their limits."""
+        return actions_HA[..., self.columns].clamp(-self.limits, self.limits)

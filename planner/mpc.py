@@ -1,0 +1,175 @@
+"""Receding horizon control: look, plan, let the first move be made, look again, until every sub-goal has been passed.
+
+Shapes: N tokens, D width of a latent, H steps, T steps of history, 7 numbers of a pose or an action.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from planner.costs import GoalCost
+from planner.goals import Progress, ProgressConfig, Verdict
+from planner.limits import refuse_stale
+from planner.plan import Plan
+from planner.planning import Planner, Request
+from vjepa2_ac.config import require
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.images import Frames
+from vjepa2_ac.poses import POSITION, Array, pose_differences, vector
+from vjepa2_ac.world_model import History
+
+Status = Literal["going", "done", "timed out"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlConfig:
+    """How the loop is closed."""
+
+    progress: ProgressConfig = field(default_factory=ProgressConfig)
+    history: int = 0  # [steps] of the past that the model is shown
+    commanded_within: float = 0.03  # [m] targets start from the commanded pose, kept this near to the measured one
+
+    def __post_init__(self) -> None:
+        require(self.history >= 0, f"history is a number of steps, got {self.history}")
+        require(self.commanded_within >= 0, f"commanded_within is a length, got {self.commanded_within}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What the loop concluded from one look. Without a plan the robot stays where it is."""
+
+    status: Status
+    plan: Plan | None
+    goal: int  # the sub-goal that is being pursued, counted from 0
+    cost: float  # of the present picture, to that sub-goal
+    passed: tuple[tuple[int, Verdict], ...]  # sub-goals passed by this look, and how
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    latents_ND: Tensor
+    pose_7: Array
+
+
+class Controller:
+    """Pursues a sequence of goals with a planner; keeps what the next plan can use of the last one.
+
+    A goal is a frame [H, W, 3] uint8 or its latents [N, D]. `step` is called after the first action of the plan before
+    was made, four times a second.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        goals: Sequence[Tensor | Frames],
+        config: ControlConfig | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        if not goals:
+            raise InputError("there is no goal to pursue")
+        self.planner, self.config, self.seed = planner, config or ControlConfig(), seed
+        self.goals = [self._latents(goal) for goal in goals]
+        self.goal, self.steps = 0, 0
+        self.progress = Progress(self.config.progress)
+        self.past: list[_Look] = []
+        self.commanded_7: Array | None = None
+        self.last_actions_H7: Array | None = None
+        self.imagined_ND: Tensor | None = None
+
+    def step(
+        self,
+        observation: Tensor | Frames,
+        pose: ArrayLike,
+        *,
+        taken_at: float | None = None,
+        deadline: float | None = None,
+    ) -> Step:
+        """What to do next, seeing `observation` with the hand in `pose` [7].
+
+        `taken_at` and `deadline` are on the planner's clock [s]. Raises StaleObservationError for an observation that
+        is too old, DeadlineError and PlanningError as the planner does; the loop can go on after any of them.
+        """
+        if taken_at is not None:
+            refuse_stale(taken_at, self.planner.clock(), self.planner.config.limits)
+        look = _Look(self._latents(observation), vector(pose, "pose"))
+        status, cost, passed = self._judge(look)
+        plan = None
+        if status == "going":
+            request = self._request(look)
+            plan = self.planner.plan(request, deadline=deadline)
+            self._remember(look, request, plan)
+        return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=tuple(passed))
+
+    def _judge(self, look: _Look) -> tuple[Status, float, list[tuple[int, Verdict]]]:
+        passed: list[tuple[int, Verdict]] = []
+        while True:
+            cost = self._cost(look)
+            verdict = self.progress.update(cost)
+            if verdict in ("going", "timed out"):
+                return verdict, cost, passed
+            passed.append((self.goal, verdict))
+            if self.goal == len(self.goals) - 1:
+                return "done", cost, passed
+            self.goal += 1
+            self.progress = Progress(self.config.progress)
+            self.last_actions_H7 = None  # it led to the goal before
+
+    def _cost(self, look: _Look) -> float:
+        # Neither focus nor surprise: costs of different looks are compared here.
+        config = replace(self.planner.config.cost, focus=0.0, surprise=0.0)
+        return float(GoalCost(config, self.goals[self.goal][None]).of_frame(look.latents_ND[None]))
+
+    def _request(self, look: _Look) -> Request:
+        return Request(
+            latents_ND=look.latents_ND,
+            pose=look.pose_7,
+            goal_ND=self.goals[self.goal],
+            seed=self.seed + self.steps,
+            commanded=self._commanded(look),
+            history=self._history(look),
+            last_actions=self.last_actions_H7,
+            surprise_ND=None if self.imagined_ND is None else look.latents_ND - self.imagined_ND,
+        )
+
+    def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
+        self.steps += 1
+        self.past = [*self.past, look][-self.config.history :] if self.config.history else []
+        if plan.dry_run:
+            return  # nothing moves, so there is nothing to build on
+        self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
+        if self.planner.config.cost.surprise > 0:
+            self.imagined_ND = self.planner.imagine(request, plan.actions_H7[0])
+
+    def _commanded(self, look: _Look) -> Array | None:
+        """Where the hand was told to be, near to where it is: else small errors of the arm add up to a drift."""
+        if self.commanded_7 is None:
+            return None
+        near = self.config.commanded_within
+        commanded_7 = self.commanded_7.copy()
+        offset = np.clip(commanded_7[POSITION] - look.pose_7[POSITION], -near, near)
+        commanded_7[POSITION] = look.pose_7[POSITION] + offset
+        return commanded_7
+
+    def _history(self, look: _Look) -> History | None:
+        """The past as the model was trained to see it: actions are differences of the poses that were measured."""
+        if not self.past:
+            return None
+        poses = np.stack([past.pose_7 for past in [*self.past, look]])
+        return History(
+            torch.stack([past.latents_ND for past in self.past])[None],
+            torch.from_numpy(poses[:-1]).float()[None],
+            torch.from_numpy(pose_differences(poses)).float()[None],
+        )
+
+    def _latents(self, seen: Tensor | Frames) -> Tensor:
+        if isinstance(seen, Tensor) and seen.is_floating_point():
+            return seen
+        return self.planner.world.encode(seen)[0]

@@ -1,0 +1,72 @@
+"""The published search, asked and answered like every other one; what faster searches are judged against."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from planner.cem import SEARCHED, CEMConfig, search_with
+from planner.costs import CostConfig, GoalCost
+from planner.problem import Found, Problem, Stopwatch, stack
+from planner.protocols import World
+from vjepa2_ac.errors import PlanningError
+
+
+def search_as_published(
+    world: World,
+    problems: Sequence[Problem],
+    config: CEMConfig,
+    cost: CostConfig | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    deadline: float | None = None,
+) -> list[Found]:
+    """The published search for each problem in turn. Warm starts are ignored: it has none.
+
+    Raises DeadlineError when not one iteration was finished in time, PlanningError when every cost was NaN.
+    """
+    watch = Stopwatch(clock, deadline)
+    return [_search_one(world, problem, config, cost or CostConfig(), watch) for problem in problems]
+
+
+def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:
+    latents_1ND, pose_17, goal_1ND, history = stack([problem], world.device)
+    surprise_1ND = None if problem.surprise_ND is None else problem.surprise_ND[None].to(world.device)
+    goal_cost = GoalCost(cost, goal_1ND, latents_1ND, surprise_1ND)
+    generator = torch.Generator().manual_seed(problem.seed)
+
+    def score(actions_SHA: Tensor) -> Tensor:
+        costs_S = world.score(latents_1ND, pose_17, actions_SHA[None].to(world.device), goal_cost, history)[0]
+        return costs_S.float().cpu().nan_to_num(nan=torch.inf)
+
+    def score_and_time(actions_SHA: Tensor) -> Tensor:
+        costs_S = score(actions_SHA)
+        if not costs_S.isfinite().any():
+            raise PlanningError(f"none of {len(costs_S)} candidates has a cost that is a number; there is no plan")
+        watch.lap()
+        return costs_S
+
+    found = search_with(
+        score_and_time,
+        config,
+        lambda: torch.randn(config.samples, len(SEARCHED), generator=generator),
+        may_go_on=watch.allows,
+    )
+    cost_of_answer, idle_cost = score(torch.stack((found.actions_HA, torch.zeros_like(found.actions_HA)))).tolist()
+    bests = torch.stack([iteration.costs_S.min() for iteration in found.trace]).cummin(dim=0).values
+    last, iterations = found.trace[-1], len(found.trace)
+    return Found(
+        actions_HA=found.actions_HA,
+        cost=cost_of_answer,
+        idle_cost=idle_cost,
+        trace=tuple(bests.tolist()),
+        elites_KHA=last.actions_SHA[last.elites_K],
+        first_costs_S=found.trace[0].costs_S,
+        gripper_costs={},
+        iterations=iterations,
+        evaluations=iterations * config.samples + 2,
+        stop_reason="iterations" if iterations == config.iterations else "deadline",
+    )

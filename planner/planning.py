@@ -1,0 +1,197 @@
+"""From an observation and a goal to a plan that is safe to follow: search, judge, hold to the limits.
+
+This is the planner's front door. Whatever is searched, and however, every plan goes through the same envelope.
+
+Shapes: N tokens, D width of a latent, H steps, A numbers of an action (7), T steps of history.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from planner.camera import CameraTurn
+from planner.cem import CEMConfig
+from planner.confidence import Confidence, ConfidenceConfig, judge
+from planner.costs import CostConfig
+from planner.limits import LimitsConfig, Safe, make_safe
+from planner.paper import search_as_published
+from planner.plan import Plan
+from planner.problem import Found, Problem
+from planner.protocols import World
+from planner.search import search
+from planner.search_config import SearchConfig
+from vjepa2_ac.poses import Array, integrate, vector
+from vjepa2_ac.world_model import History
+
+BAD_VIEW = 0.5  # share of exploratory motion that a camera's turn may leave unexplained
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannerConfig:
+    """Which search, by which cost, within which limits."""
+
+    method: Literal["search", "paper"] = "search"
+    search: SearchConfig = field(default_factory=SearchConfig)
+    paper: CEMConfig = field(default_factory=CEMConfig)
+    cost: CostConfig = field(default_factory=CostConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    confidence: ConfidenceConfig = field(default_factory=ConfidenceConfig)
+
+    @property
+    def horizon(self) -> int:
+        """Steps of a plan."""
+        return self.search.horizon if self.method == "search" else self.paper.horizon
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is asked of the planner; poses and actions are the robot's own, in its base frame."""
+
+    latents_ND: Tensor  # of the observation
+    pose: ArrayLike  # [7]
+    goal_ND: Tensor
+    seed: int = 0
+    commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
+    history: History | None = None  # of this request alone
+    last_actions: ArrayLike | None = None  # [H, 7] of the previous plan, whose first step has been made
+    surprise_ND: Tensor | None = None  # observation minus what the previous plan had imagined of it
+
+
+class Planner:
+    """Plans in one world by one configuration; `camera` is the turn of a camera that stands elsewhere."""
+
+    def __init__(
+        self,
+        world: World,
+        config: PlannerConfig | None = None,
+        *,
+        camera: CameraTurn | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.world, self.config = world, config or PlannerConfig()
+        self.camera, self.clock = camera, clock
+
+    def plan(self, request: Request, *, deadline: float | None = None) -> Plan:
+        """The plan for one request; see `plan_together`."""
+        return self.plan_together([request], deadline=deadline)[0]
+
+    def plan_together(self, requests: Sequence[Request], *, deadline: float | None = None) -> list[Plan]:
+        """A plan for each request, searched in one batch until `deadline` on the planner's clock [s].
+
+        Raises DeadlineError when not one iteration could be finished in time, PlanningError when there is no plan
+        that would be safe to follow, InputError for a pose that is none.
+        """
+        plans: dict[int, Plan] = {}
+        for group in _of_equal_history(requests):
+            started = self.clock()
+            found = self._search([self._problem(requests[i]) for i in group], deadline)
+            took_ms = 1e3 * (self.clock() - started)
+            plans |= {i: self._finished(requests[i], each, took_ms) for i, each in zip(group, found, strict=True)}
+        return [plans[i] for i in range(len(requests))]
+
+    def imagine(self, request: Request, action: ArrayLike) -> Tensor:
+        """The latents [N, D] that one action [7] of the robot would lead to."""
+        problem = self._problem(request)
+        action_111A = _tensor(self.camera.actions_to_model(action) if self.camera else action).view(1, 1, 1, -1)
+        rollout = self.world.rollout(problem.latents_ND[None], problem.pose_7[None], action_111A, problem.history)
+        return rollout.last[0, 0]
+
+    def with_config(self, config: PlannerConfig) -> Planner:
+        """The same world, camera and clock, planned in differently."""
+        return Planner(self.world, config, camera=self.camera, clock=self.clock)
+
+    def _search(self, problems: Sequence[Problem], deadline: float | None) -> list[Found]:
+        config = self.config
+        if config.method == "paper":
+            return search_as_published(
+                self.world, problems, config.paper, config.cost, clock=self.clock, deadline=deadline
+            )
+        return search(self.world, problems, config.search, config.cost, clock=self.clock, deadline=deadline)
+
+    def _problem(self, request: Request) -> Problem:
+        pose, last, history = vector(request.pose, "pose"), request.last_actions, request.history
+        if self.camera:
+            pose = self.camera.poses_to_model(pose)
+            last = None if last is None else self.camera.actions_to_model(last)
+            history = history and replace(
+                history,
+                poses_BT7=_tensor(self.camera.poses_to_model(history.poses_BT7.cpu())),
+                actions_BTA=_tensor(self.camera.actions_to_model(history.actions_BTA.cpu())),
+            )
+        return Problem(
+            latents_ND=request.latents_ND,
+            pose_7=_tensor(pose),
+            goal_ND=request.goal_ND,
+            seed=request.seed,
+            history=history,
+            last_HA=None if last is None else _tensor(last),
+            surprise_ND=request.surprise_ND,
+        )
+
+    def _finished(self, request: Request, found: Found, took_ms: float) -> Plan:
+        started = self.clock()
+        limits = self.config.limits
+        start = request.pose if request.commanded is None else request.commanded
+        wanted = np.asarray(found.actions_HA.double())
+        if self.camera:
+            wanted = self.camera.actions_to_base(wanted)
+        safe = make_safe(start, wanted, limits)
+        confidence = judge(found, self.config.confidence)
+        actions, targets = safe.actions_H7, safe.targets_H7
+        if limits.dry_run:
+            actions, targets = np.zeros_like(actions), _standing(start, len(actions))
+        return Plan(
+            actions_H7=actions,
+            targets_H7=targets,
+            wanted_H7=wanted,
+            cost=found.cost,
+            idle_cost=found.idle_cost,
+            trace=found.trace,
+            confidence=confidence,
+            stop_reason=found.stop_reason,
+            seed=request.seed,
+            iterations=found.iterations,
+            evaluations=found.evaluations,
+            gripper_costs=found.gripper_costs,
+            clipped=safe.clipped,
+            warnings=tuple(self._warnings(safe, confidence)),
+            timings={"search": took_ms, "safety": 1e3 * (self.clock() - started)},
+            dry_run=limits.dry_run,
+        )
+
+    def _warnings(self, safe: Safe, confidence: Confidence) -> list[str]:
+        said = []
+        if safe.clipped:
+            said.append(f"{len(safe.clipped)} numbers were clipped for safety; first, {safe.clipped[0]}")
+        if confidence.goal_out_of_reach:
+            said.append(
+                f"the goal looks out of reach: the best plan lowers the cost by {100 * confidence.gain:.1f} % only"
+            )
+        if self.camera and self.camera.residual > BAD_VIEW:
+            said.append(f"the camera's turn leaves {100 * self.camera.residual:.0f} % of the motion unexplained")
+        if self.config.limits.dry_run:
+            said.append("dry run: the robot is asked to stay where it is")
+        return said
+
+
+def _of_equal_history(requests: Sequence[Request]) -> list[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for i, request in enumerate(requests):
+        groups.setdefault(len(request.history) if request.history else 0, []).append(i)
+    return list(groups.values())
+
+
+def _standing(pose: ArrayLike, steps: int) -> Array:
+    return np.tile(integrate(pose, np.zeros(7)), (steps, 1))
+
+
+def _tensor(values: ArrayLike) -> Tensor:
+    return torch.from_numpy(np.array(values, dtype=np.float32))

@@ -1,0 +1,96 @@
+"""What a search is given and what it answers, whichever search it is.
+
+Shapes: H steps, N tokens, D width of a latent, A numbers of an action (7), K elites, S candidates.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vjepa2_ac.errors import DeadlineError, InputError
+from vjepa2_ac.world_model import History
+
+StopReason = Literal["converged", "iterations", "deadline"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Where a hand is, what is seen, and what should be seen."""
+
+    latents_ND: Tensor
+    pose_7: Tensor
+    goal_ND: Tensor
+    seed: int = 0
+    history: History | None = None  # of one request
+    last_HA: Tensor | None = None  # the previous plan, whose first step has been made
+    surprise_ND: Tensor | None = None  # what is seen now minus what the previous plan had imagined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The best actions of a search, and what is needed to judge them."""
+
+    actions_HA: Tensor
+    cost: float
+    idle_cost: float  # of doing nothing
+    trace: tuple[float, ...]  # the best cost known after each iteration
+    elites_KHA: Tensor
+    first_costs_S: Tensor  # of the first, widest candidates
+    gripper_costs: dict[str, float]  # the best cost of each gripper option that was searched
+    iterations: int
+    evaluations: int  # candidates imagined
+    stop_reason: StopReason
+
+
+class Stopwatch:
+    """Whether there is time for another iteration before the deadline, by the longest one so far."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, deadline: float | None = None) -> None:
+        self.clock, self.deadline = clock, math.inf if deadline is None else deadline
+        self.started = self.lap_started = clock()
+        self.longest, self.laps = 0.0, 0
+
+    def lap(self) -> None:
+        """An iteration has ended. Raises DeadlineError when it was the first and came too late."""
+        now = self.clock()
+        self.longest = max(self.longest, now - self.lap_started)
+        self.lap_started, self.laps = now, self.laps + 1
+        if self.laps == 1 and now > self.deadline:
+            self._refuse(f"one iteration took {1e3 * (now - self.started):.0f} ms")
+
+    def allows(self, share: float = 1.0) -> bool:
+        """Whether something that takes `share` of an iteration can still be finished. Raises before the first."""
+        now = self.lap_started = self.clock()
+        if self.laps == 0 and now >= self.deadline:
+            self._refuse("no time was left to start")
+        return now + share * self.longest <= self.deadline
+
+    def _refuse(self, why: str) -> None:
+        given = 1e3 * max(0.0, self.deadline - self.started)
+        raise DeadlineError(f"not one iteration was finished in the {given:.0f} ms to the deadline: {why}")
+
+
+def stack(problems: Sequence[Problem], device: torch.device) -> tuple[Tensor, Tensor, Tensor, History | None]:
+    """Latents [B, N, D], poses [B, 7], goals [B, N, D] and histories of requests, as a world model takes them."""
+    latents_BND, pose_B7, goal_BND = (
+        torch.stack(parts).to(device)
+        for parts in zip(*((p.latents_ND, p.pose_7, p.goal_ND) for p in problems), strict=True)
+    )
+    pasts = [problem.history for problem in problems if problem.history is not None]
+    if not pasts:
+        return latents_BND, pose_B7, goal_BND, None
+    if len(pasts) < len(problems) or len({len(past) for past in pasts}) > 1:
+        raise InputError("requests that are searched together need histories of one length")
+    history = History(
+        torch.cat([past.latents_BTND for past in pasts]),
+        torch.cat([past.poses_BT7 for past in pasts]),
+        torch.cat([past.actions_BTA for past in pasts]),
+    )
+    return latents_BND, pose_B7, goal_BND, history

@@ -1,0 +1,129 @@
+"""The default search: an anytime cross-entropy method that gets by with a twentieth of the published budget.
+
+Like the published one (`cem`) it samples candidates, keeps the elites and moves a Gaussian towards them. What is added
+can each be switched off: evenly spread draws, smooth along the horizon; elites and the mean competing again; a start
+from the shifted last plan; several starts at once; elites weighted by cost (MPPI); stopping when they agree; a
+gripper chosen apart from the motion; a descent along the gradient at the end. The answer is the best candidate known,
+so that it can be asked for at any time after the first iteration.
+
+Every population, of every request, is imagined in one batch.
+
+Shapes: B requests, Q populations of a request, S candidates of a population, N tokens, D width of a latent, H steps,
+V searched numbers, A numbers of an action (7).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from planner.costs import CostConfig, GoalCost
+from planner.problem import Found, Problem, StopReason, Stopwatch, stack
+from planner.protocols import World
+from planner.search_config import SearchConfig
+from planner.swarm import Swarm
+from vjepa2_ac.world_model import History
+
+
+def search(
+    world: World,
+    problems: Sequence[Problem],
+    config: SearchConfig,
+    cost: CostConfig | None = None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    deadline: float | None = None,
+) -> list[Found]:
+    """The best actions for every problem, all searched together until `deadline` on `clock` [s].
+
+    A problem's answer does not depend on the others beside it. Raises DeadlineError when not one iteration could be
+    finished in time, PlanningError when every candidate's cost was NaN.
+    """
+    watch = Stopwatch(clock, deadline)
+    crowd = _Crowd(world, problems, config, cost or CostConfig())
+    stopped: StopReason = "iterations"
+    for iteration in range(config.iterations):
+        if not watch.allows():
+            stopped = "deadline"
+            break
+        searching = [b for b, swarm in enumerate(crowd.swarms) if not swarm.converged]
+        if not searching:
+            break
+        proposals = [crowd.swarms[b].propose(config.samples_in(iteration)) for b in searching]
+        for b, costs in zip(searching, crowd.score(searching, proposals), strict=True):
+            crowd.swarms[b].learn(costs)
+        watch.lap()
+    if stopped != "deadline":
+        stopped = crowd.finish(watch)
+    return [swarm.found("converged" if swarm.converged else stopped) for swarm in crowd.swarms]
+
+
+class _Crowd:
+    """The swarms of all requests, imagined side by side."""
+
+    def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
+        self.world, self.config = world, config
+        self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
+        surprises = [torch.zeros_like(p.goal_ND) if p.surprise_ND is None else p.surprise_ND for p in problems]
+        self.cost = GoalCost(cost, goal_BND, self.latents_BND, torch.stack(surprises).to(world.device))
+        self.swarms = [Swarm(problem, config) for problem in problems]
+
+    def score(self, chosen: list[int], proposals: Sequence[Tensor]) -> list[Tensor]:
+        """The costs [Q, S] of each chosen request's proposed actions [Q, S, H, A]."""
+        most = max(proposal.shape[0] for proposal in proposals)
+        flat = [_padded(proposal, most).flatten(0, 1) for proposal in proposals]
+        cost = self.cost if len(chosen) == len(self.swarms) else self.cost.take(chosen)
+        costs_BS = self.world.score(*self._starts(chosen), torch.stack(flat), cost, self._past(chosen)).float().cpu()
+        return [costs_S.view(most, -1)[: len(proposal)] for costs_S, proposal in zip(costs_BS, proposals, strict=True)]
+
+    def finish(self, watch: Stopwatch) -> StopReason:
+        """Try the last means, and go down the gradient from the best, as far as asked for and time allows."""
+        if self.config.try_mean or self.config.answer == "mean":
+            if not watch.allows():
+                return "deadline"
+            self._try([swarm.mean_QHV for swarm in self.swarms], always=self.config.answer == "mean")
+        for step in range(self.config.gradient_steps):
+            if not watch.allows():
+                return "deadline"
+            rate = self.config.gradient_rate * (1 - step / self.config.gradient_steps)
+            self._try([self._descended(b, rate) for b in range(len(self.swarms))])
+            watch.lap()
+        return "iterations"
+
+    def _try(self, moves: Sequence[Tensor], *, always: bool = False) -> None:
+        proposals = [swarm.actions(x_QHV[:, None]) for swarm, x_QHV in zip(self.swarms, moves, strict=True)]
+        costs = self.score(list(range(len(self.swarms))), proposals)
+        for swarm, x_QHV, costs_Q1 in zip(self.swarms, moves, costs, strict=True):
+            swarm.evaluations += len(costs_Q1)
+            swarm.offer(x_QHV, costs_Q1[:, 0], always=always)
+
+    def _descended(self, b: int, rate: float) -> Tensor:
+        """The best moves of each of a request's populations [Q, H, V], one step down the gradient of their cost."""
+        swarm = self.swarms[b]
+        with torch.enable_grad():
+            moves_QHV = swarm.best_QHV.detach().clone().requires_grad_()
+            actions_1QHA = swarm.actions(moves_QHV[:, None])[:, 0][None].to(self.world.device)
+            latents, pose = self._starts([b])
+            costs_1Q = self.cost.take([b])(self.world.rollout(latents, pose, actions_1QHA, self._past([b])))
+            (gradient_QHV,) = torch.autograd.grad(costs_1Q.sum(), moves_QHV)
+        # In shares of the limits, so that metres, radians and closedness count alike; the length is the rate's alone.
+        slope_QHV = gradient_QHV.nan_to_num() * swarm.limit_V
+        length_Q11 = slope_QHV.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+        moved_QHV: Tensor = moves_QHV.detach() - rate * swarm.limit_V * slope_QHV / length_Q11
+        return moved_QHV.clamp(-swarm.limit_V, swarm.limit_V)
+
+    def _starts(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
+        return self.latents_BND[chosen], self.pose_B7[chosen]
+
+    def _past(self, chosen: list[int]) -> History | None:
+        past = self.history
+        return past and History(past.latents_BTND[chosen], past.poses_BT7[chosen], past.actions_BTA[chosen])
+
+
+def _padded(actions_QSHA: Tensor, populations: int) -> Tensor:
+    """Requests have two or three gripper options; where one has fewer, its first population is imagined again."""
+    missing = populations - len(actions_QSHA)
+    return actions_QSHA if missing == 0 else torch.cat((actions_QSHA, actions_QSHA[:1].expand(missing, -1, -1, -1)))

@@ -1,0 +1,181 @@
+"""The populations of one request: what they propose, what they learn from its costs, and what they answer.
+
+There is one population for each gripper option and each restart. Nothing here knows of a world model or of time.
+
+Shapes: Q populations (gripper options x restarts), S candidates of a population, K elites, G gripper options,
+R restarts, H steps, V searched numbers, A numbers of an action (7).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from planner import gripper
+from planner.moves import GRIPPER
+from planner.noise import Noise
+from planner.problem import Found, Problem, StopReason
+from planner.search_config import SearchConfig
+from vjepa2_ac.errors import PlanningError
+
+SEEDS_APART = 7919  # restarts draw from seeds this far apart
+
+
+class Swarm:
+    """The populations of one request: Gaussians over moves, and the best they have met."""
+
+    def __init__(self, problem: Problem, config: SearchConfig) -> None:
+        self.config, self.space = config, config.space
+        self.limit_V = self.space.limits
+        self.options = gripper.options(config.gripper, float(problem.pose_7[GRIPPER]), config.horizon)
+        self.noises = [
+            Noise(
+                config.noise,
+                problem.seed + SEEDS_APART * r,
+                config.horizon,
+                len(self.limit_V),
+                config.noise_colour,
+            )
+            for r in range(config.restarts)
+        ]
+        self.mean_QHV, self.std_QHV = self._start(problem)
+        self.kept_QKHV = self.mean_QHV[:, None][:, :0]
+        self.kept_costs_QK = self.kept_QKHV[..., 0, 0]
+        self.best_QHV = self.mean_QHV.clone()
+        self.best_cost_Q = torch.full((len(self.mean_QHV),), torch.inf)
+        self.proposed_QSHV = self.kept_QKHV
+        self.elites_QKHV, self.first_costs_S = self.kept_QKHV, self.kept_costs_QK
+        self.idle_cost = float("nan")
+        self.trace: list[float] = []
+        self.evaluations = 0
+        self.converged = False
+
+    def propose(self, samples: int) -> Tensor:
+        """Actions [Q, S, H, A] to imagine next. Gripper options share their draws, so that they compare fairly."""
+        drawn_RSHV = torch.stack([noise.draw(samples) for noise in self.noises])
+        noise_QSHV = drawn_RSHV.repeat(len(self.options), 1, 1, 1)
+        moves_QSHV = self.mean_QHV[:, None] + self.std_QHV[:, None] * noise_QSHV
+        if self.config.try_mean:
+            moves_QSHV[:, -1] = self.mean_QHV
+        if not self.trace:
+            moves_QSHV[:, 0] = 0.0  # do nothing: what every plan is compared with
+        self.proposed_QSHV = moves_QSHV.clamp(-self.limit_V, self.limit_V)
+        return self.actions(self.proposed_QSHV)
+
+    def actions(self, moves_QSHV: Tensor) -> Tensor:
+        """Moves of each population with what its gripper does: actions [Q, S, H, A]."""
+        actions_QSHA = self.space.actions(moves_QSHV)
+        if self.config.gripper.mode == "branches":
+            changes_GH = torch.tensor([option.changes_H for option in self.options])
+            changes_QH = changes_GH.repeat_interleave(self.config.restarts, dim=0)
+            actions_QSHA[..., GRIPPER] = changes_QH[:, None]
+        return actions_QSHA
+
+    def learn(self, costs_QS: Tensor) -> None:
+        """Move the Gaussians towards the best of what was proposed and of what was kept."""
+        self.evaluations += costs_QS.numel()
+        costs_QS = costs_QS.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)  # what is no number loses
+        if not self.trace:
+            self.idle_cost, self.first_costs_S = float(costs_QS[0, 0]), costs_QS.flatten()
+        pool_QSHV = torch.cat((self.kept_QKHV, self.proposed_QSHV), dim=1)
+        pool_costs_QS = torch.cat((self.kept_costs_QK, costs_QS), dim=1)
+        costs_QK, chosen_QK = pool_costs_QS.sort(dim=1, stable=True)
+        costs_QK, chosen_QK = costs_QK[:, : self.config.elites], chosen_QK[:, : self.config.elites]
+        self.elites_QKHV = torch.stack([pool[chosen] for pool, chosen in zip(pool_QSHV, chosen_QK, strict=True)])
+        self._refit(costs_QK)
+        self.kept_QKHV = self.elites_QKHV[:, : self.config.kept_elites]
+        self.kept_costs_QK = costs_QK[:, : self.config.kept_elites]
+        self.offer(self.elites_QKHV[:, 0], costs_QK[:, 0])
+        self.trace.append(float(self.best_cost_Q.min()))
+        self.converged = self._agree()
+
+    def offer(self, moves_QHV: Tensor, costs_Q: Tensor, *, always: bool = False) -> None:
+        """Remember moves that cost less than the best known (or, with `always`, whatever they cost)."""
+        better_Q = (costs_Q < self.best_cost_Q) | (always & costs_Q.isfinite())
+        self.best_QHV = torch.where(better_Q[:, None, None], moves_QHV, self.best_QHV)
+        self.best_cost_Q = torch.where(better_Q, costs_Q, self.best_cost_Q)
+
+    def found(self, stopped: StopReason) -> Found:
+        """The answer: the best of the gripper option that is chosen."""
+        if not self.best_cost_Q.isfinite().any():
+            raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
+        q = self._chosen()
+        return Found(
+            actions_HA=self.actions(self.best_QHV[:, None])[q, 0],
+            cost=float(self.best_cost_Q[q]),
+            idle_cost=self.idle_cost,
+            trace=tuple(self.trace),
+            elites_KHA=self.actions(self.elites_QKHV)[q],
+            first_costs_S=self.first_costs_S,
+            gripper_costs={
+                option.name: float(cost) for option, cost in zip(self.options, self._best_of_options()[0], strict=True)
+            },
+            iterations=len(self.trace),
+            evaluations=self.evaluations,
+            stop_reason=stopped,
+        )
+
+    def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        config = self.config
+        mean_HV, spread = torch.zeros(config.horizon, len(self.limit_V)), config.spread
+        if config.warm_start and problem.last_HA is not None:
+            mean_HV, spread = self.space.moves(shifted(problem.last_HA, config.horizon)), config.warm_spread
+        # Other restarts begin anywhere in the box, going one way.
+        elsewhere = [(0.5 * noise.draw(1)[0, :1]).clamp(-1, 1) * self.limit_V for noise in self.noises[1:]]
+        means = [mean_HV, *(mean_1V.expand_as(mean_HV) for mean_1V in elsewhere)]
+        mean_QHV = torch.stack(means).repeat(len(self.options), 1, 1)
+        return mean_QHV, (spread * self.limit_V).expand_as(mean_QHV).clone()
+
+    def _refit(self, costs_QK: Tensor) -> None:
+        config = self.config
+        weights_QK = elite_weights(costs_QK, config.temperature)
+        mean_QHV = torch.einsum("qk,qkhv->qhv", weights_QK, self.elites_QKHV)
+        variance_QHV = torch.einsum("qk,qkhv->qhv", weights_QK, (self.elites_QKHV - mean_QHV[:, None]).square())
+        # Unbiased for weights too: with all the same this is division by K - 1.
+        free_Q11 = (1 - weights_QK.square().sum(dim=1)).clamp_min(1e-3)[:, None, None]
+        std_QHV = (variance_QHV / free_Q11).sqrt()
+        mean_QHV = torch.lerp(mean_QHV, self.mean_QHV, config.mean_momentum)
+        std_QHV = torch.lerp(std_QHV, self.std_QHV, config.std_momentum).maximum(config.least_spread * self.limit_V)
+        known_Q11 = (weights_QK.sum(dim=1) > 0)[:, None, None]
+        self.mean_QHV = torch.where(known_Q11, mean_QHV, self.mean_QHV)
+        self.std_QHV = torch.where(known_Q11, std_QHV, self.std_QHV)
+
+    def _agree(self) -> bool:
+        """Whether the elites of the population that would answer now are alike."""
+        if self.config.agreement is None or not self.best_cost_Q.isfinite().any():
+            return False
+        spread_HV = self.elites_QKHV[self._chosen()].std(dim=0) / self.limit_V
+        return bool(spread_HV.max() < self.config.agreement)
+
+    def _chosen(self) -> int:
+        """The population whose best is the answer."""
+        costs_G, restart_G = self._best_of_options()
+        keep_HV = self.best_QHV[restart_G[0]]
+        option = gripper.choose(self.config.gripper, costs_G.tolist(), float(keep_HV[:, :3].sum(dim=0).norm()))
+        return option * self.config.restarts + int(restart_G[option])
+
+    def _best_of_options(self) -> tuple[Tensor, Tensor]:
+        costs_G, restart_G = self.best_cost_Q.view(len(self.options), self.config.restarts).min(dim=1)
+        return costs_G, restart_G
+
+
+def shifted(last_HA: Tensor, horizon: int) -> Tensor:
+    """What is left of a plan whose first step was made, its last step repeated to fill the horizon [H, A]."""
+    left = torch.cat((last_HA[1:], last_HA[-1:].expand(horizon, -1)))
+    return left[:horizon].float()
+
+
+def elite_weights(costs_QK: Tensor, temperature: float | None) -> Tensor:
+    """The weight of each elite [Q, K], summing to 1; what is no number weighs nothing, nor does all of nothing.
+
+    Without temperature all weigh the same, as in the cross-entropy method; with it exp(-(c - best) / (t · range)), as
+    in model predictive path integral control (Williams et al. 2017), made independent of the cost's scale.
+    """
+    finite_QK = costs_QK.isfinite()
+    if temperature is None:
+        weights_QK = finite_QK.float()
+    else:
+        excess_QK = torch.where(finite_QK, costs_QK - costs_QK[:, :1], 0.0)
+        width_Q1 = excess_QK.amax(dim=1, keepdim=True).clamp_min(1e-12)
+        weights_QK = (-excess_QK / (temperature * width_Q1)).exp() * finite_QK
+    return weights_QK / weights_QK.sum(dim=1, keepdim=True).clamp_min(1e-12)
