@@ -62,7 +62,7 @@ def small_disk() -> Iterator[None]:
 @pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_is_a_clear_error_and_the_run_stays_usable(run: Run) -> None:
     run.save(1, STATE)
-    with pytest.raises(NotEnoughDiskError, match="disk is full.*intact"):
+    with pytest.raises(NotEnoughDiskError, match=r"disk is full.*intact"):
         run.save(2, {"weights": torch.zeros(100_000)})
     assert sorted(path.name for path in (run.folder / "states").iterdir()) == ["00000001.pt"]
     found = run.newest()

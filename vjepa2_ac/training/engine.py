@@ -7,6 +7,7 @@ its optimiser and its count to continue exactly. The same loop runs alone, under
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from vjepa2_ac.errors import ConfigError, TrainingError
+from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.errors import ConfigError, EpisodeError, TrainingError
 from vjepa2_ac.models.blocks import Block
 from vjepa2_ac.precision import PRECISIONS, choose_dtype
 from vjepa2_ac.training import optimizer as rates
@@ -80,6 +82,7 @@ def fit(
     run: Run,
     processes: Processes,
     title: str = "training",
+    bad: BadEpisodes | None = None,
 ) -> None:
     """Train to the end, from the newest state in the run's folder if there is one.
 
@@ -87,9 +90,12 @@ def fit(
     NotEnoughDiskError when a state does not fit on the disk: the ones before it stay usable.
     """
     trainer = Trainer(learner, config, optimizer_config, processes)
+    bad = bad or BadEpisodes(limit=0)
     done = trainer.resume(run)
     with Report(run if processes.is_first else None, config, done, title) as report:
         for step, micro_batches in updates(batches, config, done, processes.device):
+            for batch in micro_batches:
+                _count(bad, batch.get("bad", {}))
             report.losses(step, trainer.update(step, micro_batches, run))
             if step % config.save_every == 0 or step == config.steps:
                 trainer.save(run, step)
@@ -203,17 +209,28 @@ def updates(
         num_workers=config.workers,
         pin_memory=device.type == "cuda",
         prefetch_factor=4 if config.workers else None,
+        multiprocessing_context="fork" if config.workers else None,  # batches hold open files and mapped arrays
     )
     ready = iter(loader)
     for step in range(done + 1, config.steps + 1):
         yield step, [_on(device, next(ready)) for _ in range(config.accumulate)]
 
 
+def _count(bad: BadEpisodes, reasons: Mapping[str, str]) -> None:
+    """Name every episode or video that turned out bad while it was drawn; too many end the run."""
+    for name, reason in reasons.items():
+        if name not in bad.reasons:
+            print(f"left out, another was drawn: {name}: {reason}", file=sys.stderr)
+        bad.add(EpisodeError(name, reason))
+
+
 def _on(device: torch.device, batch: Batch) -> Batch:
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for name, value in batch.items()
-    }
+    def moved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [moved(item) for item in value]
+        return value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+
+    return {name: moved(value) for name, value in batch.items()}
 
 
 def _seed(seed: int, step: int, rank: int) -> int:

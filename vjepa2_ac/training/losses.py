@@ -122,7 +122,7 @@ def gap(predicted: Tensor, target: Tensor, exponent: float = 1.0, weight: Tensor
 
 def normalized(latents_BND: Tensor, levels: int = 1) -> Tensor:
     """Layer norm without affine, over each of `levels` equal parts of the width (V-JEPA 2.1 stacks four)."""
-    parts_BNLD = latents_BND.float().unflatten(-1, (levels, -1))  # float32 whatever the model computes in
+    parts_BNLD = torch.unflatten(latents_BND.float(), -1, (levels, -1))  # float32 whatever the model computes in
     return F.layer_norm(parts_BNLD, parts_BNLD.shape[-1:]).flatten(-2)
 
 

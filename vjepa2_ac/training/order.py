@@ -24,6 +24,7 @@ class Layout:
 
     @property
     def samples_per_update(self) -> int:
+        """Of all processes and micro-batches together."""
         return self.batch * self.processes * self.accumulate
 
     def samples(self, micro_batch: int) -> range:

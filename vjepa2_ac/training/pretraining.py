@@ -130,7 +130,8 @@ class Pretraining(Learner):
 @torch.no_grad()
 def follow(target: nn.Module, source: nn.Module, momentum: float) -> None:
     """target = momentum · target + (1 - momentum) · source, for every parameter."""
-    averages, newest = list(target.parameters()), list(source.parameters())
+    averages: list[Tensor] = list(target.parameters())
+    newest: list[Tensor] = list(source.parameters())
     torch._foreach_mul_(averages, momentum)
     torch._foreach_add_(averages, newest, alpha=1 - momentum)
 

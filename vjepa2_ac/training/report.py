@@ -31,7 +31,7 @@ class Report(AbstractContextManager["Report"]):
             from torch.utils.tensorboard.writer import SummaryWriter
 
             self.run.forget_after(self.done)
-            self.board = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=self.done + 1)  # type: ignore[no-untyped-call]
+            self.board = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=self.done + 1)
             self.open.callback(self.board.close)
             self.advance = self.open.enter_context(
                 progress(self.title, self.config.steps, done=self.done, unit="updates")
@@ -57,7 +57,7 @@ class Report(AbstractContextManager["Report"]):
         run.note(entry)
         for name, value in entry.items():
             if name != "step":
-                self.board.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+                self.board.add_scalar(name, value, step)
         self.sums, self.count, self.since = {}, 0, time.monotonic()
 
     def __exit__(

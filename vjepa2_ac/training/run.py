@@ -36,14 +36,17 @@ class Run:
 
     @property
     def log(self) -> Path:
+        """Means of the losses, one JSON line now and then."""
         return self.folder / "log.jsonl"
 
     @property
     def recipe(self) -> Path:
+        """The resolved recipe."""
         return self.folder / "recipe.yaml"
 
     @property
     def release(self) -> Path:
+        """The models that came out."""
         return self.folder / "release"
 
     def start(self, *, resume: bool) -> None:

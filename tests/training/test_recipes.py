@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
+from vjepa2_ac.models.sizes import ENCODERS, ENCODERS_V21
+from vjepa2_ac.training import recipes
+from vjepa2_ac.training.recipes import PretrainRecipe, TrainRecipe
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_packaged_recipe_is_valid_and_survives_being_saved(name: str, tmp_path: Path) -> None:
+    recipe = recipes.read(name)
+    (tmp_path / "recipe.yaml").write_text(recipes.text_of(recipe))
+    assert recipes.read(tmp_path / "recipe.yaml") == recipe
+    assert recipe.about
+
+
+@pytest.mark.parametrize("size", [("l", "vit-large"), ("h", "vit-huge"), ("g", "vit-giant-xformers")])
+def test_released_sizes_are_those_of_the_released_models(size: tuple[str, str]) -> None:
+    recipe = recipes.read(f"pretrain-vit{size[0]}-256")
+    assert isinstance(recipe, PretrainRecipe)
+    ours, released = recipe.encoder_config(), ENCODERS[size[1]]
+    assert (ours.embed_dim, ours.depth, ours.num_heads) == (released.embed_dim, released.depth, released.num_heads)
+    assert int(ours.embed_dim * ours.mlp_ratio) == int(released.embed_dim * released.mlp_ratio)
+
+
+def test_the_dense_variant_predicts_four_levels() -> None:
+    recipe = recipes.read("pretrain-v21-vitgigantic")
+    assert isinstance(recipe, PretrainRecipe)
+    predictor = recipe.predictor_config()
+    assert isinstance(predictor, MaskedPredictorV21Config)
+    assert predictor.n_output_distillation == 4
+    gigantic = ENCODERS_V21["vit-gigantic-xformers"]
+    assert int(recipe.encoder_config().embed_dim * recipe.encoder_config().mlp_ratio) == int(
+        gigantic.embed_dim * gigantic.mlp_ratio
+    )
+
+
+def test_the_droid_recipe_has_the_published_numbers() -> None:
+    recipe = recipes.read("droid")
+    assert isinstance(recipe, TrainRecipe)
+    rates = [recipe.optimizer.learning_rate(step, recipe.engine.steps) for step in (4500, 90_000, 94_500)]
+    assert rates == [4.25e-4, 4.25e-4, 0.0]
+    assert recipe.loss.rollout_steps == 2
+    assert not recipe.cache
+
+
+def test_settings_change_a_recipe_by_full_or_short_name() -> None:
+    recipe = recipes.read("tiny-train", ["engine.steps=7", "lr=1e-4", "predictor.depth=2", "cache=false"])
+    assert isinstance(recipe, TrainRecipe)
+    assert (recipe.engine.steps, recipe.optimizer.lr, recipe.predictor["depth"], recipe.cache) == (7, 1e-4, 2, False)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stepz=7", "did you mean 'steps'"),
+        ("engine.stepz=7", "did you mean 'steps'"),
+        ("engin.steps=7", "did you mean 'engine'"),
+        ("predictor.dept=7", "did you mean 'depth'"),
+        ("steps", "key=value"),
+        ("steps=many", "whole number"),
+        ("lr=-1", "negative"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_words(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        recipes.read("tiny-train", [setting])
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'droid'"):
+        recipes.read("droit")
+
+
+def test_a_recipe_file_may_extend_a_packaged_one(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: tiny-train\nabout: mine\nengine: {steps: 3}\n")
+    recipe = recipes.read(mine)
+    assert recipe.engine.steps == 3
+    assert recipe.engine.batch == recipes.read("tiny-train").engine.batch
+
+
+def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"extends: {mine}\n")
+    with pytest.raises(ConfigError, match="circle"):
+        recipes.read(mine)

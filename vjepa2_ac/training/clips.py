@@ -1,0 +1,234 @@
+"""Video clips as batches for pretraining: crops of a few frames, and the masks that go with them.
+
+Videos come from a CSV or text file with one path per line, a folder of videos, or raw DROID episodes. They are decoded
+as they are drawn, or once into a store of small uint8 frames, so that a small model is not kept waiting by the decoder.
+
+Legend: B batch · C colours · T frames of a clip · F frames of a video · H, W pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from vjepa2_ac.data.episodes import BadEpisodes, open_episode
+from vjepa2_ac.data.layout import CAMERAS, EpisodeRef, find_episodes
+from vjepa2_ac.data.video import Frames, Video, open_video
+from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, VideoError
+from vjepa2_ac.images import RandomResizedCrop
+from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
+from vjepa2_ac.training.order import Layout, dice, shuffled
+from vjepa2_ac.training.processes import Processes
+from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_files
+
+SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v")
+ATTEMPTS = 10  # videos drawn in place of ones that fail, each counted, before giving up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipConfig:
+    """What a clip is, and how it is cropped; the defaults are those of the released pretraining."""
+
+    frames_per_clip: int = 16
+    fps: float = 4.0
+    scale: tuple[float, float] = (0.3, 1.0)  # of the frame's area
+    ratio: tuple[float, float] = (0.75, 1.35)  # width over height
+    flip: bool = True
+    cameras: tuple[str, ...] = ("left",)  # of raw DROID episodes
+    cache: bool = False  # decode everything once, at `cache_side`
+    cache_side: int = 128  # [px] the short side of cached frames
+    bad_videos: int = 100  # that may be left out, each named and counted
+
+    def __post_init__(self) -> None:
+        if self.frames_per_clip < 1 or self.fps <= 0 or self.cache_side < 1 or self.bad_videos < 0:
+            raise ConfigError("a clip has at least one frame, at a rate above 0; cache_side is in pixels")
+        if not self.cameras or any(camera not in CAMERAS for camera in self.cameras):
+            raise ConfigError(f"cameras are some of {', '.join(CAMERAS)}; got {self.cameras}")
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A video that has been found but not yet opened; `camera` is set for episodes."""
+
+    name: str
+    path: Path
+    camera: str | None = None
+
+    def open(self, fps: float) -> tuple[Video, int]:
+        """The video, and how many of its frames make one step at `fps`; EpisodeError names what is wrong."""
+        if self.camera is not None:
+            episode = open_episode(EpisodeRef(self.path, self.name), self.camera)
+            return episode.video, episode.stride(fps)
+        try:
+            video = open_video(self.path)
+        except VideoError as error:
+            raise EpisodeError(self.name, str(error)) from error
+        return video, max(1, math.ceil(video.fps / fps))
+
+
+def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Footage]:
+    """Everything there is to see at `source`, in a fixed order."""
+    if source.is_dir():
+        episodes = find_episodes(source)
+        if episodes:
+            return [Footage(ref.name, ref.folder, camera) for ref in episodes for camera in cameras]
+        found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        footage = [Footage(str(path.relative_to(source)), path) for path in found]
+    elif source.is_file():
+        footage = _listed(source, cameras)
+    else:
+        raise InputError(f"no videos at {source}: there is no such folder or file")
+    if not footage:
+        raise InputError(f"no videos in {source}; expected {', '.join(SUFFIXES)}, or raw DROID episodes")
+    return footage
+
+
+def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
+    """One path per line, a label may follow after a comma or a space; relative ones are looked for beside the file."""
+    footage: list[Footage] = []
+    for line in filter(None, map(str.strip, listing.read_text(encoding="utf-8").splitlines())):
+        candidates = [line, line.rsplit(",", 1)[0], line.rsplit(" ", 1)[0]]
+        paths = [base / text.strip().strip('"') for text in candidates for base in (listing.parent, Path())]
+        path = next((path for path in paths if path.exists()), paths[0])
+        footage += [Footage(line, path, camera) for camera in cameras] if path.is_dir() else [Footage(line, path)]
+    return footage
+
+
+def recorded(footage: Footage, config: ClipConfig) -> Callable[[np.random.Generator], Frames]:
+    """Clips of a video that is decoded as they are drawn."""
+
+    def draw(rng: np.random.Generator) -> Frames:
+        video, stride = footage.open(config.fps)
+        try:
+            return video.frames(_numbers(len(video), stride, config.frames_per_clip, rng))
+        except VideoError as error:
+            raise EpisodeError(footage.name, str(error)) from error
+
+    return draw
+
+
+def cached(store: Store, identity: str, config: ClipConfig) -> Callable[[np.random.Generator], Frames]:
+    """Clips of a video whose frames are on disk, already at the right rate."""
+
+    def draw(rng: np.random.Generator) -> Frames:
+        frames_FHW3 = store.rows(identity)
+        return np.asarray(frames_FHW3[_numbers(len(frames_FHW3), 1, config.frames_per_clip, rng)])
+
+    return draw
+
+
+def _numbers(length: int, stride: int, frames: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Frames of a clip, begun anywhere; a video that is too short stands still at its end."""
+    start = int(rng.integers(max(1, length - (frames - 1) * stride)))
+    return np.minimum(start + stride * np.arange(frames, dtype=np.int64), length - 1)
+
+
+def cache_footage(
+    footage: Sequence[Footage], config: ClipConfig, root: Path, processes: Processes
+) -> list[Callable[[np.random.Generator], Frames]]:
+    """Decode what has not been decoded yet; how clips of each video are drawn."""
+    store = Store.keyed(root, {"what": "frames", "fps": config.fps, "side": config.cache_side})
+    bad = BadEpisodes(config.bad_videos)
+
+    def read(item: Footage) -> Frames:
+        video, stride = item.open(config.fps)
+        try:
+            return _shrunk(video.frames(range(0, len(video), stride)), config.cache_side)
+        except VideoError as error:
+            raise EpisodeError(item.name, str(error)) from error
+
+    def size(item: Footage) -> int:
+        video, stride = item.open(config.fps)
+        side = config.cache_side / min(video.height, video.width)
+        return round(-(-len(video) // stride) * video.height * video.width * 3 * min(1.0, side) ** 2)
+
+    def finish(frames_FHW3: Frames) -> tuple[Frames, Facts]:
+        return frames_FHW3, {"frames": len(frames_FHW3)}
+
+    work = Work("frames", _identity, lambda item: item.name, read, finish, size)
+    identities = fill(store, footage, work, bad, processes)
+    if processes.is_first:
+        for name, reason in bad.reasons.items():
+            print(f"left out: {name}: {reason}", file=sys.stderr)
+    if not identities:
+        raise InputError("none of the videos can be read")
+    return [cached(store, identity, config) for identity in identities]
+
+
+def _identity(item: Footage) -> str:
+    if not item.path.exists():
+        return identity_of_files(also=(str(item.path), "missing"))
+    files = sorted(item.path.glob("recordings/MP4/*.mp4")) if item.path.is_dir() else [item.path]
+    return identity_of_files(*files, also=(item.camera or "",))
+
+
+def _shrunk(frames_FHW3: Frames, side: int) -> Frames:
+    height, width = frames_FHW3.shape[1:3]
+    scale = side / min(height, width)
+    if scale >= 1:
+        return frames_FHW3
+    size = (round(height * scale), round(width * scale))
+    pixels = F.interpolate(
+        torch.from_numpy(frames_FHW3).movedim(-1, 1).float(), size, mode="bilinear", align_corners=False, antialias=True
+    )
+    small: Frames = pixels.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).contiguous().numpy()
+    return small
+
+
+class ClipBatches:
+    """The micro-batches of a pretraining run: clips and their masks, each a pure function of its number."""
+
+    def __init__(
+        self,
+        draws: Sequence[Callable[[np.random.Generator], Frames]],
+        config: ClipConfig,
+        masks: Sequence[MultiBlockConfig],
+        img_size: tuple[int, int],
+        grid_THW: tuple[int, int, int],
+        layout: Layout,
+        seed: int,
+    ) -> None:
+        self.draws, self.layout, self.seed = draws, layout, seed
+        self.crop = RandomResizedCrop(img_size=img_size, scale=config.scale, ratio=config.ratio, flip=config.flip)
+        self.masks = [MultiBlockMasks(grid_THW, mask) for mask in masks]
+
+    def __getitem__(self, micro_batch: int) -> dict[str, Any]:
+        """`video_BCTHW`; `contexts` and `targets`, lists of ids [B, K], one of each per mask; `bad` videos."""
+        bad: dict[str, str] = {}
+        clips = [self._clip(sample, bad) for sample in self.layout.samples(micro_batch)]
+        generator = torch.Generator().manual_seed(
+            int(dice(self.seed, micro_batch, attempt=ATTEMPTS + self.layout.rank).integers(2**62))
+        )
+        masks = []
+        for draw in self.masks:
+            draw.calls = micro_batch  # which fixes the blocks' size, alike in all processes
+            masks.append(draw(len(clips), generator))
+        return {
+            "video_BCTHW": torch.stack(clips),
+            "contexts": [mask.context_BK for mask in masks],
+            "targets": [mask.target_BK for mask in masks],
+            "bad": bad,
+        }
+
+    def _clip(self, sample: int, bad: dict[str, str]) -> torch.Tensor:
+        for attempt in range(ATTEMPTS):
+            rng = dice(self.seed, sample, attempt)
+            which = sample if attempt == 0 else int(rng.integers(len(self.draws)))
+            try:
+                frames_THW3 = self.draws[shuffled(len(self.draws), self.seed, which)](rng)
+            except EpisodeError as error:
+                bad[error.episode] = error.reason
+                continue
+            crops, flips = random.Random(int(rng.integers(2**62))), np.random.RandomState(int(rng.integers(2**31)))
+            return self.crop(frames_THW3, crops, flips).movedim(0, 1)
+        raise InputError(f"{ATTEMPTS} videos in a row cannot be decoded: {bad}")

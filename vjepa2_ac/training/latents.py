@@ -1,0 +1,90 @@
+"""What a frozen encoder makes of single frames, and those latents kept on disk.
+
+Legend: F frames · H, W pixels · N tokens of a frame · D latent width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vjepa2_ac.config import to_dict
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.encoder import Encoder
+from vjepa2_ac.models.encoder_v21 import EncoderV21
+from vjepa2_ac.precision import choose_dtype
+from vjepa2_ac.training.losses import normalized
+
+PIECE = 64  # frames encoded at once
+
+
+class FrameEncoder:
+    """A frozen encoder that sees each frame alone, twice, as the tubelet wants (V-JEPA 2, section 3.1)."""
+
+    def __init__(
+        self,
+        encoder: Encoder | EncoderV21,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        precision: str = "auto",
+        *,
+        normalize: bool = True,
+    ) -> None:
+        self.config, self.preprocessing, self.device, self.normalize = encoder.config, preprocessing, device, normalize
+        self.dtype = choose_dtype(precision, device)
+        self.hash = _hash(encoder)
+        self.encoder = encoder.eval().requires_grad_(False).to(device, self.dtype)
+
+    @torch.no_grad()
+    def __call__(self, frames_FHW3: Tensor | NDArray[np.uint8]) -> Tensor:
+        """Latents [F, N, D] in float32."""
+        frames = torch.as_tensor(frames_FHW3)
+        return torch.cat([self._encode(frames[i : i + PIECE]) for i in range(0, len(frames), PIECE)])
+
+    def _encode(self, frames_FHW3: Tensor) -> Tensor:
+        images_F3HW = self.preprocessing(frames_FHW3.to(self.device)).to(self.dtype)
+        video_F3THW = images_F3HW.unsqueeze(2).expand(-1, -1, self.config.tubelet_size, -1, -1)
+        latents = cast("Tensor", self.encoder(video_F3THW)).float()
+        return normalized(latents) if self.normalize else latents
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """N, the latents of one frame."""
+        height, width = self.preprocessing.img_size
+        return (height // self.config.patch_size) * (width // self.config.patch_size)
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Everything the latents depend on besides the frames."""
+        return {
+            "encoder": self.hash,
+            "config": to_dict(self.config),
+            "preprocessing": to_dict(self.preprocessing),
+            "normalized": self.normalize,
+            "computed in": str(self.dtype),
+            "kept in": "bfloat16",
+        }
+
+
+def packed(latents_FND: Tensor) -> NDArray[np.uint16]:
+    """Latents as the bits of bf16, which numpy has no name for."""
+    bits: NDArray[np.uint16] = latents_FND.to(torch.bfloat16).cpu().view(torch.uint16).numpy()
+    return bits
+
+
+def unpacked(bits: NDArray[np.uint16]) -> Tensor:
+    """The bf16 latents behind `packed`."""
+    return torch.from_numpy(bits).view(torch.bfloat16)
+
+
+def _hash(encoder: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, weight in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,230 @@
+"""Recipes: everything a training run is told, as YAML files in `vjepa2_ac/recipes` or of one's own.
+
+A recipe may start from another (`extends: NAME`) and say only what differs. Unknown keys are errors that name the
+nearest known one. What a run used is saved, resolved, beside its results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from vjepa2_ac.config import from_dict, nearest, to_dict
+from vjepa2_ac.data.windows import WindowConfig
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.models.ac_predictor import ACPredictorConfig
+from vjepa2_ac.models.encoder import EncoderConfig
+from vjepa2_ac.models.encoder_v21 import EncoderV21Config
+from vjepa2_ac.models.masked_predictor import MaskedPredictorConfig
+from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
+from vjepa2_ac.training.clips import ClipConfig
+from vjepa2_ac.training.engine import EngineConfig
+from vjepa2_ac.training.masks import MultiBlockConfig
+from vjepa2_ac.training.optimizer import OptimizerConfig
+from vjepa2_ac.training.posttraining import PostTrainingConfig
+from vjepa2_ac.training.pretraining import PretrainingConfig
+from vjepa2_ac.training.trajectories import SamplingConfig
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainRecipe:
+    """`vjepa2-ac pretrain`: self-supervised learning of an encoder from video."""
+
+    about: str
+    variant: Literal["v2", "v2.1"] = "v2"
+    encoder: Settings = field(default_factory=dict)  # of EncoderConfig, or EncoderV21Config
+    predictor: Settings = field(default_factory=dict)  # of MaskedPredictorConfig, …; sizes follow the encoder
+    clips: ClipConfig = ClipConfig()
+    masks: tuple[MultiBlockConfig, ...] = (MultiBlockConfig(), MultiBlockConfig(blocks=2, spatial_scale=(0.7, 0.7)))
+    loss: PretrainingConfig = PretrainingConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    engine: EngineConfig = EngineConfig()
+
+    def __post_init__(self) -> None:
+        self.predictor_config()
+        if not self.masks:
+            raise ConfigError("pretraining needs at least one mask")
+        if self.clips.frames_per_clip % self.encoder_config().tubelet_size:
+            raise ConfigError(f"frames_per_clip must divide by {self.encoder_config().tubelet_size}")
+
+    def encoder_config(self) -> EncoderConfig | EncoderV21Config:
+        """The encoder to train."""
+        cls = EncoderConfig if self.variant == "v2" else EncoderV21Config
+        return from_dict(cls, self.encoder, "encoder")
+
+    def predictor_config(self) -> MaskedPredictorConfig | MaskedPredictorV21Config:
+        """The masked predictor beside it; what must agree is taken from the encoder."""
+        encoder = self.encoder_config()
+        same = {
+            name: getattr(encoder, name)
+            for name in ("img_size", "patch_size", "num_frames", "tubelet_size", "embed_dim", "use_rope")
+            if hasattr(encoder, name)
+        }
+        if isinstance(encoder, EncoderV21Config):
+            same |= {"n_output_distillation": encoder.n_output_distillation}
+        cls = MaskedPredictorConfig if self.variant == "v2" else MaskedPredictorV21Config
+        return _with_given(cls, same, self.predictor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRecipe:
+    """`vjepa2-ac train`: post-training of an action-conditioned predictor on a frozen encoder."""
+
+    about: str
+    predictor: Settings = field(default_factory=dict)  # of ACPredictorConfig; sizes follow the encoder
+    preprocessing: str | None = None  # null: the way that goes with the encoder
+    window: WindowConfig = WindowConfig()
+    sampling: SamplingConfig = SamplingConfig()
+    loss: PostTrainingConfig = PostTrainingConfig()
+    cache: bool = True  # keep the encoder's latents on disk
+    cache_every_frame: bool = False  # else every stride-th, at which windows then begin
+    optimizer: OptimizerConfig = OptimizerConfig()
+    engine: EngineConfig = EngineConfig()
+
+    def __post_init__(self) -> None:
+        _with_given(ACPredictorConfig, {}, self.predictor)
+        if self.window.frameskip != 1:
+            raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
+
+    def predictor_config(self, encoder: EncoderConfig | EncoderV21Config, img_size: tuple[int, int]) -> ACPredictorConfig:
+        """The predictor to train; what must agree is taken from the encoder."""
+        same = {"img_size": img_size, "patch_size": encoder.patch_size, "embed_dim": encoder.embed_dim}
+        return _with_given(ACPredictorConfig, same, self.predictor)
+
+
+Recipe = PretrainRecipe | TrainRecipe
+KINDS: dict[str, type[PretrainRecipe] | type[TrainRecipe]] = {"pretrain": PretrainRecipe, "train": TrainRecipe}
+
+
+def names() -> list[str]:
+    """The recipes in the package."""
+    return sorted(path.name.removesuffix(".yaml") for path in _folder() if path.name.endswith(".yaml"))
+
+
+def read(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe by name or file, changed by `key=value` settings; ConfigError says what is wrong and where."""
+    values = _resolved(str(source))
+    kind = values.pop("kind", None)
+    if kind not in KINDS:
+        raise ConfigError(f"{source}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    for setting in overrides:
+        _set(values, setting, KINDS[kind])
+    return from_dict(KINDS[kind], values, str(source))
+
+
+def text_of(recipe: Recipe) -> str:
+    """The whole recipe as YAML, with every default spelt out."""
+    kind = next(name for name, cls in KINDS.items() if isinstance(recipe, cls))
+    return yaml.safe_dump({"kind": kind, **to_dict(recipe)}, sort_keys=False, allow_unicode=True, width=120)
+
+
+def about(name: str) -> tuple[str, str]:
+    """The kind of a packaged recipe, and its own words on what it is for."""
+    values = _resolved(name)
+    return str(values.get("kind")), str(values.get("about", "")).strip()
+
+
+def _resolved(source: str, seen: tuple[str, ...] = ()) -> Settings:
+    if source in seen:
+        raise ConfigError(f"recipes extend each other in a circle: {' → '.join((*seen, source))}")
+    values = _load(source)
+    parent = values.pop("extends", None)
+    return values if parent is None else _merged(_resolved(str(parent), (*seen, source)), values)
+
+
+def _load(source: str) -> Settings:
+    if source in names():
+        text = next(path for path in _folder() if path.name == f"{source}.yaml").read_text(encoding="utf-8")
+    elif Path(source).is_file():
+        text = Path(source).read_text(encoding="utf-8")
+    else:
+        meant = nearest(source, names())
+        hint = f"did you mean '{meant}'?" if meant else f"there are {', '.join(names())}"
+        raise ConfigError(f"no recipe '{source}'; {hint}")
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{source}: expected settings by name, got {type(values).__name__}")
+    return {str(key): _numbers(value) for key, value in values.items()}
+
+
+def _numbers(value: Any) -> Any:
+    """YAML 1.1 takes 1e-4 for text; here it is a number."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    if isinstance(value, str) and value[:1] in "+-.0123456789":
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _merged(base: Settings, changes: Settings) -> Settings:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _set(values: Settings, setting: str, cls: type[Any]) -> None:
+    """Write one `section.key=value` into the recipe; the section may be left out where only one has the key."""
+    key, equals, text = setting.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {setting}: expected key=value, such as engine.steps=1000")
+    *sections, last = _full_path(key.strip(), cls).split(".")
+    place = values
+    for section in sections:
+        place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {setting}: {section} has no settings inside")
+    place[last] = _numbers(yaml.safe_load(text))
+
+
+def _full_path(key: str, cls: type[Any]) -> str:
+    top = {field.name: field for field in fields(cls)}
+    if "." in key or key in top:
+        if (first := key.partition(".")[0]) not in top:
+            raise ConfigError(f"--set {key}: {cls.__name__} has no '{first}'{_hint(first, top)}")
+        return key
+    sections = {
+        name: {inner.name for inner in fields(field.type if isinstance(field.type, type) else type(field.default))}
+        for name, field in top.items()
+        if is_dataclass(field.default)
+    }
+    homes = [name for name, inner in sections.items() if key in inner]
+    if len(homes) == 1:
+        return f"{homes[0]}.{key}"
+    if homes:
+        raise ConfigError(f"--set {key}: say which, {' or '.join(f'{home}.{key}' for home in homes)}")
+    known = [*top, *(inner for section in sections.values() for inner in section)]
+    raise ConfigError(f"--set {key}: {cls.__name__} has no '{key}'{_hint(key, known)}")
+
+
+def _hint(key: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    meant = nearest(key, known)
+    return f"; did you mean '{meant}'?" if meant else f"; it has {', '.join(known)}"
+
+
+def _with_given(cls: type[Any], same: Settings, given: Settings) -> Any:
+    """A network's configuration from a recipe; saying again what follows from the encoder is allowed, not otherwise."""
+    for name, value in same.items():
+        if name in given and given[name] not in (value, list(value) if isinstance(value, tuple) else value):
+            raise ConfigError(f"predictor.{name} is {given[name]!r}, but the encoder makes it {value!r}")
+    return from_dict(cls, {**given, **same}, "predictor")
+
+
+def _folder() -> list[Any]:
+    return list((resources.files("vjepa2_ac") / "recipes").iterdir())

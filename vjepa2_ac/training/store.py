@@ -1,0 +1,163 @@
+"""Arrays that are dear to make, kept on disk: one memory-mapped file for each video or episode, made once.
+
+A store belongs to what made it (an encoder and its preprocessing, a decoder and its size): its folder's name is the
+hash of that description, so nothing stale is ever read. Items appear whole or not at all; any number of processes may
+fill the same store, and one that was killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa2_ac.checkpoints.writing import require_room
+from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.errors import EpisodeError
+from vjepa2_ac.terminal import progress
+from vjepa2_ac.training.processes import Processes
+from vjepa2_ac.training.run import written_aside
+
+Facts = dict[str, Any]
+ItemT = TypeVar("ItemT")
+SourceT = TypeVar("SourceT")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The folder of one kind of arrays."""
+
+    folder: Path
+
+    @staticmethod
+    def keyed(root: Path, key: Mapping[str, Any]) -> Store:
+        """The store below `root` for exactly this description, which is written into it."""
+        store = Store(root / fingerprint(key))
+        store.folder.mkdir(parents=True, exist_ok=True)
+        with written_aside(store.folder / "key.json") as file:
+            file.write(json.dumps(key, indent=1, default=str).encode())
+        return store
+
+    def has(self, identity: str) -> bool:
+        """Whether an item is here; its facts are written last."""
+        return self._path(identity, "json").is_file()
+
+    def rows(self, identity: str) -> NDArray[Any]:
+        """The item's array, mapped, not read."""
+        rows: NDArray[Any] = np.load(self._path(identity, "npy"), mmap_mode="r")
+        return rows
+
+    def facts(self, identity: str) -> Facts:
+        """What was kept beside the array."""
+        facts: Facts = json.loads(self._path(identity, "json").read_text())
+        return facts
+
+    def put(self, identity: str, rows: NDArray[Any], facts: Facts) -> None:
+        """Keep an item; a second process that made the same one replaces it by the same."""
+        path = self._path(identity, "npy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_aside(path) as file:
+            np.save(file, rows)
+        with written_aside(path.with_suffix(".json")) as file:
+            file.write(json.dumps(facts).encode())
+
+    def _path(self, identity: str, suffix: str) -> Path:
+        return self.folder / identity[:2] / f"{identity}.{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How the items of a store come to be: read by threads (decoding), then finished here (encoding), one by one."""
+
+    title: str
+    identify: Callable[[Any], str]
+    name: Callable[[Any], str]
+    read: Callable[[Any], Any]
+    finish: Callable[[Any], tuple[NDArray[Any], Facts]]
+    size: Callable[[Any], int]  # bytes an item will take, without making it
+
+
+def fill(store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, processes: Processes) -> list[str]:
+    """Make what is missing, shared among the processes; the identities of all items that could be made, in order.
+
+    The size is estimated and shown first; NotEnoughDiskError when it does not fit. What fails is counted in `bad`.
+    """
+    identities = [work.identify(item) for item in items]
+    missing = [(key, item) for key, item in zip(identities, items, strict=True) if not store.has(key)]
+    if processes.is_first and missing:
+        size = _estimate([item for _, item in missing], work)
+        print(
+            f"{work.title}: {len(missing)} of {len(items)} to make, about {size / 1e9:.2f} GB in {store.folder}",
+            file=sys.stderr,
+        )
+        require_room(store.folder, size)
+    processes.wait()
+    mine = missing[processes.rank :: processes.count]
+    if mine:
+        with progress(work.title, len(mine)) as advance:
+            for identity, made in _made(mine, work, bad):
+                if made is not None and not store.has(identity):
+                    store.put(identity, *made)
+                advance()
+    processes.wait()
+    for identity, item in zip(identities, items, strict=True):
+        if not store.has(identity):  # failed in another process, or in an earlier run
+            bad.add(EpisodeError(work.name(item), bad.reasons.get(work.name(item), "could not be read")))
+    return [identity for identity in identities if store.has(identity)]
+
+
+def _made(
+    missing: Sequence[tuple[str, Any]], work: Work, bad: BadEpisodes
+) -> Iterator[tuple[str, tuple[NDArray[Any], Facts] | None]]:
+    """Items in order; a few are read ahead by threads, because decoding releases Python's lock."""
+    with ThreadPoolExecutor(4) as threads:
+        ahead: deque[tuple[str, Future[Any]]] = deque()
+        rest = iter(missing)
+        while True:
+            for identity, item in rest:
+                ahead.append((identity, threads.submit(work.read, item)))
+                if len(ahead) == 8:
+                    break
+            if not ahead:
+                return
+            identity, reading = ahead.popleft()
+            try:
+                yield identity, work.finish(reading.result())
+            except EpisodeError as error:
+                bad.add(error)
+                yield identity, None
+
+
+def _estimate(items: Sequence[Any], work: Work) -> int:
+    """Bytes of all items, from at most 50 spread over them."""
+    sample = items[:: max(1, len(items) // 50)]
+    sizes = []
+    for item in sample:
+        try:
+            sizes.append(work.size(item))
+        except EpisodeError:
+            continue
+    return round(sum(sizes) / max(1, len(sizes)) * len(items))
+
+
+def fingerprint(key: Mapping[str, Any]) -> str:
+    """A short name for a description; equal descriptions, and no others, share it."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def identity_of_files(*files: Path, also: Iterable[str] = ()) -> str:
+    """A name for the present content of files, from their places, sizes and times of change."""
+    parts = list(also)
+    for file in files:
+        status = file.stat()
+        parts.append(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

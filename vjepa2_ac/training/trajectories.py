@@ -1,0 +1,308 @@
+"""Windows of robot trajectories as batches: latents from disk (or frames), poses, actions recomputed from them.
+
+Every batch is a pure function of its number. A window is drawn from all episodes alike; optionally some are drawn
+around moments at which the gripper moves, and some batches hold counterfactual pairs: two episodes that left the same
+state with different commands.
+
+Legend: B batch · T frames of a window · R rows of a trajectory · N tokens of a frame · D latent width.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vjepa2_ac import poses
+from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
+from vjepa2_ac.data.layout import EpisodeRef, find_episodes
+from vjepa2_ac.data.windows import WindowConfig
+from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
+from vjepa2_ac.terminal import progress
+from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
+from vjepa2_ac.training.order import Layout, dice, shuffled
+from vjepa2_ac.training.processes import Processes
+from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_files
+
+ATTEMPTS = 10  # episodes drawn in place of ones whose video fails, each counted, before giving up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingConfig:
+    """Which windows come how often; the defaults are the reference's, all alike."""
+
+    event_share: float = 0.0  # of the windows, drawn so that the gripper moves in them
+    event_change: float = 0.05  # of closedness in one step, from which it counts as moving
+    pair_share: float = 0.0  # of the batches, made of counterfactual pairs
+    pair_frames: int = 3  # of the windows of a pair, which begin where the two part
+    bad_episodes: int = 100  # that may be left out, each named and counted, before training refuses
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.event_share <= 1 and 0 <= self.pair_share <= 1):
+            raise ConfigError("event_share and pair_share are shares, 0 … 1")
+        if self.pair_frames < 2 or self.bad_episodes < 0:
+            raise ConfigError("pair_frames is at least 2 and bad_episodes at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """One episode through one camera, at the rows that can be read."""
+
+    name: str
+    poses_R7: Array
+    extrinsics_R6: Array | None
+    stride: int  # rows from one frame of a window to the next
+    branch: str | None  # shared by episodes that left the same state
+    read: Callable[[NDArray[np.int64]], dict[str, Any]]  # rows -> latents_TND (bf16 bits) or frames_THW3
+
+    def __len__(self) -> int:
+        return len(self.poses_R7)
+
+    def starts(self, frames: int) -> int:
+        """How many windows of so many frames fit."""
+        return max(0, len(self) - (frames - 1) * self.stride)
+
+
+def cached_trajectories(
+    source: Path,
+    window: WindowConfig,
+    sampling: SamplingConfig,
+    encoder: FrameEncoder,
+    root: Path,
+    processes: Processes,
+    *,
+    every_frame: bool = False,
+) -> list[Trajectory]:
+    """Trajectories whose latents are on disk; what is missing is encoded first.
+
+    Unless `every_frame`, only every stride-th frame is kept, at which windows then begin.
+    """
+    work = _encoding(encoder, window, every_frame=every_frame)
+    store = Store.keyed(root, {"what": "latents", **encoder.key, "fps": window.fps, "every frame": every_frame})
+    bad = BadEpisodes(sampling.bad_episodes)
+    items = [(ref, camera) for ref in find_episodes(source) for camera in window.cameras]
+    identities = fill(store, items, work, bad, processes)
+    _tell(bad, processes)
+    return [_stored(store, identity, window) for identity in identities]
+
+
+def recorded_trajectories(
+    source: Path, window: WindowConfig, sampling: SamplingConfig, processes: Processes
+) -> list[Trajectory]:
+    """Trajectories whose frames are decoded when they are drawn."""
+    bad = BadEpisodes(sampling.bad_episodes)
+    found = []
+    refs = find_episodes(source)
+    with progress("opening episodes", len(refs)) as advance:
+        for ref in refs:
+            for camera in window.cameras:
+                try:
+                    found.append(_recorded(open_episode(ref, camera), window))
+                except EpisodeError as error:
+                    bad.add(error)
+            advance()
+    _tell(bad, processes)
+    return found
+
+
+class TrajectoryBatches:
+    """The micro-batches of a run over trajectories."""
+
+    def __init__(
+        self,
+        trajectories: Sequence[Trajectory],
+        window: WindowConfig,
+        sampling: SamplingConfig,
+        layout: Layout,
+        seed: int,
+        *,
+        extrinsics: bool = False,
+    ) -> None:
+        self.window, self.sampling, self.layout, self.seed, self.extrinsics = window, sampling, layout, seed, extrinsics
+        self.trajectories = [t for t in trajectories if t.starts(window.frames_per_clip)]
+        self.pairs = _pairs(trajectories, sampling.pair_frames) if sampling.pair_share else []
+        self.events = _events(self.trajectories, sampling.event_change) if sampling.event_share else []
+        if not self.trajectories:
+            raise InputError(
+                f"none of {len(trajectories)} episodes is long enough for "
+                f"{window.frames_per_clip} frames at {window.fps:g} fps"
+            )
+        if sampling.pair_share and not self.pairs:
+            raise InputError("pair_share is set, but no two episodes left the same state (branches of `collect`)")
+        if sampling.event_share and not self.events:
+            raise InputError("event_share is set, but no gripper moves in any episode")
+
+    def __getitem__(self, micro_batch: int) -> dict[str, Any]:
+        """`latents_BND` or `frames_BTHW3`, `poses_BT7`, `actions_BS7`, and `extrinsics_BT6` where asked for.
+
+        `bad` names the episodes that failed to decode; others were drawn in their place.
+        """
+        bad: dict[str, str] = {}
+        if dice(self.seed, micro_batch, attempt=ATTEMPTS).random() < self.sampling.pair_share:
+            windows = self._pair_windows(micro_batch)
+        else:
+            windows = [self._drawn(sample, bad) for sample in self.layout.samples(micro_batch)]
+        batch = _collated(windows, self.window, extrinsics=self.extrinsics)
+        return batch | {"bad": bad}
+
+    def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
+        frames = self.window.frames_per_clip
+        for attempt in range(ATTEMPTS):
+            rng = dice(self.seed, sample, attempt)
+            if self.events and rng.random() < self.sampling.event_share:
+                which, row = self.events[rng.integers(len(self.events))]
+                trajectory = self.trajectories[which]
+                before = trajectory.stride * int(rng.integers(frames - 1))
+                start = min(max(row - before, 0), trajectory.starts(frames) - 1)
+            else:
+                which = sample if attempt == 0 else int(rng.integers(len(self.trajectories)))
+                trajectory = self.trajectories[shuffled(len(self.trajectories), self.seed, which)]
+                start = int(rng.integers(trajectory.starts(frames)))
+            try:
+                return _window(trajectory, start, frames)
+            except EpisodeError as error:
+                bad[error.episode] = error.reason
+        raise InputError(f"{ATTEMPTS} episodes in a row cannot be decoded: {bad}")
+
+    def _pair_windows(self, micro_batch: int) -> list[dict[str, Any]]:
+        """As many pairs as the batch holds, the two of each side by side."""
+        windows = []
+        for sample in self.layout.samples(micro_batch)[::2]:
+            siblings = self.pairs[shuffled(len(self.pairs), self.seed + 1, sample // 2)]
+            two = dice(self.seed, sample).permutation(len(siblings))[:2]
+            windows += [_window(siblings[i], 0, self.sampling.pair_frames) for i in two]
+        return windows
+
+
+def _window(trajectory: Trajectory, start: int, frames: int) -> dict[str, Any]:
+    rows_T = start + trajectory.stride * np.arange(frames)
+    extrinsics = None if trajectory.extrinsics_R6 is None else trajectory.extrinsics_R6[rows_T]
+    return trajectory.read(rows_T) | {
+        "poses": trajectory.poses_R7[rows_T],
+        "extrinsics": extrinsics,
+        "name": trajectory.name,
+    }
+
+
+def _collated(windows: list[dict[str, Any]], config: WindowConfig, *, extrinsics: bool) -> dict[str, Any]:
+    poses_BT7 = np.stack([window["poses"] for window in windows])
+    batch: dict[str, Any] = {}
+    if extrinsics or config.camera_frame:
+        if missing := [window["name"] for window in windows if window["extrinsics"] is None]:
+            raise InputError(f"episode {missing[0]} has no extrinsics, which this recipe needs")
+        extrinsics_BT6 = np.stack([window["extrinsics"] for window in windows])
+        if config.camera_frame:
+            poses_BT7 = poses.in_camera_frame(poses_BT7, extrinsics_BT6)
+        if extrinsics:
+            batch["extrinsics_BT6"] = torch.from_numpy(extrinsics_BT6).float()
+    batch["poses_BT7"] = torch.from_numpy(poses_BT7).float()
+    batch["actions_BS7"] = torch.from_numpy(poses.pose_differences(poses_BT7)).float()
+    if "latents_TND" in windows[0]:
+        batch["latents_BND"] = unpacked(np.stack([window["latents_TND"] for window in windows])).flatten(1, 2)
+    else:
+        shapes = {window["frames_THW3"].shape for window in windows}
+        if len(shapes) > 1:
+            raise InputError(f"frames of different sizes cannot share a batch: {sorted(shapes)}; use the latent cache")
+        batch["frames_BTHW3"] = torch.from_numpy(np.stack([window["frames_THW3"] for window in windows]))
+    return batch
+
+
+def _pairs(trajectories: Sequence[Trajectory], frames: int) -> list[list[Trajectory]]:
+    siblings: defaultdict[str, list[Trajectory]] = defaultdict(list)
+    for trajectory in trajectories:
+        if trajectory.branch is not None and trajectory.starts(frames):
+            siblings[trajectory.branch].append(trajectory)
+    return [group for group in siblings.values() if len(group) > 1]
+
+
+def _events(trajectories: Sequence[Trajectory], change: float) -> list[tuple[int, int]]:
+    """Which trajectory, from which row on, has a step that moves the gripper."""
+    events = []
+    for which, trajectory in enumerate(trajectories):
+        closedness_R = trajectory.poses_R7[:, poses.GRIPPER][:, 0]
+        moved = np.abs(closedness_R[trajectory.stride :] - closedness_R[: -trajectory.stride]) > change
+        events += [(which, int(row)) for row in np.flatnonzero(moved)]
+    return events
+
+
+def branch_of(metadata: Mapping[str, Any], camera: str) -> str | None:
+    """What episodes that left the same simulated state share; None for episodes that stand alone."""
+    branch = (metadata.get("simulation") or {}).get("branch")
+    return f"{branch} {camera}" if branch else None
+
+
+def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool) -> Work:
+    def step_of(episode: Episode) -> int:
+        return 1 if every_frame else episode.stride(window.fps)
+
+    def read(item: tuple[EpisodeRef, str]) -> tuple[Episode, NDArray[Any]]:
+        episode = open_episode(*item)
+        return episode, episode.frames(range(0, len(episode), step_of(episode)))
+
+    def finish(found: tuple[Episode, NDArray[Any]]) -> tuple[NDArray[Any], Facts]:
+        episode, frames_FHW3 = found
+        rows_R = np.arange(0, len(episode), step_of(episode))
+        extrinsics = None if episode.extrinsics_N6 is None else episode.extrinsics_N6[rows_R].tolist()
+        return packed(encoder(frames_FHW3)), {
+            "name": episode.name,
+            "camera": episode.camera,
+            "stride": episode.stride(window.fps) // step_of(episode),
+            "branch": branch_of(episode.metadata, episode.camera),
+            "poses": episode.poses_N7[rows_R].tolist(),
+            "extrinsics": extrinsics,
+        }
+
+    def size(item: tuple[EpisodeRef, str]) -> int:
+        episode = open_episode(*item)
+        rows = -(-len(episode) // step_of(episode))
+        return rows * encoder.tokens_per_frame * encoder.config.embed_dim * 2
+
+    return Work("latents", _identity, lambda item: item[0].name, read, finish, size)
+
+
+def _identity(item: tuple[EpisodeRef, str]) -> str:
+    ref, camera = item
+    files = [
+        path for pattern in ("*.h5", "*.json", "recordings/MP4/*.mp4") for path in sorted(ref.folder.glob(pattern))
+    ]
+    return identity_of_files(*files, also=(str(ref.folder), camera))
+
+
+def _stored(store: Store, identity: str, window: WindowConfig) -> Trajectory:
+    facts = store.facts(identity)
+    extrinsics = facts["extrinsics"]
+    return Trajectory(
+        name=facts["name"],
+        poses_R7=np.asarray(facts["poses"]),
+        extrinsics_R6=None if extrinsics is None else np.asarray(extrinsics),
+        stride=facts["stride"],
+        branch=facts["branch"],
+        read=lambda rows_T: {"latents_TND": store.rows(identity)[rows_T]},
+    )
+
+
+def _recorded(episode: Episode, window: WindowConfig) -> Trajectory:
+    rows = len(episode)
+    return Trajectory(
+        name=episode.name,
+        poses_R7=episode.poses_N7[:rows],
+        extrinsics_R6=None if episode.extrinsics_N6 is None else episode.extrinsics_N6[:rows],
+        stride=episode.stride(window.fps),
+        branch=branch_of(episode.metadata, episode.camera),
+        read=lambda rows_T: {"frames_THW3": episode.frames(rows_T)},
+    )
+
+
+def _tell(bad: BadEpisodes, processes: Processes) -> None:
+    if processes.is_first and bad.reasons:
+        import sys
+
+        print(f"{len(bad.reasons)} episodes are left out:", file=sys.stderr)
+        for name, reason in bad.reasons.items():
+            print(f"  {name}: {reason}", file=sys.stderr)
