@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 import time
@@ -23,6 +24,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from sim.variation import SPLITS, Split
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.writer import (
     VERSION,
@@ -42,7 +44,6 @@ LAB = "SIM"
 KEEP_FREE = 200_000_000  # [bytes] the disk is called full before it is
 
 KINDS = ("expert", "noisy", "near", "random")
-SPLITS = ("train", "test", "shift")
 PARTS = 64  # [s] of simulated calendar per seed; a job's episodes start a second apart
 CALENDAR = datetime(2000, 1, 1)  # where simulated time begins
 
@@ -51,7 +52,7 @@ CALENDAR = datetime(2000, 1, 1)  # where simulated time begins
 class CollectConfig:
     """What is recorded. Two folders collected with equal configurations hold equal episodes."""
 
-    split: str = "train"
+    split: Split = "train"
     seed_base: int = 0
     mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
     branches: int = 2  # pairs per job: the same state left once opening, once closing
@@ -287,6 +288,8 @@ class Failure:
 
 def _work(pipe: Connection, root: Path, config: CollectConfig, make: MakeRecorder) -> None:
     """One process: play seed after seed until told to stop or nobody listens any more."""
+    for threads in ("LP_NUM_THREADS", "OMP_NUM_THREADS"):  # processes share the cores, threads would fight over them
+        os.environ.setdefault(threads, "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the pipe
     seed: int | None = None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -59,6 +61,22 @@ def test_what_was_recorded_is_read_back_exactly(tmp_path: Path) -> None:
     np.testing.assert_array_equal(episode.poses_N7, recording().poses_N7)
     np.testing.assert_array_equal(rows_of(ref, layout.COMMANDED_GRIPPER)[:-1], episode.poses_N7[1:, 6])
     assert (episode.fps, episode.measured_fps) == (4.0, 4.0)
+
+
+def test_a_reader_that_knows_only_droid_reads_it(tmp_path: Path) -> None:
+    """Step by step as the reference finds things: first JSON, text after recordings/MP4/, serial before the dot."""
+    folder = write_episode(recording(), tmp_path).folder
+    metadata = json.loads(next(path for path in folder.iterdir() if path.suffix == ".json").read_text())
+    file_name = metadata["left_mp4_path"].split("recordings/MP4/")[-1]
+    film = cv2.VideoCapture(str(folder / "recordings" / "MP4" / file_name))
+    assert (film.get(cv2.CAP_PROP_FRAME_COUNT), film.get(cv2.CAP_PROP_FPS)) == (ROWS, 4.0)
+    levels = [film.read()[1].mean() for _ in range(ROWS)]
+    np.testing.assert_allclose(levels, 20 + 3 * np.arange(ROWS), atol=2)
+    with h5py.File(folder / "trajectory.h5") as file:
+        robot, camera = file["observation"]["robot_state"], file["observation"]["camera_extrinsics"]
+        assert np.array(robot["cartesian_position"]).shape == (ROWS, 6)
+        assert np.array(robot["gripper_position"]).shape == (ROWS,)
+        assert np.array(camera[f"{file_name.split('.')[0]}_left"]).shape == (ROWS, 6)
 
 
 def test_equal_recordings_give_equal_files(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""`vjepa2-ac collect`: simulated episodes in the raw DROID layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vjepa2_ac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sim.variation import Split
+
+DEFAULT_MIX = "expert=0.25,noisy=0.35,near=0.25,random=0.15"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(collect)
+
+
+def collect(
+    out: Annotated[Path, typer.Option(help="Folder to fill; empty, or one that this command made before.")],
+    episodes: Annotated[
+        int, typer.Option(min=1, help="Long episodes to have in the end, each from a seed of its own.")
+    ],
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own renderer.")] = 1,
+    mix: Annotated[
+        str, typer.Option(help="What is recorded, as shares: expert, noisy (disturbed, recovering), near, random.")
+    ] = DEFAULT_MIX,
+    split: Annotated[
+        str, typer.Option(help="Scenes drawn from: train, test (unseen seeds) or shift (unseen looks).")
+    ] = ("train"),
+    seed_base: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")] = 0,
+    branches: Annotated[
+        int, typer.Option(min=0, help="Pairs per episode: short ones that leave one state opening and closing.")
+    ] = 2,
+    size: Annotated[int, typer.Option(help="Width and height of the frames [px].")] = 256,
+) -> None:
+    """Record simulated episodes as raw DROID: metadata, trajectory.h5 and an MP4 each.
+
+    Stop it whenever you like, with Ctrl-C or without asking; the same command goes on where it was. Episodes appear
+    whole or not at all. The same seeds give the same episodes, whatever the number of workers.
+
+        vjepa2-ac collect --out episodes/train --episodes 1000 --workers 2
+        vjepa2-ac data check episodes/train --sheet sheet.png
+    """
+    from sim import collect as collecting
+    from sim.collect_recorder import make_recorder
+    from vjepa2_ac.terminal import progress
+
+    config = collecting.CollectConfig(
+        split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, size=size
+    )
+    with progress("collecting", episodes, unit="episodes") as advance:
+        done = collecting.collect(out, episodes, config, make_recorder, workers=workers, advance=advance)
+    rate = done.frames / done.seconds if done.seconds else 0.0
+    typer.echo(
+        f"{out}: {done.already + done.jobs} long episodes, {done.already} of them were there; wrote {done.episodes} "
+        f"episodes with branches, {done.frames} frames in {done.seconds:.0f} s ({rate:.0f} frames/s)"
+    )
+
+
+def split_name(name: str) -> Split:
+    """`name`, if there is such a split."""
+    from sim.variation import SPLITS
+
+    for known in SPLITS:
+        if name == known:
+            return known
+    raise ConfigError(f"no split {name!r}; there are {', '.join(SPLITS)}")
+
+
+def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
+    """Shares written as `expert=0.5,near=0.5`."""
+    shares = []
+    for part in text.split(","):
+        kind, _, share = part.partition("=")
+        try:
+            shares.append((kind.strip(), float(share)))
+        except ValueError:
+            raise ConfigError(f"a mix is written like {DEFAULT_MIX}; cannot read {part!r}") from None
+    return tuple(shares)

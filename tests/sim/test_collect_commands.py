@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from sim.collect import CollectConfig
+from sim.collect_commands import DEFAULT_MIX, parse_mix, register, split_name
+from vjepa2_ac.data.check import check_folder
+from vjepa2_ac.errors import ConfigError
+
+
+def test_the_command_records_episodes_that_pass_the_check(tmp_path: Path) -> None:
+    app = typer.Typer()
+    register(app)
+    app.callback()(lambda: None)
+    arguments = ["collect", "--out", str(tmp_path), "--episodes", "2", "--branches", "1", "--size", "64"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "2 long episodes, 0 of them were there; wrote 6 episodes" in result.output
+    report = check_folder(tmp_path)
+    assert report.is_usable
+    assert len(report.usable) == 6
+
+
+def test_a_mix_is_written_as_shares() -> None:
+    assert parse_mix("expert=0.5, near=1") == (("expert", 0.5), ("near", 1.0))
+    assert parse_mix(DEFAULT_MIX) == CollectConfig().mix
+    with pytest.raises(ConfigError, match="cannot read 'half'"):
+        parse_mix("expert=1,half")
+
+
+def test_a_split_that_does_not_exist_is_named() -> None:
+    assert split_name("shift") == "shift"
+    with pytest.raises(ConfigError, match="no split 'validation'; there are train, test, shift"):
+        split_name("validation")

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from sim import workspace
+from sim.collect import KINDS, CollectConfig, started_at
+from sim.collect_recorder import BRANCH_STEPS, STEPS, CellRecorder
+from sim.control import LIMIT
+from vjepa2_ac.data.writer import Recording
+from vjepa2_ac.poses import pose_differences
+
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[CellRecorder]:
+    recorder = CellRecorder(CollectConfig(size=SIZE))
+    yield recorder
+    recorder.painter.close()
+
+
+@pytest.fixture(scope="module")
+def job(recorder: CellRecorder) -> list[Recording]:
+    return list(recorder(3))
+
+
+def test_a_job_is_its_branches_and_then_one_long_episode(job: list[Recording]) -> None:
+    assert [len(recording) for recording in job] == 4 * [BRANCH_STEPS + 1] + [STEPS + 1]
+    assert [recording.started for recording in job] == [started_at(3, part) for part in (1, 2, 3, 4, 0)]
+    assert [recording.facts.get("branch") for recording in job] == ["3-0", "3-0", "3-1", "3-1", None]
+
+
+def test_a_pair_leaves_one_state_opening_and_closing(job: list[Recording]) -> None:
+    for opens, closes in (job[0:2], job[2:4]):
+        np.testing.assert_array_equal(np.asarray(opens.poses_N7)[0], np.asarray(closes.poses_N7)[0])
+        np.testing.assert_array_equal(opens.cameras[0].frames_NHWC[0], closes.cameras[0].frames_NHWC[0])
+        np.testing.assert_array_equal(opens.truth["object_position"][0], closes.truth["object_position"][0])
+        assert np.asarray(opens.poses_N7)[-1, 6] < 0.05
+        assert np.asarray(closes.poses_N7)[-1, 6] > np.asarray(opens.poses_N7)[-1, 6] + 0.2
+
+
+def test_a_branch_begins_where_the_long_episode_was(job: list[Recording]) -> None:
+    for branch in job[:4]:
+        left_at = branch.facts["left_at"]
+        np.testing.assert_array_equal(np.asarray(branch.poses_N7)[0], np.asarray(job[-1].poses_N7)[left_at])
+        np.testing.assert_array_equal(branch.cameras[0].frames_NHWC[0], job[-1].cameras[0].frames_NHWC[left_at])
+
+
+def test_the_same_seed_gives_the_same_episode(recorder: CellRecorder, job: list[Recording]) -> None:
+    list(recorder(4))
+    for again, before in zip(recorder(3), job, strict=True):
+        np.testing.assert_array_equal(np.asarray(again.poses_N7), np.asarray(before.poses_N7))
+        np.testing.assert_array_equal(again.cameras[0].frames_NHWC, before.cameras[0].frames_NHWC)
+        assert again.facts == before.facts
+
+
+def test_commands_and_what_came_of_them_agree(job: list[Recording]) -> None:
+    long = job[-1]
+    poses_N7, commands_N7 = np.asarray(long.poses_N7), np.asarray(long.commands_N7)
+    away_N3 = np.abs(commands_N7[:-1, :3] - poses_N7[1:, :3])
+    assert np.median(away_N3) < 0.003
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_stays_in_the_workspace_and_moves_as_a_planner_may(kind: str) -> None:
+    recorder = CellRecorder(CollectConfig(size=SIZE, mix=((kind, 1.0),), branches=0))
+    (long,) = recorder(11)
+    recorder.painter.close()
+    poses_N7 = np.asarray(long.poses_N7)
+    assert long.facts["kind"] == kind
+    assert all(workspace.contains(pose[:3], slack=0.02) for pose in poses_N7)
+    assert (np.abs(pose_differences(poses_N7)) <= LIMIT + 0.03).all()
+    assert np.ptp(poses_N7[:, :3], axis=0).max() > 0.05
+    assert np.ptp(poses_N7[:, 6]) > 0.3
