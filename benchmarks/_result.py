@@ -1,0 +1,120 @@
+"""A benchmark's result: what was measured, on which machine, from which commit, by which command."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+
+Row = Mapping[str, Any]
+
+
+def publish(name: str, tables: Mapping[str, Sequence[Row]], notes: Mapping[str, Any] | None = None) -> Path:
+    """Print the tables and write them to `results/NAME-DATE.json`, so that a later run can be set beside this one."""
+    for title, rows in tables.items():
+        show(title, rows)
+    now = datetime.now(UTC)
+    path = RESULTS / f"{name}-{now:%Y-%m-%dT%H%M%SZ}.json"
+    path.parent.mkdir(exist_ok=True)
+    record = {
+        "benchmark": name,
+        "date": now.isoformat(timespec="seconds"),
+        "commit": commit(),
+        "command": shlex.join(["./dev", "bench", name, *sys.argv[1:]]),
+        "machine": machine(),
+        "notes": dict(notes or {}),
+        "tables": {title: [dict(row) for row in rows] for title, rows in tables.items()},
+    }
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    Console(stderr=True).print(f"wrote {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    return path
+
+
+def show(title: str, rows: Sequence[Row]) -> None:
+    """The rows as a table on the terminal."""
+    table = Table(title=title, title_justify="left")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        table.add_column(column, justify="left" if isinstance(rows[0].get(column), str) else "right")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def machine() -> dict[str, Any]:
+    """What the numbers depend on besides the code: processor, cores, memory, accelerator, versions."""
+    import psutil
+    import torch
+
+    facts: dict[str, Any] = {
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "load_before": [round(load, 2) for load in psutil.getloadavg()],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    if torch.cuda.is_available():
+        facts["accelerator"] = torch.cuda.get_device_name()
+    return facts
+
+
+def commit() -> str:
+    """The commit the code came from, marked where the working tree differs from it."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return (git("rev-parse", "HEAD") or "unknown") + (" with changes" if changed else "")
+
+
+def timed(work: Any, *, repeats: int = 5, seconds: float = 2.0) -> float:
+    """The shortest time `work()` takes [s], of some repeats after one to warm up; slow work is measured less often."""
+    import torch
+
+    def once() -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        started = time.perf_counter()
+        work()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    once()
+    times: list[float] = []
+    while len(times) < repeats and (len(times) < 2 or sum(times) < seconds):
+        times.append(once())
+    return min(times)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} x {names[0]}" if names else platform.processor()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)
