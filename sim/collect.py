@@ -57,7 +57,7 @@ class CollectConfig:
     mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
     branches: int = 2  # pairs per job: the same state left once opening, once closing
     size: int = 256  # [px] of the square frames
-    look: dict[str, Any] = field(default_factory=dict)  # anything else the scene was set to
+    look: dict[str, Any] = field(default_factory=dict)  # what else the scenes depend on: the release that draws them
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vjepa2_ac import __version__
 from vjepa2_ac.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def collect(
     from vjepa2_ac.terminal import progress
 
     config = collecting.CollectConfig(
-        split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, size=size
-    )
+        split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, size=size,
+        look={"vjepa2-ac": __version__},
+    )  # fmt: skip
     with progress("collecting", episodes, unit="episodes") as advance:
         done = collecting.collect(out, episodes, config, make_recorder, workers=workers, advance=advance)
     rate = done.frames / done.seconds if done.seconds else 0.0

@@ -30,6 +30,7 @@ Array = NDArray[np.float64]
 CAMERA, SERIAL = "left", "10000001"
 STEPS = 40  # of a long episode: 10 s
 BRANCH_STEPS = 4  # one second: the gripper opens or closes in half of it
+WHERE = {"bowl": "into the bowl", "pad": "on the pad"}
 AT_OBJECT = 4.0  # how much rather a branch leaves where the object is between or on the fingers
 STREAM = 0xC011EC7  # of random numbers, apart from those that draw the scene
 NO_FRAMES = np.zeros((0, 0, 0, 3), dtype=np.uint8)
@@ -40,7 +41,7 @@ TASK_SHARES = (0.15, 0.25, 0.60)
 WORDS = {
     "reach": "reach a place in the air",
     "grasp": "pick up the {kind}",
-    "pick_and_place": "put the {kind} on the {target}",
+    "pick_and_place": "put the {kind} {target}",
     "near": "play with the {kind}",
     "random": "move about",
     "open": "open the gripper",
@@ -155,7 +156,7 @@ class CellRecorder:
                     extrinsics_N6=extrinsics(scene.model, scene.data, CAMERA),
                 ),
             ),
-            task=WORDS[what].format(kind=dressed.kind, target=dressed.target),
+            task=WORDS[what].format(kind=dressed.kind, target=WHERE[dressed.target]),
             success=success,
             started=started_at(facts["seed"], part),
             joints_N7=np.stack(track.joints),

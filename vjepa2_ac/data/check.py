@@ -64,7 +64,8 @@ class EpisodeReport:
     header_fps: float | None = None
     measured_fps: float | None = None
     video: str = ""  # codec and size
-    first_gripper: float | None = None  # None in episodes that start in the middle of something
+    is_branch: bool = False  # a few steps left from the middle of another simulated episode
+    first_gripper: float | None = None  # None for branches, which start in the middle of something
     largest_gripper: float = 0.0
     step_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(STEP_BINS) - 1, dtype=np.int64))
     steps_over_limit: int = 0
@@ -115,6 +116,7 @@ class FolderReport:
             "faults": self.faults,
             "notes": dict(Counter(note for episode in self.episodes for note in episode.notes).most_common()),
             "unfinished": [str(path) for path in self.unfinished],
+            "branches": sum(episode.is_branch for episode in self.episodes),
             "outcomes": dict(Counter(episode.outcome or "unknown" for episode in self.episodes)),
             "frames": sum(episode.frames for episode in good),
             "hours": sum(episode.seconds for episode in good) / 3600,
@@ -167,8 +169,8 @@ def _look_at_poses(report: EpisodeReport, episode: Episode, config: CheckConfig)
     poses_N7 = episode.poses_N7
     report.frames, report.seconds = len(episode), episode.seconds
     facts = episode.metadata.get("simulation")
-    starts_anew = not (isinstance(facts, dict) and facts.get("branch") is not None)
-    report.first_gripper = float(poses_N7[0, 6]) if starts_anew else None
+    report.is_branch = isinstance(facts, dict) and facts.get("branch") is not None
+    report.first_gripper = None if report.is_branch else float(poses_N7[0, 6])
     report.largest_gripper = float(poses_N7[:, 6].max())
     if (angle := float(np.abs(poses_N7[:, 3:6]).max())) > LARGEST_ANGLE:
         report.reasons.append(f"angles reach {angle:.0f}; that is degrees, radians are expected")
@@ -186,7 +188,8 @@ def _look_at_poses(report: EpisodeReport, episode: Episode, config: CheckConfig)
     report.step_counts = np.histogram(step_A, bins=np.asarray(STEP_BINS))[0].astype(np.int64)
     report.steps_over_limit = int((step_A > config.step_limit).sum())
     report.gripper_events = int((actions_A7[:, 6] > 0.25).sum())
-    if float(np.ptp(poses_N7[:, :3], axis=0).max()) < 1e-4 and float(np.ptp(poses_N7[:, 6])) < 1e-2:
+    stands_still = float(np.ptp(poses_N7[:, :3], axis=0).max()) < 1e-4 and float(np.ptp(poses_N7[:, 6])) < 1e-2
+    if stands_still and not report.is_branch:
         report.notes.append("the hand never moves")
 
 
@@ -218,7 +221,7 @@ def _look_at_time(report: EpisodeReport, episode: Episode, config: CheckConfig) 
     length = episode.metadata.get("trajectory_length")
     if isinstance(length, int) and length != rows:
         report.notes.append("trajectory_length of the metadata is not the trajectory's")
-    if len(episode) <= config.frames_per_clip * episode.stride(config.fps):
+    if not report.is_branch and len(episode) <= config.frames_per_clip * episode.stride(config.fps):
         report.notes.append(f"too short for a window of {config.frames_per_clip} frames at {config.fps:g} fps")
 
 

@@ -63,9 +63,11 @@ def check(
     with progress("checking", len(refs), unit="episodes") as advance:
         report = check_folder(source, config, workers=workers, advance=advance)
     if sheet is not None:
+        from vjepa2_ac.data.layout import EpisodeRef
         from vjepa2_ac.data.sheet import contact_sheet, save_picture
 
-        save_picture(contact_sheet(refs, camera), sheet)
+        whole = [EpisodeRef(each.folder, each.name) for each in report.episodes if not each.is_branch]
+        save_picture(contact_sheet(whole or refs, camera), sheet)
     if as_json:
         typer.echo(json.dumps(report.summary(), indent=2))
     else:
@@ -76,10 +78,11 @@ def check(
 
 def _lines(report: FolderReport) -> list[str]:
     facts = report.summary()
+    branches = f"; {facts['branches']} are short branches of others" if facts["branches"] else ""
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in facts["outcomes"].items())
     lines = [
         f"{facts['source']}",
-        f"  episodes      {facts['usable_episodes']} of {facts['episodes']} usable ({outcomes})",
+        f"  episodes      {facts['usable_episodes']} of {facts['episodes']} usable ({outcomes}{branches})",
         f"  frames        {facts['frames']}, {_duration(facts['hours'])}, {facts['camera']} camera",
         f"  video         {_counts(facts['videos'])}",
         f"  header rate   {_counts(facts['header_fps'], ' fps')}",
