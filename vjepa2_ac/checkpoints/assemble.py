@@ -7,9 +7,6 @@ the weights as they will be used plus one tensor, and a file may be replaced whi
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vjepa2_ac.checkpoints.contents import MODELS, Joined, Part, Weight, pieces
+from vjepa2_ac.checkpoints.mapped import give_back
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.models.build import skeleton
 
@@ -79,22 +77,6 @@ def owned(weight: Weight, device: torch.device | str, dtype: torch.dtype | None)
         whole[start : start + len(piece)].copy_(piece)
         start += len(piece)
     return whole
-
-
-def give_back(mapped: Tensor) -> None:
-    """Let go of the memory behind a tensor that is mapped from a file; touched again, it is read again.
-
-    Otherwise the pages read so far count as this process's memory until somebody else needs the room. Only for tensors
-    that truly lie in a file: the same advice would empty ordinary memory.
-    """
-    if sys.platform != "linux":
-        return
-    storage = mapped.untyped_storage()
-    first = -(-storage.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    length = storage.data_ptr() + storage.nbytes() - first
-    if length >= mmap.PAGESIZE:
-        length -= length % mmap.PAGESIZE
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
 
 
 def _listed(verb: str, names: Iterable[str]) -> str:

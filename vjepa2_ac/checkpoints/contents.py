@@ -95,6 +95,11 @@ class Contents:
     ignored: tuple[Ignored, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether all weights lie in files."""
+        return all(part.is_mapped for part in self.parts.values())
+
 
 def pieces(weight: Weight) -> tuple[Tensor, ...]:
     """A weight as the tensors it is kept in."""

@@ -238,7 +238,7 @@ def write_hugging_face(contents: Contents, folder: Path, dtype: torch.dtype | No
     require_room(folder.parent, size_of(weights, dtype))
     with new_folder(folder) as aside:
         (aside / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-        write_tensors(aside / WEIGHTS, weights, dtype)
+        write_tensors(aside / WEIGHTS, weights, dtype, is_mapped=contents.is_mapped)
 
 
 def _to_theirs(names: Mapping[str, str], ours: Weights) -> Weights:

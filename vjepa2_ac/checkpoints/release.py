@@ -81,7 +81,7 @@ def write_release(contents: Contents, folder: Path, dtype: torch.dtype | None = 
         raise ConfigError(f"the metadata of a release must be what JSON holds: {error}") from error
     with new_folder(folder) as aside:
         (aside / CONFIG).write_text(text)
-        write_tensors(aside / WEIGHTS, weights, dtype)
+        write_tensors(aside / WEIGHTS, weights, dtype, is_mapped=contents.is_mapped)
 
 
 def is_release(config: Mapping[str, Any]) -> bool:

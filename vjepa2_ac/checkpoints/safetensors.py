@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vjepa2_ac.checkpoints.contents import Weight, pieces
 from vjepa2_ac.checkpoints.kinds import Kind, kind_of, safetensors_header
+from vjepa2_ac.checkpoints.mapped import give_back
 from vjepa2_ac.checkpoints.official import State
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.terminal import progress
@@ -43,8 +44,10 @@ def size_of(weights: Mapping[str, Weight], dtype: torch.dtype | None) -> int:
     return sum(weight.numel() * (dtype or weight.dtype).itemsize for weight in weights.values())
 
 
-def write_tensors(file: Path, weights: Mapping[str, Weight], dtype: torch.dtype | None = None) -> None:
-    """Write a safetensors file, each tensor as `dtype` (None: as it is)."""
+def write_tensors(
+    file: Path, weights: Mapping[str, Weight], dtype: torch.dtype | None = None, *, is_mapped: bool = False
+) -> None:
+    """Write a safetensors file, each tensor as `dtype` (None: as it is); `is_mapped`: all of them lie in files."""
     table: dict[str, object] = {"__metadata__": {"format": "pt"}}  # transformers asks for this mark
     place = 0
     for name, weight in weights.items():
@@ -63,6 +66,8 @@ def write_tensors(file: Path, weights: Mapping[str, Weight], dtype: torch.dtype 
         for weight in weights.values():
             for piece in pieces(weight):
                 stream.write(_bytes(piece.to(dtype or piece.dtype)))
+                if is_mapped:
+                    give_back(piece)
             advance(weight.numel() * (dtype or weight.dtype).itemsize)
 
 
