@@ -17,7 +17,7 @@ STATE = {"weights": torch.arange(1000.0)}
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     run = Run(tmp_path / "run")
-    run.start(resume=False)
+    run.folder.mkdir()
     run.recipe.touch()
     return run
 
@@ -72,6 +72,6 @@ def test_a_full_disk_is_a_clear_error_and_the_run_stays_usable(run: Run) -> None
 
 def test_runs_are_not_mixed(run: Run) -> None:
     with pytest.raises(InputError, match="--resume"):
-        run.start(resume=False)
+        run.check(resume=False)
     with pytest.raises(InputError, match="nothing to resume"):
-        Run(run.folder / "elsewhere").start(resume=True)
+        Run(run.folder / "elsewhere").check(resume=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import socket
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -21,13 +23,13 @@ OPTIMIZER = OptimizerConfig(lr=1e-2, warmup=3, anneal=5)
 
 
 class ToyLearner(Learner):
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.2) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.block = Block(24, 2)
         for parameter in self.block.parameters():
             parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
-        self.dropout = nn.Dropout(0.2)
+        self.dropout = nn.Dropout(dropout)
         self.register_buffer("average", torch.zeros(24))
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
@@ -54,11 +56,12 @@ def train(folder: Path, config: EngineConfig, *, resume: bool = False, learner: 
     with joined("cpu") as processes:
         run = Run(folder)
         if processes.is_first:
-            run.start(resume=resume)
+            run.check(resume=resume)
+            folder.mkdir(exist_ok=True)
             run.recipe.write_text("{}")
         processes.wait()
         layout = Layout(config.batch, processes.count, processes.rank, config.accumulate)
-        learner = learner or ToyLearner()
+        learner = learner or ToyLearner(dropout=0.2 if processes.count == 1 else 0.0)
         fit(learner, ToyBatches(layout), config, OPTIMIZER, run, processes)
         return learner
 
@@ -70,10 +73,36 @@ def start(folder: Path, config: EngineConfig) -> BaseProcess:
     return process
 
 
+def start_two(folder: Path, config: EngineConfig) -> list[BaseProcess]:
+    """Train on two processes that talk over gloo, as torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    processes = []
+    for rank in ("0", "1"):
+        contract = {
+            "RANK": rank,
+            "LOCAL_RANK": rank,
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+        }
+        processes.append(FORKS.Process(target=_train_as, args=(contract, folder, config)))
+        processes[-1].start()
+    return processes
+
+
+def _train_as(contract: dict[str, str], folder: Path, config: EngineConfig) -> None:
+    os.environ |= contract
+    _train_on(folder, config)
+
+
 def _train_on(folder: Path, config: EngineConfig) -> None:
     torch.set_num_threads(1)
     train(folder, config, resume=(folder / "recipe.yaml").exists())
 
 
 FORKS = multiprocessing.get_context("forkserver")  # imports torch once for all processes
-FORKS.set_forkserver_preload(["tests.training.toy", "torch._dynamo", "torch.utils.tensorboard"])
+FORKS.set_forkserver_preload(
+    ["tests.training.toy", "torch._dynamo", "torch.utils.tensorboard", "torch.distributed.fsdp"]
+)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -15,6 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from vjepa2_ac.terminal import Advance, progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class Processes:
         if self.count > 1:
             dist.barrier()
 
+    def progress(self, what: str, total: int) -> AbstractContextManager[Advance]:
+        """A progress bar of the first process; the others count in silence."""
+        return progress(what, total) if self.is_first else nullcontext(_silent)
+
     def mean(self, values_V: Tensor) -> Tensor:
         """The mean of each value over all processes, the same on each; a NaN anywhere is a NaN everywhere."""
         if self.count > 1:
@@ -42,6 +48,10 @@ class Processes:
             dist.all_reduce(values_V)
             values_V /= self.count
         return values_V
+
+
+def _silent(steps: int = 1, note: str = "") -> None:
+    """No bar to move."""
 
 
 @contextmanager

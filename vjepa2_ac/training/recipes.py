@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from vjepa2_ac.config import from_dict, nearest, to_dict
+from vjepa2_ac.config import ConfigT, from_dict, nearest, to_dict
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.ac_predictor import ACPredictorConfig
@@ -41,11 +41,12 @@ class PretrainRecipe:
     variant: Literal["v2", "v2.1"] = "v2"
     encoder: Settings = field(default_factory=dict)  # of EncoderConfig, or EncoderV21Config
     predictor: Settings = field(default_factory=dict)  # of MaskedPredictorConfig, …; sizes follow the encoder
-    clips: ClipConfig = ClipConfig()
+    clips: ClipConfig = field(default_factory=ClipConfig)
     masks: tuple[MultiBlockConfig, ...] = (MultiBlockConfig(), MultiBlockConfig(blocks=2, spatial_scale=(0.7, 0.7)))
-    loss: PretrainingConfig = PretrainingConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    engine: EngineConfig = EngineConfig()
+    loss: PretrainingConfig = field(default_factory=PretrainingConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    release: Literal["fp32", "bf16"] = "bf16"  # how the final weights are kept
 
     def __post_init__(self) -> None:
         self.predictor_config()
@@ -56,8 +57,9 @@ class PretrainRecipe:
 
     def encoder_config(self) -> EncoderConfig | EncoderV21Config:
         """The encoder to train."""
-        cls = EncoderConfig if self.variant == "v2" else EncoderV21Config
-        return from_dict(cls, self.encoder, "encoder")
+        if self.variant == "v2":
+            return from_dict(EncoderConfig, self.encoder, "encoder")
+        return from_dict(EncoderV21Config, self.encoder, "encoder")
 
     def predictor_config(self) -> MaskedPredictorConfig | MaskedPredictorV21Config:
         """The masked predictor beside it; what must agree is taken from the encoder."""
@@ -67,10 +69,10 @@ class PretrainRecipe:
             for name in ("img_size", "patch_size", "num_frames", "tubelet_size", "embed_dim", "use_rope")
             if hasattr(encoder, name)
         }
-        if isinstance(encoder, EncoderV21Config):
-            same |= {"n_output_distillation": encoder.n_output_distillation}
-        cls = MaskedPredictorConfig if self.variant == "v2" else MaskedPredictorV21Config
-        return _with_given(cls, same, self.predictor)
+        if isinstance(encoder, EncoderConfig):
+            return _with_given(MaskedPredictorConfig, same, self.predictor)
+        same |= {"n_output_distillation": encoder.n_output_distillation}
+        return _with_given(MaskedPredictorV21Config, same, self.predictor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,20 +82,23 @@ class TrainRecipe:
     about: str
     predictor: Settings = field(default_factory=dict)  # of ACPredictorConfig; sizes follow the encoder
     preprocessing: str | None = None  # null: the way that goes with the encoder
-    window: WindowConfig = WindowConfig()
-    sampling: SamplingConfig = SamplingConfig()
-    loss: PostTrainingConfig = PostTrainingConfig()
+    window: WindowConfig = field(default_factory=WindowConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    loss: PostTrainingConfig = field(default_factory=PostTrainingConfig)
     cache: bool = True  # keep the encoder's latents on disk
     cache_every_frame: bool = False  # else every stride-th, at which windows then begin
-    optimizer: OptimizerConfig = OptimizerConfig()
-    engine: EngineConfig = EngineConfig()
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    release: Literal["fp32", "bf16"] = "bf16"  # how the final weights are kept
 
     def __post_init__(self) -> None:
         _with_given(ACPredictorConfig, {}, self.predictor)
         if self.window.frameskip != 1:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
 
-    def predictor_config(self, encoder: EncoderConfig | EncoderV21Config, img_size: tuple[int, int]) -> ACPredictorConfig:
+    def predictor_config(
+        self, encoder: EncoderConfig | EncoderV21Config, img_size: tuple[int, int]
+    ) -> ACPredictorConfig:
         """The predictor to train; what must agree is taken from the encoder."""
         same = {"img_size": img_size, "patch_size": encoder.patch_size, "embed_dim": encoder.embed_dim}
         return _with_given(ACPredictorConfig, same, self.predictor)
@@ -194,16 +199,13 @@ def _set(values: Settings, setting: str, cls: type[Any]) -> None:
 
 
 def _full_path(key: str, cls: type[Any]) -> str:
-    top = {field.name: field for field in fields(cls)}
+    top = {section.name: section for section in fields(cls)}
     if "." in key or key in top:
         if (first := key.partition(".")[0]) not in top:
             raise ConfigError(f"--set {key}: {cls.__name__} has no '{first}'{_hint(first, top)}")
         return key
-    sections = {
-        name: {inner.name for inner in fields(field.type if isinstance(field.type, type) else type(field.default))}
-        for name, field in top.items()
-        if is_dataclass(field.default)
-    }
+    classes: dict[str, Any] = {name: section.default_factory for name, section in top.items()}
+    sections = {name: {inner.name for inner in fields(kind)} for name, kind in classes.items() if is_dataclass(kind)}
     homes = [name for name, inner in sections.items() if key in inner]
     if len(homes) == 1:
         return f"{homes[0]}.{key}"
@@ -218,7 +220,7 @@ def _hint(key: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     return f"; did you mean '{meant}'?" if meant else f"; it has {', '.join(known)}"
 
 
-def _with_given(cls: type[Any], same: Settings, given: Settings) -> Any:
+def _with_given(cls: type[ConfigT], same: Settings, given: Settings) -> ConfigT:
     """A network's configuration from a recipe; saying again what follows from the encoder is allowed, not otherwise."""
     for name, value in same.items():
         if name in given and given[name] not in (value, list(value) if isinstance(value, tuple) else value):

@@ -1,6 +1,7 @@
 """A run's folder: its resumable states, its log, and what it was asked to do.
 
     RUN/recipe.yaml      the resolved recipe           RUN/log.jsonl    one line per logged update
+    RUN/run.json         data, weights and machine
     RUN/states/*.pt      the newest two states         RUN/tensorboard  the same numbers for TensorBoard
     RUN/bad_batch.pt     only after a loss became NaN  RUN/release      what came out
 
@@ -45,17 +46,21 @@ class Run:
         return self.folder / "recipe.yaml"
 
     @property
+    def inputs(self) -> Path:
+        """What it reads, and where and how it was started."""
+        return self.folder / "run.json"
+
+    @property
     def release(self) -> Path:
         """The models that came out."""
         return self.folder / "release"
 
-    def start(self, *, resume: bool) -> None:
-        """Make the folder; refuse to mix two runs in one, or to resume what is not there."""
+    def check(self, *, resume: bool) -> None:
+        """Refuse to mix two runs in one folder, or to resume what is not there."""
         if resume and not self.recipe.is_file():
             raise InputError(f"nothing to resume: {self.folder} holds no run")
         if not resume and self.recipe.exists():
             raise InputError(f"{self.folder} holds a run already; continue it with --resume or choose another --out")
-        self.folder.mkdir(parents=True, exist_ok=True)
 
     def states(self) -> list[tuple[int, Path]]:
         """The states there are, by the updates they have behind them, newest first."""

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from vjepa2_ac.checkpoints.writing import require_room
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import EpisodeError
-from vjepa2_ac.terminal import progress
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.run import written_aside
 
@@ -103,7 +102,7 @@ def fill(store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, pro
     processes.wait()
     mine = missing[processes.rank :: processes.count]
     if mine:
-        with progress(work.title, len(mine)) as advance:
+        with processes.progress(work.title, len(mine)) as advance:
             for identity, made in _made(mine, work, bad):
                 if made is not None and not store.has(identity):
                     store.put(identity, *made)

@@ -9,6 +9,7 @@ Legend: B batch · T frames of a window · R rows of a trajectory · N tokens of
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
-from vjepa2_ac.terminal import progress
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
 from vjepa2_ac.training.order import Layout, dice, shuffled
 from vjepa2_ac.training.processes import Processes
@@ -99,7 +99,7 @@ def recorded_trajectories(
     bad = BadEpisodes(sampling.bad_episodes)
     found = []
     refs = find_episodes(source)
-    with progress("opening episodes", len(refs)) as advance:
+    with processes.progress("opening episodes", len(refs)) as advance:
         for ref in refs:
             for camera in window.cameras:
                 try:
@@ -301,8 +301,6 @@ def _recorded(episode: Episode, window: WindowConfig) -> Trajectory:
 
 def _tell(bad: BadEpisodes, processes: Processes) -> None:
     if processes.is_first and bad.reasons:
-        import sys
-
         print(f"{len(bad.reasons)} episodes are left out:", file=sys.stderr)
         for name, reason in bad.reasons.items():
             print(f"  {name}: {reason}", file=sys.stderr)

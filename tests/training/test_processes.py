@@ -1,0 +1,45 @@
+"""Two processes over gloo: the same weights as one process that sees the same samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.test_engine import ended, final, lines
+from tests.training.toy import ToyLearner, start_two, train
+from vjepa2_ac.training.engine import EngineConfig
+from vjepa2_ac.training.run import Run
+
+CONFIG = EngineConfig(steps=8, batch=2, accumulate=2, save_every=4, log_every=4, precision="fp32")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found = Run(folder).newest()
+    assert found is not None
+    return dict(found[1]["learner"])
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp2"])
+def test_two_processes_learn_what_one_does(tmp_path: Path, sharded: bool) -> None:
+    torch.set_num_threads(1)
+    train(tmp_path / "one", replace(CONFIG, batch=4), learner=ToyLearner(dropout=0.0))
+    two = replace(CONFIG, sharded=sharded)
+    assert [ended(process) for process in start_two(tmp_path / "two", two)] == [0, 0]
+    for name, weight in weights(tmp_path / "one").items():
+        # Sums in another order, magnified by Adam where gradients are small.
+        torch.testing.assert_close(weights(tmp_path / "two")[name], weight, atol=2e-3, rtol=0)
+    assert lines(tmp_path / "two")[-1]["loss"] == pytest.approx(lines(tmp_path / "one")[-1]["loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp2"])
+def test_two_processes_resume_bit_for_bit(tmp_path: Path, sharded: bool) -> None:
+    config = replace(CONFIG, sharded=sharded)
+    assert [ended(process) for process in start_two(tmp_path, config)] == [0, 0]
+    whole = final(tmp_path) if not sharded else weights(tmp_path)
+    (tmp_path / "states" / "00000008.pt").unlink()
+    assert [ended(process) for process in start_two(tmp_path, config)] == [0, 0]
+    again = final(tmp_path) if not sharded else weights(tmp_path)
+    assert [name for name in whole if not torch.equal(whole[name], again[name])] == []

@@ -1,0 +1,132 @@
+"""The commands from end to end, at the smallest size: episodes → encoder → predictor → a model that loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training import episodes
+from tests.training.test_engine import assert_same, final
+from vjepa2_ac import cli
+from vjepa2_ac.checkpoints.loading import load
+from vjepa2_ac.training.run import Run
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("episodes")
+    episodes.branches(root)
+    return episodes.folder(root, close=True)
+
+
+@pytest.fixture(scope="module")
+def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "encoder"
+    cache = out.parent / "cache"
+    command = ["pretrain", "--data", str(data), "--recipe", "tiny-pretrain", "--out", str(out), "--cache", str(cache)]
+    assert cli.run(command) == 0
+    return out / "release"
+
+
+def train(data: Path, encoder: Path, out: Path, *more: str) -> int:
+    given = ["--data", str(data), "--encoder", str(encoder), "--out", str(out), "--cache", str(out.parent / "cache")]
+    return cli.run(["train", *given, "--recipe", "tiny-train", *more])
+
+
+def test_pretraining_ends_in_a_release_of_the_average(encoder: Path) -> None:
+    loaded = load(encoder)
+    assert loaded.encoder is not None
+    assert loaded.masked_predictor is not None
+    run = Run(encoder.parent)
+    found = run.newest()
+    assert found is not None
+    norm = found[1]["learner"]["target.norm.weight"].bfloat16()
+    assert torch.equal(loaded.encoder.state_dict()["norm.weight"].bfloat16(), norm)
+    lines = [json.loads(line) for line in run.log.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [5, 10, 15, 20]
+    assert any((run.folder / "tensorboard").iterdir())
+
+
+def test_training_ends_in_a_release_that_loads(data: Path, encoder: Path, tmp_path: Path) -> None:
+    assert train(data, encoder, tmp_path / "run", "--set", "pair_share=0.5", "--set", "event_share=0.5") == 0
+    loaded = load(tmp_path / "run" / "release")
+    assert loaded.predictor is not None
+    assert loaded.predictor.config.modulation == "adaln"
+    assert loaded.preprocessing == load(encoder).preprocessing
+    assert "tiny" in loaded.metadata["about"] or loaded.metadata["updates"] == 20
+
+
+def test_latents_from_disk_train_as_those_encoded_on_the_way(data: Path, encoder: Path, tmp_path: Path) -> None:
+    for cache in ("true", "false"):
+        settings = [f"cache={cache}", "precision=fp32", "steps=6", "log_every=6"]
+        more = [word for setting in settings for word in ("--set", setting)]
+        assert train(data, encoder, tmp_path / cache, *more) == 0
+    losses = [json.loads(Run(tmp_path / cache).log.read_text().splitlines()[-1]) for cache in ("true", "false")]
+    assert losses[0]["loss"] == pytest.approx(losses[1]["loss"], rel=5e-3)  # bf16 keeps three digits of a latent
+
+
+def test_a_run_that_was_stopped_goes_on_by_resume(data: Path, encoder: Path, tmp_path: Path) -> None:
+    assert train(data, encoder, tmp_path / "whole") == 0
+    assert train(data, encoder, tmp_path / "parts") == 0
+    (tmp_path / "parts" / "states" / "00000020.pt").unlink()  # as if killed after update 10
+    assert cli.run(["train", "--resume", "--out", str(tmp_path / "parts")]) == 0
+    assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
+
+
+def test_a_cooldown_starts_from_a_pretraining(data: Path, encoder: Path, tmp_path: Path) -> None:
+    for start in (encoder, encoder.parent):
+        out = str(tmp_path / start.name)
+        cache = str(tmp_path / "cache")
+        more = ["--set", "steps=2", "--set", "schedule=linear_decay", "--cache", cache]
+        command = ["pretrain", "--data", str(data), "--recipe", "tiny-pretrain", "--start", str(start), "--out", out]
+        assert cli.run([*command, *more]) == 0
+
+
+def test_a_predictor_can_start_from_trained_weights(data: Path, encoder: Path, tmp_path: Path) -> None:
+    plain = ["--set", "predictor.modulation=none", "--set", "steps=2"]
+    assert train(data, encoder, tmp_path / "plain", *plain) == 0
+    assert train(data, encoder, tmp_path / "tuned", "--start", str(tmp_path / "plain" / "release")) == 0
+
+
+def test_the_dense_variant_trains(data: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "dense.yaml"
+    recipe.write_text(
+        "extends: tiny-pretrain\nabout: dense\nvariant: v2.1\n"
+        "encoder: {depth: 12, use_silu: false}\npredictor: {use_silu: false}\nengine: {steps: 2}\n"
+        "loss: {context_ramp: null}\n"
+    )
+    assert cli.run(["pretrain", "--data", str(data), "--recipe", str(recipe), "--out", str(tmp_path / "run")]) == 0
+    assert {"hidden", "visible"} <= json.loads(Run(tmp_path / "run").log.read_text()).keys()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train"], "--data"),
+        (["train", "--data", "nowhere", "--recipe", "tiny-pretrain"], "vjepa2-ac pretrain"),
+        (["train", "--resume", "--out", "nowhere"], "nothing to resume"),
+        (["pretrain", "--data", "nowhere", "--recipe", "tiny-pretrain", "--out", "{tmp}/x"], "no such folder"),
+        (["pretrain", "--data", "nowhere", "--set", "stepz=1"], "did you mean 'steps'"),
+        (["recipes", "droit"], "did you mean 'droid'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run([word.format(tmp=tmp_path) for word in words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_recipes_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["recipes"]) == 0
+    assert "default-train  (train)" in capsys.readouterr().out
+    assert cli.run(["recipes", "droid"]) == 0
+    assert "lr: 0.000425" in capsys.readouterr().out

@@ -1,0 +1,157 @@
+"""`vjepa2-ac pretrain`, `train` and `recipes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from vjepa2_ac.training.recipes import Recipe
+    from vjepa2_ac.training.runs import Inputs
+
+RecipeOption = Annotated[str | None, typer.Option(help="A recipe by name (`vjepa2-ac recipes`) or a YAML file.")]
+OutOption = Annotated[Path | None, typer.Option(help="The run's folder; `runs/RECIPE` when not given.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with the run in --out, exactly as if it had never stopped.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in `--set engine.steps=2000 --set lr=1e-4`."),
+]
+CacheOption = Annotated[
+    Path | None, typer.Option(help="Where latents and decoded frames are kept; the user's cache folder by default.")
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: a CUDA device where there is one.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this room."""
+    app.command()(pretrain)
+    app.command()(train)
+    app.command("recipes")(show_recipes)
+
+
+def pretrain(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A folder of videos, a raw DROID folder, or a text or CSV file with one path per line."),
+    ] = None,
+    recipe: RecipeOption = None,
+    start: Annotated[
+        str | None, typer.Option(help="Weights to start from, as a cooldown does: a run's folder or a release.")
+    ] = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    settings: SetOption = None,
+    cache: CacheOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Learn an encoder from video alone, by predicting what was masked (V-JEPA 2; 2.1 by its recipes).
+
+    The run's folder holds the resolved recipe, resumable states, `log.jsonl`, TensorBoard's files, and at the end
+    `release/`. Several GPUs: `torchrun --nproc-per-node 8 -m vjepa2_ac.cli pretrain …`.
+
+    Example: `vjepa2-ac pretrain --data episodes/train --recipe default-pretrain --out runs/encoder`
+    """
+    from vjepa2_ac.training import runs
+    from vjepa2_ac.training.recipes import PretrainRecipe
+    from vjepa2_ac.training.run import Run
+
+    given = {"data": _text(data), "start": start, "cache": _text(cache)}
+    plan, inputs, folder = _planned("pretrain", recipe or "default-pretrain", settings, given, out, resume=resume)
+    assert isinstance(plan, PretrainRecipe)
+    typer.echo(runs.pretrain(plan, inputs, Run(folder), resume=resume, device=device))
+
+
+def train(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Robot episodes in raw DROID layout: a folder, or a file with one episode folder per line."),
+    ] = None,
+    recipe: RecipeOption = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="The frozen encoder: a release, official or Hugging Face weights, or `default`."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="A predictor to start from, as for fine-tuning; a fresh one when not given.")
+    ] = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    settings: SetOption = None,
+    cache: CacheOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Teach a predictor what a robot's moves do to what a frozen encoder sees (V-JEPA 2-AC).
+
+    Windows at 4 frames a second; actions are recomputed from measured poses [m, rad, closedness 0 … 1]. With
+    `cache: true` each frame is encoded once and its latents stay on disk.
+
+    Example: `vjepa2-ac train --data droid/ --encoder vitg --recipe droid --out runs/mine`
+    """
+    from vjepa2_ac.training import runs
+    from vjepa2_ac.training.recipes import TrainRecipe
+    from vjepa2_ac.training.run import Run
+
+    given = {"data": _text(data), "encoder": encoder, "start": start, "cache": _text(cache)}
+    plan, inputs, folder = _planned("train", recipe or "default-train", settings, given, out, resume=resume)
+    assert isinstance(plan, TrainRecipe)
+    typer.echo(runs.train(plan, inputs, Run(folder), resume=resume, device=device))
+
+
+def show_recipes(
+    name: Annotated[str | None, typer.Argument(help="A recipe to show whole; all are listed when not given.")] = None,
+) -> None:
+    """List the training recipes, or show one with every default spelt out.
+
+    Save one (`vjepa2-ac recipes droid > mine.yaml`), change it, and hand the file to `--recipe`.
+    """
+    from vjepa2_ac.training import recipes
+
+    if name is not None:
+        typer.echo(recipes.text_of(recipes.read(name)), nl=False)
+        return
+    import textwrap
+
+    for known in recipes.names():
+        kind, about = recipes.about(known)
+        typer.echo(f"{known}  ({kind})")
+        typer.echo(textwrap.fill(about, 100, initial_indent="    ", subsequent_indent="    "))
+
+
+def _planned(
+    kind: str, recipe: str, settings: list[str] | None, given: dict[str, Any], out: Path | None, *, resume: bool
+) -> tuple[Recipe, Inputs, Path]:
+    """The recipe, the inputs and the folder of a run; those of the run itself when it is resumed."""
+    from vjepa2_ac.errors import InputError
+    from vjepa2_ac.training import recipes, runs
+    from vjepa2_ac.training.run import Run
+
+    folder = out or Path("runs") / Path(recipe).stem
+    if resume:
+        if settings:
+            raise InputError("a run goes on with the settings it began with: leave out --set")
+        plan, inputs = runs.begun(Run(folder))
+        inputs = _moved(inputs, given)
+    else:
+        plan = recipes.read(recipe, settings or [])
+        if given["data"] is None:
+            raise InputError(f"say what to learn from: vjepa2-ac {kind} --data FOLDER")
+        inputs = runs.Inputs(**given)
+    if not isinstance(plan, recipes.KINDS[kind]):
+        other = next(name for name, cls in recipes.KINDS.items() if isinstance(plan, cls))
+        raise InputError(f"{folder if resume else recipe} is for `vjepa2-ac {other}`, not {kind}")
+    return plan, inputs, folder
+
+
+def _moved(inputs: Inputs, given: dict[str, Any]) -> Inputs:
+    """Data and caches may lie elsewhere than when the run began."""
+    from dataclasses import replace
+
+    return replace(inputs, **{name: value for name, value in given.items() if value is not None})
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

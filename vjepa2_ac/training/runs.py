@@ -1,0 +1,285 @@
+"""A training run from its first word to its release: recipe, data, models, loop, result."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from vjepa2_ac import __version__
+from vjepa2_ac.checkpoints.loading import load
+from vjepa2_ac.checkpoints.places import home
+from vjepa2_ac.checkpoints.release import save
+from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.ac_predictor import ACPredictor
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.encoder_v21 import EncoderV21
+from vjepa2_ac.models.masked_predictor import MaskedPredictor
+from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
+from vjepa2_ac.training import recipes
+from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, recorded
+from vjepa2_ac.training.engine import Learner, fit
+from vjepa2_ac.training.latents import FrameEncoder
+from vjepa2_ac.training.order import Layout
+from vjepa2_ac.training.posttraining import PostTraining
+from vjepa2_ac.training.pretraining import Pretraining
+from vjepa2_ac.training.processes import Processes, joined
+from vjepa2_ac.training.recipes import PretrainRecipe, Recipe, TrainRecipe
+from vjepa2_ac.training.run import Run, written_aside
+from vjepa2_ac.training.trajectories import TrajectoryBatches, cached_trajectories, recorded_trajectories
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a run reads, besides its recipe; kept in `run.json` so that `--resume` needs nothing said again."""
+
+    data: str
+    encoder: str | None = None  # of post-training
+    start: str | None = None  # weights to start from, in place of fresh ones
+    cache: str | None = None  # where latents and frames are kept
+
+
+def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
+    """Pretrain an encoder; the folder of its release comes back.
+
+    The release holds the average of the encoder, which is what is used, and the masked predictor.
+    """
+    with joined(device) as processes:
+        _look(run, processes, resume=resume)
+        learner = _pretraining(recipe, inputs)
+        batches = _clips(recipe, inputs, processes)
+        bad = BadEpisodes(recipe.clips.bad_videos)
+        _begin(run, recipe, inputs, processes, resume=resume)
+        fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "pretraining", bad)
+        shape = recipe.encoder_config()
+        models: dict[str, Any] = {"encoder": learner.target, "masked_predictor": learner.predictor}
+        _release(run, recipe, inputs, models, Preprocessing(img_size=shape.img_size), learner, processes)
+        return run.release
+
+
+def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
+    """Train an action-conditioned predictor on a frozen encoder; the folder of their release comes back."""
+    with joined(device) as processes:
+        _look(run, processes, resume=resume)
+        encoder, preprocessing = _frozen_encoder(recipe, inputs)
+        predictor = _predictor(recipe, inputs, encoder, preprocessing)
+        frames = FrameEncoder(
+            encoder, preprocessing, processes.device, recipe.engine.precision, normalize=recipe.loss.normalize
+        )
+        learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
+        batches = _windows(recipe, inputs, frames, predictor, processes)
+        bad = BadEpisodes(recipe.sampling.bad_episodes)
+        _begin(run, recipe, inputs, processes, resume=resume)
+        fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "training", bad)
+        models = {"encoder": encoder, "predictor": predictor}
+        _release(run, recipe, inputs, models, preprocessing, learner, processes)
+        return run.release
+
+
+def begun(run: Run) -> tuple[Recipe, Inputs]:
+    """The recipe and the inputs of a run that is to be resumed."""
+    if not run.recipe.is_file() or not run.inputs.is_file():
+        raise InputError(f"nothing to resume: {run.folder} holds no run")
+    return recipes.read(run.recipe), Inputs(**json.loads(run.inputs.read_text())["inputs"])
+
+
+# --- pretraining -----------------------------------------------------------------------------------------------------
+
+
+def _pretraining(recipe: PretrainRecipe, inputs: Inputs) -> Pretraining:
+    shape, seed = recipe.encoder_config(), recipe.engine.seed
+    encoder: Encoder | EncoderV21
+    predictor: MaskedPredictor | MaskedPredictorV21
+    if isinstance(shape, EncoderConfig):
+        encoder = build(Encoder, shape, seed=seed)
+        predictor = build(MaskedPredictor, cast("Any", recipe.predictor_config()), seed=seed + 1)
+    else:
+        encoder = build(EncoderV21, shape, seed=seed)
+        predictor = build(MaskedPredictorV21, cast("Any", recipe.predictor_config()), seed=seed + 1)
+    learner = Pretraining(encoder, predictor, recipe.loss, recipe.engine.steps)
+    if inputs.start is not None:
+        _start_pretraining_from(learner, inputs.start)
+    return learner
+
+
+def _start_pretraining_from(learner: Pretraining, start: str) -> None:
+    """Take the weights of an earlier run's last state, or of a release or official file (all of one encoder)."""
+    try:
+        if (Path(start) / "states").is_dir():
+            found = Run(Path(start)).newest()
+            if found is None:
+                raise InputError(f"the run {start} has no usable state")
+            learner.load_state_dict(found[1]["learner"])
+        else:
+            loaded = load(start, parts=("encoder", "masked_predictor"))
+            assert loaded.encoder is not None
+            assert loaded.masked_predictor is not None
+            for network in (learner.encoder, learner.target):
+                network.load_state_dict(loaded.encoder.state_dict())
+            learner.predictor.load_state_dict(loaded.masked_predictor.state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(f"{start} does not fit the recipe: {str(error).splitlines()[-1].strip()}") from error
+
+
+def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> ClipBatches:
+    clips, shape = recipe.clips, recipe.encoder_config()
+    footage = find_footage(Path(inputs.data), clips.cameras)
+    if clips.cache:
+        draws = cache_footage(footage, clips, _cache(inputs), processes)
+    else:
+        draws = [recorded(item, clips) for item in footage]
+    height, width = shape.grid
+    grid_THW = (clips.frames_per_clip // shape.tubelet_size, height, width)
+    return ClipBatches(
+        draws, clips, recipe.masks, shape.img_size, grid_THW, _layout(recipe, processes), recipe.engine.seed
+    )
+
+
+# --- post-training ---------------------------------------------------------------------------------------------------
+
+
+def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[Encoder | EncoderV21, Preprocessing]:
+    loaded = load(inputs.encoder or "default", parts=("encoder",), precision="fp32")
+    assert loaded.encoder is not None
+    preprocessing = loaded.preprocessing
+    if recipe.preprocessing is not None:
+        preprocessing = Preprocessing(name=recipe.preprocessing, img_size=preprocessing.img_size)
+    return loaded.encoder, preprocessing
+
+
+def _predictor(
+    recipe: TrainRecipe, inputs: Inputs, encoder: Encoder | EncoderV21, preprocessing: Preprocessing
+) -> ACPredictor:
+    config = recipe.predictor_config(encoder.config, preprocessing.img_size)
+    predictor = build(ACPredictor, config, seed=recipe.engine.seed)
+    if inputs.start is not None:
+        loaded = load(inputs.start, parts=("predictor",), precision="fp32")
+        assert loaded.predictor is not None
+        try:
+            # A modulated predictor begins equal to a plain one, so it may start from plain weights.
+            fresh = predictor.state_dict()
+            added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith("condition_encoder")}
+            predictor.load_state_dict({**added, **loaded.predictor.state_dict()})
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise CheckpointError(f"{inputs.start} does not fit the recipe's predictor: {reason}") from error
+    return predictor
+
+
+def _windows(
+    recipe: TrainRecipe, inputs: Inputs, frames: FrameEncoder, predictor: ACPredictor, processes: Processes
+) -> TrajectoryBatches:
+    source = Path(inputs.data)
+    if recipe.cache:
+        trajectories = cached_trajectories(
+            source,
+            recipe.window,
+            recipe.sampling,
+            frames,
+            _cache(inputs),
+            processes,
+            every_frame=recipe.cache_every_frame,
+        )
+    else:
+        trajectories = recorded_trajectories(source, recipe.window, recipe.sampling, processes)
+    return TrajectoryBatches(
+        trajectories,
+        recipe.window,
+        recipe.sampling,
+        _layout(recipe, processes),
+        recipe.engine.seed,
+        extrinsics=predictor.config.use_extrinsics,
+    )
+
+
+# --- both ------------------------------------------------------------------------------------------------------------
+
+
+def _look(run: Run, processes: Processes, *, resume: bool) -> None:
+    """Refuse a folder that cannot be used before hours are spent on encoding; nothing is written yet."""
+    if processes.is_first:
+        run.check(resume=resume)
+    processes.wait()
+
+
+def _begin(run: Run, recipe: Recipe, inputs: Inputs, processes: Processes, *, resume: bool) -> None:
+    """The first process writes down what the run is; on resuming it is there already."""
+    if processes.is_first:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            facts = {
+                "inputs": asdict(inputs),
+                "command": shlex.join(sys.argv),
+                "version": __version__,
+                "torch": torch.__version__,
+                "machine": platform.platform(),
+                "device": str(processes.device),
+                "processes": processes.count,
+            }
+            with written_aside(run.inputs) as file:
+                file.write(json.dumps(facts, indent=1).encode())
+            with written_aside(run.recipe) as file:
+                file.write(recipes.text_of(recipe).encode())
+    processes.wait()
+
+
+def _layout(recipe: Recipe, processes: Processes) -> Layout:
+    return Layout(recipe.engine.batch, processes.count, processes.rank, recipe.engine.accumulate)
+
+
+def _cache(inputs: Inputs) -> Path:
+    return Path(inputs.cache).expanduser() if inputs.cache else home() / "training-cache"
+
+
+def _release(
+    run: Run,
+    recipe: Recipe,
+    inputs: Inputs,
+    models: dict[str, Any],
+    preprocessing: Preprocessing,
+    learner: Learner,
+    processes: Processes,
+) -> None:
+    """Write the models that came out; under FSDP2 the last state is read back, which holds them whole."""
+    if processes.is_first:
+        if recipe.engine.sharded and processes.count > 1:
+            models = _gathered(run, models)
+        metadata = {
+            "trained with": f"vjepa2-ac {__version__}",
+            "about": recipe.about,
+            "updates": recipe.engine.steps,
+            "data": inputs.data,
+            "encoder": inputs.encoder,
+            "recipe": recipes.text_of(recipe),
+        }
+        save(run.release, preprocessing=preprocessing, metadata=metadata, dtype=DTYPES[recipe.release], **models)
+    processes.wait()
+
+
+def _gathered(run: Run, models: dict[str, Any]) -> dict[str, Any]:
+    """The models whole, from the newest state."""
+    found = run.newest()
+    if found is None:
+        raise ConfigError("there is no state to release")
+    state = found[1]["learner"]
+    whole: dict[str, Any] = {}
+    for name, model in models.items():
+        inside = {"encoder": "target", "masked_predictor": "predictor"}.get(name, name)
+        mine = {key.removeprefix(f"{inside}."): value for key, value in state.items() if key.startswith(f"{inside}.")}
+        if mine:
+            whole[name] = build(type(model), model.config)
+            whole[name].load_state_dict(mine)
+        else:  # a frozen encoder was never sharded
+            whole[name] = model
+    return whole
