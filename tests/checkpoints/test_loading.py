@@ -18,6 +18,7 @@ from vjepa2_ac.checkpoints import Loaded, load
 from vjepa2_ac.checkpoints.official import read_state
 from vjepa2_ac.errors import CheckpointError, ConfigError
 from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.anticipation import AnticipationClassifier, AnticipationClassifierConfig
 
 # --- what loads ------------------------------------------------------------------------------------------------------
 
@@ -80,6 +81,18 @@ def test_of_several_probes_the_first_is_read(tmp_path: Path) -> None:
     assert samples.same(loaded.classifier, samples.classifier())
     assert loaded.classifier.config == samples.CLASSIFIER
     assert loaded.encoder is None
+
+
+@pytest.mark.parametrize(("verbs", "nouns"), [(4, 5), (0, 0)])
+def test_an_anticipation_probe_loads(tmp_path: Path, verbs: int, nouns: int) -> None:
+    config = AnticipationClassifierConfig(
+        embed_dim=24, num_heads=2, depth=2, num_verbs=verbs, num_nouns=nouns, num_actions=6
+    )
+    probe = samples.random(AnticipationClassifier(config))
+    torch.save({"classifiers": [samples.wrapped(probe, "module.")], "epoch": 20}, tmp_path / "a.pt")
+    loaded = load(tmp_path / "a.pt", overrides={"classifier": {"num_heads": 2}})
+    assert samples.same(loaded.classifier, probe)
+    assert loaded.classifier.config == config
 
 
 def test_parts_can_be_chosen(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from vjepa2_ac.checkpoints.official import State
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.models.ac_predictor import ACPredictorConfig
+from vjepa2_ac.models.anticipation import AnticipationClassifierConfig
 from vjepa2_ac.models.encoder import EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21Config
 from vjepa2_ac.models.masked_predictor import MaskedPredictorConfig
@@ -36,6 +37,7 @@ from vjepa2_ac.models.positions import sincos_image, sincos_video
 
 AnyEncoderConfig = EncoderConfig | EncoderV21Config
 AnyPredictorConfig = ACPredictorConfig | MaskedPredictorConfig | MaskedPredictorV21Config
+AnyClassifierConfig = AttentiveClassifierConfig | AnticipationClassifierConfig
 ConfigT = TypeVar("ConfigT")
 
 ENCODER_HEADS = {192: 3, 384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 22, 1664: 26}
@@ -120,17 +122,23 @@ def predictor_config(state: State, hints: Hints, encoder: AnyEncoderConfig | Non
     return _config(MaskedPredictorConfig, values, hints)
 
 
-def classifier_config(state: State, hints: Hints) -> AttentiveClassifierConfig:
-    """The attentive classifier whose tensors these are."""
+def classifier_config(state: State, hints: Hints) -> AnyClassifierConfig:
+    """The probe whose tensors these are: an attentive classifier, or one that anticipates actions."""
     shapes = _Shapes(state, hints.where)
     dim = shapes.of("pooler.query_tokens", (3,))[2]
-    values = {
+    values: dict[str, Any] = {
         "embed_dim": dim,
         "num_heads": PROBE_HEADS.get(dim),
         "depth": 1 + shapes.count("pooler.blocks"),
-        "num_classes": shapes.of("linear.weight", (2,))[0],
         "mlp_ratio": _ratio(shapes.of("pooler.cross_attention_block.mlp.fc1.weight", (2,))[0], dim),
     }
+    if shapes.has("action_classifier.weight"):
+        names_parts = shapes.has("verb_classifier.weight")
+        values["num_verbs"] = shapes.of("verb_classifier.weight", (2,))[0] if names_parts else 0
+        values["num_nouns"] = shapes.of("noun_classifier.weight", (2,))[0] if names_parts else 0
+        values["num_actions"] = shapes.of("action_classifier.weight", (2,))[0]
+        return _config(AnticipationClassifierConfig, values, hints)
+    values["num_classes"] = shapes.of("linear.weight", (2,))[0]
     return _config(AttentiveClassifierConfig, values, hints)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vjepa2_ac.checkpoints.ignored import Ignored
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
+from vjepa2_ac.models.anticipation import AnticipationClassifier, AnticipationClassifierConfig
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
@@ -27,6 +28,7 @@ ModelConfig = (
     | MaskedPredictorConfig
     | MaskedPredictorV21Config
     | AttentiveClassifierConfig
+    | AnticipationClassifierConfig
 )
 
 MODELS: dict[type[Any], type[nn.Module]] = {
@@ -36,6 +38,7 @@ MODELS: dict[type[Any], type[nn.Module]] = {
     MaskedPredictorConfig: MaskedPredictor,
     MaskedPredictorV21Config: MaskedPredictorV21,
     AttentiveClassifierConfig: AttentiveClassifier,
+    AnticipationClassifierConfig: AnticipationClassifier,
 }
 
 

@@ -13,6 +13,7 @@ from vjepa2_ac.checkpoints.reading import Overrides, read
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
+from vjepa2_ac.models.anticipation import AnticipationClassifier
 from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.models.encoder_v21 import EncoderV21
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
@@ -28,7 +29,7 @@ class Loaded:
     encoder: Encoder | EncoderV21 | None = None
     predictor: ACPredictor | None = None
     masked_predictor: MaskedPredictor | MaskedPredictorV21 | None = None
-    classifier: AttentiveClassifier | None = None
+    classifier: AttentiveClassifier | AnticipationClassifier | None = None
     preprocessing: Preprocessing
     metadata: dict[str, Any] = field(default_factory=dict)  # where it came from; for people
 
@@ -65,7 +66,7 @@ def load(
         encoder=cast("Encoder | EncoderV21 | None", models.get("encoder")),
         predictor=cast("ACPredictor | None", models.get("predictor")),
         masked_predictor=cast("MaskedPredictor | MaskedPredictorV21 | None", models.get("masked_predictor")),
-        classifier=cast("AttentiveClassifier | None", models.get("classifier")),
+        classifier=cast("AttentiveClassifier | AnticipationClassifier | None", models.get("classifier")),
         preprocessing=contents.preprocessing,
         metadata={"source": str(contents.source), "layout": contents.layout} | contents.metadata,
     )
