@@ -97,3 +97,25 @@ def shorten_video(ref: EpisodeRef, frames: int, fps: float = 4.0) -> None:
 def drop_timestamps(ref: EpisodeRef) -> None:
     with h5py.File(ref.folder / layout.TRAJECTORY, "r+") as file:
         del file["observation/timestamp"]
+
+
+def hazardous(root: Path) -> dict[str, EpisodeRef]:
+    """A folder with everything real DROID has at once, at 15 Hz; the last two cannot be used and must be named."""
+    refs: dict[str, EpisodeRef] = {}
+
+    def add(name: str, **changes: Any) -> EpisodeRef:
+        refs[name] = write_episode(recording(len(refs), rows=60, fps=15.0, **changes), root / "a lab's disk")
+        return refs[name]
+
+    add("plain")
+    drop_timestamps(add("no timestamps"))
+    stereo = video_of(add("stereo files"))
+    write_video(stereo.with_name(f"{stereo.stem}-stereo.mp4"), ramp(60).repeat(2, axis=2), 15.0)
+    add("failure", success=False)
+    shorten_video(add("video a little short"), 58, 15.0)
+    path = video_of(add("60 fps header"))
+    write_video(path, open_video(path).frames(range(60)), 60.0)
+    video_of(add("no wrist video"), "wrist").unlink()
+    shorten_video(add("video far too short"), 20, 15.0)
+    metadata_of(add("no metadata")).unlink()
+    return refs

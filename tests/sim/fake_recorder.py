@@ -79,9 +79,10 @@ def killed(config: CollectConfig) -> Recorder:
 
 def main(root: str, jobs: str, workers: str, name: str = "slow") -> None:
     from sim.collect import collect
+    from sim.collect_recorder import make_recorder
 
-    makers: dict[str, Any] = {"slow": slow, "quick": quick}
-    collect(Path(root), int(jobs), CollectConfig(branches=1), makers[name], workers=int(workers))
+    makers: dict[str, Any] = {"slow": slow, "cell": make_recorder}
+    collect(Path(root), int(jobs), CollectConfig(branches=1, size=64), makers[name], workers=int(workers))
 
 
 if __name__ == "__main__":

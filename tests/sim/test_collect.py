@@ -145,38 +145,41 @@ def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
         CollectConfig(**wrong)
 
 
-def kill_and_resume(root: Path, kills: int, after: tuple[float, float]) -> None:
+def kill_and_resume(root: Path, kills: int, after: tuple[float, float], jobs: int, recorder: str = "slow") -> None:
     """SIGKILL the collector and its workers at random moments, then let it finish."""
     dice = random.Random(7)
-    jobs, workers = 6 * kills, 2
-    done = 0
+    root.mkdir()  # a kill may come before the collector gets so far
+    workers, before = 2, 0
     for _ in range(kills):
-        process = run_collector(root, jobs, workers)
+        process = run_collector(root, jobs, workers, recorder)
         time.sleep(dice.uniform(*after))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        jobs_done = sum(is_done(root, seed) for seed in range(jobs))
-        assert jobs_done >= done  # nothing that was complete is lost
-        done = jobs_done
-        assert not check_folder(root).bad  # and a reader never meets half an episode
-        assert len(unfinished(root)) <= workers
-    assert run_collector(root, jobs, workers).wait() == 0
+        done = sum(is_done(root, seed) for seed in range(jobs))
+        assert done >= before  # nothing that was complete is lost
+        assert not check_folder(root, CheckConfig(every_frame=True)).bad  # and no reader meets half an episode
+        assert len(unfinished(root)) <= workers  # only what was in flight is
+        before = done
+    assert run_collector(root, jobs, workers, recorder).wait() == 0
     assert not unfinished(root)
     assert len(index(root)) == len(find_episodes(root)) == 3 * jobs
 
 
-def run_collector(root: Path, jobs: int, workers: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.sim.fake_recorder", str(root), str(jobs), str(workers)]
+def run_collector(root: Path, jobs: int, workers: int, recorder: str = "slow") -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.sim.fake_recorder", str(root), str(jobs), str(workers), recorder]
     return subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
 
 
 def test_a_killed_collector_loses_only_what_was_in_flight(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path / "d", kills=2, after=(1.5, 3.0))
+    kill_and_resume(tmp_path / "d", kills=2, after=(1.5, 3.0), jobs=12)
 
 
 @pytest.mark.long
-def test_ten_kills_lose_only_what_was_in_flight(tmp_path: Path) -> None:
-    kill_and_resume(tmp_path / "d", kills=10, after=(1.0, 4.0))
+@pytest.mark.parametrize(("recorder", "after", "jobs"), [("slow", (1.0, 4.0), 60), ("cell", (3.0, 9.0), 20)])
+def test_ten_kills_lose_only_what_was_in_flight(
+    tmp_path: Path, recorder: str, after: tuple[float, float], jobs: int
+) -> None:
+    kill_and_resume(tmp_path / "d", kills=10, after=after, jobs=jobs, recorder=recorder)
 
 
 def test_workers_end_when_the_collector_alone_is_killed(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""A folder as real DROID comes: every hazard at once, read from end to end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.data.folders import hazardous
+from vjepa2_ac.data.check import CheckConfig, check_folder
+from vjepa2_ac.data.episodes import BadEpisodes, usable
+from vjepa2_ac.data.layout import EpisodeRef, find_episodes
+from vjepa2_ac.data.windows import WindowConfig, draw_window
+
+UNUSABLE = ("video far too short", "no metadata")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, EpisodeRef]]:
+    root = tmp_path_factory.mktemp("droid")
+    return root, hazardous(root)
+
+
+@pytest.mark.parametrize("camera", ["left", "right"])
+def test_all_that_can_be_used_is_and_the_rest_is_named(folder: tuple[Path, dict[str, EpisodeRef]], camera: str) -> None:
+    root, refs = folder
+    bad = BadEpisodes(limit=2)
+    rng = np.random.default_rng(0)
+    first_level = {"left": 20, "right": 40}[camera]
+    for episode in usable(find_episodes(root), bad, camera):
+        window = draw_window(episode, WindowConfig(), rng.integers)
+        assert set(np.diff(window.numbers_T)) == {4}  # 15 Hz rows, also where the header says 60
+        levels_T = window.frames_THWC.mean(axis=(1, 2, 3))
+        np.testing.assert_allclose(levels_T, first_level + 3 * window.numbers_T, atol=2)  # the frame of that very row
+    unusable = UNUSABLE if camera == "left" else ("no metadata",)  # only the left video is too short
+    assert bad.reasons.keys() == {str(refs[name].folder.relative_to(root)) for name in unusable}
+
+
+def test_the_check_names_the_bad_and_notes_the_rest(folder: tuple[Path, dict[str, EpisodeRef]]) -> None:
+    facts = check_folder(folder[0], CheckConfig(bad_share=0.25)).summary()
+    assert facts["usable"]
+    assert len(facts["bad_episodes"]) == len(UNUSABLE)
+    assert facts["outcomes"] == {"success": 8, "failure": 1}
+    assert facts["header_fps"] == {"15": 6, "60": 1}
+    assert facts["measured_fps"] == {"15": 6, "none": 1}
+    assert {
+        "a space in the path (read here, not by the reference's CSV)",
+        "header says 60 fps, timestamps 15: the timestamps are believed",
+        "no timestamps",
+        "no wrist video, though the metadata names one",
+        "stereo videos, not read",
+        "video and trajectory differ by 2: the shorter is used",
+    } <= facts["notes"].keys()
