@@ -62,7 +62,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "load_before": [round(load, 2) for load in psutil.getloadavg()],
+        "load": [round(load, 2) for load in psutil.getloadavg()],
         "system": platform.platform(),
         "python": platform.python_version(),
         "torch": torch.__version__,

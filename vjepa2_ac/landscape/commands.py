@@ -65,13 +65,13 @@ def landscape(
     title = f"{model} · {str(world.dtype).removeprefix('torch.')} on {world.device}"
     (out / "landscape.png").write_bytes(draw(found, seen.frame_HW3, wanted.frame_HW3, title))
 
-    x, y, z = found.best_move
+    x, y, z = found.best_move  # six digits: models that know little differ in the fifth
     low, high = found.energies_XYZ.min(), found.energies_XYZ.max()
-    typer.echo(f"lowest energy {low:.4f} at Δx {x:+.4f} Δy {y:+.4f} Δz {z:+.4f} m; highest {high:.4f}")
+    typer.echo(f"lowest energy {low:.6f} at Δx {x:+.4f} Δy {y:+.4f} Δz {z:+.4f} m; highest {high:.6f}")
     if found.true_move is not None and found.better_than_true is not None:
         x, y, z = found.true_move[:3]
         typer.echo(
-            f"true move Δx {x:+.4f} Δy {y:+.4f} Δz {z:+.4f} m: energy {found.true_energy:.4f}; "
+            f"true move Δx {x:+.4f} Δy {y:+.4f} Δz {z:+.4f} m: energy {found.true_energy:.6f}; "
             f"{found.better_than_true:.0%} of the grid is lower"
         )
     typer.echo(f"wrote {out / 'landscape.png'} and {out / 'landscape.json'}")

@@ -1,7 +1,7 @@
 """The energies of a cube of moves, in numbers.
 
 Every move on a regular grid of Δx, Δy, Δz, with rotation and gripper left alone, is imagined from one observation and
-compared with one goal (V-JEPA 2, section 4.2 and its figure of the energy landscape). A model that understands the
+compared with one goal (V-JEPA 2, section 4: its figure of the energy landscape). A model that understands the
 scene has one valley, and the move that was really made lies in it.
 
 Shapes: S = X · Y · Z moves on the grid, x outermost; H repeats of a move; 7 numbers of a pose, A of an action.
