@@ -46,7 +46,7 @@ class ProgressConfig:
     deviations: float = 1.0  # above their mean at which a cost still counts as achieved
     loose_deviations: float = 4.0  # and at which a goal may settle
     window: int = 4  # [steps] without progress after which the cost has stopped falling
-    least_progress: float = 0.03  # share of the best cost that counts as progress
+    least_progress: float = 0.03  # share by which the cost must fall to count as progress
     near_best: float = 0.08  # share above its own best at which a cost stands at its best
     least_fall: float = 0.3  # share by which the cost must have fallen since the start to settle
     timeout: int = 40  # [steps] after which the goal is given up
@@ -65,13 +65,14 @@ class Progress:
         self.config = config
         self.costs: list[float] = []
         self.best = float("inf")
+        self.mark = float("inf")  # the cost at the last progress; many small steps down add up to progress too
         self.since_progress = 0  # steps
 
     def update(self, cost: float) -> Verdict:
         """What the cost of the present picture says."""
         self.costs.append(cost)
-        if cost < self.best * (1 - self.config.least_progress):
-            self.since_progress = 0
+        if cost < self.mark * (1 - self.config.least_progress):
+            self.mark, self.since_progress = cost, 0
         else:
             self.since_progress += 1
         self.best = min(self.best, cost)

@@ -1,6 +1,6 @@
 """The safety envelope: no plan leaves the planner without having gone through it.
 
-Actions are clipped, in this order, to the step limits, to the distance that a whole plan may go, to the workspace and
+Actions are clipped, in this order, to the step limits, to the workspace, to the distance that a whole plan may go and
 to the gripper's range; whatever was changed is reported, in words and numbers. A hand that starts outside of the
 workspace may only come back. Numbers that are not finite are refused, and so is an observation that is too old.
 
@@ -9,6 +9,7 @@ Shapes: H steps, 7 numbers of a pose or an action. Everything is float64 numpy: 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,12 +103,6 @@ def _within_steps(start: Array, here: Array, action: Array, limits: LimitsConfig
     return np.clip(action, -bounds, bounds)
 
 
-def _within_distance(start: Array, here: Array, action: Array, limits: LimitsConfig) -> Array:
-    asked = here[POSITION] + action[POSITION] - start[POSITION]
-    share = min(1.0, limits.distance / max(float(np.linalg.norm(asked)), 1e-12))
-    return _going_to(here, action, start[POSITION] + share * asked) if share < 1 else action
-
-
 def _within_workspace(start: Array, here: Array, action: Array, limits: LimitsConfig) -> Array:
     # From outside, the bound is where the hand is already: it may come back but not go further.
     low = np.minimum(limits.lowest, here[POSITION])
@@ -115,6 +110,17 @@ def _within_workspace(start: Array, here: Array, action: Array, limits: LimitsCo
     asked = here[POSITION] + action[POSITION]
     inside = np.clip(asked, low, high)
     return action if np.array_equal(asked, inside) else _going_to(here, action, inside)
+
+
+def _within_distance(start: Array, here: Array, action: Array, limits: LimitsConfig) -> Array:
+    # A shorter move the same way: it breaks none of the rules before, because here and there both keep them.
+    offset, move = here[POSITION] - start[POSITION], action[POSITION]
+    if not move.any() or np.linalg.norm(offset + move) <= limits.distance:
+        return action
+    # The share t of the move that ends at the distance: |offset + t · move|² = distance².
+    a, b, c = float(move @ move), float(offset @ move), min(0.0, float(offset @ offset) - limits.distance**2)
+    share = max(0.0, (math.sqrt(b * b - a * c) - b) / a)
+    return _going_to(here, action, here[POSITION] + share * move)
 
 
 def _within_gripper(start: Array, here: Array, action: Array, limits: LimitsConfig) -> Array:
@@ -126,8 +132,8 @@ def _within_gripper(start: Array, here: Array, action: Array, limits: LimitsConf
 
 _RULES = {
     "step limit": _within_steps,
-    "distance": _within_distance,
     "workspace": _within_workspace,
+    "distance": _within_distance,
     "gripper range": _within_gripper,
 }
 

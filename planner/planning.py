@@ -169,8 +169,8 @@ class Planner:
 
     def _warnings(self, safe: Safe, confidence: Confidence) -> list[str]:
         said = []
-        if safe.clipped:
-            said.append(f"{len(safe.clipped)} numbers were clipped for safety; first, {safe.clipped[0]}")
+        if held_back := [clip for clip in safe.clipped if clip.part != "gripper"]:  # a gripper may well try too far
+            said.append(f"{len(held_back)} numbers were clipped for safety; first, {held_back[0]}")
         if confidence.goal_out_of_reach:
             said.append(
                 f"the goal looks out of reach: the best plan lowers the cost by {100 * confidence.gain:.1f} % only"

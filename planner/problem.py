@@ -65,12 +65,12 @@ class Stopwatch:
         if self.laps == 1 and now > self.deadline:
             self._refuse(f"one iteration took {1e3 * (now - self.started):.0f} ms")
 
-    def allows(self, share: float = 1.0) -> bool:
-        """Whether something that takes `share` of an iteration can still be finished. Raises before the first."""
+    def allows(self) -> bool:
+        """Whether another iteration can still be finished. Raises DeadlineError when not even one was started."""
         now = self.lap_started = self.clock()
         if self.laps == 0 and now >= self.deadline:
             self._refuse("no time was left to start")
-        return now + share * self.longest <= self.deadline
+        return now + self.longest <= self.deadline
 
     def _refuse(self, why: str) -> None:
         given = 1e3 * max(0.0, self.deadline - self.started)

@@ -1,4 +1,4 @@
-"""The default search: an anytime cross-entropy method that gets by with a twentieth of the published budget.
+"""The default search: an anytime cross-entropy method made for small budgets.
 
 Like the published one (`cem`) it samples candidates, keeps the elites and moves a Gaussian towards them. What is added
 can each be switched off: evenly spread draws, smooth along the horizon; elites and the mean competing again; a start

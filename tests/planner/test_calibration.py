@@ -1,0 +1,66 @@
+"""The camera's turn is found from moves whose truth is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from planner.calibration import CalibrationConfig, Exploration, best_turn, calibrate, exploratory_actions
+from tests.planner.worlds import HOME, PointWorld, paint
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.poses import integrate, rotation_matrix
+
+MOVES_M3 = exploratory_actions()[:, :3]
+
+
+def explore(world: PointWorld) -> list[Exploration]:
+    poses = [np.array(HOME)]
+    for action in exploratory_actions():
+        poses.append(integrate(poses[-1], action))
+    seen = [world.encode(paint(pose))[0] for pose in poses]
+    return [
+        Exploration(before_ND=seen[m], after_ND=seen[m + 1], pose_before=poses[m], pose_after=poses[m + 1])
+        for m in range(len(MOVES_M3))
+    ]
+
+
+@pytest.mark.parametrize("degrees", [-40, -20, 0, 20, 40, 120])
+def test_the_yaw_of_a_camera_is_found(degrees: float) -> None:
+    world = PointWorld(yaw=math.radians(degrees))
+    turn = calibrate(world, explore(world))
+    assert math.degrees(turn.yaw) == pytest.approx(-degrees, abs=2)
+    assert turn.residual < 0.05
+
+
+def test_any_turn_is_found_when_asked_for() -> None:
+    R = rotation_matrix([0.2, -0.4, 0.9])
+    turn = best_turn(MOVES_M3 @ R, MOVES_M3, yaw_only=False)
+    np.testing.assert_allclose(turn.matrix, R, atol=1e-9)
+    assert turn.residual < 1e-9
+
+
+def test_noise_averages_out_and_stays_in_the_residual() -> None:
+    noise = np.random.default_rng(0).normal(0, 0.01, MOVES_M3.shape)
+    turn = best_turn(MOVES_M3 @ rotation_matrix([0, 0, 0.5]) + noise, MOVES_M3)
+    assert turn.yaw == pytest.approx(0.5, abs=0.2)
+    assert 0.2 < turn.residual < 0.7
+
+
+def test_a_view_that_shows_nothing_leaves_everything_unexplained() -> None:
+    world = PointWorld(blind=(0, 1, 2))
+    assert calibrate(world, explore(world), CalibrationConfig(rounds=1)).residual > 0.5
+
+
+def test_moves_along_one_line_are_not_enough() -> None:
+    with pytest.raises(InputError, match="both horizontal directions"):
+        best_turn(MOVES_M3[:2], MOVES_M3[:2])
+    with pytest.raises(InputError, match="at least 2 moves"):
+        best_turn(MOVES_M3[:1], MOVES_M3[:1])
+
+
+def test_exploratory_moves_end_where_they_began() -> None:
+    assert not exploratory_actions().sum(axis=0).any()
+    assert torch.from_numpy(exploratory_actions(0.03)).abs().max() == 0.03

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from planner.confidence import Confidence, ConfidenceConfig, judge
+from planner.search import search
+from planner.search_config import SearchConfig
+from tests.planner.problems import problem
+from tests.planner.worlds import HOME, PointWorld, moved
+
+
+def confidence(goal: Any, config: ConfidenceConfig | None = None, world: PointWorld | None = None) -> Confidence:
+    world = world or PointWorld()
+    return judge(search(world, [problem(goal, world=world)], SearchConfig())[0], config)
+
+
+def test_a_near_goal_is_a_sure_thing() -> None:
+    sure = confidence(moved(0.03, 0.02, 0.0))
+    assert sure.gain > 0.9
+    assert sure.flatness < 0.5
+    assert sure.elite_spread < 0.01
+    assert not sure.goal_out_of_reach
+
+
+def test_a_goal_nothing_comes_nearer_to_looks_out_of_reach() -> None:
+    unseen = confidence(HOME, world=_with_something_new_in_the_picture())
+    assert unseen.goal_out_of_reach
+
+
+def test_a_goal_already_reached_is_not_out_of_reach_once_it_is_known_what_reached_costs() -> None:
+    assert confidence(HOME).goal_out_of_reach
+    known = confidence(HOME, ConfidenceConfig(achieved_cost=0.01))
+    assert (known.goal_reached, known.goal_out_of_reach) == (True, False)
+
+
+def test_a_cost_that_does_not_depend_on_the_move_is_flat() -> None:
+    flat = confidence(moved(0.03, 0.0, 0.0), world=_with_something_new_in_the_picture())
+    assert flat.flatness == pytest.approx(1.0)
+    assert flat.gain == pytest.approx(0.0)
+
+
+def test_a_clear_choice_of_the_gripper_has_contrast() -> None:
+    assert confidence(moved(0.0, 0.0, 0.0, gripper=0.75)).gripper_contrast > 0.9
+
+
+def _with_something_new_in_the_picture() -> PointWorld:
+    return PointWorld(blind=(0, 1, 2, 3, 4, 5, 6), spoil=lambda costs: costs * 0 + 0.7)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+
+from planner.goals import AchievedGoals, Progress, ProgressConfig, Verdict
+from vjepa2_ac.errors import ConfigError
+
+ACHIEVED = AchievedGoals(mean=0.10, deviation=0.02)
+
+
+def verdicts(*costs: float, **settings: object) -> list[Verdict]:
+    progress = Progress(ProgressConfig(**settings))  # type: ignore[arg-type]
+    return [progress.update(cost) for cost in costs]
+
+
+def test_a_cost_that_achieved_goals_have_passes_at_once() -> None:
+    assert verdicts(0.9, 0.5, 0.12, achieved=ACHIEVED) == ["going", "going", "achieved"]
+
+
+def test_a_cost_at_its_own_best_that_no_longer_falls_settles() -> None:
+    assert verdicts(1.0, 0.5, 0.3, 0.3, 0.295, 0.3, 0.3)[-2:] == ["going", "settled"]
+
+
+def test_nothing_settles_while_it_still_falls() -> None:
+    for slope in (0.95, 0.99):
+        assert set(verdicts(*[slope**step for step in range(38)])) == {"going"}
+
+
+def test_nothing_settles_that_has_hardly_fallen() -> None:
+    assert "settled" not in verdicts(*[1.0, 0.9] + [0.85] * 20)
+
+
+def test_nothing_settles_far_from_what_achieved_goals_cost() -> None:
+    assert "settled" not in verdicts(1.0, *[0.3] * 20, achieved=ACHIEVED)
+    assert "settled" in verdicts(1.0, *[0.17] * 20, achieved=ACHIEVED)
+
+
+def test_a_cost_that_has_risen_above_its_best_does_not_settle() -> None:
+    assert "settled" not in verdicts(1.0, 0.3, *[0.4] * 10)
+
+
+def test_time_gives_a_goal_up_and_never_passes_it() -> None:
+    said = verdicts(*[1.0] * 12, timeout=10)
+    assert said[:10] == ["going"] * 10
+    assert set(said[10:]) == {"timed out"}
+
+
+def test_the_distribution_of_achieved_goals_comes_from_their_costs() -> None:
+    achieved = AchievedGoals.from_costs([0.1, 0.2, 0.3])
+    assert achieved.limit(2.0) == pytest.approx(0.4)
+    with pytest.raises(ConfigError, match="at least 2"):
+        AchievedGoals.from_costs([0.1])

@@ -1,0 +1,109 @@
+"""Laws of the envelope: whatever is asked, what comes out is inside, and what was changed is said."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from planner.limits import LimitsConfig, make_safe, refuse_stale
+from tests.planner.worlds import HOME, moved
+from vjepa2_ac.errors import ConfigError, InputError, PlanningError, StaleObservationError
+from vjepa2_ac.poses import integrate
+
+LIMITS = LimitsConfig()
+ANY_ACTIONS = arrays(np.float64, st.tuples(st.integers(1, 4), st.just(7)), elements=st.floats(-3, 3))
+ANY_POSITION = arrays(np.float64, 3, elements=st.floats(-1.5, 1.5))
+
+
+def action(*move: float, gripper: float = 0.0) -> np.ndarray[Any, Any]:
+    return np.array([[*move, 0.0, 0.0, 0.0, gripper]])
+
+
+@given(ANY_ACTIONS)
+def test_from_inside_every_target_is_inside(actions: Any) -> None:
+    safe = make_safe(HOME, actions, LIMITS)
+    positions = safe.targets_H7[:, :3]
+    assert (positions >= np.array(LIMITS.lowest) - 1e-9).all()
+    assert (positions <= np.array(LIMITS.highest) + 1e-9).all()
+    assert np.linalg.norm(positions - HOME[:3], axis=1).max() <= LIMITS.distance + 1e-9
+    assert np.abs(safe.actions_H7[:, :3]).max() <= LIMITS.step + 1e-9
+    assert np.abs(safe.actions_H7[:, 3:6]).max() <= LIMITS.turn + 1e-9
+    assert (safe.targets_H7[:, 6] >= 0).all()
+    assert (safe.targets_H7[:, 6] <= 1).all()
+
+
+@given(ANY_POSITION, ANY_ACTIONS)
+def test_from_outside_the_hand_only_comes_back(position: Any, actions: Any) -> None:
+    def outside(at: Any) -> Any:
+        return np.maximum(np.maximum(LIMITS.lowest - at, at - LIMITS.highest), 0)
+
+    position = np.asarray(position)
+    path = [position, *make_safe([*position, 0, 0, 0, 0.5], actions, LIMITS).targets_H7[:, :3]]
+    for before, after in itertools.pairwise(path):
+        assert (outside(after) <= outside(before) + 1e-9).all()
+        assert np.abs(after - before).max() <= LIMITS.step + 1e-9
+        assert np.linalg.norm(after - position) <= LIMITS.distance + 1e-9
+
+
+@given(ANY_ACTIONS)
+def test_targets_are_where_the_actions_lead(actions: Any) -> None:
+    safe = make_safe(HOME, actions, LIMITS)
+    here = np.array(HOME)
+    for step, target in zip(safe.actions_H7, safe.targets_H7, strict=True):
+        here = integrate(here, step)
+        np.testing.assert_allclose(here, target, atol=1e-9)
+
+
+@given(ANY_ACTIONS)
+def test_what_is_safe_is_left_alone(actions: Any) -> None:
+    once = make_safe(HOME, actions, LIMITS)
+    again = make_safe(HOME, once.actions_H7, LIMITS)
+    np.testing.assert_allclose(again.actions_H7, once.actions_H7, atol=1e-9)
+    assert again.clipped == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "part", "rule"),
+    [
+        (action(0.2, 0, 0), HOME, "x", "step limit"),
+        (action(0, 0, -0.05), moved(0, 0, -0.28), "z", "workspace"),
+        (action(0, 0, 0, gripper=0.5), moved(0, 0, 0, gripper=0.8), "gripper", "gripper range"),
+        (np.repeat(action(0, 0.07, 0), 7, axis=0), HOME, "y", "distance"),
+    ],
+    ids=["step", "workspace", "gripper", "distance"],
+)
+def test_what_was_clipped_is_said(asked: Any, start: Any, part: str, rule: str) -> None:
+    clipped = make_safe(start, asked, LIMITS).clipped
+    assert {(clip.part, clip.rule) for clip in clipped} == {(part, rule)}
+    assert abs(clipped[0].allowed) < abs(clipped[0].asked)
+
+
+def test_a_clipping_reads_as_a_sentence() -> None:
+    (clip,) = make_safe(HOME, action(0.2, 0, 0), LIMITS).clipped
+    assert str(clip) == "step 0: x +0.2000 became +0.0750 (step limit)"
+
+
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(PlanningError, match="not finite"):
+        make_safe(HOME, action(np.nan, 0, 0), LIMITS)
+    with pytest.raises(InputError):
+        make_safe([np.nan] * 7, action(0, 0, 0), LIMITS)
+
+
+def test_an_old_observation_is_refused_and_so_is_one_from_the_future() -> None:
+    refuse_stale(10.0, 10.9, LIMITS)
+    with pytest.raises(StaleObservationError, match=r"1\.50 s old; at most 1\.00 s"):
+        refuse_stale(10.0, 11.5, LIMITS)
+    with pytest.raises(StaleObservationError):
+        refuse_stale(10.0, 9.0, LIMITS)
+
+
+def test_an_empty_workspace_is_refused() -> None:
+    with pytest.raises(ConfigError, match="y from"):
+        LimitsConfig(lowest=(0, 1, 0), highest=(1, 0, 1))

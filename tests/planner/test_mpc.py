@@ -1,0 +1,189 @@
+"""The closed loop: a point robot gets to its goals, one after the other, and nothing but progress passes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from planner.costs import CostConfig
+from planner.goals import AchievedGoals, ProgressConfig
+from planner.limits import LimitsConfig
+from planner.mpc import ControlConfig, Controller, Step
+from planner.planning import Planner, PlannerConfig
+from planner.search_config import SearchConfig
+from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, moved, paint
+from vjepa2_ac.errors import DeadlineError, InputError, StaleObservationError
+from vjepa2_ac.world_model import History
+
+GRASP = [moved(0.12, 0.05, -0.1), moved(0.12, 0.05, -0.1, gripper=1.0), moved(0.0, 0.1, 0.0, gripper=1.0)]
+KNOWN = ControlConfig(progress=ProgressConfig(achieved=AchievedGoals(mean=0.005, deviation=0.01)))
+
+
+def controller(
+    goals: list[Any], config: ControlConfig = KNOWN, world: PointWorld | None = None, **planning: Any
+) -> Controller:
+    planner = Planner(world or PointWorld(), PlannerConfig(**planning))
+    return Controller(planner, [paint(goal) for goal in goals], config)
+
+
+def run(control: Controller, robot: PointRobot, most: int = 60) -> list[Step]:
+    steps = []
+    for _ in range(most):
+        steps.append(control.step(robot.frame(), robot.pose))
+        if steps[-1].plan is None:
+            break
+        robot.follow(steps[-1].plan.actions_H7[0])
+    return steps
+
+
+def test_a_robot_reaches_a_sequence_of_goals_in_order() -> None:
+    robot = PointRobot()
+    steps = run(controller(GRASP), robot)
+    assert steps[-1].status == "done"
+    np.testing.assert_allclose(robot.pose[:3], GRASP[-1][:3], atol=0.01)
+    assert robot.pose[6] == pytest.approx(1.0, abs=0.05)
+    passed = [goal for step in steps for goal, _ in step.passed]
+    assert passed == [0, 1, 2]
+    assert len(steps) < 15
+
+
+def test_a_goal_is_passed_by_settling_when_nothing_is_known_of_achieved_ones() -> None:
+    steps = run(controller([moved(0.12, 0.0, 0.0)], ControlConfig()), PointRobot())
+    assert steps[-1].status == "done"
+    assert steps[-1].passed == ((0, "settled"),)
+
+
+def test_a_robot_that_does_not_move_times_out_and_is_asked_nothing_more() -> None:
+    config = ControlConfig(progress=ProgressConfig(timeout=8))
+    robot = PointRobot(stuck=True)
+    steps = run(controller([moved(0.2, 0.0, 0.0)], config), robot)
+    assert (steps[-1].status, steps[-1].plan, len(steps)) == ("timed out", None, 9)
+
+
+def test_goals_that_are_already_achieved_are_passed_in_one_look() -> None:
+    (step,) = run(controller([HOME, HOME]), PointRobot())
+    assert step.status == "done"
+    assert step.passed == ((0, "achieved"), (1, "achieved"))
+
+
+def test_an_arm_that_lags_behind_does_not_drift() -> None:
+    class Sagging(PointRobot):
+        def follow(self, action: Any) -> None:
+            super().follow(action)
+            self.pose[2] -= 0.004  # [m] a step
+
+    robot = Sagging()
+    control = controller([moved(0.3, 0.0, 0.0)])
+    heights = []
+    for _ in range(5):
+        plan = control.step(robot.frame(), robot.pose).plan
+        assert plan is not None
+        heights.append(plan.targets_H7[0, 2])
+        robot.follow(plan.targets_H7[0] - robot.pose)
+    np.testing.assert_allclose(heights, HOME[2], atol=0.012)
+
+
+def test_the_next_search_starts_from_the_plan_before() -> None:
+    control = controller([moved(0.3, 0.0, 0.0)])
+    robot = PointRobot()
+    first = control.step(robot.frame(), robot.pose).plan
+    assert first is not None
+    robot.follow(first.actions_H7[0])
+    second = control.step(robot.frame(), robot.pose).plan
+    assert second is not None
+    assert second.seed == first.seed + 1
+    np.testing.assert_array_equal(control.last_actions_H7, second.actions_H7)
+
+
+def test_the_model_is_shown_the_past_it_was_trained_on() -> None:
+    class Remembering(PointWorld):
+        shown: list[History | None] = []  # noqa: RUF012
+
+        def score(self, *given: Any) -> Any:
+            self.shown.append(given[4])
+            return super().score(*given)
+
+    world = Remembering()
+    control = controller([moved(0.3, 0.0, 0.0)], ControlConfig(history=2), world)
+    robot, path = PointRobot(), []
+    for _ in range(4):
+        path.append(robot.pose.copy())
+        plan = control.step(robot.frame(), robot.pose).plan
+        assert plan is not None
+        robot.follow(plan.actions_H7[0])
+    assert world.shown[0] is None
+    last = world.shown[-1]
+    assert last is not None
+    np.testing.assert_allclose(last.poses_BT7[0], path[1:3], atol=1e-6)
+    np.testing.assert_allclose(last.actions_BTA[0, :, :3], np.diff(path[1:4], axis=0)[:, :3], atol=1e-6)
+
+
+def test_what_the_model_got_wrong_is_expected_again() -> None:
+    class Drifting(PointRobot):
+        """Always ends up 2 cm further in y than it was told to."""
+
+        def follow(self, action: Any) -> None:
+            super().follow(np.asarray(action) + np.array([0, 0.02, 0, 0, 0, 0, 0]))
+
+    def final_error(surprise: float) -> float:
+        robot, config = Drifting(), ControlConfig(commanded_within=0.0)
+        run(controller([moved(0.1, 0.0, 0.0)], config, cost=CostConfig(surprise=surprise)), robot, most=8)
+        return abs(float(robot.pose[1]))
+
+    assert final_error(0.0) == pytest.approx(0.02, abs=0.006)
+    assert final_error(1.0) < 0.008
+
+
+def test_a_dry_run_never_asks_for_motion() -> None:
+    control = controller([moved(0.1, 0.0, 0.0)], limits=LimitsConfig(dry_run=True))
+    for _ in range(3):
+        plan = control.step(paint(HOME), HOME).plan
+        assert plan is not None
+        assert not plan.actions_H7.any()
+        assert plan.wanted_H7.any()
+    assert control.commanded_7 is None
+
+
+def test_a_stale_observation_is_refused_and_the_loop_goes_on() -> None:
+    clock = Clock()
+    clock.now = 100.0
+    control = Controller(Planner(PointWorld(), clock=clock), [paint(moved(0.1, 0.0, 0.0))])
+    with pytest.raises(StaleObservationError):
+        control.step(paint(HOME), HOME, taken_at=95.0)
+    assert control.step(paint(HOME), HOME, taken_at=99.9).plan is not None
+
+
+def test_a_missed_deadline_leaves_the_loop_as_it_was() -> None:
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_fixed=0.2)
+    control = Controller(Planner(world, clock=clock), [paint(moved(0.1, 0.0, 0.0))])
+    with pytest.raises(DeadlineError):
+        control.step(paint(HOME), HOME, deadline=0.1)
+    assert control.steps == 0
+    assert control.step(paint(HOME), HOME, deadline=clock.now + 1.0).plan is not None
+
+
+def test_goals_may_be_latents() -> None:
+    world = PointWorld()
+    goal_ND = world.latents(torch.from_numpy(moved(0.04, 0.0, 0.0)).float())
+    control = Controller(Planner(world), [goal_ND])
+    plan = control.step(world.encode(paint(HOME))[0], HOME).plan
+    assert plan is not None
+    assert plan.actions_H7[0, 0] == pytest.approx(0.04, abs=0.004)
+
+
+def test_a_loop_without_goals_is_refused() -> None:
+    with pytest.raises(InputError, match="no goal"):
+        Controller(Planner(PointWorld()), [])
+
+
+def test_the_same_pictures_give_the_same_motion() -> None:
+    def path() -> list[Any]:
+        robot = PointRobot()
+        run(controller(GRASP, search=SearchConfig(horizon=2, samples=48)), robot)
+        return list(robot.pose)
+
+    assert path() == path()

@@ -1,0 +1,120 @@
+"""The front door: every plan is judged, made safe and accounted for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from planner.camera import CameraTurn
+from planner.cem import CEMConfig
+from planner.limits import LimitsConfig
+from planner.planning import Planner, PlannerConfig
+from planner.presets import PRESETS, preset
+from tests.planner.problems import request
+from tests.planner.worlds import HOME, Clock, PointWorld, moved
+from vjepa2_ac.config import from_dict, to_dict
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.world_model import History
+
+NEAR = moved(0.03, -0.02, 0.01)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_reaches_a_near_goal_and_accounts_for_it(name: str) -> None:
+    world = PointWorld()
+    plan = Planner(world, preset(name)).plan(request(NEAR))
+    np.testing.assert_allclose(plan.targets_H7[-1][:3], NEAR[:3], atol=8e-3)
+    assert plan.evaluations == sum(world.scored)
+    assert plan.cost < plan.idle_cost
+    assert len(plan.trace) == plan.iterations
+    assert plan.warnings == ()
+    assert json.loads(json.dumps(plan.to_dict()))["actions"] == plan.actions_H7.tolist()
+
+
+def test_fast_and_balanced_take_at_most_a_twentieth_of_the_published_evaluations() -> None:
+    published = PRESETS["paper"].paper.samples * PRESETS["paper"].paper.iterations
+    assert published == 8000
+    for name in ("fast", "balanced"):
+        assert PRESETS[name].search.most_evaluations <= published / 20
+
+
+def test_an_unknown_preset_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'balanced'"):
+        preset("ballanced")
+
+
+def test_a_plan_is_held_to_the_limits_and_says_so() -> None:
+    limits = LimitsConfig(highest=(0.41, 0.6, 0.9))
+    plan = Planner(PointWorld(), PlannerConfig(limits=limits)).plan(request(moved(0.1, 0.0, 0.0)))
+    assert plan.targets_H7[0, 0] == pytest.approx(0.41)
+    assert plan.wanted_H7[0, 0] > 0.04
+    assert "clipped for safety" in plan.warnings[0]
+    assert "workspace" in plan.warnings[0]
+
+
+def test_a_dry_run_stands_still_and_shows_what_it_would_do() -> None:
+    plan = Planner(PointWorld(), PlannerConfig(limits=LimitsConfig(dry_run=True))).plan(request(NEAR))
+    assert not plan.actions_H7.any()
+    np.testing.assert_allclose(plan.targets_H7, [HOME])
+    np.testing.assert_allclose(plan.wanted_H7[0, :3], NEAR[:3] - HOME[:3], atol=5e-3)
+    assert plan.dry_run
+    assert "dry run" in plan.warnings[-1]
+
+
+def test_targets_start_from_the_commanded_pose_when_there_is_one() -> None:
+    plan = Planner(PointWorld()).plan(request(NEAR, commanded=moved(0.0, 0.0, 0.02)))
+    np.testing.assert_allclose(plan.targets_H7[0] - plan.actions_H7[0], moved(0.0, 0.0, 0.02), atol=1e-9)
+
+
+def test_a_pose_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="pose"):
+        Planner(PointWorld()).plan(replace(request(NEAR), pose=[0.0] * 6))
+
+
+def test_requests_planned_together_get_the_plans_they_get_alone_whatever_their_histories() -> None:
+    past = History(torch.zeros(1, 2, 16, 7), torch.zeros(1, 2, 7), torch.zeros(1, 2, 7))
+    asked = [request(NEAR, seed=1), request(NEAR, seed=2, history=past), request(moved(0.0, 0.0, 0.04), seed=3)]
+    planner = Planner(PointWorld())
+    for together, alone in zip(planner.plan_together(asked), map(planner.plan, asked), strict=True):
+        np.testing.assert_allclose(together.actions_H7, alone.actions_H7, atol=1e-6)
+        assert together.seed == alone.seed
+
+
+def test_a_deadline_holds_for_the_published_search_too() -> None:
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_each=1e-4)
+    config = PlannerConfig(method="paper", paper=CEMConfig(samples=500, iterations=10))
+    plan = Planner(world, config, clock=clock).plan(request(NEAR), deadline=0.22)
+    assert (plan.stop_reason, plan.iterations) == ("deadline", 4)
+
+
+@pytest.mark.parametrize("yaw", [-0.6, 0.4])
+def test_a_turned_camera_is_made_up_for(yaw: float) -> None:
+    world = PointWorld(yaw=yaw)  # shows the scene turned by yaw, so what is imagined is true when turned back
+    asked = request(NEAR, world=world)
+    wrong = Planner(world).plan(asked)
+    right = Planner(world, camera=CameraTurn(yaw=-yaw)).plan(asked)
+    np.testing.assert_allclose(right.targets_H7[0, :3], NEAR[:3], atol=4e-3)
+    assert np.linalg.norm(wrong.targets_H7[0, :3] - NEAR[:3]) > 0.01
+
+
+def test_a_bad_view_is_warned_of() -> None:
+    plan = Planner(PointWorld(), camera=CameraTurn(residual=0.8)).plan(request(NEAR))
+    assert "80 % of the motion unexplained" in plan.warnings[-1]
+
+
+def test_a_planner_config_survives_json() -> None:
+    config = preset("fast")
+    assert from_dict(PlannerConfig, json.loads(json.dumps(to_dict(config))), "test") == config
+
+
+def test_the_same_request_gives_the_same_plan() -> None:
+    def numbers() -> Any:
+        return Planner(PointWorld(), clock=Clock()).plan(request(NEAR, seed=5)).to_dict()
+
+    assert numbers() == numbers()

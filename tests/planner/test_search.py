@@ -1,0 +1,262 @@
+"""The default search finds what arithmetic says is best, with each of its ingredients on and off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from planner.gripper import GripperConfig
+from planner.problem import Found
+from planner.search import search
+from planner.search_config import SearchConfig
+from tests.planner.problems import problem
+from tests.planner.worlds import HOME, Clock, PointWorld, moved
+from vjepa2_ac.config import from_dict, to_dict
+from vjepa2_ac.errors import ConfigError, DeadlineError, PlanningError
+from vjepa2_ac.geometry import integrate
+
+NEAR = moved(0.03, -0.02, 0.01)
+FAR = moved(0.2, 0.0, 0.0)
+
+
+def solve(
+    goal: Any = NEAR, *, world: PointWorld | None = None, seed: int = 0, last: Any = None, **settings: Any
+) -> Found:
+    world = world or PointWorld()
+    return search(world, [problem(goal, world=world, seed=seed, last_HA=last)], SearchConfig(**settings))[0]
+
+
+def end(found: Found) -> Tensor:
+    """The pose [7] in which a plan ends."""
+    pose_7 = torch.tensor(HOME)
+    for action_A in found.actions_HA:
+        pose_7 = integrate(pose_7, action_A)
+    return pose_7
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"noise": "gaussian"},
+        {"kept_elites": 0, "try_mean": False, "samples": 64},
+        {"temperature": 0.3},
+        {"answer": "mean", "iterations": 6},
+        {"restarts": 3},
+        {"sample_decay": 0.8},
+        {"agreement": None},
+        {"horizon": 2, "samples": 64, "iterations": 6},
+        {"horizon": 4, "noise_colour": 2.0, "samples": 96, "iterations": 8},
+        {"gripper": GripperConfig(mode="sampled"), "samples": 64},
+        {"gripper": GripperConfig(mode="held")},
+    ],
+    ids=str,
+)
+def test_every_ingredient_finds_the_near_goal(settings: dict[str, Any]) -> None:
+    found = solve(**settings)
+    torch.testing.assert_close(end(found)[:3], torch.from_numpy(NEAR[:3]).float(), atol=4e-3, rtol=0)
+    assert end(found)[6] == 0
+
+
+def test_a_goal_further_than_a_step_is_approached_as_fast_as_allowed() -> None:
+    found = solve(FAR)
+    torch.testing.assert_close(found.actions_HA[0, :3], torch.tensor([0.05, 0.0, 0.0]), atol=3e-3, rtol=0)
+
+
+def test_no_candidate_leaves_the_box() -> None:
+    found = solve(FAR, turn_limit=0.1, gripper=GripperConfig(mode="sampled"))
+    assert found.elites_KHA[..., :3].abs().max() <= 0.05
+    assert found.elites_KHA[..., 3:6].abs().max() <= 0.1
+
+
+def test_the_best_cost_never_rises() -> None:
+    for seed in range(5):
+        trace = solve(seed=seed, kept_elites=0, iterations=6).trace
+        assert list(trace) == sorted(trace, reverse=True)
+
+
+def test_the_gradient_finds_what_samples_missed() -> None:
+    few: dict[str, Any] = {"samples": 8, "elites": 3, "iterations": 1, "kept_elites": 0}
+    assert solve(**few, gradient_steps=30).cost < 0.3 * solve(**few).cost
+
+
+def test_a_warm_start_begins_at_the_shifted_last_plan() -> None:
+    last = torch.zeros(1, 7)
+    last[0, :3] = torch.tensor([0.03, -0.02, 0.01])
+    warm, cold = solve(last=last), solve(last=last, warm_start=False)
+    assert warm.trace[0] < 1e-4 < cold.trace[0]
+
+
+def test_it_stops_when_the_elites_agree() -> None:
+    found = solve(iterations=30)
+    assert found.stop_reason == "converged"
+    assert found.iterations < 15
+
+
+def test_without_agreement_it_goes_on_to_the_end() -> None:
+    found = solve(iterations=8, agreement=None)
+    assert (found.stop_reason, found.iterations) == ("iterations", 8)
+
+
+def test_evaluations_are_what_the_world_was_asked_for() -> None:
+    world = PointWorld()
+    found = solve(world=world, sample_decay=0.7, agreement=None)
+    assert found.evaluations == sum(world.scored)
+
+
+def test_the_cost_of_doing_nothing_is_known_exactly() -> None:
+    assert solve().idle_cost == pytest.approx(10 * (0.03 + 0.02 + 0.01) / 7, abs=1e-6)
+
+
+# --- the gripper ---
+
+
+def test_the_gripper_closes_when_the_goal_shows_it_closed() -> None:
+    assert end(solve(moved(0.01, 0.0, 0.0, gripper=0.75)))[6] == pytest.approx(0.75)
+    opened = search(PointWorld(), [problem(HOME, moved(0.0, 0.01, 0.0, gripper=0.6))], SearchConfig())[0]
+    assert opened.actions_HA[0, 6] == pytest.approx(-0.6)
+
+
+def test_each_gripper_option_is_priced() -> None:
+    costs = solve(moved(0.0, 0.0, 0.0, gripper=0.75)).gripper_costs
+    assert set(costs) == {"keep", "close"}  # an open gripper cannot open
+    assert costs["close"] < costs["keep"]
+
+
+def test_a_gate_keeps_the_gripper_while_there_is_way_to_go() -> None:
+    gated = GripperConfig(gate=0.015)
+    far, near = moved(0.05, 0.0, 0.0, gripper=1.0), moved(0.005, 0.0, 0.0, gripper=1.0)
+    assert solve(far).actions_HA[0, 6] > 0
+    assert solve(far, gripper=gated).actions_HA[0, 6] == 0
+    assert solve(near, gripper=gated).actions_HA[0, 6] > 0
+
+
+def test_a_held_gripper_never_changes() -> None:
+    assert solve(moved(0.0, 0.0, 0.0, gripper=1.0), gripper=GripperConfig(mode="held")).actions_HA[0, 6] == 0
+
+
+# --- rotation ---
+
+
+def test_rotation_is_searched_only_when_asked_for() -> None:
+    turned = np.array(HOME)
+    turned[5] = 0.15
+    assert not solve(turned).actions_HA[:, 3:6].any()
+    found = solve(turned, turn_limit=0.2, samples=96, iterations=7)
+    torch.testing.assert_close(end(found)[3:6], torch.tensor([0.0, 0.0, 0.15]), atol=0.02, rtol=0)
+
+
+# --- several requests ---
+
+
+def test_requests_in_one_batch_get_the_plans_they_would_get_alone() -> None:
+    world = PointWorld()
+    goals = [NEAR, FAR, moved(0.0, 0.04, 0.0, gripper=1.0)]
+    starts = [HOME, moved(0.1, 0.0, 0.0, gripper=0.5), HOME]  # the second has a third gripper option
+    problems = [problem(goal, start, seed=seed) for seed, (goal, start) in enumerate(zip(goals, starts, strict=True))]
+    config = SearchConfig(iterations=8)
+    for together, asked in zip(search(world, problems, config), problems, strict=True):
+        alone = search(world, [asked], config)[0]
+        torch.testing.assert_close(together.actions_HA, alone.actions_HA, atol=1e-6, rtol=0)
+        assert (together.stop_reason, together.iterations) == (alone.stop_reason, alone.iterations)
+
+
+def test_requests_that_have_converged_are_no_longer_imagined() -> None:
+    world = PointWorld()
+    starts = [problem(moved(0.2, 0.2, 0.2)), problem(NEAR)]  # to the corner of the box, and inside it
+    found = search(world, starts, SearchConfig(iterations=30))
+    assert found[0].iterations < found[1].iterations
+    assert world.scored.count(2 * 64) == found[0].iterations
+    assert world.scored.count(64) == found[1].iterations - found[0].iterations
+
+
+# --- what may go wrong ---
+
+
+def test_candidates_without_a_cost_lose() -> None:
+    def spoil(costs_BS: Tensor) -> Tensor:
+        costs_BS[:, ::2] = torch.nan
+        return costs_BS
+
+    found = solve(world=PointWorld(spoil=spoil), samples=64)
+    torch.testing.assert_close(end(found)[:3], torch.from_numpy(NEAR[:3]).float(), atol=6e-3, rtol=0)
+    assert np.isfinite(found.cost)
+
+
+def test_all_costs_without_a_number_are_refused() -> None:
+    with pytest.raises(PlanningError, match="no plan"):
+        solve(world=PointWorld(spoil=lambda costs: costs * torch.nan))
+
+
+# --- time ---
+
+
+def test_a_deadline_returns_the_best_so_far() -> None:
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_fixed=0.1)
+    found = search(world, [problem(NEAR)], SearchConfig(iterations=10), clock=clock, deadline=0.35)[0]
+    assert (found.stop_reason, found.iterations) == ("deadline", 3)
+    assert clock.now <= 0.35
+    assert found.cost == found.trace[-1]
+
+
+def test_a_deadline_too_short_for_one_iteration_is_an_error() -> None:
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_fixed=0.1)
+    with pytest.raises(DeadlineError, match=r"one iteration took 100 ms"):
+        search(world, [problem(NEAR)], SearchConfig(), clock=clock, deadline=0.05)
+
+
+def test_a_deadline_in_the_past_is_refused_before_anything_is_imagined() -> None:
+    world = PointWorld()
+    with pytest.raises(DeadlineError, match="no time was left"):
+        search(world, [problem(NEAR)], SearchConfig(), clock=lambda: 2.0, deadline=1.0)
+    assert world.scored == []
+
+
+# --- repeatability ---
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "sobol"])
+def test_the_same_seed_gives_the_same_plan_and_another_seed_another(noise: Any) -> None:
+    first, again, other = solve(noise=noise), solve(noise=noise), solve(noise=noise, seed=1)
+    assert torch.equal(first.actions_HA, again.actions_HA)
+    assert not torch.equal(first.actions_HA, other.actions_HA)
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 64])
+def test_the_size_of_pieces_does_not_change_the_plan(pieces: int) -> None:
+    found = solve(world=PointWorld(pieces=pieces))
+    torch.testing.assert_close(found.actions_HA, solve().actions_HA, atol=1e-7, rtol=0)
+
+
+# --- configuration ---
+
+
+def test_a_config_survives_json() -> None:
+    config = SearchConfig(gripper=GripperConfig(gate=0.015), turn_limit=0.1, temperature=0.5)
+    assert from_dict(SearchConfig, to_dict(config), "test") == config
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("horizon", 0),
+        ("elites", 1),
+        ("samples", 2),
+        ("kept_elites", 7),
+        ("restarts", 0),
+        ("temperature", 0.0),
+        ("sample_decay", 0.0),
+        ("step_limit", 0.0),
+        ("spread", 0.0),
+        ("mean_momentum", 1.0),
+    ],
+)
+def test_nonsense_settings_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError):
+        SearchConfig(**{name: value})
