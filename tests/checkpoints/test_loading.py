@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ import torch
 from tests.checkpoints import samples
 from vjepa2_ac.checkpoints import Loaded, load
 from vjepa2_ac.checkpoints.official import read_state
-from vjepa2_ac.errors import CheckpointError, ConfigError
+from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.anticipation import AnticipationClassifier, AnticipationClassifierConfig
 
@@ -364,6 +365,32 @@ def test_nothing_is_read_when_one_of_several_models_does_not_fit(
     file = samples.pretraining(tmp_path / "a.pt", predictor=without(predictor, "module.backbone.predictor_proj.bias"))
     with pytest.raises(CheckpointError, match=r"masked_predictor .* lacks predictor_proj\.bias"):
         load(file, overrides=samples.HINTS)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, about what it meets in damaged pickles
+@pytest.mark.parametrize("layout", ["official", "old layout", "release"])
+def test_damaged_bytes_give_models_or_one_sentence(tmp_path: Path, layout: str) -> None:
+    """A flipped byte inside a weight cannot be noticed; anywhere else it must not end in a fault."""
+    random = Random(0)
+    if layout == "release":
+        source, hints = samples.release(tmp_path / "r"), None
+        file = source / "model.safetensors"
+    else:
+        source = file = (samples.pretraining if layout == "official" else old_layout)(tmp_path / "a.pt")
+        hints = samples.HINTS
+    whole = file.read_bytes()
+    sentences: list[str] = []
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for _ in range(3):
+            damaged[random.randrange(6000)] = random.randrange(256)
+        file.write_bytes(damaged)
+        try:
+            load(source, overrides=hints)
+        except InputError as error:
+            sentences.append(str(error))
+    assert len(sentences) > 10
+    assert not any("\n" in sentence for sentence in sentences)
 
 
 def test_loaded_is_what_it_says() -> None:

@@ -83,6 +83,9 @@ def safetensors_header(file: Path) -> dict[str, Any]:
         end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{file} is damaged: its header cannot be read") from error
+    strange = [name for name in header if not name.isprintable()]
+    if strange:
+        raise CheckpointError(f"{file} is damaged: it names a tensor {strange[0]!r}")
     expected = 8 + length + end
     if size != expected:
         fault = "is cut short" if size < expected else "holds more than its header says"

@@ -49,7 +49,7 @@ def read_entries(file: Path) -> dict[str, Any]:
         contents = torch.load(file, map_location="cpu", weights_only=True, mmap=kind is Kind.TORCH_ZIP)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_why_refused(file, str(error))) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except Exception as error:  # what torch raises on damaged bytes is anything, from EOFError to AssertionError
         raise CheckpointError(f"{file} is cut short or damaged: torch cannot read it") from error
     if not isinstance(contents, Mapping):
         raise CheckpointError(f"{file} holds {_a(contents)}; expected a dictionary of models or of tensors")
@@ -67,6 +67,8 @@ def plain_state(value: object, file: Path, where: str) -> State:
         if not isinstance(tensor, Tensor):
             raise CheckpointError(f"{where} of {file} is not one model: '{key}' is {_a(tensor)}, expected a tensor")
         name = plain_name(str(key))
+        if not name.isprintable():
+            raise CheckpointError(f"{where} of {file} is damaged: it names a tensor {name!r}")
         if name in state:
             raise CheckpointError(f"{where} of {file} names '{name}' twice once its wrappers' names are taken off")
         state[name] = tensor
