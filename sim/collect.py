@@ -56,6 +56,7 @@ class CollectConfig:
     seed_base: int = 0
     mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
     branches: int = 2  # pairs per job: the same state left once opening, once closing
+    cameras: tuple[str, ...] = ("left",)  # of left, right, wrist
     size: int = 256  # [px] of the square frames
     look: dict[str, Any] = field(default_factory=dict)  # what else the scenes depend on: the release that draws them
 
@@ -68,6 +69,8 @@ class CollectConfig:
             raise ConfigError("the mix names a kind twice")
         if any(share < 0 for _, share in self.mix) or not sum(share for _, share in self.mix) > 0:
             raise ConfigError("shares of the mix must not be negative, and not all be zero")
+        if not self.cameras or any(camera not in layout.CAMERAS for camera in self.cameras):
+            raise ConfigError(f"cameras are some of {', '.join(layout.CAMERAS)}; got {self.cameras}")
         if not 0 <= self.branches <= (PARTS - 1) // 2 or self.seed_base < 0 or self.size < 16 or self.size % 2:
             raise ConfigError(f"need 0 ≤ branches ≤ {(PARTS - 1) // 2}, seed base ≥ 0, and an even size ≥ 16")
 
@@ -79,6 +82,7 @@ class CollectConfig:
             "seed_base": self.seed_base,
             "mix": dict(self.mix),
             "branches": self.branches,
+            "cameras": list(self.cameras),
             "size": self.size,
             "look": self.look,
         }

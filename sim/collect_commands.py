@@ -37,6 +37,7 @@ def collect(
     branches: Annotated[
         int, typer.Option(min=0, help="Pairs per episode: short ones that leave one state opening and closing.")
     ] = 2,
+    cameras: Annotated[str, typer.Option(help="Of left, right and wrist, separated by commas.")] = "left",
     size: Annotated[int, typer.Option(help="Width and height of the frames [px].")] = 256,
 ) -> None:
     """Record simulated episodes as raw DROID: metadata, trajectory.h5 and an MP4 each.
@@ -52,7 +53,8 @@ def collect(
     from vjepa2_ac.terminal import progress
 
     config = collecting.CollectConfig(
-        split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, size=size,
+        split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches,
+        cameras=tuple(camera.strip() for camera in cameras.split(",")), size=size,
         look={"vjepa2-ac": __version__},
     )  # fmt: skip
     with progress("collecting", episodes, unit="episodes") as advance:

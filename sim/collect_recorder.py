@@ -5,6 +5,7 @@ Shapes: 7 numbers of a pose, H height and W width of a frame.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ from vjepa2_ac.data.writer import CameraTrack, Recording
 
 Array = NDArray[np.float64]
 
-CAMERA, SERIAL = "left", "10000001"
+SERIALS = {"left": "10000001", "right": "10000002", "wrist": "10000003"}
 STEPS = 40  # of a long episode: 10 s
 BRANCH_STEPS = 4  # one second: the gripper opens or closes in half of it
 WHERE = {"bowl": "into the bowl", "pad": "on the pad"}
@@ -58,7 +59,8 @@ def make_recorder(config: CollectConfig) -> Recorder:
 class Track:
     """What was seen so far, a row per moment."""
 
-    frames: list[NDArray[np.uint8]] = field(default_factory=list)
+    frames: dict[str, list[NDArray[np.uint8]]] = field(default_factory=lambda: defaultdict(list))  # by camera
+    extrinsics: dict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
     poses: list[Array] = field(default_factory=list)
     commands: list[Array] = field(default_factory=list)  # one fewer: sent after each row but the last
     joints: list[Array] = field(default_factory=list)
@@ -127,7 +129,9 @@ class CellRecorder:
     def _keep(self, track: Track) -> Sight:
         scene, truth = self.cell.scene, self.cell.truth()
         sight = Sight(pose_7=self.cell.controller.measured_pose(), truth=truth)
-        track.frames.append(self.painter.draw(CAMERA).copy())
+        for camera in self.config.cameras:
+            track.frames[camera].append(self.painter.draw(camera).copy())
+            track.extrinsics[camera].append(extrinsics(scene.model, scene.data, camera))
         track.poses.append(sight.pose_7)
         track.joints.append(scene.data.qpos[scene.arm_qpos].copy())
         track.truth.append(
@@ -143,18 +147,19 @@ class CellRecorder:
         return sight
 
     def _recording(self, track: Track, what: str, facts: dict[str, Any], success: bool, part: int = 0) -> Recording:
-        scene, dressed = self.cell.scene, self.cell.draw
+        dressed = self.cell.draw
         return Recording(
             fps=1 / STEP_SECONDS,
             poses_N7=np.stack(track.poses),
             commands_N7=np.stack([*track.commands, track.commands[-1]]),
-            cameras=(
+            cameras=tuple(
                 CameraTrack(
-                    role=CAMERA,
-                    serial=SERIAL,
-                    frames_NHWC=np.stack(track.frames),
-                    extrinsics_N6=extrinsics(scene.model, scene.data, CAMERA),
-                ),
+                    role=camera,
+                    serial=SERIALS[camera],
+                    frames_NHWC=np.stack(track.frames[camera]),
+                    extrinsics_N6=np.stack(track.extrinsics[camera]),
+                )
+                for camera in self.config.cameras
             ),
             task=WORDS[what].format(kind=dressed.kind, target=WHERE[dressed.target]),
             success=success,

@@ -64,6 +64,16 @@ def test_commands_and_what_came_of_them_agree(job: list[Recording]) -> None:
     assert np.median(away_N3) < 0.003
 
 
+def test_every_camera_asked_for_is_recorded_and_only_the_wrist_moves() -> None:
+    recorder = CellRecorder(CollectConfig(size=SIZE, branches=0, cameras=("left", "right", "wrist")))
+    (long,) = recorder(5)
+    recorder.painter.close()
+    assert [camera.role for camera in long.cameras] == ["left", "right", "wrist"]
+    moved = [np.ptp(np.asarray(camera.extrinsics_N6), axis=0).max() for camera in long.cameras]
+    assert moved[0] == moved[1] == 0.0
+    assert moved[2] > 0.05
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_stays_in_the_workspace_and_moves_as_a_planner_may(kind: str) -> None:
     recorder = CellRecorder(CollectConfig(size=SIZE, mix=((kind, 1.0),), branches=0))
@@ -72,6 +82,7 @@ def test_every_kind_stays_in_the_workspace_and_moves_as_a_planner_may(kind: str)
     poses_N7 = np.asarray(long.poses_N7)
     assert long.facts["kind"] == kind
     assert all(workspace.contains(pose[:3], slack=0.02) for pose in poses_N7)
-    assert (np.abs(pose_differences(poses_N7)) <= LIMIT + 0.03).all()
+    slack = np.array([0.03] * 6 + [0.15])  # servos catch up; the fingers by as much as the command may lead them
+    assert (np.abs(pose_differences(poses_N7)) <= LIMIT + slack).all()
     assert np.ptp(poses_N7[:, :3], axis=0).max() > 0.05
     assert np.ptp(poses_N7[:, 6]) > 0.3
