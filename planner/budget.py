@@ -69,6 +69,7 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
 ) -> CostModel:
     """Time the world model on an observation's latents, with the cost that will be planned with; takes seconds."""
+    latents_ND = latents_ND.to(world.device)
     score = GoalCost(cost or CostConfig(), latents_ND[None], latents_ND[None])
     pose_17 = torch.zeros(1, 7)
 

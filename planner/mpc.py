@@ -171,5 +171,5 @@ class Controller:
 
     def _latents(self, seen: Tensor | Frames) -> Tensor:
         if isinstance(seen, Tensor) and seen.is_floating_point():
-            return seen
+            return seen.to(self.planner.world.device)
         return self.planner.world.encode(seen)[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from planner.cem import SEARCHED, CEMConfig, search_with
 from planner.costs import CostConfig, GoalCost
-from planner.problem import Found, Problem, Stopwatch, stack
+from planner.problem import Found, Problem, Stopwatch, stack, surprises
 from planner.protocols import World
 from vjepa2_ac.errors import PlanningError
 
@@ -34,8 +34,7 @@ def search_as_published(
 
 def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:
     latents_1ND, pose_17, goal_1ND, history = stack([problem], world.device)
-    surprise_1ND = None if problem.surprise_ND is None else problem.surprise_ND[None].to(world.device)
-    goal_cost = GoalCost(cost, goal_1ND, latents_1ND, surprise_1ND)
+    goal_cost = GoalCost(cost, goal_1ND, latents_1ND, surprises([problem], world.device))
     generator = torch.Generator().manual_seed(problem.seed)
 
     def score(actions_SHA: Tensor) -> Tensor:

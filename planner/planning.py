@@ -28,7 +28,7 @@ from planner.problem import Found, Problem
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
-from vjepa2_ac.poses import Array, integrate, vector
+from vjepa2_ac.poses import GRIPPER, Array, integrate, vector
 from vjepa2_ac.world_model import History
 
 BAD_VIEW = 0.5  # share of exploratory motion that a camera's turn may leave unexplained
@@ -139,10 +139,10 @@ class Planner:
     def _finished(self, request: Request, found: Found, took_ms: float) -> Plan:
         started = self.clock()
         limits = self.config.limits
-        start = request.pose if request.commanded is None else request.commanded
         wanted = np.asarray(found.actions_HA.double())
         if self.camera:
             wanted = self.camera.actions_to_base(wanted)
+        start = _start(request, wanted)
         safe = make_safe(start, wanted, limits)
         confidence = judge(found, self.config.confidence)
         actions, targets = safe.actions_H7, safe.targets_H7
@@ -187,6 +187,21 @@ def _of_equal_history(requests: Sequence[Request]) -> list[list[int]]:
     for i, request in enumerate(requests):
         groups.setdefault(len(request.history) if request.history else 0, []).append(i)
     return list(groups.values())
+
+
+def _start(request: Request, wanted_H7: Array) -> Array:
+    """The pose that targets start from: the commanded one, with the gripper as measured once it is to change.
+
+    A gripper that was told to close around something stands half open. Kept, it goes on closing; opened, it opens from
+    where it is.
+    """
+    measured = vector(request.pose, "pose")
+    if request.commanded is None:
+        return measured
+    start = vector(request.commanded, "commanded pose")
+    if wanted_H7[:, GRIPPER].any():
+        start[GRIPPER] = measured[GRIPPER]
+    return start
 
 
 def _standing(pose: ArrayLike, steps: int) -> Array:

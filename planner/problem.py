@@ -80,7 +80,7 @@ class Stopwatch:
 def stack(problems: Sequence[Problem], device: torch.device) -> tuple[Tensor, Tensor, Tensor, History | None]:
     """Latents [B, N, D], poses [B, 7], goals [B, N, D] and histories of requests, as a world model takes them."""
     latents_BND, pose_B7, goal_BND = (
-        torch.stack(parts).to(device)
+        torch.stack([part.to(device) for part in parts])
         for parts in zip(*((p.latents_ND, p.pose_7, p.goal_ND) for p in problems), strict=True)
     )
     pasts = [problem.history for problem in problems if problem.history is not None]
@@ -89,8 +89,20 @@ def stack(problems: Sequence[Problem], device: torch.device) -> tuple[Tensor, Te
     if len(pasts) < len(problems) or len({len(past) for past in pasts}) > 1:
         raise InputError("requests that are searched together need histories of one length")
     history = History(
-        torch.cat([past.latents_BTND for past in pasts]),
-        torch.cat([past.poses_BT7 for past in pasts]),
-        torch.cat([past.actions_BTA for past in pasts]),
+        torch.cat([past.latents_BTND.to(device) for past in pasts]),
+        torch.cat([past.poses_BT7.to(device) for past in pasts]),
+        torch.cat([past.actions_BTA.to(device) for past in pasts]),
     )
     return latents_BND, pose_B7, goal_BND, history
+
+
+def surprises(problems: Sequence[Problem], device: torch.device) -> Tensor | None:
+    """What each request's last prediction got wrong [B, N, D]; None when nothing is known of any."""
+    if all(problem.surprise_ND is None for problem in problems):
+        return None
+    return torch.stack(
+        [
+            (torch.zeros_like(problem.goal_ND) if problem.surprise_ND is None else problem.surprise_ND).to(device)
+            for problem in problems
+        ]
+    )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from planner.costs import CostConfig, GoalCost
-from planner.problem import Found, Problem, StopReason, Stopwatch, stack
+from planner.problem import Found, Problem, StopReason, Stopwatch, stack, surprises
 from planner.protocols import World
 from planner.search_config import SearchConfig
 from planner.swarm import Swarm
@@ -67,8 +67,7 @@ class _Crowd:
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
-        surprises = [torch.zeros_like(p.goal_ND) if p.surprise_ND is None else p.surprise_ND for p in problems]
-        self.cost = GoalCost(cost, goal_BND, self.latents_BND, torch.stack(surprises).to(world.device))
+        self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device))
         self.swarms = [Swarm(problem, config) for problem in problems]
 
     def score(self, chosen: list[int], proposals: Sequence[Tensor]) -> list[Tensor]:

@@ -71,6 +71,15 @@ def test_targets_start_from_the_commanded_pose_when_there_is_one() -> None:
     np.testing.assert_allclose(plan.targets_H7[0] - plan.actions_H7[0], moved(0.0, 0.0, 0.02), atol=1e-9)
 
 
+def test_a_gripper_holding_something_keeps_squeezing_and_opens_from_where_it_is() -> None:
+    holding, told = moved(0.0, 0.0, 0.0, gripper=0.5), moved(0.0, 0.0, 0.0, gripper=1.0)
+    planner = Planner(PointWorld())
+    keeping = planner.plan(request(moved(0.03, 0.0, 0.0, gripper=0.5), holding, commanded=told))
+    opening = planner.plan(request(moved(0.0, 0.0, 0.0, gripper=0.0), holding, commanded=told))
+    assert keeping.targets_H7[0, 6] == 1.0
+    assert opening.targets_H7[0, 6] == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_pose_that_is_none_is_refused() -> None:
     with pytest.raises(InputError, match="pose"):
         Planner(PointWorld()).plan(replace(request(NEAR), pose=[0.0] * 6))

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from planner.cem import CEMConfig
+from planner.cem import search as published
+from planner.paper import search_as_published
+from tests.planner.problems import problem
+from tests.planner.worlds import Clock, PointWorld, moved
+from vjepa2_ac.errors import DeadlineError, PlanningError
+
+NEAR = problem(moved(0.03, -0.02, 0.01), seed=4)
+SMALL = CEMConfig(samples=60, iterations=5)
+
+
+def test_it_is_the_published_search_with_the_same_seed() -> None:
+    (found,) = search_as_published(PointWorld(), [NEAR], SMALL)
+
+    def cost(actions_SHA: torch.Tensor) -> torch.Tensor:
+        rollout = PointWorld().rollout(NEAR.latents_ND[None], NEAR.pose_7[None], actions_SHA[None])
+        return (rollout.last[0] - NEAR.goal_ND).abs().mean(dim=(-1, -2))
+
+    expected = published(cost, SMALL, torch.Generator().manual_seed(4))
+    assert torch.equal(found.actions_HA, expected.actions_HA)
+    assert found.cost == pytest.approx(float(cost(expected.actions_HA[None])))
+    assert found.stop_reason == "iterations"
+
+
+def test_candidates_without_a_cost_lose_and_none_with_one_is_refused() -> None:
+    def half(costs_BS: torch.Tensor) -> torch.Tensor:
+        costs_BS[:, 1::2] = torch.nan
+        return costs_BS
+
+    (found,) = search_as_published(PointWorld(spoil=half), [NEAR], SMALL)
+    assert found.actions_HA.isfinite().all()
+    with pytest.raises(PlanningError, match="no plan"):
+        search_as_published(PointWorld(spoil=lambda costs: costs * torch.nan), [NEAR], SMALL)
+
+
+def test_it_keeps_to_a_deadline() -> None:
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_fixed=0.1)
+    (found,) = search_as_published(world, [NEAR], SMALL, clock=clock, deadline=0.25)
+    assert (found.iterations, found.stop_reason) == (2, "deadline")
+    with pytest.raises(DeadlineError):
+        search_as_published(world, [NEAR], SMALL, clock=clock, deadline=clock.now + 0.05)
