@@ -61,10 +61,10 @@ def test_a_resumed_run_ends_as_if_never_interrupted(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(120)
 def test_killing_it_at_random_points_changes_nothing(tmp_path: Path) -> None:
-    config = EngineConfig(steps=400, batch=4, save_every=7, log_every=5, precision="fp32")
+    config = EngineConfig(steps=200, batch=4, save_every=7, log_every=5, precision="fp32")
     assert ended(start(tmp_path / "whole", config)) == 0
     dice = random.Random(time.time_ns())
-    for _ in range(4):
+    for _ in range(3):
         before = len(lines(tmp_path / "killed"))
         process = start(tmp_path / "killed", config)
         while len(lines(tmp_path / "killed")) < before + 3 and process.is_alive():
@@ -74,7 +74,7 @@ def test_killing_it_at_random_points_changes_nothing(tmp_path: Path) -> None:
         process.join()
     assert ended(start(tmp_path / "killed", config)) == 0
     assert_same(final(tmp_path / "whole"), final(tmp_path / "killed"))
-    assert [line["step"] for line in lines(tmp_path / "killed")] == list(range(5, 401, 5))
+    assert [line["step"] for line in lines(tmp_path / "killed")] == list(range(5, 201, 5))
 
 
 def test_worker_processes_change_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,7 +63,7 @@ def pretrain(
     given = {"data": _text(data), "start": start, "cache": _text(cache)}
     plan, inputs, folder = _planned("pretrain", recipe or "default-pretrain", settings, given, out, resume=resume)
     assert isinstance(plan, PretrainRecipe)
-    typer.echo(runs.pretrain(plan, inputs, Run(folder), resume=resume, device=device))
+    _answer(runs.pretrain(plan, inputs, Run(folder), resume=resume, device=device))
 
 
 def train(
@@ -98,7 +99,7 @@ def train(
     given = {"data": _text(data), "encoder": encoder, "start": start, "cache": _text(cache)}
     plan, inputs, folder = _planned("train", recipe or "default-train", settings, given, out, resume=resume)
     assert isinstance(plan, TrainRecipe)
-    typer.echo(runs.train(plan, inputs, Run(folder), resume=resume, device=device))
+    _answer(runs.train(plan, inputs, Run(folder), resume=resume, device=device))
 
 
 def show_recipes(
@@ -151,6 +152,12 @@ def _moved(inputs: Inputs, given: dict[str, Any]) -> Inputs:
     from dataclasses import replace
 
     return replace(inputs, **{name: value for name, value in given.items() if value is not None})
+
+
+def _answer(release: Path) -> None:
+    """Where the release is, said by one process of many."""
+    if os.environ.get("RANK", "0") == "0":
+        typer.echo(release)
 
 
 def _text(path: Path | None) -> str | None:

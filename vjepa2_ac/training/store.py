@@ -100,7 +100,9 @@ def fill(store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, pro
         )
         require_room(store.folder, size)
     processes.wait()
-    mine = missing[processes.rank :: processes.count]
+    # A share of all items, not of the missing ones: another run may be filling the same store.
+    share = set(identities[processes.rank :: processes.count])
+    mine = [(identity, item) for identity, item in missing if identity in share]
     if mine:
         with processes.progress(work.title, len(mine)) as advance:
             for identity, made in _made(mine, work, bad):

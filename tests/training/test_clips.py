@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training import episodes
+from vjepa2_ac.data.video import write_video
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.training.clips import ClipBatches, ClipConfig, cache_footage, find_footage, recorded
+from vjepa2_ac.training.masks import MultiBlockConfig
+from vjepa2_ac.training.order import Layout
+from vjepa2_ac.training.processes import Processes
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+CLIPS = ClipConfig(frames_per_clip=4, cache_side=32)
+MASKS = (MultiBlockConfig(blocks=2, spatial_scale=(0.2, 0.2)), MultiBlockConfig(blocks=1, spatial_scale=(0.5, 0.5)))
+
+
+def film(path: Path, frames: int = 12, fps: float = 8.0, size: tuple[int, int] = (48, 64)) -> Path:
+    """Frame n has grey level 20 n."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = (20 * np.arange(frames)).astype(np.uint8)
+    write_video(path, np.broadcast_to(levels[:, None, None, None], (frames, *size, 3)).copy(), fps)
+    return path
+
+
+def batches(draws: list, layout: Layout | None = None) -> ClipBatches:  # type: ignore[type-arg]  # clips by any source
+    return ClipBatches(draws, CLIPS, MASKS, (32, 32), (2, 4, 4), layout or Layout(2), seed=0)
+
+
+def test_a_folder_of_videos_is_found_in_order(tmp_path: Path) -> None:
+    for name in ("b/two words.mp4", "a.mp4"):
+        film(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not a video")
+    assert [item.name for item in find_footage(tmp_path)] == ["a.mp4", "b/two words.mp4"]
+
+
+@pytest.mark.parametrize("line", ["a film.mp4", "a film.mp4 17", "a film.mp4,17", '"a film.mp4",17'])
+def test_a_list_of_videos_may_have_labels_and_spaces(tmp_path: Path, line: str) -> None:
+    film(tmp_path / "a film.mp4")
+    (tmp_path / "videos.csv").write_text(line + "\n")
+    assert [item.path.name for item in find_footage(tmp_path / "videos.csv")] == ["a film.mp4"]
+
+
+def test_raw_droid_is_seen_through_its_cameras(tmp_path: Path) -> None:
+    data = episodes.folder(tmp_path, range(2))
+    assert [item.camera for item in find_footage(data)] == ["left", "left"]
+    clip = recorded(find_footage(data)[0], CLIPS)(np.random.default_rng(0))
+    assert clip.shape == (4, 32, 32, 3)
+
+
+def test_nothing_to_see_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no videos in"):
+        find_footage(tmp_path)
+
+
+def test_clips_are_taken_at_their_rate(tmp_path: Path) -> None:
+    (footage,) = find_footage(film(tmp_path / "a.mp4").parent)
+    clip = recorded(footage, CLIPS)(np.random.default_rng(0))
+    steps = np.diff(clip.mean(axis=(1, 2, 3)))
+    np.testing.assert_allclose(steps, 40, atol=4)  # every second frame of 8 a second
+
+
+def test_a_short_video_stands_still_at_its_end(tmp_path: Path) -> None:
+    (footage,) = find_footage(film(tmp_path / "a.mp4", frames=3).parent)
+    clip = recorded(footage, CLIPS)(np.random.default_rng(0))
+    assert (clip[1:] == clip[1]).all()
+
+
+def test_cached_frames_give_the_clips_of_the_video(tmp_path: Path) -> None:
+    footage = find_footage(film(tmp_path / "videos" / "a.mp4", size=(32, 32)).parent)
+    (cached,) = cache_footage(footage, CLIPS, tmp_path / "cache", ALONE)
+    for seed in range(3):
+        clip = cached(np.random.default_rng(seed))
+        np.testing.assert_allclose(np.diff(clip.mean(axis=(1, 2, 3))), 40, atol=4)
+
+
+def test_a_batch_is_a_function_of_its_number(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4")
+    film(tmp_path / "b.mp4", frames=20)
+    draws = [recorded(item, CLIPS) for item in find_footage(tmp_path)]
+    first, again, other = batches(draws)[3], batches(draws)[3], batches(draws)[4]
+    assert torch.equal(first["video_BCTHW"], again["video_BCTHW"])
+    assert all(map(torch.equal, first["contexts"], again["contexts"]))
+    assert not torch.equal(first["video_BCTHW"], other["video_BCTHW"])
+    assert first["video_BCTHW"].shape == (2, 3, 4, 32, 32)
+
+
+def test_masks_have_one_size_in_all_processes(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4")
+    draws = [recorded(item, CLIPS) for item in find_footage(tmp_path)]
+    ranks = [batches(draws, Layout(2, processes=2, rank=rank)) for rank in (0, 1)]
+    for part in ranks:
+        part[5]
+    sizes = [[mask.next_block_size() for mask in part.masks] for part in ranks]
+    assert sizes[0] == sizes[1]
+
+
+def test_a_bad_video_is_named_and_another_drawn(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_bytes(b"not a video")
+    draws = [recorded(item, CLIPS) for item in find_footage(tmp_path)]
+    batch = batches(draws, Layout(4))[0]
+    assert batch["bad"].keys() == {"b.mp4"}
+    assert len(batch["video_BCTHW"]) == 4

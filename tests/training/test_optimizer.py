@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer, parameter_groups, set_rates
+
+
+def small_predictor() -> MaskedPredictor:
+    return MaskedPredictor(
+        MaskedPredictorConfig(img_size=(32, 32), patch_size=16, predictor_embed_dim=24, depth=1, num_heads=2)
+    )
+
+
+def test_biases_and_vectors_do_not_decay_and_mask_tokens_do() -> None:
+    model = small_predictor()
+    decaying, spared = parameter_groups(model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert "mask_tokens.0" in {names[id(p)] for p in decaying["params"]}
+    assert {names[id(p)].rpartition(".")[2] for p in spared["params"]} == {"bias", "weight"}
+    assert all(p.ndim == 1 for p in spared["params"])
+    assert spared["weight_decay"] == 0.0
+
+
+def test_what_is_frozen_is_not_optimised() -> None:
+    model = small_predictor()
+    model.predictor_embed.requires_grad_(False)
+    assert sum(len(group["params"]) for group in parameter_groups(model)) == len(list(model.parameters())) - 2
+
+
+def test_rates_follow_the_schedule_and_spare_what_does_not_decay() -> None:
+    config = OptimizerConfig(lr=1.0, start_lr=0.0, warmup=10, anneal=10, weight_decay=0.5, final_weight_decay=0.5)
+    optimizer = make_optimizer(nn.Linear(2, 2), config)
+    assert [set_rates(optimizer, config, step, 100) for step in (5, 50, 100)] == [0.5, 1.0, 0.0]
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.0]
+
+
+def test_a_frozen_weight_never_moves() -> None:
+    layer = nn.Linear(2, 2)
+    layer.weight.requires_grad = False
+    before = layer.weight.clone()
+    optimizer = make_optimizer(layer, OptimizerConfig())
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize("nonsense", [{"schedule": "cosine"}, {"lr": -1.0}, {"stretch": 0.5}, {"clip_grad": 0.0}])
+def test_nonsense_is_refused(nonsense: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        OptimizerConfig(**nonsense)  # type: ignore[arg-type]  # nonsense on purpose

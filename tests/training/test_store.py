@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vjepa2_ac.training.store import Store, fingerprint
+
+
+def test_an_item_comes_back_with_its_facts(tmp_path: Path) -> None:
+    store = Store.keyed(tmp_path, {"encoder": "a"})
+    rows = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    assert not store.has("0123")
+    store.put("0123", rows, {"name": "first"})
+    assert store.has("0123")
+    assert isinstance(store.rows("0123"), np.memmap)
+    np.testing.assert_array_equal(store.rows("0123"), rows)
+    assert store.facts("0123") == {"name": "first"}
+
+
+def test_an_array_without_its_facts_was_never_finished(tmp_path: Path) -> None:
+    store = Store.keyed(tmp_path, {})
+    store.put("0123", np.zeros(3), {})
+    store._path("0123", "json").unlink()  # as if killed between the two
+    assert not store.has("0123")
+
+
+def test_equal_descriptions_share_a_store_and_others_do_not(tmp_path: Path) -> None:
+    assert Store.keyed(tmp_path, {"a": 1, "b": 2}) == Store.keyed(tmp_path, {"b": 2, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})

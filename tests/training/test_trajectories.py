@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training import episodes
+from vjepa2_ac import poses
+from vjepa2_ac.data.windows import WindowConfig
+from vjepa2_ac.errors import InputError, NotEnoughDiskError, TooManyBadEpisodesError
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.training.latents import FrameEncoder
+from vjepa2_ac.training.order import Layout
+from vjepa2_ac.training.processes import Processes
+from vjepa2_ac.training.trajectories import (
+    SamplingConfig,
+    Trajectory,
+    TrajectoryBatches,
+    cached_trajectories,
+    recorded_trajectories,
+)
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+SHAPE = EncoderConfig(img_size=(32, 32), patch_size=8, num_frames=2, embed_dim=24, depth=1, num_heads=2)
+WINDOW = WindowConfig(frames_per_clip=4)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FrameEncoder:
+    return FrameEncoder(build(Encoder, SHAPE), Preprocessing(img_size=SHAPE.img_size), ALONE.device, "fp32")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return episodes.folder(tmp_path / "episodes", range(5), close=True)
+
+
+def open_cached(data: Path, encoder: FrameEncoder, sampling: SamplingConfig | None = None) -> list[Trajectory]:
+    return cached_trajectories(data, WINDOW, sampling or SamplingConfig(), encoder, data.parent / "cache", ALONE)
+
+
+def batches_of(trajectories: list[Trajectory], layout: Layout | None = None, **sampling: float) -> TrajectoryBatches:
+    config = SamplingConfig(**sampling)  # type: ignore[arg-type]  # shares and counts
+    return TrajectoryBatches(trajectories, WINDOW, config, layout or Layout(4), seed=0)
+
+
+def test_latents_from_disk_are_those_of_the_frames(data: Path, encoder: FrameEncoder) -> None:
+    cached = batches_of(open_cached(data, encoder))[3]
+    recorded = batches_of(recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE))[3]
+    assert torch.equal(cached["poses_BT7"], recorded["poses_BT7"])
+    assert torch.equal(cached["actions_BS7"], recorded["actions_BS7"])
+    fresh_BND = encoder(recorded["frames_BTHW3"].flatten(0, 1)).reshape(4, -1, 24)
+    torch.testing.assert_close(cached["latents_BND"].float(), fresh_BND, atol=0.02, rtol=0)  # bf16: 8 bits of mantissa
+
+
+def test_actions_lead_from_pose_to_pose(data: Path, encoder: FrameEncoder) -> None:
+    batch = batches_of(open_cached(data, encoder))[0]
+    reached = poses.integrate(batch["poses_BT7"][:, :-1].numpy(), batch["actions_BS7"].numpy())
+    np.testing.assert_allclose(reached, batch["poses_BT7"][:, 1:], atol=1e-5)
+
+
+def test_the_same_number_gives_the_same_batch_and_processes_share_it(data: Path, encoder: FrameEncoder) -> None:
+    trajectories = open_cached(data, encoder)
+    whole = batches_of(trajectories, Layout(4))
+    halves = [batches_of(trajectories, Layout(2, processes=2, rank=rank)) for rank in (0, 1)]
+    for number in (0, 7):
+        assert torch.equal(whole[number]["poses_BT7"], batches_of(trajectories, Layout(4))[number]["poses_BT7"])
+        joined = torch.cat([half[number]["poses_BT7"] for half in halves])
+        assert torch.equal(whole[number]["poses_BT7"], joined)
+
+
+def test_every_episode_comes_once_an_epoch(data: Path, encoder: FrameEncoder) -> None:
+    trajectories = open_cached(data, encoder)
+    batches = batches_of(trajectories, Layout(1))
+    seen = {float(batches[number]["poses_BT7"][0, 0, 0]) for number in range(5)}
+    owners = {next(t.name for t in trajectories if np.isclose(t.poses_R7[:, 0], x, atol=1e-6).any()) for x in seen}
+    assert len(owners) == 5
+
+
+def test_the_cache_is_made_once(data: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = open_cached(data, encoder)
+    monkeypatch.setattr(FrameEncoder, "__call__", lambda *_: pytest.fail("encoded again"))
+    again = open_cached(data, encoder)
+    assert [t.name for t in again] == [t.name for t in first]
+
+
+def test_another_encoder_has_another_cache(data: Path, encoder: FrameEncoder) -> None:
+    open_cached(data, encoder)
+    other = FrameEncoder(build(Encoder, SHAPE, seed=1), encoder.preprocessing, ALONE.device, "fp32")
+    open_cached(data, other)
+    assert len(list((data.parent / "cache").iterdir())) == 2
+
+
+def test_two_processes_fill_one_cache(data: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Processes, "wait", lambda _: None)
+    for rank in (1, 0):
+        processes = Processes(rank, 2, ALONE.device)
+        lenient = SamplingConfig(bad_episodes=5)  # what the other process has not made yet
+        found = cached_trajectories(data, WINDOW, lenient, encoder, data.parent / "cache", processes)
+    assert len(found) == 5
+
+
+def test_a_cache_that_does_not_fit_is_refused_before_it_is_begun(
+    data: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    with pytest.raises(NotEnoughDiskError):
+        open_cached(data, encoder)
+    assert "latents: 5 of 5 to make, about 0.00 GB" in capsys.readouterr().err
+
+
+def test_bad_episodes_are_named_counted_and_limited(data: Path, encoder: FrameEncoder) -> None:
+    next(data.rglob("*.mp4")).write_bytes(b"not a video")
+    assert len(open_cached(data, encoder)) == 4
+    with pytest.raises(TooManyBadEpisodesError, match="limit is 0"):
+        open_cached(data, encoder, SamplingConfig(bad_episodes=0))
+
+
+def test_a_video_that_fails_later_is_named_and_another_drawn(data: Path) -> None:
+    trajectories = recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE)
+    broken = sorted(data.rglob("*.mp4"))[0]
+    broken.write_bytes(broken.read_bytes()[:600])
+    bad: dict[str, str] = {}
+    for number in range(4):
+        batch = batches_of(trajectories)[number]
+        assert len(batch["poses_BT7"]) == 4
+        bad |= batch["bad"]
+    assert len(bad) == 1
+
+
+def test_event_windows_hold_a_move_of_the_gripper(tmp_path: Path, encoder: FrameEncoder) -> None:
+    data = episodes.folder(tmp_path / "episodes", range(9))
+    episodes.write(data, 9, close=True)
+    batches = batches_of(open_cached(data, encoder), event_share=1.0)
+    changes = batches[0]["actions_BS7"][..., 6].abs().amax(dim=1)
+    assert (changes > 0.05).all()
+
+
+def test_pairs_begin_at_the_same_moment_and_part(tmp_path: Path, encoder: FrameEncoder) -> None:
+    data = episodes.branches(episodes.folder(tmp_path / "episodes", range(2)))
+    batch = batches_of(open_cached(data, encoder), pair_share=1.0, pair_frames=3)[0]
+    closing = batch["actions_BS7"][:, 0, 6].view(2, 2) > 0.1
+    assert closing.sum(dim=1).tolist() == [1, 1]
+    assert batch["poses_BT7"].shape == (4, 3, 7)
+
+
+def test_what_cannot_be_sampled_is_said(data: Path, tmp_path: Path, encoder: FrameEncoder) -> None:
+    with pytest.raises(InputError, match="left the same state"):
+        batches_of(open_cached(data, encoder), pair_share=0.5)
+    still = open_cached(episodes.folder(tmp_path / "still" / "episodes", range(2)), encoder)
+    with pytest.raises(InputError, match="no gripper moves"):
+        batches_of(still, event_share=0.5)
+    short = open_cached(episodes.folder(tmp_path / "short" / "episodes", range(2), rows=3), encoder)
+    with pytest.raises(InputError, match="long enough for 4 frames"):
+        batches_of(short)
+
+
+def test_fifteen_hertz_is_thinned_to_four(tmp_path: Path, encoder: FrameEncoder) -> None:
+    data = episodes.folder(tmp_path / "episodes", range(1), rows=40, fps=15.0)
+    (thin,) = open_cached(data, encoder)
+    assert (len(thin), thin.stride) == (10, 1)
+    every = cached_trajectories(data, WINDOW, SamplingConfig(), encoder, tmp_path / "all", ALONE, every_frame=True)
+    assert (len(every[0]), every[0].stride) == (40, 4)
