@@ -48,9 +48,9 @@ class Placement:
 
 
 LOOK_AT = (0.490, 0.0, 0.070)
-LEFT = Placement(azimuth=25.0, elevation=38.0, distance=0.64, look_at=LOOK_AT, field_of_view=35.0)
-RIGHT = Placement(azimuth=-25.0, elevation=38.0, distance=0.64, look_at=LOOK_AT, field_of_view=35.0)
-PRETTY = Placement(azimuth=38.0, elevation=20.0, distance=1.70, look_at=(0.33, 0.0, 0.26), field_of_view=32.0)
+LEFT = Placement(azimuth=25.0, elevation=38.0, distance=0.66, look_at=LOOK_AT, field_of_view=35.0)
+RIGHT = Placement(azimuth=-25.0, elevation=38.0, distance=0.66, look_at=LOOK_AT, field_of_view=35.0)
+PRETTY = Placement(azimuth=40.0, elevation=21.0, distance=1.55, look_at=(0.36, 0.0, 0.24), field_of_view=32.0)
 
 
 def extrinsics(model: Any, data: Any, camera: str) -> Array:

@@ -11,6 +11,7 @@ object, an action of 0 keeps the grip and anything below about -0.1 lets go.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,7 @@ class HandController:
         self._jacobian = np.zeros((6, model.nv))
         self._joints = np.array(HOME)
         self._position, self._rotation, self._closedness = np.zeros(3), np.eye(3), 0.0
+        self.on_tick: Callable[[], None] | None = None  # called every 10 ms of a step: films, viewers
 
     def measured_pose(self) -> Array:
         """Where the hand is: x y z, roll pitch yaw, gripper closedness [7]."""
@@ -113,6 +115,8 @@ class HandController:
             self._solve(start + done * (end - start), rotation)
             self._send(closed_from + done * (closed_to - closed_from), (self._joints - before) / (TICK * TIMESTEP))
             mujoco.mj_step(self.scene.model, self.scene.data, TICK)
+            if self.on_tick is not None:
+                self.on_tick()
         self._position, self._closedness = end, closed_to
         if turn is not None:
             self._rotation = Rotation.from_rotvec(turn).as_matrix() @ turned_from

@@ -6,8 +6,8 @@
 
 `observation` holds what a real cell would have: `frame` [H, W, 3] uint8 of the left camera and `pose` [7]; cameras
 asked for besides appear as `frame_right` and `frame_wrist`. `action` [7] is the delta of `vjepa2_ac.poses` in
-the base frame, at most `sim.control.LIMIT`. What only a judge may know is in `info`. An episode never ends early: success may be lost
-again, so success at any time and success at the end are told apart.
+the base frame, at most `sim.control.LIMIT`. What only a judge may know is in `info`. An episode
+never ends early: success may be lost again, so success at any time and success at the end are told apart.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
             factors: what varies between episodes; the rest keeps its usual value.
             frame_size: pixels, one number for a square or (height, width).
             views: cameras whose pictures are in the observation; the first is `frame`.
+                None at all: poses only, and nothing is rendered.
             goal_frames: whether reset draws the goal pictures into `info["goal"]`.
             max_steps: after how many steps the episode is cut; None takes the task's usual number.
             render_mode: `rgb_array` lets `render` return the pretty view.
@@ -239,8 +240,8 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
 def _checked_cameras(names: tuple[str, ...]) -> dict[str, str]:
     """Which key of the observation each camera fills."""
     unknown = [name for name in names if name not in cameras.NAMES]
-    if unknown or not names:
-        raise ConfigError(f"no camera {unknown or names}; there are {', '.join(cameras.NAMES)}")
+    if unknown:
+        raise ConfigError(f"no camera {', '.join(unknown)} in the scene; it has {', '.join(cameras.NAMES)}")
     return {name: "frame" if index == 0 else f"frame_{name}" for index, name in enumerate(names)}
 
 

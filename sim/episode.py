@@ -152,7 +152,7 @@ def _place_to_reach(truth: Truth, task: TaskName, rng: np.random.Generator) -> A
     """A place for the hand, well away from where it is and with nothing in the way."""
     low, high = workspace.LOW + 0.015, workspace.HIGH - 0.015
     low[2] = 0.055 if task == "reach" else truth.hand[2] - 0.01
-    high[2] = high[2] if task == "reach" else max(low[2] + 0.01, min(high[2], 0.17))
+    high[2] = high[2] if task == "reach" else max(low[2] + 0.01, high[2])
     if task == "reach_with_object":  # what is carried must stay over the table, too
         low[:2] += 0.01
         high[:2] -= 0.01

@@ -7,6 +7,7 @@ to compare costs.
 
 from __future__ import annotations
 
+import os
 import weakref
 from collections.abc import Callable
 from typing import Any, Literal
@@ -28,6 +29,9 @@ _GROUPS: dict[Look, tuple[int, ...]] = {
     "pretty": (SEEN, HAND_LOOK, LINK_LOOK),
     "hulls": (SEEN, HULL_LOOK),
 }
+
+
+_drawing_process: int | None = None
 
 
 class Painter:
@@ -60,6 +64,8 @@ class Painter:
 
     def _open(self) -> Any:
         if self._renderer is None:
+            _refuse_to_hang()
+            self.scene.model.vis.quality.shadowsize = 2048 if self.shadows else 0  # read when the context is made
             self._renderer = mujoco.Renderer(self.scene.model, self.height, self.width)
             self._let_go = weakref.finalize(self, self._renderer.close)  # at exit, before OpenGL is gone
             flags = self._renderer.scene.flags
@@ -67,3 +73,14 @@ class Painter:
             flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
             flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
         return self._renderer
+
+
+def _refuse_to_hang() -> None:
+    """OpenGL that was used before a fork never answers after it; say so instead of waiting for ever."""
+    global _drawing_process
+    if _drawing_process not in (None, os.getpid()):
+        raise InputError(
+            "this process was forked from one that had already drawn, and OpenGL does not survive that; start workers "
+            'with "spawn", for example gymnasium.make_vec(..., vector_kwargs={"context": "spawn"})'
+        )
+    _drawing_process = os.getpid()

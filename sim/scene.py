@@ -97,7 +97,7 @@ def _physics(spec: Any) -> None:
     spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE  # its trees do not know of edited sizes
     spec.stat.center, spec.stat.extent = [0.4, 0.0, 0.2], 1.2
     spec.visual.map.znear, spec.visual.map.zfar = 0.02, 12.0
-    spec.visual.quality.shadowsize, spec.visual.quality.offsamples = 1024, 4
+    spec.visual.quality.offsamples = 4  # edges softened: where a thing is shows below one pixel
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 1280
 
 

@@ -27,9 +27,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FACTORS = ("layout", "kind", "size", "colours", "surfaces", "light", "camera", "distractors")
 
-# Outer radius and height of the cups [m]; their pictures are made once, so they come in sizes.
+# Outer radius and height of the cups [m]; their meshes are made once, so they come in sizes.
 CUP_SIZES = ((0.0240, 0.062), (0.0250, 0.070), (0.0260, 0.064), (0.0270, 0.074), (0.0285, 0.068))
 BOX_LOW, BOX_HIGH = (0.036, 0.042, 0.042), (0.050, 0.053, 0.060)  # [m], full sizes; fingers close across y
+MOST_YAW = {"cup": 0.7, "box": 0.2}  # [rad]; fingers pass beside the handle, and a box is not held by its edges
 SLOTS = 3  # distractors at most
 
 RGB = tuple[float, float, float]
@@ -130,7 +131,7 @@ def draw(variation: Variation, entropy: int) -> Draw:
         entropy=entropy,
         kind=kind,
         size=size,
-        **_layout(stream("layout")),
+        **_layout(stream("layout"), kind),
         **_colours(stream("colours"), unseen),
         **_surfaces(stream("surfaces"), unseen),
         **_light(stream("light"), unseen),
@@ -151,7 +152,7 @@ def _size(rng: np.random.Generator | None, kind: Kind) -> tuple[float, float, fl
     return (float(width), float(depth), float(height))
 
 
-def _layout(rng: np.random.Generator | None) -> dict[str, Any]:
+def _layout(rng: np.random.Generator | None, kind: Kind) -> dict[str, Any]:
     """Object and target well apart and both where the hand can work; the hand above them."""
     target: Target = "bowl"
     if rng is None:
@@ -163,8 +164,8 @@ def _layout(rng: np.random.Generator | None) -> dict[str, Any]:
             target_xy = _floats(rng.uniform((0.450, -0.085), (0.530, 0.085)))
             if np.hypot(object_xy[0] - target_xy[0], object_xy[1] - target_xy[1]) > 0.125:
                 break
-        yaw = float(rng.uniform(-0.26, 0.26))
-        hand = _floats(rng.uniform((0.42, -0.11, 0.125), (0.56, 0.11, 0.180)))
+        yaw = float(rng.uniform(-1.0, 1.0)) * MOST_YAW[kind]
+        hand = _floats(rng.uniform((0.42, -0.10, 0.120), (0.56, 0.10, 0.165)))
     return {
         "object_xy": object_xy,
         "object_yaw": yaw,

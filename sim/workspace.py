@@ -10,8 +10,8 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-LOW = np.array([0.40, -0.13, 0.0105])  # fingertips 1.5 mm above the table
-HIGH = np.array([0.58, 0.13, 0.19])
+LOW = np.array([0.40, -0.12, 0.0105])  # fingertips 1.5 mm above the table
+HIGH = np.array([0.58, 0.12, 0.17])
 CENTRE = np.array([0.49, 0.0, 0.075])
 
 

@@ -18,7 +18,14 @@ from typer.exceptions import TyperException
 from vjepa2_ac import __version__
 from vjepa2_ac.errors import VJEPA2ACError
 
-ROOMS: tuple[str, ...] = ("vjepa2_ac.checkpoints", "vjepa2_ac.data", "vjepa2_ac.landscape", "vjepa2_ac.training", "sim")
+ROOMS: tuple[str, ...] = (
+    "vjepa2_ac.checkpoints",
+    "vjepa2_ac.data",
+    "vjepa2_ac.fitcheck",
+    "vjepa2_ac.landscape",
+    "vjepa2_ac.training",
+    "sim",
+)
 INTERRUPTED = 130
 
 app = typer.Typer(

@@ -1,0 +1,171 @@
+"""`vjepa2-ac sim …` and `vjepa2-ac collect`: look at the simulation, film it, measure its bounds, record from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sim import collect_commands
+
+if TYPE_CHECKING:
+    from sim.variation import Kind, Split
+
+simulation = typer.Typer(
+    help="A Franka at a table in MuJoCo: watch it, film it, measure its bounds.", no_args_is_help=True
+)
+
+Task = Annotated[str, typer.Option(help="reach, grasp, reach_with_object or pick_and_place.")]
+Seed = Annotated[int, typer.Option(min=0, help="Which episode; the same seed gives the same one.")]
+SplitName = Annotated[str, typer.Option("--split", help="train, test (unseen seeds) or shift (unseen looks).")]
+KindName = Annotated[str | None, typer.Option("--object", help="cup or box; either, if not said.")]
+RobotXML = Annotated[Path | None, typer.Option(help="Another MJCF of a Panda with the same names; see sim/arm.py.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group and the collector."""
+    app.add_typer(simulation, name="sim")
+    collect_commands.register(app)
+
+
+@simulation.command()
+def view(
+    task: Task = "pick_and_place",
+    seed: Seed = 0,
+    split: SplitName = "test",
+    kind: KindName = None,
+    expert: Annotated[bool, typer.Option(help="Let the expert play; --no-expert leaves the keys to you.")] = True,
+    robot_xml: RobotXML = None,
+) -> None:
+    """Open a window on the running environment. Needs a display.
+
+    Keys: arrows move the hand, page up and down raise and lower it, insert and delete close and open the gripper,
+    E switches the expert on and off, N starts the next episode.
+
+        vjepa2-ac sim view --task grasp --object cup
+    """
+    from sim.env import FrankaEnv
+    from sim.viewer import HELP, check_display, view
+
+    check_display()
+    typer.echo(HELP, err=True)
+    env = FrankaEnv(
+        task, split=_split(split), kind=_kind(kind), views=(), goal_frames=False, max_steps=10**9, robot_xml=robot_xml
+    )
+    view(env, seed, expert)
+
+
+@simulation.command()
+def video(
+    task: Task = "pick_and_place",
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="The MP4 to write.")] = Path("sim.mp4"),
+    split: SplitName = "test",
+    kind: KindName = None,
+    policy: Annotated[str, typer.Option(help="expert, nothing or random.")] = "expert",
+    size: Annotated[int, typer.Option(min=128, max=1280, help="Height of the film [px].")] = 480,
+    robot_xml: RobotXML = None,
+) -> None:
+    """Film one episode: the cell as people see it, the model's camera, and the goal picture.
+
+    Exit code 1 if the episode missed its goal.
+
+        vjepa2-ac sim video --task pick_and_place --object cup --seed 3 --out cup.mp4
+    """
+    from sim.bounds import actor, policy_name
+    from sim.env import FrankaEnv
+    from sim.film import film, write_mp4
+
+    size -= size % 4  # H.264 wants even numbers, also of half the height
+    env = FrankaEnv(
+        task,
+        split=_split(split),
+        kind=_kind(kind),
+        render_mode="rgb_array",
+        render_size=size,
+        robot_xml=robot_xml,
+    )
+    env.reset(seed=seed)
+    played = film(env, actor(env, policy_name(policy), seed), steps=env.max_steps)
+    write_mp4(out, played.frames)
+    env.close()
+    typer.echo(f"{out}: {task}, {env.draw.kind}, {played.steps} steps, {'done' if played.success_at_end else 'missed'}")
+    if not played.success_at_end:
+        raise typer.Exit(1)
+
+
+@simulation.command()
+def sheet(
+    out: Annotated[Path, typer.Option(help="Folder for one PNG per task.")] = Path("docs/pictures"),
+    seeds: Annotated[int, typer.Option(min=1, max=8, help="Episodes, that is rows, per task.")] = 3,
+) -> None:
+    """Draw a contact sheet of every task: the expert's episode as the model sees it, and the goal pictures.
+
+    vjepa2-ac sim sheet --out docs/pictures
+    """
+    from sim.film import contact_sheet, write_png
+    from sim.tasks import TASKS
+
+    for task in TASKS:
+        path = out / f"sim-{task.replace('_', '-')}.png"
+        write_png(path, contact_sheet(task, tuple(range(seeds))))
+        typer.echo(f"{path}: {path.stat().st_size // 1024} KiB")
+
+
+@simulation.command()
+def bounds(
+    episodes: Annotated[int, typer.Option(min=1, help="Seeds per task, object and policy.")] = 200,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    split: SplitName = "test",
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    policies: Annotated[str, typer.Option(help="Of expert, nothing, random, with commas.")] = "expert,nothing,random",
+    out: Annotated[Path | None, typer.Option(help="Where to write NAME.json and NAME.md.")] = None,
+) -> None:
+    """Measure what the best and the worst do: expert, nothing and random, with 95 % Wilson intervals.
+
+    Exit code 1 if the expert solves less than 99 % of any task.
+
+        vjepa2-ac sim bounds --episodes 200 --workers 2 --out runs/bounds
+    """
+    import json
+
+    from sim.bounds import as_dict, markdown, measure, policy_name
+    from sim.tasks import TASKS, task_name
+    from sim.variation import KINDS
+    from vjepa2_ac.terminal import progress
+
+    tasks = TASKS if task is None else (task_name(task),)
+    chosen = tuple(policy_name(name.strip()) for name in policies.split(","))
+    with progress("bounds", len(tasks) * len(KINDS) * len(chosen) * episodes, unit="episodes") as advance:
+        found = measure(tasks, KINDS, chosen, split=_split(split), episodes=episodes, workers=workers, advance=advance)
+    typer.echo(markdown(found))
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        written = {"command": f"vjepa2-ac sim bounds --episodes {episodes} --split {split}", "bounds": as_dict(found)}
+        out.with_suffix(".json").write_text(json.dumps(written, indent=1) + "\n")
+        out.with_suffix(".md").write_text(markdown(found) + "\n")
+    if any(bound.policy == "expert" and bound.at_end < 0.99 * bound.episodes for bound in found):
+        raise typer.Exit(1)
+
+
+def _split(name: str) -> Split:
+    from sim.variation import SPLITS
+    from vjepa2_ac.errors import ConfigError
+
+    for known in SPLITS:
+        if name == known:
+            return known
+    raise ConfigError(f"no split {name!r}; there are {', '.join(SPLITS)}")
+
+
+def _kind(name: str | None) -> Kind | None:
+    from sim.variation import KINDS
+    from vjepa2_ac.errors import ConfigError
+
+    for known in KINDS:
+        if name == known:
+            return known
+    if name is not None:
+        raise ConfigError(f"no object {name!r}; there are {', '.join(KINDS)}")
+    return None

@@ -1,0 +1,144 @@
+"""Episodes for people: MP4s with the goal inset, and contact sheets.
+
+A film shows the pretty view at 20 frames a second beside what the model sees now and what it should come to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.control import TICK
+from sim.env import FrankaEnv
+from sim.scene import TIMESTEP
+from sim.tasks import GOAL_NAMES, TaskName
+from sim.variation import KINDS, Kind
+from vjepa2_ac.errors import InputError
+
+Array = NDArray[np.float64]
+Frame = NDArray[np.uint8]  # [H, W, 3]
+Act = Callable[[], Array | None]  # None: done, stay
+
+FRAMES_PER_SECOND = 20
+_EVERY = round(1 / FRAMES_PER_SECOND / TIMESTEP / TICK)  # controller ticks between two frames of a film
+_GOAL_MARK, _INK, _PAPER = (64, 190, 90), (245, 245, 245), (34, 36, 40)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A filmed episode."""
+
+    frames: list[Frame]
+    success_at_end: bool
+    steps: int
+
+
+def film(env: FrankaEnv, act: Act, steps: int, linger: int = 4) -> Played:
+    """Play `act` in a running episode until it succeeds (and `linger` steps more) or `steps` are over.
+
+    The environment needs `render_mode="rgb_array"` and goal pictures.
+    """
+    frames: list[Frame] = []
+    ticks = 0
+
+    def shoot() -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks % _EVERY == 0:
+            frames.append(_compose(env))
+
+    env.cell.controller.on_tick = shoot
+    left, played = steps, 0
+    try:
+        while left > 0:
+            action = act()
+            _, _, _, truncated, info = env.step(np.zeros(7) if action is None else action)
+            played += 1
+            left = min(left - 1, linger) if info["success"] else left - 1
+            if truncated:
+                break
+    finally:
+        env.cell.controller.on_tick = None
+    return Played(frames, env.success_after_settling(), played)
+
+
+def write_mp4(path: Path, frames: list[Frame], frames_per_second: int = FRAMES_PER_SECOND) -> None:
+    """Write frames as H.264 that every player and browser shows."""
+    if not frames:
+        raise InputError("a film needs at least one frame")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = frames[0].shape[:2]
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=Fraction(frames_per_second), options={"crf": "20"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def contact_sheet(task: TaskName, seeds: tuple[int, ...], columns: int = 5, size: int = 176) -> Frame:
+    """One row per seed, cup and box in turn: the expert's episode as the model sees it, then the goal, marked."""
+    rows = [_row(task, KINDS[row % len(KINDS)], seed, columns, size) for row, seed in enumerate(seeds)]
+    return np.concatenate(rows)
+
+
+def write_png(path: Path, picture: Frame) -> None:
+    """Write a picture, its shades rounded so that the file stays small."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rounded = (picture // 6 * 6 + 3).astype(np.uint8)
+    if not cv2.imwrite(str(path), rounded[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9]):
+        raise InputError(f"cannot write a picture to {path}")
+
+
+def _row(task: TaskName, kind: Kind, seed: int, columns: int, size: int) -> Frame:
+    env = FrankaEnv(task, split="test", kind=kind)
+    observation, info = env.reset(seed=seed)
+    seen, expert = [observation["frame"]], env.expert()
+    while not info["success"] and info["steps"] < env.max_steps:
+        observation, _, _, _, info = env.step(expert.act(env.truth()))
+        seen.append(observation["frame"])
+    moments = [seen[round(k)] for k in np.linspace(0, len(seen) - 1, columns)]
+    goals = [
+        _marked(_small(frame, size), name) for frame, name in zip(env.goal.frames, GOAL_NAMES[env.task], strict=True)
+    ]
+    env.close()
+    return np.concatenate([*(_small(frame, size) for frame in moments), *goals], axis=1)
+
+
+def _compose(env: FrankaEnv) -> Frame:
+    pretty = env.render()
+    if pretty is None:
+        raise InputError('a film needs an environment made with render_mode="rgb_array"')
+    half = pretty.shape[0] // 2
+    now = _written(_small(env.picture("left"), half), "camera")
+    goal = _marked(_small(env.goal.frames[-1], half), "goal")
+    return np.concatenate([pretty, np.concatenate([now, goal])], axis=1)
+
+
+def _small(frame: Frame, size: int) -> Frame:
+    return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _marked(frame: Frame, name: str) -> Frame:
+    framed = frame.copy()
+    edge = max(2, frame.shape[0] // 64)
+    cv2.rectangle(framed, (0, 0), (frame.shape[1] - 1, frame.shape[0] - 1), _GOAL_MARK, 2 * edge)
+    return _written(framed, name)
+
+
+def _written(frame: Frame, words: str) -> Frame:
+    written, height = frame.copy(), frame.shape[0]
+    scale = height / 420
+    (across, up), below = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    edge = height // 40
+    cv2.rectangle(written, (0, height - up - below - 2 * edge), (across + 3 * edge, height), _PAPER, cv2.FILLED)
+    place = (edge + edge // 2, height - below - edge)
+    cv2.putText(written, words, place, cv2.FONT_HERSHEY_SIMPLEX, scale, _INK, 1, cv2.LINE_AA)
+    return written

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sim import cameras, workspace
+from sim.arm import FINGERS
+from sim.episode import Cell
+from sim.rendering import Painter
+from sim.variation import Variation, draw
+from vjepa2_ac.errors import InputError
+
+SIZE = 256
+MOST_TURNED = [(0, 0, 0), (1.5, 1, -0.01), (-1.5, -1, 0.01), (15, 5, 0), (15, -5, 0), (-15, 5, 0), (-15, -5, 0)]
+
+
+def pixels(cell: Cell, points: object) -> np.ndarray:
+    scene = cell.scene
+    return cameras.project(scene.model, scene.data, "left", np.asarray(points, dtype=float), SIZE, SIZE)
+
+
+@pytest.mark.parametrize(("azimuth", "elevation", "distance"), MOST_TURNED)
+def test_the_whole_workspace_is_in_the_picture(cell: Cell, azimuth: float, elevation: float, distance: float) -> None:
+    usual = draw(Variation(factors=()), 0)
+    turned = replace(usual, camera_azimuth=azimuth, camera_elevation=elevation, camera_distance=distance)
+    cell.dress(turned)
+    seen = pixels(cell, workspace.corners())
+    assert seen.min() > 4
+    assert seen.max() < SIZE - 4
+
+
+def test_fingers_and_objects_span_dozens_of_pixels(cell: Cell) -> None:
+    cell.dress(draw(Variation(factors=()), 0))
+    data = cell.scene.data
+    left, right = (data.xpos[cell.scene.model.body(name).id] for name in FINGERS)
+    assert np.linalg.norm(np.subtract(*pixels(cell, [left, right]))) > 45
+    x, y, z = cell.truth().object
+    assert np.linalg.norm(np.subtract(*pixels(cell, [(x, y - 0.024, z), (x, y + 0.024, z)]))) > 24
+
+
+@pytest.mark.parametrize("corner", range(8))
+def test_the_hand_is_seen_in_every_corner_of_the_workspace(cell: Cell, corner: int) -> None:
+    place = workspace.corners()[corner]
+    cell.dress(replace(draw(Variation(factors=()), 0), hand=tuple(place), object_xy=(0.49, 0.5)))
+    data = cell.scene.data
+    open_pads = [data.geom(f"{name}:pad").xpos for name in FINGERS]
+    seen = pixels(cell, [place, *open_pads])
+    assert seen.min() > -4  # half of one open finger may leave at the far corners; the tool point never does
+    assert seen.max() < SIZE + 4
+    assert pixels(cell, [place]).min() > 4
+
+
+def test_projection_agrees_with_the_renderer(cell: Cell) -> None:
+    scene = replace(draw(Variation(factors=(), kind="box"), 0), object_rgb=(1.0, 0.0, 0.0), hand=(0.42, 0.12, 0.18))
+    cell.dress(scene)
+    painter = Painter(cell.scene, SIZE, SIZE)
+    frame = painter.draw("left").astype(int)
+    painter.close()
+    red = (frame[..., 0] > 90) & (frame[..., 1] < 60) & (frame[..., 2] < 60)
+    down, across = np.argwhere(red).mean(axis=0)
+    np.testing.assert_allclose(pixels(cell, [cell.truth().object])[0], (across, down), atol=4)
+
+
+def test_extrinsics_look_at_the_workspace(cell: Cell) -> None:
+    cell.dress(draw(Variation(factors=()), 0))
+    scene = cell.scene
+    pose = cameras.extrinsics(scene.model, scene.data, "left")
+    np.testing.assert_allclose(pose[:3], cameras.LEFT.position(), atol=1e-9)
+    assert pose[1] > 0.1  # DROID calls the camera with the larger y the left one
+    np.testing.assert_allclose(pixels(cell, [cameras.LOOK_AT])[0], SIZE / 2, atol=1e-6)
+
+
+def test_every_camera_draws_and_an_unknown_one_is_named(cell: Cell) -> None:
+    cell.dress(draw(Variation(), 1))
+    painter = Painter(cell.scene, 64, 96)
+    for name in cameras.NAMES:
+        frame = painter.draw(name)
+        assert frame.shape == (64, 96, 3)
+        assert frame.std() > 5
+    with pytest.raises(InputError, match="left, right, wrist"):
+        painter.draw("top")
+    painter.close()

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from sim.control import LIMIT
+from sim.env import FrankaEnv
+from sim.envs import IDS
+from sim.variation import Draw
+from vjepa2_ac.errors import ConfigError, InputError
+
+PICK = "sim.envs:VJEPA2AC/FrankaPickAndPlace-v0"
+
+
+@pytest.fixture(scope="module")
+def env() -> FrankaEnv:
+    return FrankaEnv("pick_and_place", split="test", frame_size=64)
+
+
+def some_actions(count: int) -> list[Any]:
+    rng = np.random.default_rng(7)
+    return [rng.uniform(-LIMIT, LIMIT) for _ in range(count)]
+
+
+def run(env: FrankaEnv, seed: int, steps: int = 4) -> list[Any]:
+    """Every frame, pose and true object state of a few steps."""
+    observation, info = env.reset(seed=seed)
+    seen = [observation["frame"], observation["pose"], info["goal"], info["object_pose"]]
+    for action in some_actions(steps):
+        observation, _, _, _, info = env.step(action)
+        seen += [observation["frame"], observation["pose"], info["object_pose"]]
+    return seen
+
+
+def equal(first: list[Any], second: list[Any]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("name", IDS.values())
+def test_gymnasium_finds_no_fault_in_any_task(name: str) -> None:
+    env = gymnasium.make(f"sim.envs:{name}", frame_size=32)
+    check_env(env.unwrapped, skip_render_check=True)
+    env.close()
+
+
+def test_render_shows_the_pretty_view_when_asked_for() -> None:
+    env = FrankaEnv("reach", frame_size=32, render_mode="rgb_array", render_size=64)
+    env.reset(seed=0)
+    picture = env.render()
+    assert picture is not None
+    assert picture.shape == (64, 64, 3)
+    assert picture.std() > 10
+    env.close()
+
+
+def test_gymnasium_makes_it_from_any_folder_without_an_import(tmp_path: Path) -> None:
+    code = f"import gymnasium as g; print(g.make({PICK!r}, frame_size=32).reset(seed=0)[0]['frame'].shape)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "(32, 32, 3)", done.stderr
+
+
+def test_the_same_seed_gives_the_same_bits(env: FrankaEnv) -> None:
+    first = run(env, seed=3)
+    run(env, seed=4)
+    assert equal(first, run(env, seed=3))
+
+
+def test_another_environment_gives_the_same_bits(env: FrankaEnv) -> None:
+    other = FrankaEnv("pick_and_place", split="test", frame_size=64)
+    assert equal(run(env, seed=5), run(other, seed=5))
+    other.close()
+
+
+def test_other_seeds_and_later_episodes_differ(env: FrankaEnv) -> None:
+    first = run(env, seed=3)
+    assert not equal(first, run(env, seed=4))
+    env.reset(seed=3)
+    first_draw = env.draw
+    env.reset()
+    assert env.draw != first_draw
+
+
+def test_a_snapshot_is_the_whole_state(env: FrankaEnv) -> None:
+    env.reset(seed=6)
+    expert = env.expert()
+    for _ in range(6):
+        env.step(expert.act(env.truth()))
+    branch = env.snapshot()
+    here = env.restore(branch)
+
+    def future() -> list[Any]:
+        seen: list[Any] = []
+        for action in some_actions(4):
+            observation, _, _, _, info = env.step(action)
+            seen += [observation["frame"], observation["pose"], info["object_pose"], info["steps"]]
+        env.reset()
+        return [*seen, env.draw.entropy]
+
+    first = future()
+    assert np.array_equal(env.restore(branch)["frame"], here["frame"])
+    assert equal(first, future())
+
+
+def test_a_snapshot_restores_in_another_environment(env: FrankaEnv) -> None:
+    env.reset(seed=8)
+    for action in some_actions(3):
+        env.step(action)
+    branch, other = env.snapshot(), FrankaEnv("pick_and_place", split="test", frame_size=64)
+    here, there = env.restore(branch), other.restore(branch)
+    assert np.array_equal(here["frame"], there["frame"])
+    action = some_actions(1)[0]
+    assert np.array_equal(env.step(action)[0]["frame"], other.step(action)[0]["frame"])
+    other.close()
+
+
+def test_a_written_draw_builds_the_same_scene(env: FrankaEnv) -> None:
+    observation, _ = env.reset(seed=9)
+    again, _ = env.reset(seed=0, options={"draw": Draw.from_dict(env.draw.as_dict())})
+    assert np.array_equal(observation["frame"], again["frame"])
+
+
+def test_observations_hold_nothing_but_pictures_and_pose() -> None:
+    env = FrankaEnv("grasp", frame_size=(24, 40), views=("left", "right", "wrist"), goal_frames=False)
+    observation, info = env.reset(seed=0)
+    assert set(observation) == {"frame", "frame_right", "frame_wrist", "pose"}
+    assert observation["frame_wrist"].shape == (24, 40, 3)
+    assert "goal" not in info
+    env.close()
+
+
+def test_goals_are_pictures_of_what_the_expert_reached(env: FrankaEnv) -> None:
+    _, info = env.reset(seed=1)
+    assert info["goal"].shape == (3, 64, 64, 3)
+    grasped, near, placed = info["goal_poses"]
+    assert grasped[6] > 0.25  # the fingers are around the object
+    assert near[6] > 0.25
+    assert placed[6] < 0.02
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_runs_in_vector_environments(mode: str) -> None:
+    started = {"context": "spawn"} if mode == "async" else {}  # these tests have drawn already
+    envs = gymnasium.make_vec(PICK, num_envs=2, vectorization_mode=mode, vector_kwargs=started, frame_size=32)
+    observation, info = envs.reset(seed=[3, 4])
+    assert observation["frame"].shape == (2, 32, 32, 3)
+    assert info["goal"].shape == (2, 3, 32, 32, 3)
+    observation, reward, _, _, info = envs.step(np.zeros((2, 7)))
+    assert observation["pose"].shape == (2, 7)
+    assert not reward.any()
+    assert not info["success"].any()
+    envs.close()
+
+
+def test_async_environments_need_nothing_special_where_nothing_was_drawn_before() -> None:
+    code = (
+        f"import gymnasium as g; e = g.make_vec({PICK!r}, num_envs=2, vectorization_mode='async', frame_size=32); "
+        "print(e.reset(seed=0)[0]['frame'].shape); e.close()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.strip() == "(2, 32, 32, 3)", done.stderr
+
+
+def test_drawing_in_a_fork_of_a_process_that_drew_is_refused(env: FrankaEnv) -> None:
+    env.reset(seed=0)
+    child = os.fork()
+    if child == 0:
+        try:
+            FrankaEnv("reach", frame_size=16).reset(seed=0)
+        except InputError:
+            os._exit(7)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_success_at_the_end_is_judged_when_the_episode_is_cut() -> None:
+    env = FrankaEnv("reach", split="test", frame_size=16, views=(), goal_frames=False, max_steps=9)
+    env.reset(seed=0)
+    expert, infos = env.expert(), []
+    for _ in range(9):
+        _, _, terminated, truncated, info = env.step(expert.act(env.truth()))
+        infos.append(info)
+        assert not terminated
+    assert truncated
+    assert infos[-1]["success_any"]
+    assert infos[-1]["success_end"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"task": "juggle"}, "pick_and_place"),
+        ({"split": "exam"}, "train, test, shift"),
+        ({"kind": "plate"}, "cup, box"),
+        ({"factors": ("weather",)}, "camera"),
+        ({"views": ("top",)}, "wrist"),
+        ({"frame_size": 3}, "16 to 1280"),
+        ({"max_steps": 0}, "at least one"),
+        ({"render_mode": "human"}, "rgb_array"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_the_right_ones(arguments: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        FrankaEnv(**arguments)
+
+
+def test_stepping_before_reset_is_refused() -> None:
+    env = FrankaEnv(views=())
+    with pytest.raises(InputError, match="reset"):
+        env.step(np.zeros(7))
+
+
+def test_a_robot_without_the_right_names_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "arm.xml"
+    path.write_text('<mujoco><worldbody><body name="arm"><geom size="0.1"/></body></worldbody></mujoco>')
+    with pytest.raises(InputError, match="robot:panda0_joint1"):
+        FrankaEnv(robot_xml=path)
+    with pytest.raises(InputError, match="no robot description"):
+        FrankaEnv(robot_xml=tmp_path / "nothing.xml")
+
+
+def test_headless_rendering_is_chosen_where_there_is_no_display() -> None:
+    assert os.environ.get("DISPLAY") or os.environ.get("MUJOCO_GL")

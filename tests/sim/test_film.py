@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sim.bounds import actor
+from sim.env import FrankaEnv
+from sim.film import FRAMES_PER_SECOND, contact_sheet, film, write_mp4, write_png
+from vjepa2_ac.errors import InputError
+
+
+def test_a_film_is_h264_and_as_long_as_the_episode(tmp_path: Path) -> None:
+    env = FrankaEnv("reach", split="test", frame_size=64, render_mode="rgb_array", render_size=128)
+    env.reset(seed=0)
+    played = film(env, actor(env, "expert", 0), steps=3)
+    env.close()
+    write_mp4(tmp_path / "reach.mp4", played.frames)
+    with av.open(str(tmp_path / "reach.mp4")) as container:
+        stream = container.streams.video[0]
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        assert stream.codec_context.name == "h264"
+        assert stream.average_rate == FRAMES_PER_SECOND
+    assert len(frames) == played.steps * FRAMES_PER_SECOND // 4
+    assert frames[0].shape == (128, 192, 3)
+    assert played.success_at_end
+
+
+def test_a_film_needs_the_pretty_view() -> None:
+    env = FrankaEnv("reach", frame_size=32)
+    env.reset(seed=0)
+    with pytest.raises(InputError, match="rgb_array"):
+        film(env, actor(env, "nothing", 0), steps=1)
+    env.close()
+
+
+def test_a_contact_sheet_has_a_row_per_seed_and_the_goal_last(tmp_path: Path) -> None:
+    sheet = contact_sheet("reach", (0,), columns=2, size=64)
+    assert sheet.shape == (64, 3 * 64, 3)
+    write_png(tmp_path / "sheet.png", sheet)
+    read = cv2.imread(str(tmp_path / "sheet.png"))
+    assert read is not None
+    assert np.abs(read[..., ::-1].astype(int) - sheet).max() <= 6
+
+
+def test_an_empty_film_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="at least one"):
+        write_mp4(tmp_path / "nothing.mp4", [])

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sim.episode import Cell
+from sim.variation import KINDS, SPLITS, Kind, Split, Variation, draw
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_moves_or_sinks_in_at_the_start(cell: Cell, split: Split, kind: Kind) -> None:
+    for seed in range(5):
+        cell.dress(draw(Variation(split=split, kind=kind), seed))
+        before = cell.truth()
+        cell.controller.wait(1.0)
+        after = cell.truth()
+        np.testing.assert_allclose(after.object, before.object, atol=2e-4)
+        np.testing.assert_allclose(after.hand, before.hand, atol=2e-4)
+        assert after.is_upright
+        data = cell.scene.data
+        assert min((contact.dist for contact in data.contact[: data.ncon]), default=0.0) > -5e-4
+
+
+def test_what_an_episode_does_not_use_floats_out_of_sight(cell: Cell) -> None:
+    cell.dress(draw(Variation(kind="cup"), 0))
+    cell.controller.wait(2.0)
+    assert cell.scene.data.body("box").xpos[2] == pytest.approx(-2.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_object_stands_on_the_table_at_its_size(cell: Cell, kind: Kind) -> None:
+    for seed in range(6):
+        scene = draw(Variation(kind=kind), seed)
+        cell.dress(scene)
+        truth = cell.truth()
+        assert truth.is_supported
+        np.testing.assert_allclose(truth.object, (*scene.object_xy, scene.size[2] / 2), atol=1e-3)
+
+
+@pytest.mark.parametrize("target", ["bowl", "pad"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_let_go_over_the_target_stands_in_it(cell: Cell, kind: Kind, target: str) -> None:
+    scene = draw(Variation(factors=("size",), kind=kind), 2)
+    cell.dress(replace(scene, target=target, hand=(0.44, -0.1, 0.16)))  # type: ignore[arg-type]
+    truth = cell.truth()
+    cell.scene.data.joint(f"{kind}:free").qpos[:3] = truth.target + np.array([0.004, -0.003, 0.004])
+    cell.controller.wait(1.5)
+    truth = cell.truth()
+    assert truth.is_supported
+    assert truth.is_at_rest
+    np.testing.assert_allclose(truth.object, truth.target, atol=8e-3)
+
+
+def test_a_dropped_cup_falls_and_stays_on_the_table(cell: Cell) -> None:
+    cell.dress(draw(Variation(factors=(), kind="cup"), 0))
+    free = cell.scene.data.joint("cup:free")
+    free.qpos[2], free.qpos[3:] = 0.12, (0.8, 0.6, 0.0, 0.0)
+    cell.controller.wait(3.0)
+    truth = cell.truth()
+    assert truth.is_supported
+    assert 0.015 < truth.object[2] < 0.06

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from sim import workspace
+from sim.surfaces import SHIFT_SURFACES, TRAIN_SURFACES
+from sim.variation import FACTORS, SPLITS, Draw, Variation, draw
+from vjepa2_ac.errors import ConfigError
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_equal_seeds_give_equal_scenes_and_json_keeps_them(split: str) -> None:
+    variation = Variation(split=split)  # type: ignore[arg-type]
+    scene = draw(variation, 12)
+    assert draw(variation, 12) == scene
+    assert Draw.from_dict(json.loads(json.dumps(scene.as_dict()))) == scene
+
+
+def test_splits_share_no_scene() -> None:
+    layouts = [draw(Variation(split=split), 5).object_xy for split in SPLITS]
+    assert len(set(layouts)) == len(SPLITS)
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_switching_one_factor_off_leaves_the_others(factor: str) -> None:
+    full, partial = draw(Variation(kind="box"), 3).as_dict(), draw(Variation(kind="box").without([factor]), 3).as_dict()
+    changed = {key for key in full if full[key] != partial[key]}
+    owners = {
+        "layout": {"object_xy", "object_yaw", "target", "target_xy", "hand"},
+        "kind": set(),
+        "size": {"size"},
+        "colours": {"object_rgb", "target_rgb"},
+        "surfaces": {"table", "table_tint", "wall", "wall_tint"},
+        "light": {"light_azimuth", "light_elevation", "light_rgb", "ambient"},
+        "camera": {"camera_azimuth", "camera_elevation", "camera_distance"},
+        "distractors": {"distractors"},
+    }
+    assert changed <= owners[factor]
+
+
+def test_object_and_target_are_apart_and_in_reach() -> None:
+    for seed in range(300):
+        scene = draw(Variation(), seed)
+        assert math.dist(scene.object_xy, scene.target_xy) > 0.125
+        for x, y in (scene.object_xy, scene.target_xy):
+            assert workspace.LOW[0] + 0.02 < x < workspace.HIGH[0] - 0.02
+            assert workspace.LOW[1] + 0.015 < y < workspace.HIGH[1] - 0.015
+        assert scene.size[1] < 0.060  # the hand opens to 80 mm
+
+
+def test_shift_shows_what_training_never_showed() -> None:
+    train = [draw(Variation(split="train"), seed) for seed in range(80)]
+    shift = [draw(Variation(split="shift"), seed) for seed in range(80)]
+    assert {scene.table for scene in train} <= set(TRAIN_SURFACES)
+    assert {scene.table for scene in shift} == set(SHIFT_SURFACES)
+    assert max(abs(scene.camera_azimuth) for scene in train) <= 1.5
+    assert all(5 <= abs(scene.camera_azimuth) <= 15 for scene in shift)
+    assert not {d.shape for s in train for d in s.distractors} & {d.shape for s in shift for d in s.distractors}
+    assert all(scene.distractors for scene in shift)
+
+
+def test_unknown_factors_are_named() -> None:
+    with pytest.raises(ConfigError, match="weather"):
+        Variation(factors=("weather",))
