@@ -23,12 +23,13 @@ def search_as_published(
     *,
     clock: Callable[[], float] = time.monotonic,
     deadline: float | None = None,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> list[Found]:
     """The published search for each problem in turn. Warm starts are ignored: it has none.
 
-    Raises DeadlineError when not one iteration was finished in time, PlanningError when every cost was NaN.
+    Raises as `search` does.
     """
-    watch = Stopwatch(clock, deadline)
+    watch = Stopwatch(clock, deadline, is_wanted)
     return [_search_one(world, problem, config, cost or CostConfig(), watch) for problem in problems]
 
 

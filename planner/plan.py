@@ -26,7 +26,7 @@ class Plan:
     wanted_H7: Array  # as the search found them, before they were made safe
     cost: float
     idle_cost: float  # of doing nothing
-    trace: tuple[float, ...]  # the best cost known after each iteration
+    trace: tuple[float, ...]  # the best cost known after each iteration, whatever the gripper does
     confidence: Confidence
     stop_reason: StopReason
     seed: int

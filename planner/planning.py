@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import torch
@@ -65,8 +65,20 @@ class Request:
     surprise_ND: Tensor | None = None  # observation minus what the previous plan had imagined of it
 
 
+class Watched(TypedDict):
+    """What may end a search early."""
+
+    clock: Callable[[], float]
+    deadline: float | None
+    is_wanted: Callable[[], bool]
+
+
 class Planner:
-    """Plans in one world by one configuration; `camera` is the turn of a camera that stands elsewhere."""
+    """Plans in one world by one configuration.
+
+    `camera` is the turn of a camera that stands elsewhere. `clock` is what deadlines are on [s]. `is_wanted` is asked
+    before each iteration; once it says no, the plan is given up.
+    """
 
     def __init__(
         self,
@@ -75,9 +87,10 @@ class Planner:
         *,
         camera: CameraTurn | None = None,
         clock: Callable[[], float] = time.monotonic,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.world, self.config = world, config or PlannerConfig()
-        self.camera, self.clock = camera, clock
+        self.camera, self.clock, self.is_wanted = camera, clock, is_wanted
 
     def plan(self, request: Request, *, deadline: float | None = None) -> Plan:
         """The plan for one request; see `plan_together`."""
@@ -87,7 +100,8 @@ class Planner:
         """A plan for each request, searched in one batch until `deadline` on the planner's clock [s].
 
         Raises DeadlineError when not one iteration could be finished in time, PlanningError when there is no plan
-        that would be safe to follow, InputError for a pose that is none.
+        that would be safe to follow, CancelledError once the plan is no longer wanted, InputError for a pose that is
+        none.
         """
         plans: dict[int, Plan] = {}
         for group in _of_equal_history(requests):
@@ -106,15 +120,14 @@ class Planner:
 
     def with_config(self, config: PlannerConfig) -> Planner:
         """The same world, camera and clock, planned in differently."""
-        return Planner(self.world, config, camera=self.camera, clock=self.clock)
+        return Planner(self.world, config, camera=self.camera, clock=self.clock, is_wanted=self.is_wanted)
 
     def _search(self, problems: Sequence[Problem], deadline: float | None) -> list[Found]:
         config = self.config
+        watched: Watched = {"clock": self.clock, "deadline": deadline, "is_wanted": self.is_wanted}
         if config.method == "paper":
-            return search_as_published(
-                self.world, problems, config.paper, config.cost, clock=self.clock, deadline=deadline
-            )
-        return search(self.world, problems, config.search, config.cost, clock=self.clock, deadline=deadline)
+            return search_as_published(self.world, problems, config.paper, config.cost, **watched)
+        return search(self.world, problems, config.search, config.cost, **watched)
 
     def _problem(self, request: Request) -> Problem:
         pose, last, history = vector(request.pose, "pose"), request.last_actions, request.history

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vjepa2_ac.errors import DeadlineError, InputError
+from vjepa2_ac.errors import CancelledError, DeadlineError, InputError
 from vjepa2_ac.world_model import History
 
 StopReason = Literal["converged", "iterations", "deadline"]
@@ -40,7 +40,7 @@ class Found:
     actions_HA: Tensor
     cost: float
     idle_cost: float  # of doing nothing
-    trace: tuple[float, ...]  # the best cost known after each iteration
+    trace: tuple[float, ...]  # the best cost known after each iteration, whatever the gripper does
     elites_KHA: Tensor
     first_costs_S: Tensor  # of the first, widest candidates
     gripper_costs: dict[str, float]  # the best cost of each gripper option that was searched
@@ -52,7 +52,13 @@ class Found:
 class Stopwatch:
     """Whether there is time for another iteration before the deadline, by the longest one so far."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, deadline: float | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        deadline: float | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.is_wanted = is_wanted
         self.clock, self.deadline = clock, math.inf if deadline is None else deadline
         self.started = self.lap_started = clock()
         self.longest, self.laps = 0.0, 0
@@ -66,7 +72,12 @@ class Stopwatch:
             self._refuse(f"one iteration took {1e3 * (now - self.started):.0f} ms")
 
     def allows(self) -> bool:
-        """Whether another iteration can still be finished. Raises DeadlineError when not even one was started."""
+        """Whether another iteration can still be finished.
+
+        Raises DeadlineError when not even one was started, CancelledError when the answer is no longer wanted.
+        """
+        if not self.is_wanted():
+            raise CancelledError(f"cancelled after {self.laps} iterations")
         now = self.lap_started = self.clock()
         if self.laps == 0 and now >= self.deadline:
             self._refuse("no time was left to start")

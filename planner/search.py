@@ -36,13 +36,14 @@ def search(
     *,
     clock: Callable[[], float] = time.monotonic,
     deadline: float | None = None,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> list[Found]:
     """The best actions for every problem, all searched together until `deadline` on `clock` [s].
 
     A problem's answer does not depend on the others beside it. Raises DeadlineError when not one iteration could be
-    finished in time, PlanningError when every candidate's cost was NaN.
+    finished in time, PlanningError when every candidate's cost was NaN, CancelledError once `is_wanted` says no.
     """
-    watch = Stopwatch(clock, deadline)
+    watch = Stopwatch(clock, deadline, is_wanted)
     crowd = _Crowd(world, problems, config, cost or CostConfig())
     stopped: StopReason = "iterations"
     for iteration in range(config.iterations):

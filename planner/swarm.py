@@ -55,7 +55,7 @@ class Swarm:
         drawn_RSHV = torch.stack([noise.draw(samples) for noise in self.noises])
         noise_QSHV = drawn_RSHV.repeat(len(self.options), 1, 1, 1)
         moves_QSHV = self.mean_QHV[:, None] + self.std_QHV[:, None] * noise_QSHV
-        if self.config.try_mean:
+        if self.config.try_mean and self.mean_QHV.any():  # a mean of zero is doing nothing, which has its own place
             moves_QSHV[:, -1] = self.mean_QHV
         if not self.trace:
             moves_QSHV[:, 0] = 0.0  # do nothing: what every plan is compared with

@@ -62,3 +62,7 @@ class DeadlineError(PlanningError):
 
 class StaleObservationError(PlanningError):
     """The observation is too old to act on."""
+
+
+class CancelledError(PlanningError):
+    """Whoever asked for the plan no longer wants it."""

@@ -18,7 +18,7 @@ from planner.presets import PRESETS, preset
 from tests.planner.problems import request
 from tests.planner.worlds import HOME, Clock, PointWorld, moved
 from vjepa2_ac.config import from_dict, to_dict
-from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.errors import CancelledError, ConfigError, InputError
 from vjepa2_ac.world_model import History
 
 NEAR = moved(0.03, -0.02, 0.01)
@@ -100,6 +100,13 @@ def test_a_deadline_holds_for_the_published_search_too() -> None:
     config = PlannerConfig(method="paper", paper=CEMConfig(samples=500, iterations=10))
     plan = Planner(world, config, clock=clock).plan(request(NEAR), deadline=0.22)
     assert (plan.stop_reason, plan.iterations) == ("deadline", 4)
+
+
+@pytest.mark.parametrize("method", ["search", "paper"])
+def test_a_plan_nobody_wants_any_more_is_given_up(method: Any) -> None:
+    world = PointWorld()
+    with pytest.raises(CancelledError, match="after 2 iterations"):
+        Planner(world, PlannerConfig(method=method), is_wanted=lambda: len(world.scored) < 2).plan(request(NEAR))
 
 
 @pytest.mark.parametrize("yaw", [-0.6, 0.4])
