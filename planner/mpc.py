@@ -5,7 +5,7 @@ Shapes: N tokens, D width of a latent, H steps, T steps of history, 7 numbers of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -91,11 +91,12 @@ class Controller:
         *,
         taken_at: float | None = None,
         deadline: float | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
     ) -> Step:
         """What to do next, seeing `observation` with the hand in `pose` [7].
 
         `taken_at` and `deadline` are on the planner's clock [s]. Raises StaleObservationError for an observation that
-        is too old, DeadlineError and PlanningError as the planner does; the loop can go on after any of them.
+        is too old, and otherwise what the planner raises; the loop can go on after any of them.
         """
         if taken_at is not None:
             refuse_stale(taken_at, self.planner.clock(), self.planner.config.limits)
@@ -104,7 +105,7 @@ class Controller:
         plan = None
         if status == "going":
             request = self._request(look)
-            plan = self.planner.plan(request, deadline=deadline)
+            plan = self.planner.plan(request, deadline=deadline, is_wanted=is_wanted)
             self._remember(look, request, plan)
         return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=tuple(passed))
 

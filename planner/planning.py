@@ -76,8 +76,7 @@ class Watched(TypedDict):
 class Planner:
     """Plans in one world by one configuration.
 
-    `camera` is the turn of a camera that stands elsewhere. `clock` is what deadlines are on [s]. `is_wanted` is asked
-    before each iteration; once it says no, the plan is given up.
+    `camera` is the turn of a camera that stands elsewhere, `clock` what deadlines are on [s].
     """
 
     def __init__(
@@ -87,26 +86,33 @@ class Planner:
         *,
         camera: CameraTurn | None = None,
         clock: Callable[[], float] = time.monotonic,
-        is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.world, self.config = world, config or PlannerConfig()
-        self.camera, self.clock, self.is_wanted = camera, clock, is_wanted
+        self.camera, self.clock = camera, clock
 
-    def plan(self, request: Request, *, deadline: float | None = None) -> Plan:
+    def plan(
+        self, request: Request, *, deadline: float | None = None, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Plan:
         """The plan for one request; see `plan_together`."""
-        return self.plan_together([request], deadline=deadline)[0]
+        return self.plan_together([request], deadline=deadline, is_wanted=is_wanted)[0]
 
-    def plan_together(self, requests: Sequence[Request], *, deadline: float | None = None) -> list[Plan]:
+    def plan_together(
+        self,
+        requests: Sequence[Request],
+        *,
+        deadline: float | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> list[Plan]:
         """A plan for each request, searched in one batch until `deadline` on the planner's clock [s].
 
-        Raises DeadlineError when not one iteration could be finished in time, PlanningError when there is no plan
-        that would be safe to follow, CancelledError once the plan is no longer wanted, InputError for a pose that is
-        none.
+        `is_wanted` is asked before each iteration. Raises CancelledError once it says no, DeadlineError when not one
+        iteration could be finished in time, PlanningError when there is no plan that would be safe to follow,
+        InputError for a pose that is none.
         """
         plans: dict[int, Plan] = {}
         for group in _of_equal_history(requests):
             started = self.clock()
-            found = self._search([self._problem(requests[i]) for i in group], deadline)
+            found = self._search([self._problem(requests[i]) for i in group], deadline, is_wanted)
             took_ms = 1e3 * (self.clock() - started)
             plans |= {i: self._finished(requests[i], each, took_ms) for i, each in zip(group, found, strict=True)}
         return [plans[i] for i in range(len(requests))]
@@ -120,11 +126,13 @@ class Planner:
 
     def with_config(self, config: PlannerConfig) -> Planner:
         """The same world, camera and clock, planned in differently."""
-        return Planner(self.world, config, camera=self.camera, clock=self.clock, is_wanted=self.is_wanted)
+        return Planner(self.world, config, camera=self.camera, clock=self.clock)
 
-    def _search(self, problems: Sequence[Problem], deadline: float | None) -> list[Found]:
+    def _search(
+        self, problems: Sequence[Problem], deadline: float | None, is_wanted: Callable[[], bool]
+    ) -> list[Found]:
         config = self.config
-        watched: Watched = {"clock": self.clock, "deadline": deadline, "is_wanted": self.is_wanted}
+        watched: Watched = {"clock": self.clock, "deadline": deadline, "is_wanted": is_wanted}
         if config.method == "paper":
             return search_as_published(self.world, problems, config.paper, config.cost, **watched)
         return search(self.world, problems, config.search, config.cost, **watched)

@@ -106,7 +106,7 @@ def test_a_deadline_holds_for_the_published_search_too() -> None:
 def test_a_plan_nobody_wants_any_more_is_given_up(method: Any) -> None:
     world = PointWorld()
     with pytest.raises(CancelledError, match="after 2 iterations"):
-        Planner(world, PlannerConfig(method=method), is_wanted=lambda: len(world.scored) < 2).plan(request(NEAR))
+        Planner(world, PlannerConfig(method=method)).plan(request(NEAR), is_wanted=lambda: len(world.scored) < 2)
 
 
 @pytest.mark.parametrize("yaw", [-0.6, 0.4])
