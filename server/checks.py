@@ -1,0 +1,90 @@
+"""What a request must be before anything is computed with it: each refusal names the field, what came, and what would
+have been right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from planner.limits import LimitsConfig
+from server.errors import FieldError
+from vjepa2_ac.poses import PARTS, Array
+
+POSE = f"7 numbers: {' '.join(PARTS)} in metres, radians and 0 open … 1 closed"
+ACTION = "7 numbers: Δx Δy Δz in metres, three angles in radians, Δgripper"
+FAR = 10.0  # [m] no arm reaches there: such numbers are millimetres
+LARGEST_ACTION = 1.0  # [m]
+ROUNDING = 1e-6  # a gripper may be this much outside of 0…1
+
+
+def check_pose(values: Sequence[float], field: str, limits: LimitsConfig, margin: float) -> Array:
+    """The pose [7], or a FieldError."""
+    pose = _vector(values, field, POSE)
+    if (np.abs(pose[:3]) > FAR).any():
+        raise FieldError(field, f"a position of {_numbers(pose[:3])}", "metres (are these millimetres?)")
+    _check_angles(pose[3:6], field)
+    if not -ROUNDING <= pose[6] <= 1 + ROUNDING:
+        raise FieldError(field, f"gripper {pose[6]:g}", "a closedness from 0 open to 1 closed")
+    pose[6] = np.clip(pose[6], 0.0, 1.0)
+    low, high = np.array(limits.lowest) - margin, np.array(limits.highest) + margin
+    for axis, value, lowest, highest in zip("xyz", pose[:3], low, high, strict=True):
+        if not lowest <= value <= highest:
+            raise FieldError(
+                field,
+                f"{axis} = {value:g} m is outside of the workspace",
+                f"{lowest:g} … {highest:g} m, its {margin:g} m of margin included",
+            )
+    return pose
+
+
+def check_candidates(values: Sequence[Sequence[Sequence[float]]], field: str, max_horizon: int) -> Array:
+    """Action sequences [S, H, 7] of one length, or a FieldError."""
+    if not values:
+        raise FieldError(field, "no candidates", "at least one action sequence, [candidates][horizon][7]")
+    horizon = len(values[0])
+    if not 1 <= horizon <= max_horizon:
+        raise FieldError(f"{field}[0]", f"{horizon} actions", f"from 1 to {max_horizon} actions")
+    for s, candidate in enumerate(values):
+        if len(candidate) != horizon:
+            raise FieldError(f"{field}[{s}]", f"{len(candidate)} actions", f"{horizon} actions, as in the first")
+        for h, action in enumerate(candidate):
+            _check_action(action, f"{field}[{s}][{h}]")
+    return np.array(values, dtype=np.float64)
+
+
+def check_camera_turn(values: Sequence[float], field: str) -> Array:
+    """Roll, pitch, yaw [3] of a camera, or a FieldError."""
+    turn = _vector(values, field, "3 numbers: roll pitch yaw in radians", size=3)
+    _check_angles(turn, field)
+    return turn
+
+
+def _check_action(values: Sequence[float], field: str) -> None:
+    action = _vector(values, field, ACTION)
+    if (np.abs(action[:3]) > LARGEST_ACTION).any():
+        raise FieldError(field, f"a move of {_numbers(action[:3])}", f"at most {LARGEST_ACTION:g} m an axis")
+    _check_angles(action[3:6], field)
+    if not -1 - ROUNDING <= action[6] <= 1 + ROUNDING:
+        raise FieldError(field, f"Δgripper {action[6]:g}", "a change of closedness within -1 … 1")
+
+
+def _vector(values: Sequence[float], field: str, expected: str, size: int = 7) -> Array:
+    if len(values) != size:
+        raise FieldError(field, f"{len(values)} numbers", expected)
+    vector = np.array(values, dtype=np.float64)
+    if not np.isfinite(vector).all():
+        parts = PARTS if size == len(PARTS) else PARTS[3:6]
+        bad = next(part for part, value in zip(parts, vector, strict=True) if not math.isfinite(value))
+        raise FieldError(field, f"{bad} is not a finite number", expected)
+    return vector
+
+
+def _check_angles(angles: Array, field: str) -> None:
+    if (np.abs(angles) > 2 * math.pi).any():
+        raise FieldError(field, f"angles of {_numbers(angles)}", "radians within ± 2π (are these degrees?)")
+
+
+def _numbers(values: Array) -> str:
+    return ", ".join(f"{value:g}" for value in values)

@@ -1,0 +1,120 @@
+"""What the service refuses, and the one table that says how each refusal looks on every wire.
+
+The sentence of an error is meant for the caller. Errors that are not in the table are faults of ours: the caller gets
+a request id, the log gets the traceback.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vjepa2_ac.errors import (
+    CancelledError,
+    DeadlineError,
+    InputError,
+    NotEnoughMemoryError,
+    PlanningError,
+    StaleObservationError,
+    VJEPA2ACError,
+)
+
+
+class FieldError(InputError):
+    """One field of a request cannot be used: which, what came, and what is expected."""
+
+    def __init__(self, field: str, came: str, expected: str) -> None:
+        super().__init__(f"{field}: {came}; expected {expected}")
+        self.field = field
+
+
+class MalformedError(InputError):
+    """A request cannot be read at all."""
+
+
+class TooLargeError(InputError):
+    """A request is larger than the service accepts."""
+
+
+class UnauthenticatedError(VJEPA2ACError):
+    """The caller showed no token, or a wrong one."""
+
+
+class NotFoundError(VJEPA2ACError):
+    """There is no goal or session of that name, or it has expired."""
+
+
+class RetryableError(VJEPA2ACError):
+    """Nothing was done; the same request may be sent again after `retry_after_s`."""
+
+    def __init__(self, sentence: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFullError(RetryableError):
+    """More requests are waiting than may wait."""
+
+
+class TooManyError(RetryableError):
+    """As many goals or sessions are kept as may be kept."""
+
+
+class NotReadyError(RetryableError):
+    """The model is still loading, or could not be loaded."""
+
+
+class DrainingError(RetryableError):
+    """The service is shutting down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """How one kind of error looks: its stable code, HTTP status, gRPC status, and title."""
+
+    code: str
+    http: int
+    grpc: str
+    title: str
+
+
+TABLE: dict[type[Exception], Row] = {
+    FieldError: Row("invalid_field", 422, "INVALID_ARGUMENT", "A field cannot be used"),
+    MalformedError: Row("malformed_request", 400, "INVALID_ARGUMENT", "The request cannot be read"),
+    TooLargeError: Row("too_large", 413, "RESOURCE_EXHAUSTED", "The request is too large"),
+    UnauthenticatedError: Row("unauthenticated", 401, "UNAUTHENTICATED", "A valid token is needed"),
+    NotFoundError: Row("not_found", 404, "NOT_FOUND", "There is nothing of that name"),
+    QueueFullError: Row("queue_full", 429, "RESOURCE_EXHAUSTED", "Too many requests are waiting"),
+    TooManyError: Row("too_many_kept", 429, "RESOURCE_EXHAUSTED", "No more can be kept"),
+    NotReadyError: Row("not_ready", 503, "UNAVAILABLE", "The model is not ready"),
+    DrainingError: Row("draining", 503, "UNAVAILABLE", "The service is shutting down"),
+    CancelledError: Row("cancelled", 499, "CANCELLED", "The caller went away"),
+    DeadlineError: Row("deadline_exceeded", 504, "DEADLINE_EXCEEDED", "There was not enough time for a plan"),
+    StaleObservationError: Row("stale_observation", 409, "FAILED_PRECONDITION", "The observation is too old"),
+    PlanningError: Row("no_plan", 409, "FAILED_PRECONDITION", "There is no plan that would be safe to follow"),
+    NotEnoughMemoryError: Row("out_of_memory", 503, "RESOURCE_EXHAUSTED", "There is not enough memory"),
+    InputError: Row("invalid_input", 422, "INVALID_ARGUMENT", "The request cannot be used"),
+}
+FAULT = Row("internal", 500, "INTERNAL", "A fault in the service")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as every wire tells it."""
+
+    row: Row
+    detail: str
+    field: str | None = None
+    retry_after_s: float | None = None
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it is our mistake, whose traceback belongs in the log."""
+        return self.row is FAULT
+
+
+def problem_of(error: BaseException) -> Problem:
+    """How `error` looks on the wire. A fault's own words stay in the log."""
+    row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), FAULT)
+    if row is FAULT:
+        return Problem(FAULT, "something went wrong that is not your fault; the log has it under this request id")
+    return Problem(row, str(error), getattr(error, "field", None), getattr(error, "retry_after_s", None))

@@ -1,0 +1,107 @@
+"""Goals: pictures of what should be true, encoded once and found again by the hash of their bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+
+from torch import Tensor
+
+from planner.protocols import World
+from server.errors import FieldError
+from server.messages import Goal as GoalMessage
+from server.messages import GoalReference
+from server.pictures import Frame, Picture, fingerprint
+from server.shelf import Shelf
+
+RECENT = 64  # goals that came with a request and may come again
+Decode = Callable[[bytes, str], Awaitable[Picture]]
+
+
+class Goal:
+    """Sub-goal pictures in order. Their latents are made by the worker, when they are first needed."""
+
+    def __init__(self, key: str, pictures: Sequence[Picture]) -> None:
+        self.key = key
+        self.pictures = [(picture.sha256, picture.data) for picture in pictures]  # for the plan log
+        self._frames: list[Frame] | None = [picture.frame_HW3 for picture in pictures]
+        self._latents: list[Tensor] = []
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def latents(self, world: World) -> list[Tensor]:
+        """Of each sub-goal, [N, D]; in the worker's thread only."""
+        if self._frames is not None:
+            self._latents = [world.encode(frame_HW3)[0] for frame_HW3 in self._frames]
+            self._frames = None
+        return self._latents
+
+    def check(self, sub_goal: int | None) -> int:
+        """The number of a sub-goal that exists, or a FieldError."""
+        number = sub_goal or 0
+        if number >= len(self):
+            raise FieldError("sub_goal", f"{number}, of a goal with {len(self)} pictures", f"0 … {len(self) - 1}")
+        return number
+
+
+class Goals:
+    """Registered goals, and those that came with recent requests."""
+
+    def __init__(
+        self,
+        room: int,
+        idle_s: float,
+        decode: Decode,
+        *,
+        keep_pictures: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.registered: Shelf[Goal] = Shelf("goal", room, idle_s, clock)
+        self.recent: OrderedDict[str, Goal] = OrderedDict()
+        self._decode, self._keep_pictures = decode, keep_pictures
+
+    async def register(self, pictures: Sequence[bytes]) -> Goal:
+        """The goal of these pictures, kept until it is not used for a while; the same pictures are the same goal."""
+        goal = await self._of_pictures(pictures, "pictures")
+        if goal.key not in self.registered:
+            self.registered.put(goal.key, goal, weight=len(goal))
+        return goal
+
+    async def find(self, reference: GoalReference) -> Goal:
+        """The goal that a request means. Raises FieldError, NotFoundError."""
+        if reference.id is not None:
+            if reference.pictures:
+                raise FieldError("goal", "pictures and an id", "one of them")
+            return self.registered.get(reference.id)
+        return await self._of_pictures(reference.pictures, "goal.pictures")
+
+    def describe(self, goal: Goal) -> GoalMessage:
+        """What callers are told of a registered goal."""
+        expires_in_s = self.registered.expires_in_s(goal.key)
+        return GoalMessage(goal_id=goal.key, sub_goals=len(goal), expires_in_s=expires_in_s)
+
+    async def _of_pictures(self, pictures: Sequence[bytes], field: str) -> Goal:
+        if not pictures:
+            raise FieldError(field, "no picture", "a PNG or JPEG of what should be true, or several in order")
+        key = _key(pictures)
+        if key in self.registered:
+            return self.registered.get(key)
+        if key not in self.recent:
+            decoded = await asyncio.gather(*(self._decode(data, f"{field}[{i}]") for i, data in enumerate(pictures)))
+            self.recent[key] = Goal(key, decoded)
+        self.recent.move_to_end(key)
+        while len(self.recent) > RECENT:
+            self.recent.popitem(last=False)
+        goal = self.recent[key]
+        if not self._keep_pictures:
+            goal.pictures = [(sha256, b"") for sha256, _ in goal.pictures]
+        return goal
+
+
+def _key(pictures: Sequence[bytes]) -> str:
+    names = "".join(fingerprint(data) for data in pictures)
+    return hashlib.sha256(names.encode()).hexdigest()[:32]

@@ -1,0 +1,126 @@
+"""What every HTTP request passes: it gets an id, shows a token, keeps within the body limit, is counted and logged."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.auth import Doorman
+from server.errors import TooLargeError, UnauthenticatedError, problem_of
+from server.http.problems import problem_response
+from server.logs import new_request_id, request_id
+from server.metrics import Metrics
+
+log = logging.getLogger(__name__)
+OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs"}  # tell nothing of anybody
+OPEN_FOLDERS = ("/docs/",)
+QUIET = OPEN | {"/metrics"}  # asked again and again; logged only when debugging
+SECURITY = {
+    b"content-security-policy": b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cache-control": b"no-store",
+}
+
+
+class Gate:
+    """ASGI middleware around everything."""
+
+    def __init__(self, app: ASGIApp, doorman: Doorman, metrics: Metrics, max_body_bytes: int) -> None:
+        self.app, self.doorman, self.metrics, self.max_body_bytes = app, doorman, metrics, max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        given = new_request_id(headers.get(b"x-request-id"))
+        token = request_id.set(given)
+        visit = _Visit(scope, send, given)
+        try:
+            self._admit(scope, headers)
+            await self.app(scope, self._limited(receive), visit.send)
+        except (UnauthenticatedError, TooLargeError) as error:
+            await visit.refuse(error)
+        except Exception:
+            log.exception("a fault outside of every route")
+        finally:
+            self._count(scope, visit)
+            request_id.reset(token)
+
+    def _admit(self, scope: Scope, headers: dict[bytes, str]) -> None:
+        path = scope["path"]
+        if path not in OPEN and not path.startswith(OPEN_FOLDERS) and scope.get("method") != "OPTIONS":
+            self.doorman.check(headers.get(b"authorization"))
+        length = headers.get(b"content-length", "0")
+        if length.isdigit() and int(length) > self.max_body_bytes:
+            raise TooLargeError(f"the body has {length} bytes; at most {self.max_body_bytes} are accepted")
+
+    def _limited(self, receive: Receive) -> Receive:
+        """A body without a length is counted while it comes."""
+        came = 0
+
+        async def limited() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b"")) if message["type"] == "http.request" else 0
+            if came > self.max_body_bytes:
+                raise TooLargeError(f"the body goes on beyond {self.max_body_bytes} bytes, the most that is accepted")
+            return message
+
+        return limited
+
+    def _count(self, scope: Scope, visit: _Visit) -> None:
+        route = scope.get("route")
+        path = getattr(route, "path", "") or "unknown"  # the template: ids would make a series each
+        wire = "rest" if scope["type"] == "http" else "websocket"
+        took_s = time.monotonic() - visit.started
+        self.metrics.requests.labels(wire, path, str(visit.status)).inc()
+        if wire == "rest":
+            self.metrics.durations.labels(wire, path).observe(took_s)
+        level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
+        facts = {"method": scope.get("method", "WS"), "path": scope["path"], "status": visit.status}
+        log.log(level, "answered", extra=facts | {"took_ms": round(1e3 * took_s, 1)})
+
+
+class _Visit:
+    """One request on its way out: its status, and the headers that every answer carries."""
+
+    def __init__(self, scope: Scope, send: Send, given: str) -> None:
+        self.scope, self._send, self.id = scope, send, given
+        self.status = 0  # nothing was sent: the caller went away
+        self.started = time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            self.status = message["status"]
+            headers = list(message.get("headers", []))
+            known = {name.lower() for name, _ in headers}
+            added: Iterable[tuple[bytes, bytes]] = {b"x-request-id": self.id.encode(), **SECURITY}.items()
+            message = {**message, "headers": headers + [(name, value) for name, value in added if name not in known]}
+        elif message["type"] == "websocket.accept":
+            self.status = 101
+        await self._send(message)
+
+    async def refuse(self, error: Exception) -> None:
+        if self.status:
+            return  # the answer is on its way already
+        response = problem_response(problem_of(error))
+        if self.scope["type"] == "websocket":
+            await self.send(
+                {
+                    "type": "websocket.http.response.start",
+                    "status": response.status_code,
+                    "headers": response.raw_headers,
+                }
+            )
+            await self._send({"type": "websocket.http.response.body", "body": bytes(response.body)})
+            return
+        await self.send(
+            {"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers}
+        )
+        await self._send({"type": "http.response.body", "body": bytes(response.body)})

@@ -1,0 +1,101 @@
+"""Requests as they come over HTTP: JSON with pictures in base64, or multipart with pictures as files beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from server.errors import MalformedError
+from server.messages import MessageT, read
+from vjepa2_ac.errors import CancelledError
+
+LARGE = 64 * 1024  # [bytes] from here on a body is parsed beside the event loop
+PARTS = "the parts of a multipart request are 'request' (JSON), 'observation' and 'goal' (PNG or JPEG)"
+T = TypeVar("T")
+
+
+async def read_request(request: Request, kind: type[MessageT], patience_s: float) -> MessageT:
+    """The request that a body describes. Raises MalformedError, FieldError, and 408 for one that does not end."""
+    try:
+        async with asyncio.timeout(patience_s):
+            if request.headers.get("content-type", "").startswith("multipart/form-data"):
+                return read(kind, await _multipart(request))
+            body = await request.body()
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come within {patience_s:g} s") from None
+    if len(body) > LARGE:
+        return await asyncio.to_thread(_parse, kind, body)
+    return _parse(kind, body)
+
+
+def parse_json(body: bytes | str) -> Any:
+    """What a JSON text says. Raises MalformedError."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"the body is not JSON: {error}") from None
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` answers; it is given up when the caller hangs up. Raises CancelledError then."""
+    working, hanging_up = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(request))
+    try:
+        await asyncio.wait((working, hanging_up), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise CancelledError("the caller hung up")
+        return working.result()
+    finally:
+        working.cancel()
+        hanging_up.cancel()
+
+
+def _parse(kind: type[MessageT], body: bytes) -> MessageT:
+    return read(kind, parse_json(body))
+
+
+async def _multipart(request: Request) -> Any:
+    content: Any = {}
+    files: dict[str, list[bytes]] = {}
+    async with request.form(max_files=64, max_fields=16) as form:
+        for name, part in form.multi_items():
+            data = await part.read() if isinstance(part, UploadFile) else part
+            if name == "request":
+                content = parse_json(data)
+            elif isinstance(data, bytes):
+                files.setdefault(name, []).append(data)
+            else:
+                raise MalformedError(f"the part {name!r} is text; {PARTS}")
+    return _with_pictures(content, files)
+
+
+def _with_pictures(content: Any, files: dict[str, list[bytes]]) -> Any:
+    if not isinstance(content, dict):
+        raise MalformedError("the part 'request' must be a JSON object")
+    for name, pictures in files.items():
+        if name == "observation" and len(pictures) == 1:
+            _inside(content, "observation")["picture"] = pictures[0]
+        elif name == "goal":
+            _inside(content, "goal")["pictures"] = pictures
+        elif name == "pictures":
+            content["pictures"] = pictures
+        else:
+            raise MalformedError(f"there are {len(pictures)} parts {name!r}; {PARTS}")
+    return content
+
+
+def _inside(content: dict[str, Any], name: str) -> dict[str, Any]:
+    part = content.setdefault(name, {})
+    if not isinstance(part, dict):
+        raise MalformedError(f"the field {name!r} must be a JSON object")
+    return part
+
+
+async def _hung_up(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,160 @@
+"""Every route of the REST interface."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from server import messages as m
+from server.http.openapi import body_of, refusals
+from server.http.reading import read_request, unless_gone
+from server.service import PlanningService
+
+router = APIRouter(responses=refusals())
+
+
+def the_service(request: Request) -> PlanningService:
+    """The service that this app stands in front of."""
+    service: PlanningService = request.app.state.service
+    return service
+
+
+Service = Annotated[PlanningService, Depends(the_service)]
+
+
+def answered(message: BaseModel, status: int = 200) -> Response:
+    """A message as JSON, without what is not there."""
+    return Response(message.model_dump_json(exclude_none=True), status, media_type="application/json")
+
+
+async def _ask(request: Request, work: Coroutine[Any, Any, BaseModel], status: int = 200) -> Response:
+    return answered(await unless_gone(request, work), status)
+
+
+async def _read(request: Request, service: PlanningService, kind: type[m.MessageT]) -> m.MessageT:
+    return await read_request(request, kind, service.settings.idle_connection_s)
+
+
+@router.post("/v1/plan", tags=["planning"], response_model=m.PlanResponse, openapi_extra=body_of(m.PlanRequest, True))
+async def plan(request: Request, service: Service) -> Response:
+    """The action chunk that leads from an observation towards a goal."""
+    return await _ask(request, service.plan(await _read(request, service, m.PlanRequest)))
+
+
+@router.post("/v1/energy", tags=["planning"], response_model=m.EnergyResponse, openapi_extra=body_of(m.EnergyRequest))
+async def energy(request: Request, service: Service) -> Response:
+    """What given action sequences would cost, without searching."""
+    return await _ask(request, service.energy(await _read(request, service, m.EnergyRequest)))
+
+
+@router.post(
+    "/v1/rollout", tags=["planning"], response_model=m.RolloutResponse, openapi_extra=body_of(m.RolloutRequest)
+)
+async def rollout(request: Request, service: Service) -> Response:
+    """Where given action sequences would lead."""
+    return await _ask(request, service.rollout(await _read(request, service, m.RolloutRequest)))
+
+
+@router.post(
+    "/v1/goals",
+    tags=["goals"],
+    response_model=m.Goal,
+    status_code=201,
+    openapi_extra=body_of(m.RegisterGoalRequest, True),
+)
+async def register_goal(request: Request, service: Service) -> Response:
+    """Encode a goal once and keep it under the hash of its pictures; the same pictures are the same goal."""
+    return await _ask(request, service.register_goal(await _read(request, service, m.RegisterGoalRequest)), 201)
+
+
+@router.get("/v1/goals", tags=["goals"], response_model=m.Goals)
+async def list_goals(service: Service) -> Response:
+    """Every registered goal."""
+    return answered(m.Goals(goals=[service.goals.describe(goal) for goal in service.goals.registered.items().values()]))
+
+
+@router.delete("/v1/goals/{goal_id}", tags=["goals"], status_code=204, response_class=Response)
+async def delete_goal(goal_id: str, service: Service) -> Response:
+    """Forget a goal; sessions that pursue it keep it."""
+    service.goals.registered.remove(goal_id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/v1/sessions",
+    tags=["sessions"],
+    response_model=m.Session,
+    status_code=201,
+    openapi_extra=body_of(m.OpenSessionRequest, True),
+)
+async def open_session(request: Request, service: Service) -> Response:
+    """Pursue a goal's pictures one after the other, each search starting from the plan before."""
+    return await _ask(request, service.open_session(await _read(request, service, m.OpenSessionRequest)), 201)
+
+
+@router.get("/v1/sessions", tags=["sessions"], response_model=m.Sessions)
+async def list_sessions(service: Service) -> Response:
+    """Every open session."""
+    return answered(m.Sessions(sessions=[service.describe(each) for each in service.sessions.items().values()]))
+
+
+@router.get("/v1/sessions/{session_id}", tags=["sessions"], response_model=m.Session)
+async def get_session(session_id: str, service: Service) -> Response:
+    """How far a session is."""
+    return answered(service.describe(service.sessions.get(session_id)))
+
+
+@router.delete("/v1/sessions/{session_id}", tags=["sessions"], status_code=204, response_class=Response)
+async def close_session(session_id: str, service: Service) -> Response:
+    """End a session."""
+    service.sessions.remove(session_id)
+    return Response(status_code=204)
+
+
+@router.post(
+    "/v1/sessions/{session_id}/step",
+    tags=["sessions"],
+    response_model=m.StepResponse,
+    openapi_extra=body_of(m.StepRequest, True),
+)
+async def step_session(session_id: str, request: Request, service: Service) -> Response:
+    """What to do next, after the first action of the plan before was made. Not to be repeated after a time-out."""
+    return await _ask(request, service.step(session_id, await _read(request, service, m.StepRequest)))
+
+
+@router.get("/v1/models", tags=["about"], response_model=m.Models)
+async def list_models(service: Service) -> Response:
+    """The model of this service, its version, and how far it is."""
+    return answered(service.models())
+
+
+@router.get("/v1/info", tags=["about"], response_model=m.ServerInfo)
+async def info(service: Service) -> Response:
+    """Conventions, limits and versions."""
+    return answered(service.info())
+
+
+@router.get("/livez", tags=["health"], response_class=PlainTextResponse)
+@router.get("/v2/health/live", tags=["health"], response_class=PlainTextResponse, include_in_schema=False)
+async def alive() -> Response:
+    """200 as long as the process answers, with or without a model."""
+    return PlainTextResponse("alive\n")
+
+
+@router.get("/readyz", tags=["health"], response_class=PlainTextResponse)
+@router.get("/v2/health/ready", tags=["health"], response_class=PlainTextResponse, include_in_schema=False)
+async def ready(service: Service) -> Response:
+    """200 when plans can be asked for; else 503 and why not."""
+    reason = service.unready
+    return PlainTextResponse("ready\n") if reason is None else PlainTextResponse(reason + "\n", 503)
+
+
+@router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
+async def metrics(service: Service) -> Response:
+    """Everything that is counted and timed, as Prometheus reads it."""
+    return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,0 +1,71 @@
+"""One line for each thing worth telling, as JSON for machines or as text for people; each carries its request's id."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import re
+import sys
+import uuid
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+
+_OURS = ("server", "planner", "vjepa2_ac")
+_PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+def new_request_id(given: str | None = None) -> str:
+    """The caller's own id where it is harmless, else a fresh one."""
+    return given if given and _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def set_up(level: str, form: Literal["auto", "json", "text"]) -> None:
+    """Send our log and uvicorn's warnings to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    wants_text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler.setFormatter(TextLines() if wants_text else JSONLines())
+    for name in _OURS:
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level.upper())
+    for name in ("uvicorn", "uvicorn.error", "grpc"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel("WARNING")
+
+
+class JSONLines(logging.Formatter):
+    """A JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        if found := request_id.get():
+            line["request_id"] = found
+        line |= _extra(record)
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+class TextLines(logging.Formatter):
+    """Time, level, words, and what belongs to them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        extra = " ".join(f"{key}={value}" for key, value in _extra(record).items())
+        words = f"{clock} {record.levelname.lower():7} {record.getMessage()}  {extra}".rstrip()
+        return f"{words}\n{self.formatException(record.exc_info)}" if record.exc_info else words
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _PLAIN}

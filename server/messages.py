@@ -1,0 +1,332 @@
+"""What goes over the wires, with the names, shapes and units that every wire shares.
+
+REST reads and writes these as JSON; gRPC translates its messages from and to the same fields (`vjepa2_ac.wire`), so a
+request means the same and is refused in the same words whichever way it came. `proto/planning.proto` mirrors them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
+
+from server.errors import FieldError, MalformedError
+from server.pictures import WANTED
+
+Number = Annotated[float, Field(allow_inf_nan=True)]  # what is not finite gets a better sentence in `checks`
+Vector = list[Number]
+MessageT = TypeVar("MessageT", bound="Message")
+
+
+def _bytes(value: Any) -> Any:
+    """Bytes as they are, or from the base64 that JSON writes them in (a `data:` URL is fine too)."""
+    if not isinstance(value, str):
+        return value
+    text = value.partition(";base64,")[2] if value.startswith("data:") else value
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("this is not base64") from None
+
+
+Bytes = Annotated[
+    bytes,
+    BeforeValidator(_bytes),
+    PlainSerializer(lambda data: base64.b64encode(data).decode(), when_used="json"),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "PNG or JPEG"}),
+]
+
+
+class Message(BaseModel):
+    """Fields by name; a name that is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+class Observation(Message):
+    """What the camera sees and where the hand is."""
+
+    picture: Bytes = Field(b"", description="PNG or JPEG, base64 in JSON; a part of its own in multipart requests")
+    pose: Vector = Field(default_factory=list, description="[7]: x y z [m], roll pitch yaw [rad], gripper 0 … 1")
+    id: Annotated[str, Field(max_length=128)] | None = Field(None, description="yours; repeated in the answer")
+    age_ms: Annotated[float, Field(ge=0)] | None = Field(None, description="[ms] since the picture was taken")
+    commanded: Vector | None = Field(None, description="[7]: where the hand was told to be, if actions start there")
+
+
+class GoalReference(Message):
+    """A picture of what should be true, several in order, or the id of a registered goal."""
+
+    pictures: list[Bytes] = Field(default_factory=list, max_length=16)
+    id: str | None = None
+
+
+class PlanOptions(Message):
+    """How to search; what is not said is as the service's preset has it."""
+
+    preset: str | None = Field(None, description="fast, balanced or paper")
+    samples: Annotated[int, Field(ge=3, le=100_000)] | None = Field(None, description="of each population")
+    iterations: Annotated[int, Field(ge=1, le=1000)] | None = None
+    horizon: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="actions in the chunk")
+    budget_ms: Annotated[float, Field(gt=0)] | None = Field(None, description="chooses the three above for this time")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(None, description="the same seed, the same plan")
+    dry_run: bool | None = Field(None, description="plan and report, but ask the robot to stay where it is")
+    camera_turn: Vector | None = Field(None, description="[3] rad: from the model's frame to the robot's base")
+
+
+Deadline = Annotated[float, Field(gt=0, le=3_600_000)]
+
+
+class PlanRequest(Message):
+    """Plan once, remembering nothing."""
+
+    observation: Observation = Field(default_factory=lambda: Observation())
+    goal: GoalReference = Field(default_factory=lambda: GoalReference())
+    sub_goal: Annotated[int, Field(ge=0)] | None = Field(None, description="of a goal with several pictures, from 0")
+    options: PlanOptions = Field(default_factory=lambda: PlanOptions())
+    deadline_ms: Deadline | None = Field(None, description="from arrival; the best plan found by then is the answer")
+
+
+class Model(Message):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class Confidence(Message):
+    """How far a plan can be trusted."""
+
+    elite_spread: float = Field(description="[m] how far apart the best candidates' first moves are")
+    gain: float = Field(description="share by which the plan lowers the cost of doing nothing")
+    flatness: float = Field(description="near 1: moves hardly matter")
+    gripper_contrast: float
+    goal_reached: bool
+    goal_out_of_reach: bool
+
+
+class Clipping(Message):
+    """A number that was changed for safety."""
+
+    step: int
+    part: str
+    rule: str
+    asked: float
+    allowed: float
+
+
+class PlanResponse(Message):
+    """An action chunk, where it leads, and why one may or may not trust it."""
+
+    plan_id: str
+    observation_id: str | None = None
+    model: Model
+    dt_s: float
+    actions: list[Vector] = Field(description="[horizon][7], inside the safety envelope")
+    targets: list[Vector] = Field(description="[horizon][7], the absolute poses they lead to")
+    wanted: list[Vector] = Field(description="[horizon][7], as found, before they were made safe")
+    cost: float
+    idle_cost: float | None = Field(None, description="of doing nothing")
+    trace: list[float] = Field(description="best cost after each iteration")
+    confidence: Confidence
+    stop_reason: Literal["converged", "iterations", "deadline"]
+    seed: int
+    iterations: int
+    evaluations: int
+    gripper_costs: dict[str, float]
+    clipped: list[Clipping]
+    warnings: list[str]
+    timings_ms: dict[str, float]
+    dry_run: bool
+
+
+# --- goals and sessions --------------------------------------------------------------------------------------------
+
+
+class RegisterGoalRequest(Message):
+    """Encode these pictures once, and keep them."""
+
+    pictures: list[Bytes] = Field(default_factory=list, max_length=16)
+
+
+class Goal(Message):
+    """A kept goal; its id is the hash of its pictures."""
+
+    goal_id: str
+    sub_goals: int
+    expires_in_s: float
+
+
+class Goals(Message):
+    """Every kept goal."""
+
+    goals: list[Goal]
+
+
+class OpenSessionRequest(Message):
+    """Pursue a goal's pictures one after the other."""
+
+    goal: GoalReference = Field(default_factory=lambda: GoalReference())
+    options: PlanOptions = Field(default_factory=lambda: PlanOptions())
+
+
+class Session(Message):
+    """A pursuit under way."""
+
+    session_id: str
+    status: Literal["going", "done", "timed out"]
+    sub_goal: int
+    sub_goals: int
+    steps: int
+    expires_in_s: float
+
+
+class Sessions(Message):
+    """Every open session."""
+
+    sessions: list[Session]
+
+
+class StepRequest(Message):
+    """What is seen now, after the first action of the plan before was made."""
+
+    observation: Observation = Field(default_factory=lambda: Observation())
+    deadline_ms: Deadline | None = None
+
+
+class PassedGoal(Message):
+    """A sub-goal that this observation passed."""
+
+    sub_goal: int
+    verdict: str
+
+
+class StepResponse(Message):
+    """What to do next; without a plan the robot stays where it is."""
+
+    session_id: str
+    observation_id: str | None = None
+    status: Literal["going", "done", "timed out"]
+    sub_goal: int
+    cost: float
+    passed: list[PassedGoal]
+    plan: PlanResponse | None = None
+    dropped: int = Field(0, description="observations that a newer one replaced (streams)")
+
+
+class StreamProblem(Message):
+    """What was wrong with one observation of a stream, which goes on."""
+
+    code: str
+    detail: str
+    field: str | None = None
+    observation_id: str | None = None
+    retry_after_s: float | None = None
+
+
+# --- without searching ---------------------------------------------------------------------------------------------
+
+
+class EnergyRequest(Message):
+    """Score these action sequences."""
+
+    observation: Observation = Field(default_factory=lambda: Observation())
+    goal: GoalReference = Field(default_factory=lambda: GoalReference())
+    sub_goal: Annotated[int, Field(ge=0)] | None = None
+    candidates: list[list[Vector]] = Field(default_factory=list, description="[candidates][horizon][7]")
+    deadline_ms: Deadline | None = None
+
+
+class EnergyResponse(Message):
+    """How far from the goal each candidate is imagined to end; lower is nearer."""
+
+    model: Model
+    energies: list[float]
+    idle_energy: float = Field(description="of the observation itself")
+    timings_ms: dict[str, float]
+
+
+class RolloutRequest(Message):
+    """Imagine these action sequences."""
+
+    observation: Observation = Field(default_factory=lambda: Observation())
+    candidates: list[list[Vector]] = Field(default_factory=list, description="[candidates][horizon][7]")
+    goal: GoalReference = Field(default_factory=lambda: GoalReference())
+    sub_goal: Annotated[int, Field(ge=0)] | None = None
+    with_latents: bool | None = None
+    deadline_ms: Deadline | None = None
+
+
+class Tensor(Message):
+    """Numbers in their memory order."""
+
+    shape: list[int]
+    dtype: Literal["float32"] = "float32"
+    data: Bytes
+
+
+class RolloutResponse(Message):
+    """Where the candidates lead, step by step."""
+
+    model: Model
+    poses: list[list[Vector]] = Field(description="[candidates][horizon][7]")
+    energies: list[Vector] = Field(description="[candidates][horizon], empty without a goal")
+    latents: Tensor | None = Field(None, description="[candidates, horizon, tokens, dim]")
+    timings_ms: dict[str, float]
+
+
+# --- about the service ---------------------------------------------------------------------------------------------
+
+
+class ModelInfo(Message):
+    """A model and whether it can be asked."""
+
+    name: str
+    version: str
+    state: Literal["loading", "ready", "failed"]
+    reason: str | None = None
+    details: dict[str, str]
+
+
+class Models(Message):
+    """The models of this service."""
+
+    models: list[ModelInfo]
+
+
+class ServerInfo(Message):
+    """Conventions, limits and versions: what a caller needs to know once."""
+
+    version: str
+    api: str
+    dt_s: float
+    conventions: dict[str, str]
+    limits: dict[str, float]
+    presets: list[str]
+    versions: dict[str, str]
+
+
+def read(kind: type[MessageT], content: Any) -> MessageT:
+    """The request that `content` describes. Raises MalformedError or FieldError, which names the field."""
+    if not isinstance(content, Mapping):
+        raise MalformedError(f"the request is {type(content).__name__}; expected fields by name, as in {{…}}")
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise _refusal(first) from None
+
+
+def _refusal(first: Any) -> FieldError:
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
+    if first["type"] == "extra_forbidden":
+        return FieldError(field, "there is no such field", "a name of the documentation")
+    if "base64" in first["msg"]:
+        return FieldError(field, "this is not base64", WANTED)
+    came = f"{first['input']!r:.60}" if not isinstance(first["input"], (bytes, dict, list)) else "another kind of value"
+    return FieldError(field, came, first["msg"].removeprefix("Input should be ").removeprefix("Value error, "))

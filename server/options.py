@@ -1,0 +1,72 @@
+"""From what a caller asks of the search to a configuration within what the operator allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from planner.budget import CostModel, within
+from planner.planning import PlannerConfig
+from planner.presets import PRESETS, preset
+from server.errors import FieldError
+from server.messages import PlanOptions
+from server.settings import Settings
+from vjepa2_ac.errors import ConfigError
+
+
+def planner_config(options: PlanOptions, settings: Settings, cost_model: CostModel | None = None) -> PlannerConfig:
+    """The preset with the caller's wishes, inside the operator's limits. Raises FieldError."""
+    name = options.preset or settings.preset
+    try:
+        config = preset(name)
+    except ConfigError as error:
+        raise FieldError("options.preset", str(error), f"one of {', '.join(PRESETS)}") from None
+    config = _sized(config, options)
+    if options.budget_ms is not None:
+        config = _budgeted(config, options, cost_model)
+    _refuse_too_much(config, settings)
+    limits = replace(settings.limits, dry_run=settings.limits.dry_run or bool(options.dry_run))
+    return replace(config, limits=limits)
+
+
+def candidate_steps(config: PlannerConfig) -> int:
+    """The most candidates a plan can take, times the steps of each."""
+    if config.method == "paper":
+        return config.paper.samples * config.paper.iterations * config.paper.horizon
+    return config.search.most_evaluations * config.search.horizon
+
+
+def _sized(config: PlannerConfig, options: PlanOptions) -> PlannerConfig:
+    asked = {name: getattr(options, name) for name in ("samples", "iterations", "horizon")}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    if config.method == "paper":
+        elites = min(config.paper.elites, changes.get("samples", config.paper.samples))
+        return replace(config, paper=replace(config.paper, **changes, elites=elites))
+    old = config.search
+    if "samples" in changes:
+        elites = max(2, min(changes["samples"], round(changes["samples"] * old.elites / old.samples)))
+        changes |= {"elites": elites, "kept_elites": min(old.kept_elites, elites)}
+    return replace(config, search=replace(old, **changes))
+
+
+def _budgeted(config: PlannerConfig, options: PlanOptions, cost_model: CostModel | None) -> PlannerConfig:
+    field = "options.budget_ms"
+    assert options.budget_ms is not None
+    if options.samples is not None or options.iterations is not None:
+        raise FieldError(field, "a budget beside samples or iterations", "one or the other: a budget chooses them")
+    if config.method == "paper":
+        raise FieldError(field, "a budget for the preset paper, whose size is fixed", "fast or balanced")
+    if cost_model is None:
+        raise FieldError(field, "a budget, on a machine whose speed is not known", "samples and iterations")
+    return within(options.budget_ms, config, cost_model).config
+
+
+def _refuse_too_much(config: PlannerConfig, settings: Settings) -> None:
+    if config.horizon > settings.max_horizon:
+        raise FieldError("options.horizon", f"{config.horizon} steps", f"at most {settings.max_horizon}")
+    steps = candidate_steps(config)
+    if steps > settings.max_candidate_steps:
+        raise FieldError(
+            "options",
+            f"samples x iterations x horizon come to {steps} candidate-steps",
+            f"at most {settings.max_candidate_steps}",
+        )

@@ -1,0 +1,63 @@
+"""What every gRPC call passes: it gets an id and shows a token. Health checks need none, as on REST."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+
+from server.auth import Doorman
+from server.errors import UnauthenticatedError, problem_of
+from server.logs import new_request_id, request_id
+from server.rpc.problems import abort
+
+OPEN = "/grpc.health.v1.Health/"
+
+
+class Gate(grpc.aio.ServerInterceptor):
+    """An interceptor in front of everything, reflection included."""
+
+    def __init__(self, doorman: Doorman) -> None:
+        self.doorman = doorman
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler of a call, or one that refuses it."""
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        request_id.set(new_request_id(_text(metadata.get("x-request-id"))))
+        handler = await continuation(handler_call_details)
+        if handler is None or handler_call_details.method.startswith(OPEN):
+            return handler
+        try:
+            self.doorman.check(_text(metadata.get("authorization")))
+        except UnauthenticatedError as error:
+            return _refusing(handler, error)
+        return handler
+
+
+def _refusing(handler: Any, error: Exception) -> Any:
+    """A handler of the same kind that answers with the error."""
+
+    async def refuse(request: Any, context: Any) -> Any:
+        await abort(context, problem_of(error))
+
+    async def refuse_stream(request: Any, context: Any) -> Any:
+        await abort(context, problem_of(error))
+        yield  # makes this a stream; never reached
+
+    make = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[handler.request_streaming, handler.response_streaming]
+    behaviour = refuse_stream if handler.response_streaming else refuse
+    return make(behaviour, handler.request_deserializer, handler.response_serializer)
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode("latin-1") if isinstance(value, bytes) else value

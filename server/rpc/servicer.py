@@ -1,0 +1,208 @@
+# ruff: noqa: N802, D102 - the names are those of the proto file, which also says what each call does
+"""The calls of `vjepa2_ac.v1.Planning`: messages are read into the same requests that REST reads, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from pydantic import BaseModel
+
+from server import messages as m
+from server.errors import MalformedError, problem_of
+from server.rpc.problems import abort
+from server.service import PlanningService
+from server.stream import Look, pursue
+from vjepa2_ac.errors import VJEPA2ACError
+from vjepa2_ac.pb import planning_pb2 as pb
+from vjepa2_ac.pb import planning_pb2_grpc
+from vjepa2_ac.wire import to_message, to_plain
+
+log = logging.getLogger(__name__)
+Context = Any  # grpc.aio.ServicerContext; its type parameters say nothing here
+MessageT = TypeVar("MessageT", bound=Message)
+WAY_BACK_S = 0.02  # of the caller's deadline, kept for the answer's way back
+
+
+class Planning(planning_pb2_grpc.PlanningServicer):
+    """Each call asks the service and translates."""
+
+    def __init__(self, service: PlanningService) -> None:
+        self.service = service
+
+    async def Plan(self, request: pb.PlanRequest, context: Context) -> pb.PlanResponse:
+        return await self._ask(
+            context, "Plan", pb.PlanResponse, lambda: self.service.plan(_read(m.PlanRequest, request), _left(context))
+        )
+
+    async def Energy(self, request: pb.EnergyRequest, context: Context) -> pb.EnergyResponse:
+        return await self._ask(
+            context,
+            "Energy",
+            pb.EnergyResponse,
+            lambda: self.service.energy(_read(m.EnergyRequest, request), _left(context)),
+        )
+
+    async def Rollout(self, request: pb.RolloutRequest, context: Context) -> pb.RolloutResponse:
+        return await self._ask(
+            context,
+            "Rollout",
+            pb.RolloutResponse,
+            lambda: self.service.rollout(_read(m.RolloutRequest, request), _left(context)),
+        )
+
+    async def RegisterGoal(self, request: pb.RegisterGoalRequest, context: Context) -> pb.Goal:
+        return await self._ask(
+            context,
+            "RegisterGoal",
+            pb.Goal,
+            lambda: self.service.register_goal(_read(m.RegisterGoalRequest, request)),
+        )
+
+    async def ListGoals(self, request: pb.ListGoalsRequest, context: Context) -> pb.ListGoalsResponse:
+        async def goals() -> m.Goals:
+            kept = self.service.goals
+            return m.Goals(goals=[kept.describe(goal) for goal in kept.registered.items().values()])
+
+        return await self._ask(context, "ListGoals", pb.ListGoalsResponse, goals)
+
+    async def DeleteGoal(self, request: pb.DeleteGoalRequest, context: Context) -> pb.DeleteGoalResponse:
+        async def delete() -> None:
+            self.service.goals.registered.remove(request.goal_id)
+
+        return await self._ask(context, "DeleteGoal", pb.DeleteGoalResponse, delete)
+
+    async def OpenSession(self, request: pb.OpenSessionRequest, context: Context) -> pb.Session:
+        return await self._ask(
+            context,
+            "OpenSession",
+            pb.Session,
+            lambda: self.service.open_session(_read(m.OpenSessionRequest, request)),
+        )
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
+        async def sessions() -> m.Sessions:
+            return m.Sessions(sessions=[self.service.describe(s) for s in self.service.sessions.items().values()])
+
+        return await self._ask(context, "ListSessions", pb.ListSessionsResponse, sessions)
+
+    async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.Session:
+        async def session() -> m.Session:
+            return self.service.describe(self.service.sessions.get(request.session_id))
+
+        return await self._ask(context, "GetSession", pb.Session, session)
+
+    async def StepSession(self, request: pb.StepSessionRequest, context: Context) -> pb.StepResponse:
+        async def step() -> m.StepResponse:
+            plain = to_plain(request)
+            session_id = plain.pop("session_id")
+            return await self.service.step(session_id, m.read(m.StepRequest, plain), _left(context))
+
+        return await self._ask(context, "StepSession", pb.StepResponse, step)
+
+    async def CloseSession(self, request: pb.CloseSessionRequest, context: Context) -> pb.CloseSessionResponse:
+        async def close() -> None:
+            self.service.sessions.remove(request.session_id)
+
+        return await self._ask(context, "CloseSession", pb.CloseSessionResponse, close)
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
+        async def models() -> m.Models:
+            return self.service.models()
+
+        return await self._ask(context, "ListModels", pb.ListModelsResponse, models)
+
+    async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.ServerInfo:
+        async def info() -> m.ServerInfo:
+            return self.service.info()
+
+        return await self._ask(context, "GetServerInfo", pb.ServerInfo, info)
+
+    async def PlanStream(
+        self, requests: AsyncIterator[pb.PlanStreamRequest], context: Context
+    ) -> AsyncIterator[pb.PlanStreamResponse]:
+        session_id = None
+        started = time.monotonic()
+        try:
+            session = await self._open(requests)
+            session_id = session.session_id
+            yield pb.PlanStreamResponse(opened=_message(session, pb.Session))
+            async for answer in pursue(self.service, session_id, _looks(requests)):
+                if isinstance(answer, m.StreamProblem):
+                    yield pb.PlanStreamResponse(problem=_message(answer, pb.StreamProblem))
+                else:
+                    yield pb.PlanStreamResponse(step=_message(answer, pb.StepResponse))
+            self._count("PlanStream", "OK", started)
+        except Exception as error:
+            await self._abort(context, "PlanStream", error, started)
+        finally:
+            if session_id is not None and session_id in self.service.sessions:
+                self.service.sessions.remove(session_id)
+
+    async def _open(self, requests: AsyncIterator[pb.PlanStreamRequest]) -> m.Session:
+        first = await anext(aiter(requests), None)
+        if first is None or first.WhichOneof("message") != "open":
+            raise MalformedError("the first message of a stream opens a session; it must be 'open'")
+        return await self.service.open_session(_read(m.OpenSessionRequest, first.open))
+
+    async def _ask(
+        self,
+        context: Context,
+        method: str,
+        kind: type[MessageT],
+        work: Callable[[], Coroutine[Any, Any, BaseModel | None]],
+    ) -> MessageT:
+        started = time.monotonic()
+        try:
+            answer = await work()
+        except asyncio.CancelledError:
+            self._count(method, "CANCELLED", started)
+            raise
+        except Exception as error:
+            await self._abort(context, method, error, started)
+            raise
+        self._count(method, "OK", started)
+        return kind() if answer is None else _message(answer, kind)
+
+    async def _abort(self, context: Context, method: str, error: Exception, started: float) -> None:
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        problem = problem_of(error)
+        if problem.is_fault:
+            log.error("a fault while answering %s", method, exc_info=error)
+        self._count(method, problem.row.grpc, started)
+        await abort(context, problem)
+
+    def _count(self, method: str, code: str, started: float) -> None:
+        took_s = time.monotonic() - started
+        self.service.metrics.requests.labels("grpc", method, code).inc()
+        self.service.metrics.durations.labels("grpc", method).observe(took_s)
+        log.info("answered", extra={"method": method, "status": code, "took_ms": round(1e3 * took_s, 1)})
+
+
+async def _looks(requests: AsyncIterator[pb.PlanStreamRequest]) -> AsyncIterator[Look]:
+    async for request in requests:
+        try:
+            if request.WhichOneof("message") != "step":
+                raise MalformedError("a session is open already; expected 'step'")
+            yield _read(m.StepRequest, request.step)
+        except VJEPA2ACError as error:
+            yield error
+
+
+def _read(kind: type[m.MessageT], message: Message) -> m.MessageT:
+    return m.read(kind, to_plain(message))
+
+
+def _message(answer: BaseModel, kind: type[MessageT]) -> MessageT:
+    return to_message(answer.model_dump(exclude_none=True), kind)
+
+
+def _left(context: Context) -> float | None:
+    left = context.time_remaining()
+    return None if left is None or left > 1e6 else max(0.0, left - WAY_BACK_S)

@@ -1,0 +1,139 @@
+"""Puts a service together and runs it until it is told to stop: REST and gRPC over one model, in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import uvicorn
+
+from server.auth import Doorman
+from server.http.app import create_app
+from server.rpc.server import RpcServer
+from server.service import PlanningService
+from server.settings import Settings
+from vjepa2_ac.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a running service can be reached."""
+
+    url: str
+    grpc: str | None
+
+
+class Running:
+    """A service on its ports. `stop` may be called from any thread."""
+
+    def __init__(self, service: PlanningService) -> None:
+        self.service, self.settings = service, service.settings
+        self.doorman = Doorman(self.settings.tokens())
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def run(self, on_listening: Callable[[Listening], None] = lambda where: None) -> bool:
+        """Serve until told to stop; False when accepted requests had to be given up."""
+        self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        web = _WebServer(_uvicorn_config(self.settings, self.service, self.doorman))
+        door = _bind(self.settings.host, self.settings.port)
+        rpc = RpcServer(self.service, self.doorman) if self.settings.grpc else None
+        try:
+            grpc_port = await rpc.start() if rpc else None
+        except ConfigError:
+            door.close()
+            raise
+        with self._signals():
+            serving = asyncio.create_task(web._serve([door]))
+            loading = asyncio.create_task(self._load(rpc))
+            on_listening(self._where(door, grpc_port))
+            stopping = asyncio.create_task(self._stop.wait())
+            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            log.info("stopping; accepted requests are finished first")
+            self.service.refuse_new()
+            web.should_exit = True
+            await asyncio.gather(serving, *([rpc.stop(self.settings.drain_s)] if rpc else []))
+            finished = await self.service.drain()
+            loading.cancel()
+            stopping.cancel()
+        log.info("stopped" if finished else "stopped, with requests given up")
+        return finished
+
+    def stop(self) -> None:
+        """Begin to drain."""
+        if self._loop and self._stop:
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    async def _load(self, rpc: RpcServer | None) -> None:
+        await self.service.start()
+        if rpc:
+            await rpc.tell_health()
+
+    def _where(self, door: socket.socket, grpc_port: int | None) -> Listening:
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        scheme = "https" if self.settings.uses_tls else "http"
+        return Listening(
+            url=f"{scheme}://{host}:{door.getsockname()[1]}",
+            grpc=f"{host}:{grpc_port}" if grpc_port is not None else None,
+        )
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT begin to drain, where this runs in the main thread."""
+        loop = asyncio.get_running_loop()
+        caught = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(RuntimeError, ValueError):  # another thread than the main one
+                loop.add_signal_handler(number, self.stop)
+                caught.append(number)
+        try:
+            yield
+        finally:
+            for number in caught:
+                loop.remove_signal_handler(number)
+
+
+class _WebServer(uvicorn.Server):
+    """Leaves the signals to us, because gRPC and the model have to stop too."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _uvicorn_config(settings: Settings, service: PlanningService, doorman: Doorman) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(service, doorman),
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=int(settings.idle_connection_s),
+        timeout_graceful_shutdown=int(settings.drain_s),
+        ws_max_size=settings.max_body_bytes,
+        ws_max_queue=4,
+        ssl_certfile=settings.tls_certificate,
+        ssl_keyfile=settings.tls_key,
+        ssl_ca_certs=str(settings.tls_client_ca) if settings.tls_client_ca else None,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if settings.tls_client_ca else ssl.CERT_NONE,
+    )
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    door = socket.socket(family, socket.SOCK_STREAM)
+    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        door.bind((host, port))
+    except OSError as error:
+        door.close()
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
+    return door

@@ -1,0 +1,401 @@
+"""The planning service itself: what it does for a caller, whichever wire the caller came in by.
+
+It owns one model in one worker thread. Requests are checked and their pictures decoded while others are planned for;
+then they wait their turn, are answered by their deadline, and are dropped when nobody waits for them any more. It
+knows no web types: what comes in and goes out are the messages that all wires share.
+
+Times are on `clock` [s] unless they end in _ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from planner.camera import CameraTurn
+from planner.costs import CostConfig, GoalCost
+from planner.limits import refuse_stale
+from planner.plan import Plan
+from planner.planning import PlannerConfig, Request
+from planner.presets import PRESETS
+from server import answers, checks
+from server import messages as m
+from server.errors import DrainingError, FieldError
+from server.goals import Goal, Goals
+from server.logs import request_id
+from server.metrics import Metrics
+from server.model import InterruptibleWorld, ModelHost, Served, open_model
+from server.options import planner_config
+from server.pictures import Picture, decode
+from server.planlog import PlanLog, line_of
+from server.sessions import Session
+from server.settings import Settings
+from server.shelf import Shelf
+from server.tape import TapedPlanner
+from server.worker import Job, Worker
+from vjepa2_ac.errors import DeadlineError, StaleObservationError
+from vjepa2_ac.poses import Array
+from vjepa2_ac.world_model import Rollout
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """An observation that has been found usable."""
+
+    picture: Picture
+    pose: Array
+    commanded: Array | None
+    taken_at: float | None
+    id: str | None
+    request_id: str
+    arrived_at: float
+    decode_ms: float
+
+
+class PlanningService:
+    """Plans, goals, sessions, energies and rollouts of one model."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        opener: Callable[[], Served] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings, self.clock = settings, clock
+        self.host = ModelHost(settings.model, opener or partial(open_model, settings))
+        self.worker = Worker(settings.queue_size, clock)
+        self.metrics = Metrics()
+        self.plan_log = (
+            PlanLog(settings.plan_log, keep_pictures=settings.log_pictures) if settings.plan_log is not None else None
+        )
+        self.goals = Goals(
+            settings.max_goals, settings.goal_idle_s, self._decode, keep_pictures=settings.log_pictures, clock=clock
+        )
+        self.sessions: Shelf[Session] = Shelf("session", settings.max_sessions, settings.session_idle_s, clock)
+        self.draining = asyncio.Event()
+        self.streams = 0
+        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+        self._default = planner_config(m.PlanOptions(), settings)
+        self._watch()
+
+    # --- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Bring the model up. Returns when it is ready or has failed; until then requests are told to come back."""
+        self.worker.start()
+        await self.worker.run(lambda _: self.host.load(self._default))
+
+    def refuse_new(self) -> None:
+        """From now on take nothing new; what was accepted goes on."""
+        self.draining.set()
+
+    async def drain(self) -> bool:
+        """Finish what was accepted and take no more; False when that took longer than the settings allow."""
+        self.refuse_new()
+        finished = await self.worker.drain(self.settings.drain_s)
+        self._decoders.shutdown(wait=False)
+        if self.plan_log:
+            await asyncio.to_thread(self.plan_log.close)
+        return finished
+
+    @property
+    def unready(self) -> str | None:
+        """Why requests would be refused now; None when they would not."""
+        if self.draining.is_set():
+            return "the service is shutting down"
+        if self.host.state != "ready":
+            return f"the model {self.host.name} is {self.host.state}" + (
+                f": {self.host.reason}" if self.host.reason else ""
+            )
+        return None
+
+    # --- planning ----------------------------------------------------------------------------------------------------
+
+    async def plan(self, asked: m.PlanRequest, time_left_s: float | None = None) -> m.PlanResponse:
+        """One plan; `time_left_s` is what the wire itself still allows."""
+        self._admit()
+        config, camera = self._config(asked.options)
+        deadline = self._deadline(asked.deadline_ms, time_left_s)
+        look = await self._look(asked.observation)
+        goal = await self.goals.find(asked.goal)
+        sub_goal = goal.check(asked.sub_goal)
+
+        def work(job: Job) -> m.PlanResponse:
+            world, served = self._begin(job, look)
+            times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
+            with times.stage("goal"):
+                goal_ND = goal.latents(world)[sub_goal]
+            with times.stage("encode"):
+                latents_ND = world.encode(look.picture.frame_HW3)[0]
+            planner = TapedPlanner(world, config, camera=camera, clock=self.clock)
+            request = Request(
+                latents_ND=latents_ND,
+                pose=look.pose,
+                goal_ND=goal_ND,
+                seed=asked.options.seed or 0,
+                commanded=look.commanded,
+            )
+            plan = planner.plan(request, deadline=deadline)
+            times.total = 1e3 * (self.clock() - look.arrived_at)
+            answer = answers.plan_response(plan, served, look.id, times)
+            self._log(planner, plan, answer, look, goal, sub_goal)
+            return answer
+
+        return self._counted(await self._run(work, deadline))
+
+    async def open_session(self, asked: m.OpenSessionRequest) -> m.Session:
+        """A session that pursues the goal's pictures in order."""
+        self._admit()
+        config, camera = self._config(asked.options)
+        goal = await self.goals.find(asked.goal)
+        session = Session(goal, config, camera, asked.options.seed or 0, self.clock)
+        self.sessions.put(session.key, session)
+        return self.describe(session)
+
+    def describe(self, session: Session) -> m.Session:
+        """What callers are told of a session."""
+        return session.describe(self.sessions.expires_in_s(session.key))
+
+    async def step(self, session_id: str, asked: m.StepRequest, time_left_s: float | None = None) -> m.StepResponse:
+        """What to do next in a session."""
+        self._admit()
+        session = self.sessions.get(session_id)
+        deadline = self._deadline(asked.deadline_ms, time_left_s)
+        look = await self._look(asked.observation)
+        if look.commanded is not None:
+            raise FieldError("observation.commanded", "a commanded pose", "none: a session knows what it commanded")
+
+        def work(job: Job) -> m.StepResponse:
+            world, served = self._begin(job, look)
+            times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
+            with times.stage("encode"):
+                step = session.step(world, look.picture, look.pose, deadline)
+            times.total = 1e3 * (self.clock() - look.arrived_at)
+            answer = None
+            if step.plan is not None:
+                times.encode -= sum(step.plan.timings.values())
+                answer = answers.plan_response(step.plan, served, look.id, times)
+                assert session.planner is not None
+                self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session.key)
+            return answers.step_response(session.key, look.id, step, answer)
+
+        answer = await self._run(work, deadline)
+        if answer.plan:
+            self._counted(answer.plan)
+        return answer
+
+    async def energy(self, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
+        """What given action sequences would cost."""
+        self._admit()
+        actions_SH7 = self._candidates(asked.candidates, self.settings.max_candidate_steps)
+        deadline = self._deadline(asked.deadline_ms, time_left_s)
+        look = await self._look(asked.observation)
+        goal = await self.goals.find(asked.goal)
+        sub_goal = goal.check(asked.sub_goal)
+
+        def work(job: Job) -> m.EnergyResponse:
+            world, served = self._begin(job, look, deadline)
+            times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
+            with times.stage("encode"):
+                cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal][None])
+                latents_1ND = world.encode(look.picture.frame_HW3)
+            with times.stage("search"):
+                energies_S = world.score(latents_1ND, _row(look.pose), _batch(actions_SH7), cost)[0]
+            times.total = 1e3 * (self.clock() - look.arrived_at)
+            return m.EnergyResponse(
+                model=answers.model_of(served),
+                energies=answers.finite(energies_S.tolist(), "energies"),
+                idle_energy=float(cost.of_frame(latents_1ND)),
+                timings_ms=times.to_dict(),
+            )
+
+        return await self._run(work, deadline)
+
+    async def rollout(self, asked: m.RolloutRequest, time_left_s: float | None = None) -> m.RolloutResponse:
+        """Where given action sequences would lead."""
+        self._admit()
+        actions_SH7 = self._candidates(asked.candidates, self.settings.max_rollout_steps)
+        deadline = self._deadline(asked.deadline_ms, time_left_s)
+        look = await self._look(asked.observation)
+        has_goal = asked.goal.id is not None or bool(asked.goal.pictures)
+        goal = await self.goals.find(asked.goal) if has_goal else None
+        sub_goal = goal.check(asked.sub_goal) if goal else 0
+
+        def work(job: Job) -> m.RolloutResponse:
+            world, served = self._begin(job, look, deadline)
+            times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
+            with times.stage("encode"):
+                cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal][None]) if goal else None
+                latents_1ND = world.encode(look.picture.frame_HW3)
+            with times.stage("search"):
+                rollout = world.rollout(latents_1ND, _row(look.pose), _batch(actions_SH7))
+                energies = _energies_by_step(cost, rollout) if cost else []
+            times.total = 1e3 * (self.clock() - look.arrived_at)
+            return m.RolloutResponse(
+                model=answers.model_of(served),
+                poses=rollout.poses_BSH7[0].tolist(),
+                energies=energies,
+                latents=answers.tensor_of(rollout.latents_BSHND[0]) if asked.with_latents else None,
+                timings_ms=times.to_dict(),
+            )
+
+        return await self._run(work, deadline)
+
+    # --- goals, and what there is ------------------------------------------------------------------------------------
+
+    async def register_goal(self, asked: m.RegisterGoalRequest) -> m.Goal:
+        """Keep a goal and encode it now, so that the first plan towards it need not."""
+        self._admit()
+        goal = await self.goals.register(asked.pictures)
+        await self._run(lambda job: len(goal.latents(self._begin(job)[0])), None)
+        return self.goals.describe(goal)
+
+    def models(self) -> m.Models:
+        """The model of this service and how far it is."""
+        return m.Models(models=[answers.model_info(self.host)])
+
+    def info(self) -> m.ServerInfo:
+        """Conventions, limits and versions."""
+        return answers.server_info(self.settings, list(PRESETS))
+
+    # --- how a request goes ------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        if self.draining.is_set():
+            raise DrainingError("the service is shutting down; ask another one, or again later", 5.0)
+        _ = self.host.served
+
+    def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None]:
+        camera = None
+        if options.camera_turn is not None:
+            roll, pitch, yaw = checks.check_camera_turn(options.camera_turn, "options.camera_turn").tolist()
+            camera = CameraTurn(roll=roll, pitch=pitch, yaw=yaw)
+        return planner_config(options, self.settings, self.host.cost_model), camera
+
+    def _deadline(self, deadline_ms: float | None, time_left_s: float | None) -> float | None:
+        given = [seconds for seconds in (deadline_ms and deadline_ms / 1e3, time_left_s) if seconds is not None]
+        return self.clock() + min(given) if given else None
+
+    def _candidates(self, candidates: list[list[m.Vector]], most: int) -> Array:
+        actions_SH7 = checks.check_candidates(candidates, "candidates", self.settings.max_horizon)
+        steps = actions_SH7.shape[0] * actions_SH7.shape[1]
+        if steps > most:
+            raise FieldError("candidates", f"{steps} actions in all", f"at most {most}")
+        return actions_SH7
+
+    async def _look(self, observation: m.Observation) -> _Look:
+        arrived_at = self.clock()
+        limits, margin = self.settings.limits, self.settings.workspace_margin
+        pose = checks.check_pose(observation.pose, "observation.pose", limits, margin)
+        commanded = observation.commanded
+        if commanded is not None:
+            commanded = checks.check_pose(commanded, "observation.commanded", limits, margin).tolist()
+        picture = await self._decode(observation.picture, "observation.picture")
+        return _Look(
+            picture=picture,
+            pose=pose,
+            commanded=None if commanded is None else np.array(commanded),
+            taken_at=None if observation.age_ms is None else arrived_at - observation.age_ms / 1e3,
+            id=observation.id,
+            request_id=request_id.get(),
+            arrived_at=arrived_at,
+            decode_ms=1e3 * (self.clock() - arrived_at),
+        )
+
+    async def _decode(self, data: bytes, field: str) -> Picture:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoders, decode, data, field, self.settings.max_picture_side)
+
+    def _begin(
+        self, job: Job, look: _Look | None = None, deadline: float | None = None
+    ) -> tuple[InterruptibleWorld, Served]:
+        """The turn of a request has come: is it still worth doing?"""
+        self.metrics.queue_wait.observe(job.waited_s)
+        world = self.host.world
+        world.job = job
+        if look and look.taken_at is not None:
+            refuse_stale(look.taken_at, self.clock(), self.settings.limits)
+        if deadline is not None and self.clock() > deadline:
+            raise DeadlineError(f"the time was up after {1e3 * job.waited_s:.0f} ms in the queue")
+        return world, self.host.served
+
+    async def _run(self, work: Callable[[Job], Answer], deadline: float | None) -> Answer:
+        try:
+            return await self.worker.run(work, deadline)
+        except DeadlineError:
+            self.metrics.missed.inc()
+            raise
+        except StaleObservationError:
+            self.metrics.stale.inc()
+            raise
+
+    def _counted(self, answer: m.PlanResponse) -> m.PlanResponse:
+        self.metrics.iterations.observe(answer.iterations)
+        self.metrics.costs.observe(answer.cost)
+        self.metrics.stops.labels(answer.stop_reason).inc()
+        for stage, took_ms in answer.timings_ms.items():
+            self.metrics.stages.labels(stage).observe(took_ms / 1e3)
+        return answer
+
+    def _log(
+        self,
+        planner: TapedPlanner,
+        plan: Plan,
+        answer: m.PlanResponse,
+        look: _Look,
+        goal: Goal,
+        sub_goal: int,
+        session_id: str | None = None,
+    ) -> None:
+        if self.plan_log is None:
+            return
+        observed = (look.picture.sha256, look.picture.data)
+        line = line_of(
+            planner,
+            plan,
+            answer,
+            request_id=look.request_id,
+            observation=observed,
+            goal=goal.pictures,
+            sub_goal=sub_goal,
+            session_id=session_id,
+        )
+        self.plan_log.write(line, [observed, *goal.pictures])
+
+    def _watch(self) -> None:
+        watch = self.metrics.watch
+        watch("model_ready", "1 when plans can be asked for", lambda: float(self.unready is None))
+        watch("queue_depth", "Requests that wait for their turn", lambda: float(self.worker.depth))
+        watch("sessions", "Open sessions", lambda: float(len(self.sessions)))
+        watch("goals", "Registered goals", lambda: float(len(self.goals.registered)))
+
+
+def _row(pose: ArrayLike) -> torch.Tensor:
+    return torch.from_numpy(np.array(pose, dtype=np.float32))[None]
+
+
+def _batch(actions_SH7: Array) -> torch.Tensor:
+    return torch.from_numpy(actions_SH7.astype(np.float32))[None]
+
+
+def _energies_by_step(cost: GoalCost, rollout: Rollout) -> list[list[float]]:
+    """The cost [S][H] of every imagined step."""
+    steps = rollout.latents_BSHND.shape[2]
+    upto = [
+        Rollout(
+            rollout.latents_BSHND[:, :, : h + 1], rollout.poses_BSH7[:, :, : h + 1], rollout.actions_BSHA[:, :, : h + 1]
+        )
+        for h in range(steps)
+    ]
+    return torch.stack([cost(part)[0] for part in upto], dim=-1).tolist()

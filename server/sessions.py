@@ -1,0 +1,65 @@
+"""A session: one robot's pursuit of a goal, with everything that carries over from one look to the next."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+
+from torch import Tensor
+
+from planner.camera import CameraTurn
+from planner.mpc import Controller, Status, Step
+from planner.planning import PlannerConfig
+from server.goals import Goal
+from server.messages import Session as SessionMessage
+from server.model import InterruptibleWorld
+from server.pictures import Picture
+from server.tape import TapedPlanner
+from vjepa2_ac.poses import Array
+
+
+class Session:
+    """Steps are taken by the worker alone, one after the other."""
+
+    def __init__(
+        self,
+        goal: Goal,
+        config: PlannerConfig,
+        camera: CameraTurn | None,
+        seed: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.key, self.clock = uuid.uuid4().hex, clock
+        self.goal, self.config, self.camera, self.seed = goal, config, camera, seed
+        self.status: Status = "going"
+        self.sub_goal, self.steps, self.cost = 0, 0, 0.0
+        self.planner: TapedPlanner | None = None
+        self._controller: Controller | None = None
+
+    def step(self, world: InterruptibleWorld, picture: Picture, pose: Array, deadline: float | None) -> Step:
+        """What to do next. What is done, or was given up, stays so."""
+        if self.status != "going":
+            return Step(status=self.status, plan=None, goal=self.sub_goal, cost=self.cost, passed=())
+        controller = self._control(world)
+        observed: Tensor = world.encode(picture.frame_HW3)[0]
+        step = controller.step(observed, pose, deadline=deadline)
+        self.status, self.sub_goal, self.cost, self.steps = step.status, step.goal, step.cost, controller.steps
+        return step
+
+    def describe(self, expires_in_s: float) -> SessionMessage:
+        """What callers are told of it."""
+        return SessionMessage(
+            session_id=self.key,
+            status=self.status,
+            sub_goal=self.sub_goal,
+            sub_goals=len(self.goal),
+            steps=self.steps,
+            expires_in_s=expires_in_s,
+        )
+
+    def _control(self, world: InterruptibleWorld) -> Controller:
+        if self._controller is None:
+            self.planner = TapedPlanner(world, self.config, camera=self.camera, clock=self.clock)
+            self._controller = Controller(self.planner, self.goal.latents(world), seed=self.seed)
+        return self._controller

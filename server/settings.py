@@ -1,0 +1,147 @@
+"""Everything an operator can set, in one place: by environment (VJEPA2_AC_PORT=…) or as options of `vjepa2-ac serve`.
+
+Settings of a group are written with two underscores: VJEPA2_AC_LIMITS__STEP=0.05. A setting that does not exist is an
+error, because a safety limit with a spelling mistake is no limit.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from planner.limits import LimitsConfig
+from vjepa2_ac.config import nearest
+from vjepa2_ac.errors import ConfigError
+
+PREFIX = "VJEPA2_AC_"
+NOT_OURS = {"HOME"}  # VJEPA2_AC_HOME says where weights are kept
+Port = Annotated[int, Field(ge=0, le=65535)]
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """What an operator sets; every field has a default that is safe on a workstation."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, protected_namespaces=()
+    )
+
+    # where
+    host: str = "127.0.0.1"
+    port: Port = 8000  # REST; 0 takes a free one
+    grpc_port: Port = 8001  # 0 takes a free one
+    grpc: bool = True
+
+    # who may ask
+    token: SecretStr | None = None
+    token_file: Path | None = None  # one token a line
+    insecure: bool = False  # listen beyond this machine without a token
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None  # callers must show a certificate signed by it
+    allowed_origins: tuple[str, ...] = ()  # of browser pages; none: CORS is off
+
+    # what answers
+    model: str = "default"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: str | None = None
+    preset: str = "balanced"
+    limits: LimitsConfig = LimitsConfig()
+    workspace_margin: float = Field(0.1, ge=0)  # [m] outside of the workspace from where a hand may still come back
+
+    # how much
+    max_body_bytes: PositiveInt = 16 * MIB
+    max_picture_side: PositiveInt = 4096  # [pixels]
+    max_candidate_steps: PositiveInt = 200_000  # samples x populations x iterations x horizon
+    max_rollout_steps: PositiveInt = 512  # whose latents must be held at the same time
+    max_horizon: PositiveInt = 16
+    queue_size: PositiveInt = 16
+    max_sessions: PositiveInt = 64
+    session_idle_s: PositiveFloat = 600.0
+    max_goals: PositiveInt = 256
+    goal_idle_s: PositiveFloat = 3600.0
+    max_streams: PositiveInt = 64
+    idle_connection_s: PositiveFloat = 60.0
+    drain_s: PositiveFloat = 30.0  # how long accepted requests may take once the service is told to stop
+    decode_threads: PositiveInt = 2
+
+    # what is written down
+    plan_log: Path | None = None  # one JSON line for each served plan
+    log_pictures: bool = False  # keep the pictures beside the plan log, so that plans can be replayed
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether connections are encrypted."""
+        return self.tls_certificate is not None
+
+    def tokens(self) -> tuple[str, ...]:
+        """Every token that opens the door; none means that it stands open."""
+        found = [self.token.get_secret_value()] if self.token else []
+        if self.token_file:
+            try:
+                lines = self.token_file.read_text().splitlines()
+            except OSError as error:
+                raise ConfigError(f"the token file {self.token_file} cannot be read: {error.strerror}") from None
+            found += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+            if not found:
+                raise ConfigError(f"the token file {self.token_file} holds no token")
+        if short := [token for token in found if len(token) < 8]:
+            raise ConfigError(f"{len(short)} of the tokens have fewer than 8 characters, which is too easily guessed")
+        return tuple(found)
+
+    def refuse_nonsense(self) -> None:
+        """Raise ConfigError for settings that would be unsafe or cannot work."""
+        if not (self.is_loopback or self.tokens() or self.insecure):
+            raise ConfigError(
+                f"refusing to listen on {self.host} without a token: anybody on the network could plan for the robot. "
+                f"Set {PREFIX}TOKEN or {PREFIX}TOKEN_FILE, or say --insecure"
+            )
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ConfigError("TLS needs both a certificate and its key")
+        if self.tls_client_ca and not self.uses_tls:
+            raise ConfigError("client certificates need TLS: set a certificate and its key too")
+        for path in (self.tls_certificate, self.tls_key, self.tls_client_ca):
+            if path and not path.is_file():
+                raise ConfigError(f"there is no file {path}")
+        if self.log_pictures and not self.plan_log:
+            raise ConfigError("pictures are kept beside the plan log; set a plan log too")
+
+
+def read_settings(**options: Any) -> Settings:
+    """Settings of the environment, with `options` that are not None going first. Raises ConfigError."""
+    _refuse_unknown(os.environ)
+    try:
+        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"setting {name}: {first['msg']}; got {first['input']!r:.80}") from None
+    settings.refuse_nonsense()
+    return settings
+
+
+def _refuse_unknown(environment: Any) -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in environment:
+        if not name.startswith(PREFIX) or name.removeprefix(PREFIX) in NOT_OURS:
+            continue
+        if name.split("__")[0] not in known:
+            meant = nearest(name, known)
+            raise ConfigError(f"there is no setting {name}" + (f"; did you mean {meant}?" if meant else ""))

@@ -1,0 +1,70 @@
+"""A bounded shelf for things that callers leave with us; what is not used for a while is thrown away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from server.errors import NotFoundError, TooManyError
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Place(Generic[T]):
+    item: T
+    weight: int
+    used_at: float
+
+
+class Shelf(Generic[T]):
+    """Items by id, of at most `room` weight together, each kept for `idle_s` after its last use."""
+
+    def __init__(self, what: str, room: int, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.what, self.room, self.idle_s, self.clock = what, room, idle_s, clock
+        self._places: dict[str, _Place[T]] = {}
+
+    def put(self, key: str, item: T, weight: int = 1) -> None:
+        """Keep an item. Raises TooManyError when there is no room left."""
+        self._throw_away()
+        taken = sum(place.weight for place in self._places.values())
+        if taken + weight > self.room:
+            soonest_s = min((self.expires_in_s(other) for other in self._places), default=self.idle_s)
+            raise TooManyError(f"there is room for {self.room} {self.what}s, and {taken} are kept", soonest_s)
+        self._places[key] = _Place(item, weight, self.clock())
+
+    def get(self, key: str) -> T:
+        """The item of that id, whose time starts anew. Raises NotFoundError."""
+        self._throw_away()
+        if key not in self._places:
+            raise NotFoundError(f"there is no {self.what} {key!r}; it may have expired")
+        self._places[key].used_at = self.clock()
+        return self._places[key].item
+
+    def remove(self, key: str) -> None:
+        """Forget an item. Raises NotFoundError."""
+        self.get(key)
+        del self._places[key]
+
+    def items(self) -> dict[str, T]:
+        """Everything that is kept, oldest first."""
+        self._throw_away()
+        return {key: place.item for key, place in self._places.items()}
+
+    def expires_in_s(self, key: str) -> float:
+        """How long an item will be kept if nobody uses it."""
+        return max(0.0, self._places[key].used_at + self.idle_s - self.clock())
+
+    def __contains__(self, key: str) -> bool:
+        self._throw_away()
+        return key in self._places
+
+    def __len__(self) -> int:
+        self._throw_away()
+        return len(self._places)
+
+    def _throw_away(self) -> None:
+        oldest = self.clock() - self.idle_s
+        self._places = {key: place for key, place in self._places.items() if place.used_at >= oldest}

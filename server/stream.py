@@ -1,0 +1,118 @@
+"""Observations that come faster than plans can be made: the newest one wins, and the answer says which one it was.
+
+A camera does not wait. While a plan is searched, each new observation replaces the one that waits, because a plan for
+an old picture is worth less than none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator
+
+from server import messages as m
+from server.errors import DrainingError, NotFoundError, TooManyError, problem_of
+from server.service import PlanningService
+
+Look = m.StepRequest | Exception
+"""An observation, or why what came is none."""
+
+
+class Newest:
+    """A place for one item; a newer one replaces it."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._item: Look | None = None
+        self._closed = False
+        self._changed = asyncio.Event()
+
+    def put(self, item: Look) -> None:
+        """Replace what waits."""
+        self.dropped += self._item is not None
+        self._item = item
+        self._changed.set()
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self._closed = True
+        self._changed.set()
+
+    async def take(self) -> tuple[Look, int] | None:
+        """The newest item and how many it replaced, or None at the end."""
+        while self._item is None:
+            if self._closed:
+                return None
+            self._changed.clear()
+            await self._changed.wait()
+        item, dropped = self._item, self.dropped
+        self._item, self.dropped = None, 0
+        return item, dropped
+
+
+async def pursue(
+    service: PlanningService, session_id: str, looks: AsyncIterable[Look]
+) -> AsyncIterator[m.StepResponse | m.StreamProblem]:
+    """Answers of a session to the newest of its observations. A bad observation gets a problem; the stream goes on.
+
+    Raises NotFoundError when the session is gone, DrainingError when the service shuts down, TooManyError at once.
+    """
+    if service.streams >= service.settings.max_streams:
+        raise TooManyError(f"{service.streams} streams are open; no more can be", 5.0)
+    newest = Newest()
+    reader = asyncio.create_task(_read(looks, newest))
+    closer = asyncio.create_task(_close_when_draining(service, newest))
+    service.streams += 1
+    try:
+        while (taken := await newest.take()) is not None:
+            look, dropped = taken
+            service.metrics.stale.inc(dropped)
+            yield await _answer(service, session_id, look, dropped)
+        if service.draining.is_set():
+            raise DrainingError("the service is shutting down; open a session at another one, or again later", 5.0)
+        if reader.done() and (error := reader.exception()):
+            raise error
+    finally:
+        service.streams -= 1
+        for task in (reader, closer):
+            task.cancel()
+            with contextlib.suppress(BaseException):
+                await task
+
+
+async def _answer(
+    service: PlanningService, session_id: str, look: Look, dropped: int
+) -> m.StepResponse | m.StreamProblem:
+    observation_id = None
+    try:
+        if isinstance(look, Exception):
+            raise look
+        observation_id = look.observation.id
+        answer = await service.step(session_id, look)
+        return answer.model_copy(update={"dropped": dropped})
+    except (NotFoundError, DrainingError):
+        raise
+    except Exception as error:
+        problem = problem_of(error)
+        if problem.is_fault:
+            raise
+        return m.StreamProblem(
+            code=problem.row.code,
+            detail=problem.detail,
+            field=problem.field,
+            observation_id=observation_id,
+            retry_after_s=problem.retry_after_s,
+        )
+
+
+async def _read(looks: AsyncIterable[Look], newest: Newest) -> None:
+    try:
+        async for look in looks:
+            newest.put(look)
+    finally:
+        newest.close()
+
+
+async def _close_when_draining(service: PlanningService, newest: Newest) -> None:
+    await service.draining.wait()
+    newest.close()

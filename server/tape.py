@@ -1,0 +1,60 @@
+"""A planner that remembers what it was asked and which times its clock showed, so that the plan can be made again.
+
+A search with a deadline decides by the clock when to stop; played back the same readings, it decides the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from planner.camera import CameraTurn
+from planner.plan import Plan
+from planner.planning import Planner, PlannerConfig, Request
+from planner.protocols import World
+from vjepa2_ac.errors import InputError
+
+
+class TapedPlanner(Planner):
+    """Keeps its last request and, where there was a deadline, the clock's readings relative to it [s]."""
+
+    def __init__(
+        self,
+        world: World,
+        config: PlannerConfig,
+        *,
+        camera: CameraTurn | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.asked: Request | None = None
+        self.readings: list[float] = []
+        self._time = clock
+        super().__init__(world, config, camera=camera, clock=self._read)
+
+    def plan(
+        self, request: Request, *, deadline: float | None = None, is_wanted: Callable[[], bool] = lambda: True
+    ) -> Plan:
+        """As a planner does; readings of the clock are kept from here on."""
+        self.asked, self.readings = request, []
+        plan = super().plan(request, deadline=deadline, is_wanted=is_wanted)
+        self.readings = [] if deadline is None else [reading - deadline for reading in self.readings]
+        return replace(plan, timings=dict(plan.timings))
+
+    def _read(self) -> float:
+        now = self._time()
+        self.readings.append(now)
+        return now
+
+
+def played_back(readings: Sequence[float]) -> Callable[[], float]:
+    """A clock that shows recorded readings, one after the other; the deadline is at 0."""
+    left: Iterator[float] = iter(readings)
+
+    def clock() -> float:
+        try:
+            return next(left)
+        except StopIteration:
+            raise InputError("the search asked for the time more often than when it was recorded") from None
+
+    return clock

@@ -1,0 +1,146 @@
+"""One thread that works through a short queue.
+
+A model serves one request at a time, so everything that touches it happens here, in the order of arrival. What cannot
+be done in time is refused while it waits, what nobody waits for any more is dropped, and when the queue is full the
+caller is told at once when to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from server.errors import DrainingError, QueueFullError
+from vjepa2_ac.errors import CancelledError, DeadlineError
+
+Answer = TypeVar("Answer")
+FIRST_GUESS_S = 0.5  # how long a job takes, before one was done
+
+
+@dataclass(eq=False)
+class Job:
+    """A piece of work, when it must be done, and whether anybody still wants it."""
+
+    work: Callable[[Job], Any]
+    queued_at: float
+    deadline: float | None
+    future: Future[Any] = field(default_factory=Future)
+    waited_s: float = 0.0
+    gone: bool = False
+
+    def refuse_if_gone(self) -> None:
+        """Raise CancelledError when the answer would go nowhere; long work asks between its parts."""
+        if self.gone:
+            raise CancelledError("the caller went away")
+
+
+class Worker:
+    """Runs jobs one after the other in a thread of its own. Times are on `clock` [s]."""
+
+    def __init__(self, queue_size: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.queue_size, self.clock = queue_size, clock
+        self._waiting: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._usual_s = FIRST_GUESS_S
+        self._thread = threading.Thread(target=self._loop, name="planner", daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    @property
+    def depth(self) -> int:
+        """How many jobs wait."""
+        return len(self._waiting)
+
+    async def run(self, work: Callable[[Job], Answer], deadline: float | None = None) -> Answer:
+        """What `work` answers, done in turn.
+
+        Raises QueueFullError and DrainingError at once, DeadlineError when the deadline passes before its turn comes.
+        A caller that is cancelled takes the job with it.
+        """
+        job = self._enqueue(work, deadline)
+        loop = asyncio.get_running_loop()
+        alarm = loop.call_later(deadline - self.clock(), self._expire, job) if deadline is not None else None
+        try:
+            answer: Answer = await asyncio.wrap_future(job.future)
+            return answer
+        except asyncio.CancelledError:
+            job.gone = True
+            self._forget(job)
+            raise
+        finally:
+            if alarm:
+                alarm.cancel()
+
+    async def drain(self, patience_s: float) -> bool:
+        """Take no more, finish what was accepted, and stop; False when that took longer than `patience_s`."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is None:
+            return True
+        await asyncio.to_thread(self._thread.join, patience_s)
+        return not self._thread.is_alive()
+
+    def _enqueue(self, work: Callable[[Job], Any], deadline: float | None) -> Job:
+        with self._changed:
+            if self._closing:
+                raise DrainingError("the service is shutting down; ask another one, or again later", 5.0)
+            if len(self._waiting) >= self.queue_size:
+                after_s = max(0.05, self._usual_s * len(self._waiting))
+                raise QueueFullError(f"{len(self._waiting)} requests are waiting already; come back later", after_s)
+            job = Job(work, self.clock(), deadline)
+            self._waiting.append(job)
+            self._changed.notify()
+            return job
+
+    def _expire(self, job: Job) -> None:
+        if self._forget(job) and not job.future.cancelled():
+            waited_ms = 1e3 * (self.clock() - job.queued_at)
+            job.future.set_exception(
+                DeadlineError(f"not one iteration was finished: all {waited_ms:.0f} ms went by in the queue")
+            )
+
+    def _forget(self, job: Job) -> bool:
+        """Take a job out of the queue; False when it is not there any more."""
+        with self._changed:
+            if job not in self._waiting:
+                return False
+            self._waiting.remove(job)
+            return True
+
+    def _loop(self) -> None:
+        while (job := self._next()) is not None:
+            started = self.clock()
+            job.waited_s = started - job.queued_at
+            try:
+                job.refuse_if_gone()
+                answer, error = job.work(job), None
+            except BaseException as raised:  # whatever it is, it belongs to the caller; this thread must live on
+                answer, error = None, raised
+            self._usual_s += 0.3 * (self.clock() - started - self._usual_s)
+            if job.future.cancelled():
+                continue
+            if error is None:
+                job.future.set_result(answer)
+            else:
+                job.future.set_exception(error)
+            del job, answer, error
+
+    def _next(self) -> Job | None:
+        with self._changed:
+            while not self._waiting:
+                if self._closing:
+                    return None
+                self._changed.wait()
+            job = self._waiting.popleft()
+            job.future.set_running_or_notify_cancel()
+            return job

@@ -1,0 +1,82 @@
+"""Protocol buffer messages as plain dictionaries, and back, in the same words on every wire.
+
+The REST interface speaks JSON and gRPC speaks messages; field names are the same, so one translation serves both the
+server and the client. A message whose only field is `values` stands for the list itself, so that a pose is
+`[x, y, z, roll, pitch, yaw, gripper]` in both. What is optional and absent is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+MessageT = TypeVar("MessageT", bound=Message)
+Descriptor = Any  # two classes of protobuf, of which its stubs know one
+
+
+def to_plain(message: Message) -> Any:
+    """The dictionary (or list) that a message stands for."""
+    if _is_list(message.DESCRIPTOR):
+        return _plain_items(message.DESCRIPTOR.fields[0], getattr(message, "values"))  # noqa: B009
+    plain: dict[str, Any] = {}
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if _is_map(field):
+            plain[field.name] = dict(value)
+        elif field.is_repeated:
+            plain[field.name] = _plain_items(field, value)
+        elif not field.has_presence or message.HasField(field.name):
+            plain[field.name] = to_plain(value) if field.message_type else value
+    return plain
+
+
+def to_message(plain: Any, kind: type[MessageT]) -> MessageT:
+    """The message of that kind which `plain` describes. Raises ValueError or TypeError for what does not fit."""
+    message = kind()
+    fill(message, plain)
+    return message
+
+
+def fill(message: Message, plain: Any) -> None:
+    """Write into an empty message what `plain` describes."""
+    if _is_list(message.DESCRIPTOR):
+        plain = {"values": plain}
+    for name, value in plain.items():
+        field = message.DESCRIPTOR.fields_by_name.get(name)
+        if field is None:
+            raise ValueError(f"{message.DESCRIPTOR.name} has no field {name!r}")
+        if value is None:
+            continue
+        if _is_map(field):
+            getattr(message, name).update(value)
+        elif field.is_repeated:
+            _fill_items(field, getattr(message, name), value)
+        elif field.message_type:
+            getattr(message, name).SetInParent()
+            fill(getattr(message, name), value)
+        else:
+            setattr(message, name, value)
+
+
+def _fill_items(field: Descriptor, items: Any, values: Any) -> None:
+    if isinstance(values, (str, bytes, Mapping)):
+        raise TypeError(f"{field.name} is a list")
+    if not field.message_type:
+        items.extend(values)
+        return
+    for value in values:
+        fill(items.add(), value)
+
+
+def _plain_items(field: Descriptor, items: Any) -> list[Any]:
+    return [to_plain(item) for item in items] if field.message_type else list(items)
+
+
+def _is_list(descriptor: Descriptor) -> bool:
+    return [field.name for field in descriptor.fields] == ["values"]
+
+
+def _is_map(field: Descriptor) -> bool:
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
