@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.parity.golden import FOLDER
 from tests.training import episodes
 from tests.training.test_engine import assert_same, final
 from vjepa2_ac import cli
@@ -94,6 +95,18 @@ def test_a_predictor_can_start_from_trained_weights(data: Path, encoder: Path, t
     plain = ["--set", "predictor.modulation=none", "--set", "steps=2"]
     assert train(data, encoder, tmp_path / "plain", *plain) == 0
     assert train(data, encoder, tmp_path / "tuned", "--start", str(tmp_path / "plain" / "release")) == 0
+
+
+def test_the_recorded_droid_episode_trains_with_extrinsics_and_in_the_camera_frame(
+    encoder: Path, tmp_path: Path
+) -> None:
+    settings = ("predictor.use_extrinsics=true", "camera_frame=true", "preprocessing=droid", "cameras=[left, right]")
+    more = [word for setting in (*settings, "steps=3", "frames_per_clip=2") for word in ("--set", setting)]
+    assert train(FOLDER / "droid_episode", encoder, tmp_path / "run", *more) == 0
+    loaded = load(tmp_path / "run" / "release")
+    assert loaded.predictor is not None
+    assert loaded.predictor.config.use_extrinsics
+    assert loaded.preprocessing.name == "droid"
 
 
 def test_the_dense_variant_trains(data: Path, tmp_path: Path) -> None:
