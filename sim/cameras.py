@@ -50,7 +50,7 @@ class Placement:
 LOOK_AT = (0.490, 0.0, 0.070)
 LEFT = Placement(azimuth=25.0, elevation=38.0, distance=0.66, look_at=LOOK_AT, field_of_view=35.0)
 RIGHT = Placement(azimuth=-25.0, elevation=38.0, distance=0.66, look_at=LOOK_AT, field_of_view=35.0)
-PRETTY = Placement(azimuth=40.0, elevation=21.0, distance=1.55, look_at=(0.36, 0.0, 0.24), field_of_view=32.0)
+PRETTY = Placement(azimuth=40.0, elevation=21.0, distance=1.66, look_at=(0.34, 0.0, 0.27), field_of_view=32.0)
 
 
 def extrinsics(model: Any, data: Any, camera: str) -> Array:

@@ -96,20 +96,45 @@ def video(
 
 
 @simulation.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the films.")] = Path("runs/demo"),
+    seed: Seed = 0,
+) -> None:
+    """Show every task once: the scripted expert plays, physics judges, each episode becomes an MP4.
+
+    Exit code 1 if a task missed its goal.
+
+        vjepa2-ac sim demo --seed 3
+    """
+    from sim.demo import show
+    from sim.tasks import TASKS
+
+    typer.echo(f"The scripted expert plays {len(TASKS)} tasks in front of the camera; physics judges.")
+    missed = 0
+    for shown in show(out, seed):
+        missed += not shown.is_done
+        verdict = "done" if shown.is_done else "missed"
+        typer.echo(f"  {shown.task:<17} {shown.kind:<4} {shown.steps:3d} steps  {verdict:<7} {shown.path}")
+    typer.echo(f"{len(TASKS) - missed} of {len(TASKS)} done; the films are in {out.resolve()}")
+    if missed:
+        raise typer.Exit(1)
+
+
+@simulation.command()
 def sheet(
     out: Annotated[Path, typer.Option(help="Folder for one PNG per task.")] = Path("docs/pictures"),
     seeds: Annotated[int, typer.Option(min=1, max=8, help="Episodes, that is rows, per task.")] = 3,
 ) -> None:
-    """Draw a contact sheet of every task: the expert's episode as the model sees it, and the goal pictures.
+    """Draw the cell, and a contact sheet of every task: the expert's episode as the model sees it, and the goals.
 
     vjepa2-ac sim sheet --out docs/pictures
     """
-    from sim.film import contact_sheet, write_png
-    from sim.tasks import TASKS
+    from sim.film import all_cameras, contact_sheet, write_png
+    from sim.tasks import TASKS, task_name
 
-    for task in TASKS:
-        path = out / f"sim-{task.replace('_', '-')}.png"
-        write_png(path, contact_sheet(task, tuple(range(seeds))))
+    for name in ("cell", *TASKS):
+        path = out / f"sim-{name.replace('_', '-')}.png"
+        write_png(path, all_cameras() if name == "cell" else contact_sheet(task_name(name), tuple(range(seeds))))
         typer.echo(f"{path}: {path.stat().st_size // 1024} KiB")
 
 

@@ -89,6 +89,21 @@ def contact_sheet(task: TaskName, seeds: tuple[int, ...], columns: int = 5, size
     return np.concatenate(rows)
 
 
+def all_cameras(seed: int = 2, size: int = 480) -> Frame:
+    """The cell with a cup in the hand, and what each of its cameras sees then."""
+    env = FrankaEnv(split="test", kind="cup", render_mode="rgb_array", render_size=size)
+    env.reset(seed=seed)
+    expert = env.expert()
+    while expert.stage not in ("over", "done"):
+        env.step(expert.act(env.truth()))
+    pretty = env.render()
+    assert pretty is not None
+    third = size // 3
+    views = [_written(_small(env.picture(name), third), name) for name in ("left", "right", "wrist")]
+    env.close()
+    return np.concatenate([pretty, np.concatenate(views)], axis=1)
+
+
 def write_png(path: Path, picture: Frame) -> None:
     """Write a picture, its shades rounded so that the file stays small."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 TIMESTEP = 0.002  # [s]
 SEEN = 0  # geom group of what every camera draws
 _TABLE_LOW, _TABLE_HIGH, _TABLE_THICK = (-0.30, -0.62), (0.80, 0.62), 0.04  # [m]
+_WRIST_CAMERA = (0.068, -0.068, 0.115)  # [m] in the frame of link 7, in front of the hand
 _FLOOR = -0.78  # [m], a table's height below its top
 
 
@@ -175,22 +176,18 @@ def _add_cameras(spec: Any) -> None:
             quat=_quaternion(placement.rotation()),
             fovy=placement.field_of_view,
         )
-    spec.body("panda0_link7").add_camera(  # on the back of the hand, looking past the fingers
-        name="wrist", pos=[0.055, -0.055, 0.10], quat=_wrist_quaternion(), fovy=65.0
+    spec.body("panda0_link7").add_camera(
+        name="wrist", pos=_WRIST_CAMERA, quat=_quaternion(_wrist_rotation()), fovy=65.0
     )
 
 
-def _wrist_quaternion() -> Array:
-    """Towards the tool point from beside the hand, in the frame of link 7 (z along the fingers)."""
-    position, tool = np.array([0.055, -0.055, 0.10]), np.array([0.0, 0.0, 0.215])
-    back = (position - tool) / np.linalg.norm(position - tool)
-    right = np.cross([1.0, 1.0, 0.0], back)
-    right = (
-        np.array([1.0, 1.0, 0.0]) / np.sqrt(2) if np.linalg.norm(right) < 1e-6 else np.array([1.0, 1.0, 0]) / np.sqrt(2)
-    )
-    right -= back * (right @ back)
+def _wrist_rotation() -> Array:
+    """From beside the hand towards the tool point, in the frame of link 7, whose z runs along the fingers."""
+    back = np.array(_WRIST_CAMERA) - (0.0, 0.0, 0.215)
+    back /= np.linalg.norm(back)
+    right = np.cross([0.0, 0.0, -1.0], back)
     right /= np.linalg.norm(right)
-    return _quaternion(np.stack([right, np.cross(back, right), back], axis=1))
+    return np.stack([right, np.cross(back, right), back], axis=1)
 
 
 def _quaternion(rotation: Array) -> Array:
