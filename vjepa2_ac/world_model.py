@@ -24,7 +24,6 @@ from vjepa2_ac.geometry import integrate
 from vjepa2_ac.images import Frames, Preprocessing, as_frames
 from vjepa2_ac.memory import Pieces
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
-from vjepa2_ac.models.attention import PastKeys
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.sizes import ENCODERS
@@ -230,7 +229,7 @@ class WorldModel:
         for t in range(past):
             assert history is not None
             self._predict(history.latents_BTND[:, t], history.actions_BTA[:, t], history.poses_BT7[:, t], cache)
-        cache = _shared(cache, candidates)
+        cache = cache.expand(candidates)
         latents_MND, pose_M7 = (start.repeat_interleave(candidates, dim=0) for start in (latents_BND, pose_B7))
         actions_MHA = actions_BSHA.flatten(0, 1)
         latents, poses = [], []
@@ -351,15 +350,6 @@ def _rollout(latents_MHND: Tensor, poses_MH7: Tensor, actions_BSHA: Tensor) -> R
     return Rollout(
         latents_MHND.reshape(*BS, *latents_MHND.shape[1:]), poses_MH7.reshape(*BS, *poses_MH7.shape[1:]), actions_BSHA
     )
-
-
-def _shared(cache: KVCache, candidates: int) -> KVCache:
-    """Each request's cache for all of its candidates, in the order of `repeat_interleave`."""
-
-    def share(part_BHNC: Tensor) -> Tensor:
-        return part_BHNC.unsqueeze(1).expand(-1, candidates, -1, -1, -1).flatten(0, 1)
-
-    return KVCache([PastKeys(share(past.keys), share(past.values)) for past in cache.layers], cache.steps, cache.length)
 
 
 def _bytes_of_a_layer(tokens: int, width: int, mlp_ratio: float, dtype: torch.dtype) -> int:
