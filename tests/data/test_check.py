@@ -81,7 +81,6 @@ DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
         "gripper runs from 0 to 255",
     ),
     "frozen camera": (freeze, "picture stands still while the hand moves 20 cm"),
-    "gripper against its command": (closing_is_opening, "moves against its commands"),
     "not finite": (poison, "1 of 40 poses are not finite"),
     "commands of another length": (
         lambda ref: folders.change_rows(ref, layout.COMMANDED_GRIPPER, np.zeros(7)),
@@ -177,6 +176,16 @@ def test_grippers_that_all_start_closed_are_a_fault_of_the_folder(tmp_path: Path
     assert not report.bad
     assert not report.is_usable
     assert "100% of episodes start with the gripper closed" in report.faults[0]
+
+
+def test_a_gripper_that_opens_when_told_to_close_is_a_fault_of_the_folder(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path)
+    closing_is_opening(refs[0])
+    assert not check_folder(tmp_path).bad  # one alone may have been pushed
+    for ref in refs[1:]:
+        closing_is_opening(ref)
+    (fault,) = check_folder(tmp_path).faults
+    assert fault.startswith("the gripper moves against its command in 100% of")
 
 
 def test_a_gripper_in_metres_is_a_fault_of_the_folder(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def check(
     )  # fmt: skip
     refs = layout.find_episodes(source)
     with progress("checking", len(refs), unit="episodes") as advance:
-        report = check_folder(source, config, workers=workers, advance=advance)
+        report = check_folder(source, config, refs=refs, workers=workers, advance=advance)
     if sheet is not None:
         from vjepa2_ac.data.layout import EpisodeRef
         from vjepa2_ac.data.sheet import contact_sheet, save_picture
