@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationErr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from planner.limits import LimitsConfig
+from planner.presets import PRESETS
 from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import ConfigError
 
@@ -113,6 +114,8 @@ class Settings(BaseSettings):
                 f"refusing to listen on {self.host} without a token: anybody on the network could plan for the robot. "
                 f"Set {PREFIX}TOKEN or {PREFIX}TOKEN_FILE, or say --insecure"
             )
+        if self.preset not in PRESETS:
+            raise ConfigError(f"no preset {self.preset!r}; there are {', '.join(PRESETS)}")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ConfigError("TLS needs both a certificate and its key")
         if self.tls_client_ca and not self.uses_tls:

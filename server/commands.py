@@ -1,0 +1,99 @@
+"""`vjepa2-ac serve` and `vjepa2-ac replay`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    app.command()(serve)
+    app.command()(replay)
+
+
+def serve(
+    model: Annotated[
+        str | None, typer.Option(help='"default", a released name, a path, or `random:SIZE` to try things.')
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Where to listen; beyond this machine a token is needed.")] = None,
+    port: Annotated[int | None, typer.Option(help="For REST; 0 takes a free one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="For gRPC; 0 takes a free one.")] = None,
+    grpc: Annotated[bool | None, typer.Option("--grpc/--no-grpc", help="Whether gRPC is served at all.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="What is searched unless asked otherwise: fast, balanced, paper.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one, unless told.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="Tokens that callers may show, one a line.")] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Listen beyond this machine without a token.")
+    ] = None,
+    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file, to encrypt connections.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file with its key.")] = None,
+    tls_client_ca: Annotated[Path | None, typer.Option(help="PEM file; callers must show a certificate of it.")] = None,
+    plan_log: Annotated[Path | None, typer.Option(help="Write each served plan as a JSON line to this file.")] = None,
+    log_pictures: Annotated[
+        bool | None, typer.Option("--log-pictures", help="Keep pictures beside the plan log, for `replay`.")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="json, text, or auto: text on a terminal.")] = None,
+) -> None:
+    """Serve plans over REST and gRPC: post a picture, a pose and a goal picture; receive an action chunk.
+
+    Every setting can also come from the environment (VJEPA2_AC_PORT=8000); docs/service.md lists them all. The page
+    /docs shows every route. SIGTERM and Ctrl-C finish what was accepted, then stop.
+
+    Example:  `vjepa2-ac serve --model random:tiny`
+    """
+    options = dict(locals())
+    import asyncio
+
+    from server.logs import set_up
+    from server.run import Listening, Running
+    from server.service import PlanningService
+    from server.settings import read_settings
+
+    settings = read_settings(**options)
+    set_up(settings.log_level, settings.log_format)
+
+    def tell(where: Listening) -> None:
+        also = f" and gRPC at {where.grpc}" if where.grpc else ""
+        typer.echo(f"serving {settings.model} at {where.url}{also}; {where.url}/docs shows how to ask", err=True)
+
+    finished = asyncio.run(Running(PlanningService(settings)).run(tell))
+    if not finished:
+        raise typer.Exit(1)
+
+
+def replay(
+    log: Annotated[Path, typer.Argument(help="A plan log, with its pictures beside it.")],
+    model: Annotated[str | None, typer.Option(help="The model; that of the first line, unless told.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto, as it was served.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="cpu or cuda, as it was served.")] = None,
+) -> None:
+    """Make every plan of a plan log again and say whether it comes out the same; exit code 1 where one does not.
+
+    Example:  `vjepa2-ac serve --plan-log plans.jsonl --log-pictures`, then `vjepa2-ac replay plans.jsonl`
+    """
+    import json
+
+    from server.model import open_model
+    from server.replay import replay as replayed
+    from server.settings import read_settings
+    from vjepa2_ac.errors import InputError
+
+    if not log.is_file() or not (first := log.read_text().partition("\n")[0]):
+        raise InputError(f"there is no plan in {log}")
+    name = model or json.loads(first)["model"]["name"]
+    different = 0
+    for outcome in replayed(log, open_model(read_settings(model=name, precision=precision, device=device))):
+        words = "same" if outcome.is_same else f"differs by up to {outcome.difference:.2g}"
+        typer.echo(f"{outcome.plan_id}  {words}" + (f"  ({outcome.note})" if outcome.note else ""))
+        different += not outcome.is_same
+    if different:
+        raise typer.Exit(1)

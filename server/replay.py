@@ -1,0 +1,105 @@
+"""Make the plans of a plan log again, and say whether they are the same.
+
+A line holds the configuration, the seed, poses, what carried over from the plan before, and the clock's readings where
+there was a deadline; the pictures lie beside the log. On the same machine with the same versions the actions are the
+same to the last bit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from planner.camera import CameraTurn
+from planner.planning import Planner, PlannerConfig, Request
+from planner.protocols import World
+from server.model import Served
+from server.pictures import Frame, decode
+from server.planlog import picture_path, pictures_of, versions
+from server.tape import played_back
+from vjepa2_ac.config import from_dict
+from vjepa2_ac.errors import InputError
+
+ANY_SIDE = 1 << 16  # what was served once was small enough
+ROUNDING = 1e-5  # [m, rad]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a plan came out the second time."""
+
+    plan_id: str
+    difference: float  # the largest, of any number of any action
+    note: str = ""
+
+    @property
+    def is_same(self) -> bool:
+        """Whether it is the same plan, to rounding."""
+        return self.difference <= ROUNDING
+
+
+def replay(path: Path, served: Served) -> Iterator[Outcome]:
+    """The outcome of each line of a log. Raises InputError for one that cannot be made again."""
+    for number, line in enumerate(_lines(path), start=1):
+        where = f"{path}, line {number}"
+        if line["unrecorded"]:
+            raise InputError(
+                f"{where}: the plan also used {', '.join(line['unrecorded'])}, which the log does not hold"
+            )
+        actions_H7 = _again(line, served.world, pictures_of(path), where)
+        logged_H7 = np.array(line["answer"]["actions"])
+        fits = actions_H7.shape == logged_H7.shape
+        difference = float(np.abs(actions_H7 - logged_H7).max()) if fits else float("inf")
+        yield Outcome(line["plan_id"], difference, _note(line, served))
+
+
+def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Any:
+    config = from_dict(PlannerConfig, line["config"], where)
+    camera = from_dict(CameraTurn, line["camera"], where) if line["camera"] else None
+    seen, wanted, clock = line["observation"], line["goal"], line["clock"]
+    request = Request(
+        latents_ND=world.encode(_frame(folder, seen["sha256"], where))[0],
+        pose=seen["pose"],
+        goal_ND=world.encode(_frame(folder, wanted["sha256"][wanted["sub_goal"]], where))[0],
+        seed=line["seed"],
+        commanded=seen["commanded"],
+        last_actions=line["last_actions"],
+    )
+    if clock:
+        planner = Planner(world, config, camera=camera, clock=played_back(clock))
+        return planner.plan(request, deadline=0.0).actions_H7
+    return Planner(world, config, camera=camera).plan(request).actions_H7
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(f"there is no plan log {path}")
+    with path.open(encoding="utf-8") as file:
+        for number, text in enumerate(file, start=1):
+            try:
+                yield json.loads(text)
+            except ValueError:
+                raise InputError(f"{path}, line {number} is not a line of a plan log") from None
+
+
+def _frame(folder: Path, name: str, where: str) -> Frame:
+    path = picture_path(folder, name)
+    if path is None:
+        raise InputError(
+            f"{where}: the picture {name[:12]}… is not in {folder}; a log can be replayed where pictures were kept, "
+            "see serve --log-pictures"
+        )
+    return decode(path.read_bytes(), str(path), ANY_SIDE).frame_HW3
+
+
+def _note(line: dict[str, Any], served: Served) -> str:
+    """What is different now, which may explain a different plan."""
+    now = versions() | {"model": served.version}
+    then = line["versions"] | {"model": line["model"]["version"]}
+    changed = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if now[name] != then.get(name)]
+    return "; ".join(changed)

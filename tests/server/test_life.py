@@ -1,0 +1,171 @@
+"""A service under way: it is not ready too early, refuses what is too much, and drops nothing when it is stopped."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from server.model import Served
+from server.run import Listening, Running
+from tests.planner.worlds import HOME, moved, paint
+from tests.server import pictures
+from tests.server.conftest import WIRES, url_of
+from tests.server.running import SlowWorld, point_world, running, served
+from vjepa2_ac.client import Plan, PlannerClient, PlannerError
+from vjepa2_ac.errors import CheckpointError
+
+GOAL = moved(0.04, 0.0, 0.0)
+
+
+def plan(where: Listening, wire: str, **more: Any) -> Plan:
+    with PlannerClient(url_of(where, wire), retries=0, **more) as client:
+        return client.plan(paint(HOME), HOME, paint(GOAL))
+
+
+def health_of(where: Listening) -> int:
+    with grpc.insecure_channel(where.grpc) as channel:
+        return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
+
+
+def test_a_model_that_cannot_be_loaded_keeps_the_service_alive_and_unready() -> None:
+    def fails() -> Served:
+        raise CheckpointError("there is no file or folder weights.pt")
+
+    with running(fails, model="weights.pt") as (_, where):
+        assert httpx.get(where.url + "/livez").status_code == 200
+        ready = httpx.get(where.url + "/readyz")
+        assert (ready.status_code, ready.text) == (
+            503,
+            "the model weights.pt is failed: there is no file or folder weights.pt\n",
+        )
+        assert httpx.get(where.url + "/v2/health/ready").status_code == 503
+        assert health_of(where) == health_pb2.HealthCheckResponse.NOT_SERVING
+        for wire in WIRES:
+            with pytest.raises(PlannerError, match=r"no file or folder weights.pt") as caught:
+                plan(where, wire)
+            assert caught.value.code == "not_ready"
+            assert caught.value.retry_after_s
+        with PlannerClient(where.url) as client:
+            assert client.models()[0]["state"] == "failed"
+
+
+def test_it_is_ready_only_after_the_model_is() -> None:
+    may_load = threading.Event()
+
+    def slow() -> Served:
+        may_load.wait(10)
+        return point_world()
+
+    threading.Timer(0.5, may_load.set).start()
+    with running(slow) as (program, where):
+        assert program.service.unready is None
+        assert httpx.get(where.url + "/readyz").text == "ready\n"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_full_queue_refuses_with_a_hint(wire: str) -> None:
+    world = SlowWorld()
+    with running(served(world), queue_size=1) as (program, where), ThreadPoolExecutor(2) as callers:
+        answers = _fill(program, where, wire, world, callers)
+        with pytest.raises(PlannerError, match="1 requests are waiting") as caught:
+            plan(where, wire)
+        world.gate.set()
+        assert all(answer.result(10).actions.shape == (1, 7) for answer in answers)
+    assert caught.value.code == "queue_full"
+    assert caught.value.retry_after_s is not None
+    assert caught.value.retry_after_s > 0
+
+
+def _fill(
+    program: Running, where: Listening, wire: str, world: SlowWorld, callers: ThreadPoolExecutor
+) -> list[Future[Plan]]:
+    """One request under way and one waiting, until the world's gate is opened."""
+    world.gate.clear()
+    world.scoring.clear()
+    first = callers.submit(plan, where, wire)
+    assert world.scoring.wait(10)
+    second = callers.submit(plan, where, wire)
+    while program.service.worker.depth < 1:
+        threading.Event().wait(0.01)
+    return [first, second]
+
+
+def test_a_full_queue_is_429_with_retry_after() -> None:
+    world = SlowWorld()
+    with running(served(world), queue_size=1) as (program, where), ThreadPoolExecutor(2) as callers:
+        waiting = _fill(program, where, "rest", world, callers)
+        answer = httpx.post(where.url + "/v1/goals", files={"pictures": pictures.of(GOAL)})
+        world.gate.set()
+        assert all(each.result(10) for each in waiting)
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_stopping_finishes_what_was_accepted(wire: str) -> None:
+    world = SlowWorld()
+    with running(served(world)) as (program, where), ThreadPoolExecutor(2) as callers:
+        answers = _fill(program, where, wire, world, callers)
+        program.stop()
+        while not program.service.draining.is_set():
+            threading.Event().wait(0.01)
+        assert program.service.unready == "the service is shutting down"
+        world.gate.set()
+        assert all(answer.result(10).actions.shape == (1, 7) for answer in answers)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_caller_who_hangs_up_stops_the_search(wire: str) -> None:
+    world = SlowWorld()
+    with running(served(world)) as (_, where):
+        world.gate.clear()
+        world.scored.clear()
+        with pytest.raises(PlannerError, match=r"in time|Deadline"):
+            plan(where, wire, timeout_s=0.3)
+        threading.Event().wait(0.3)
+        world.gate.set()
+        assert plan(where, wire).actions.shape == (1, 7)
+        assert len(world.scored) < 8, "the abandoned search went on to its end"
+
+
+def test_goals_and_sessions_are_kept_within_bounds_and_expire() -> None:
+    with (
+        running(max_sessions=2, max_goals=1, session_idle_s=0.5) as (_, where),
+        PlannerClient(where.url, retries=0) as c,
+    ):
+        c.session(paint(GOAL))
+        c.session(paint(GOAL))
+        with pytest.raises(PlannerError, match="room for 2 sessions") as caught:
+            c.session(paint(GOAL))
+        assert caught.value.code == "too_many_kept"
+        assert caught.value.retry_after_s is not None
+        threading.Event().wait(0.6)
+        assert c.session(paint(GOAL)).status == "going"
+        c.register_goal(paint(GOAL))
+        with pytest.raises(PlannerError, match="room for 1 goals"):
+            c.register_goal(paint(HOME))
+
+
+def test_a_fault_of_ours_shows_no_traceback() -> None:
+    class Broken(SlowWorld):
+        def score(self, *arguments: Any, **more: Any) -> Any:
+            if self.scoring.is_set():
+                raise RuntimeError("secret path /home/somebody")
+            return super(SlowWorld, self).score(*arguments, **more)
+
+    world = Broken()
+    with running(served(world)) as (_, where):
+        world.scoring.set()
+        for wire in WIRES:
+            with pytest.raises(PlannerError) as caught:
+                plan(where, wire)
+            assert caught.value.code == "internal"
+            assert "secret" not in str(caught.value)
+            assert caught.value.request_id

@@ -1,0 +1,86 @@
+"""Pictures are found harmless before they are decoded, and what shows nothing is refused."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from server.errors import FieldError
+from server.pictures import PNG, decode
+from tests.server import pictures
+
+
+def refused(data: bytes, words: str, max_side: int = 4096) -> None:
+    with pytest.raises(FieldError, match=words) as caught:
+        decode(data, "observation.picture", max_side)
+    assert caught.value.field == "observation.picture"
+
+
+def test_a_png_comes_back_as_it_was_rgb() -> None:
+    frame = pictures.noise(20, 30)
+    np.testing.assert_array_equal(decode(pictures.png(frame), "picture", 4096).frame_HW3, frame)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (31, 64), (256, 17)])
+def test_a_jpeg_keeps_its_size(height: int, width: int) -> None:
+    assert decode(pictures.jpeg(pictures.noise(height, width)), "p", 4096).frame_HW3.shape == (height, width, 3)
+
+
+def test_a_progressive_jpeg_is_read() -> None:
+    import cv2
+
+    data = cv2.imencode(".jpg", pictures.noise(40, 50), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1]
+    assert decode(bytes(data), "p", 4096).frame_HW3.shape == (40, 50, 3)
+
+
+def bomb(side: int) -> bytes:
+    """A few bytes that claim to be a picture of `side` squared."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return PNG + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)) + b"IEND"
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.pictures._decoded", lambda *_: pytest.fail("it was decoded"))
+    refused(bomb(60_000), r"60000 x 60000 pixels; expected at most 4096 a side")
+
+
+def test_a_jpeg_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.pictures._decoded", lambda *_: pytest.fail("it was decoded"))
+    data = bytearray(pictures.jpeg(pictures.noise()))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 50_000, 50_000)
+    refused(bytes(data), "50000 x 50000")
+
+
+def test_a_picture_that_breaks_off_is_refused() -> None:
+    for data in (pictures.png(pictures.noise()), pictures.jpeg(pictures.noise())):
+        refused(data[: len(data) // 2], "breaks off")
+
+
+def test_what_is_no_picture_says_what_came() -> None:
+    refused(b"", "nothing came; expected a PNG or JPEG")
+    refused(b"GIF89a......", "begin with 47 49 46 38")
+    refused(b"\xff\xd8\xff" + b"\x00" * 50, "a PNG or JPEG")
+    refused(PNG, "a PNG or JPEG")
+
+
+def test_a_damaged_picture_is_refused() -> None:
+    data = bytearray(pictures.png(pictures.noise()))
+    data[60:80] = bytes(20)
+    refused(bytes(data), "damaged")
+
+
+def test_a_blank_picture_is_refused() -> None:
+    refused(pictures.png(np.full((32, 32, 3), 17, np.uint8)), "the picture is blank")
+
+
+def test_a_picture_that_is_too_small_is_refused() -> None:
+    refused(pictures.png(pictures.noise(4, 4)), "at least 8 a side")
+
+
+def test_the_same_bytes_have_the_same_name() -> None:
+    data = pictures.png(pictures.noise())
+    assert decode(data, "a", 4096).sha256 == decode(data, "b", 4096).sha256

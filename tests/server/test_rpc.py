@@ -1,0 +1,121 @@
+"""What is special about gRPC: its status details, streams, health, reflection and the token."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from server.run import Listening
+from tests.planner.worlds import HOME, moved
+from tests.server import pictures
+from tests.server.running import running
+from vjepa2_ac.pb import planning_pb2 as pb
+from vjepa2_ac.pb import planning_pb2_grpc
+from vjepa2_ac.wire import to_message
+
+GOAL = moved(0.04, 0.0, 0.0)
+TOKEN = "correct-horse-battery"
+
+
+@pytest.fixture
+def stub(point: Listening) -> Iterator[Any]:
+    with grpc.insecure_channel(point.grpc) as channel:
+        yield planning_pb2_grpc.PlanningStub(channel)
+
+
+def look(**changes: Any) -> pb.StreamObservation:
+    return to_message({"observation": {"picture": pictures.of(HOME), "pose": HOME, **changes}}, pb.StreamObservation)
+
+
+def opening() -> pb.PlanStreamRequest:
+    return pb.PlanStreamRequest(open=to_message({"goal": {"pictures": [pictures.of(GOAL)]}}, pb.OpenSessionRequest))
+
+
+def test_a_refusal_carries_its_reason_and_field_as_details(stub: Any) -> None:
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.Plan(pb.PlanRequest(), timeout=5)
+    error: Any = caught.value
+    assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
+    status = Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    assert status.message == error.details()
+    info, bad = ErrorInfo(), BadRequest()
+    assert any(detail.Unpack(info) for detail in status.details)
+    assert any(detail.Unpack(bad) for detail in status.details)
+    assert (info.reason, info.domain) == ("INVALID_FIELD", "vjepa2-ac")
+    assert bad.field_violations[0].field == "observation.pose"
+
+
+def test_a_stream_opens_a_session_and_answers_each_look(stub: Any, point: Listening) -> None:
+    asked: queue.Queue[pb.PlanStreamRequest | None] = queue.Queue()
+    asked.put(opening())
+    answers = stub.PlanStream(iter(asked.get, None), timeout=20)
+    session = next(answers).opened
+    assert session.status == "going"
+    asked.put(pb.PlanStreamRequest(step=look(id="one")))
+    step = next(answers).step
+    assert (step.observation_id, len(step.plan.actions)) == ("one", 1)
+    asked.put(pb.PlanStreamRequest(step=look(id="two", pose=[0.0] * 6)))
+    problem = next(answers).problem
+    assert (problem.code, problem.field, problem.observation_id) == ("invalid_field", "observation.pose", "two")
+    asked.put(opening())
+    assert next(answers).problem.code == "malformed_request"
+    asked.put(pb.PlanStreamRequest(step=look()))
+    assert next(answers).step.status == "going"
+    asked.put(None)
+    assert list(answers) == []
+    assert session.session_id not in [each.session_id for each in stub.ListSessions(pb.ListSessionsRequest()).sessions]
+
+
+def test_a_stream_that_does_not_open_a_session_is_refused(stub: Any) -> None:
+    with pytest.raises(grpc.RpcError, match="first message of a stream opens a session"):
+        list(stub.PlanStream(iter([pb.PlanStreamRequest(step=look())]), timeout=5))
+
+
+def test_the_last_look_of_a_closed_stream_is_still_answered(stub: Any) -> None:
+    answers = list(stub.PlanStream(iter([opening(), pb.PlanStreamRequest(step=look(id="last"))]), timeout=20))
+    assert answers[-1].step.observation_id == "last"
+
+
+def test_health_says_serving(point: Listening) -> None:
+    with grpc.insecure_channel(point.grpc) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "vjepa2_ac.v1.Planning"):
+            status = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=5).status
+            assert status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_reflection_knows_the_service(point: Listening) -> None:
+    with grpc.insecure_channel(point.grpc) as channel:
+        assert "vjepa2_ac.v1.Planning" in ProtoReflectionDescriptorDatabase(channel).get_services()
+
+
+def test_everything_but_health_needs_the_token() -> None:
+    with running(token=TOKEN) as (_, where), grpc.insecure_channel(where.grpc) as channel:
+        stub = planning_pb2_grpc.PlanningStub(channel)
+        for metadata in ((), (("authorization", "Bearer wrong"),)):
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=metadata, timeout=5)
+            assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
+            with pytest.raises(grpc.RpcError) as caught:
+                list(stub.PlanStream(iter([opening()]), metadata=metadata, timeout=5))
+            assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
+            with pytest.raises(grpc.RpcError):
+                ProtoReflectionDescriptorDatabase(channel).get_services()
+        right = (("authorization", f"Bearer {TOKEN}"),)
+        assert stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=right, timeout=5).api == "vjepa2_ac.v1"
+        health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+
+
+def test_messages_beyond_the_limit_are_refused() -> None:
+    with running(max_body_bytes=10_000) as (_, where), grpc.insecure_channel(where.grpc) as channel:
+        with pytest.raises(grpc.RpcError) as caught:
+            planning_pb2_grpc.PlanningStub(channel).RegisterGoal(pb.RegisterGoalRequest(pictures=[b" " * 20_000]))
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]

@@ -1,0 +1,85 @@
+"""What an operator sets is checked before anything listens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server.settings import Settings, read_settings
+from vjepa2_ac.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VJEPA2_AC_TOKEN", "VJEPA2_AC_PORT", "VJEPA2_AC_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_by_default_only_this_machine_can_reach_it() -> None:
+    settings = read_settings()
+    assert settings.is_loopback
+    assert settings.tokens() == ()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "robot.local"])
+def test_listening_beyond_this_machine_needs_a_token(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"refusing to listen on .* without a token"):
+        read_settings(host=host)
+    assert read_settings(host=host, token="correct horse").tokens() == ("correct horse",)
+    assert read_settings(host=host, insecure=True).insecure
+
+
+def test_settings_come_from_the_environment_and_options_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VJEPA2_AC_PORT", "9000")
+    monkeypatch.setenv("VJEPA2_AC_LIMITS__STEP", "0.03")
+    assert read_settings().port == 9000
+    assert read_settings(port=9001).port == 9001
+    assert read_settings().limits.step == 0.03
+
+
+def test_a_misspelt_setting_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VJEPA2_AC_LIMITZ__STEP", "0.03")
+    with pytest.raises(ConfigError, match="did you mean VJEPA2_AC_LIMITS"):
+        read_settings()
+
+
+def test_a_value_of_the_wrong_kind_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"setting port: .*got 70000"):
+        read_settings(port=70000)
+
+
+def test_limits_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VJEPA2_AC_LIMITS__STEP", "-1")
+    with pytest.raises(ConfigError, match=r"limits.step must be positive"):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tls_key": Path("key.pem")}, "both a certificate and its key"),
+        ({"tls_client_ca": Path("ca.pem")}, "client certificates need TLS"),
+        ({"tls_certificate": Path("none.pem"), "tls_key": Path("none.pem")}, "there is no file none.pem"),
+        ({"log_pictures": True}, "set a plan log too"),
+        ({"preset": "fats"}, "no preset 'fats'"),
+        ({"token": "short"}, "fewer than 8 characters"),
+        ({"token_file": Path("/none")}, "cannot be read"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_settings(host="0.0.0.0", **({"insecure": True} if "token" not in str(options) else {}), **options)
+
+
+def test_a_token_file_holds_one_token_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "tokens"
+    path.write_text("# the left arm\nleft-secret\n\nright-secret\n")
+    assert Settings(token_file=path).tokens() == ("left-secret", "right-secret")
+    path.write_text("\n")
+    with pytest.raises(ConfigError, match="holds no token"):
+        Settings(token_file=path).tokens()
+
+
+def test_tokens_are_not_shown_when_settings_are() -> None:
+    assert "hidden-token" not in repr(Settings(token="hidden-token"))

@@ -1,0 +1,158 @@
+"""The queue is short, deadlines hold while waiting, and nobody's work is done for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from server.errors import DrainingError, QueueFullError
+from server.worker import Job, Worker
+from vjepa2_ac.errors import CancelledError, DeadlineError
+
+
+class Gate:
+    """Work that starts, tells so, and ends when it is let."""
+
+    def __init__(self) -> None:
+        self.started, self.may_end = threading.Event(), threading.Event()
+        self.job: Job | None = None
+
+    def __call__(self, job: Job) -> str:
+        self.job = job
+        self.started.set()
+        assert self.may_end.wait(10)
+        job.refuse_if_gone()
+        return "done"
+
+
+def run(test: Callable[[Worker], AsyncIterator[None]] | Callable, size: int = 2) -> None:  # type: ignore[type-arg]
+    async def main() -> None:
+        worker = Worker(size)
+        worker.start()
+        try:
+            await asyncio.wait_for(test(worker), 20)
+        finally:
+            await worker.drain(5)
+
+    asyncio.run(main())
+
+
+async def until(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, 10)
+
+
+def test_jobs_are_done_in_order() -> None:
+    async def test(worker: Worker) -> None:
+        done: list[int] = []
+        await asyncio.gather(*(worker.run(lambda _, n=n: done.append(n)) for n in range(5)))  # type: ignore[misc]
+        assert done == [0, 1, 2, 3, 4]
+
+    run(test, size=5)
+
+
+def test_an_error_belongs_to_its_caller_and_the_worker_lives_on() -> None:
+    async def test(worker: Worker) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await worker.run(lambda _: 1 // 0)
+        assert await worker.run(lambda _: "next") == "next"
+
+    run(test)
+
+
+def test_a_full_queue_says_when_to_come_back() -> None:
+    async def test(worker: Worker) -> None:
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        waiting = [asyncio.create_task(worker.run(lambda _: None)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFullError, match="2 requests are waiting") as caught:
+            await worker.run(lambda _: None)
+        assert caught.value.retry_after_s > 0
+        gate.may_end.set()
+        await asyncio.gather(running, *waiting)
+
+    run(test)
+
+
+def test_a_deadline_that_passes_in_the_queue_is_told_at_once() -> None:
+    async def test(worker: Worker) -> None:
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        with pytest.raises(DeadlineError, match="went by in the queue"):
+            await worker.run(lambda _: pytest.fail("it was done"), deadline=worker.clock() + 0.05)
+        assert not gate.may_end.is_set()
+        assert worker.depth == 0
+        gate.may_end.set()
+        await running
+
+    run(test)
+
+
+def test_a_caller_who_goes_away_takes_the_waiting_job_along() -> None:
+    async def test(worker: Worker) -> None:
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        waiting = asyncio.create_task(worker.run(lambda _: pytest.fail("it was done")))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert worker.depth == 0
+        gate.may_end.set()
+        await running
+
+    run(test)
+
+
+def test_work_under_way_learns_that_its_caller_is_gone() -> None:
+    async def test(worker: Worker) -> None:
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert gate.job is not None
+        with pytest.raises(CancelledError):
+            gate.job.refuse_if_gone()
+        gate.may_end.set()
+        assert await worker.run(lambda _: "next") == "next"
+
+    run(test)
+
+
+def test_draining_finishes_what_was_accepted_and_takes_no_more() -> None:
+    async def test(worker: Worker) -> None:
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        waiting = asyncio.create_task(worker.run(lambda _: "too"))
+        await asyncio.sleep(0.01)
+        draining = asyncio.create_task(worker.drain(5))
+        await asyncio.sleep(0.01)
+        with pytest.raises(DrainingError):
+            await worker.run(lambda _: None)
+        gate.may_end.set()
+        assert await running == "done"
+        assert await waiting == "too"
+        assert await draining
+
+    run(test)
+
+
+def test_draining_gives_up_in_the_end() -> None:
+    async def test(worker: Worker) -> None:
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        assert not await worker.drain(0.05)
+        gate.may_end.set()
+        await running
+
+    run(test)

@@ -1,0 +1,120 @@
+"""What a planning service answers, in numpy.
+
+Shapes: H steps of the horizon, S candidates, N tokens, D width of a latent, 7 numbers of a pose or an action.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Status = Literal["going", "done", "timed out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How far a plan can be trusted."""
+
+    elite_spread: float  # [m]
+    gain: float  # share by which the plan lowers the cost of doing nothing
+    flatness: float  # near 1: moves hardly matter
+    gripper_contrast: float
+    goal_reached: bool
+    goal_out_of_reach: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plan:
+    """An action chunk, where it leads, and everything the service said about it."""
+
+    plan_id: str
+    model: dict[str, str]  # name, version
+    dt_s: float
+    actions: Array  # [H, 7] to make one after the other, dt_s apart
+    targets: Array  # [H, 7] the absolute poses they lead to
+    wanted: Array  # [H, 7] before they were made safe
+    cost: float
+    idle_cost: float  # of doing nothing; NaN where that is not known
+    trace: Array
+    confidence: Confidence
+    stop_reason: str
+    seed: int
+    iterations: int
+    evaluations: int
+    gripper_costs: dict[str, float] = field(default_factory=dict)
+    clipped: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    dry_run: bool = False
+    observation_id: str | None = None
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Plan:
+        """From the words of the wire."""
+        arrays = {name: np.array(answer[name], dtype=np.float64) for name in ("actions", "targets", "wanted", "trace")}
+        confidence = Confidence(**answer["confidence"])
+        return cls(**{"idle_cost": float("nan"), **answer, **arrays, "confidence": confidence})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Step:
+    """What a session says to do next. Without a plan the robot stays where it is."""
+
+    session_id: str
+    status: Status
+    sub_goal: int
+    cost: float
+    passed: list[dict[str, Any]]
+    plan: Plan | None
+    observation_id: str | None = None
+    dropped: int = 0
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Step:
+        """From the words of the wire."""
+        plan = answer.get("plan")
+        return cls(**{**answer, "plan": None if plan is None else Plan.of(plan)})
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A goal that the service keeps; hand it in wherever a goal is asked for."""
+
+    goal_id: str
+    sub_goals: int
+    expires_in_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionState:
+    """How far a session is."""
+
+    session_id: str
+    status: Status
+    sub_goal: int
+    sub_goals: int
+    steps: int
+    expires_in_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rollout:
+    """Where candidates lead: poses [S, H, 7], energies [S, H] with a goal, latents [S, H, N, D] where asked for."""
+
+    poses: Array
+    energies: Array | None
+    latents: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Rollout:
+        """From the words of the wire."""
+        tensor = answer.get("latents")
+        latents = None
+        if tensor is not None:
+            latents = np.frombuffer(tensor["data"], "<f4").reshape(tensor["shape"])
+        energies = np.array(answer["energies"]) if answer["energies"] else None
+        return cls(np.array(answer["poses"]), energies, latents)

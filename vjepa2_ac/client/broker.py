@@ -1,0 +1,105 @@
+"""One action at a time from chunks of actions: the next chunk is fetched while the present one is being made.
+
+A control loop ticks at its own pace and must not wait for a planner. The broker asks for the next chunk ahead of time;
+when it arrives, the actions that were made since its picture was taken are skipped. A chunk that comes too late to be
+of use is dropped, and a loop that has run dry waits a bounded time, then is told so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from vjepa2_ac.client.answers import Array, Plan
+from vjepa2_ac.client.errors import PlannerError
+
+Fetch = Callable[[], Plan | None]
+"""Looks, plans, and answers the plan; None when there is nothing left to do."""
+
+
+class LateError(PlannerError):
+    """No action is at hand, and none came in time; the robot should hold still."""
+
+
+class ChunkBroker:
+    """Hands out actions [7]; the next chunk is fetched when only `ahead` of them are left.
+
+    `fetch` runs in a thread of its own: it takes a picture, reads the pose, and asks a client or a session.
+    """
+
+    def __init__(self, fetch: Fetch, *, ahead: int = 1, patience_s: float = 5.0) -> None:
+        self.fetch, self.ahead, self.patience_s = fetch, ahead, patience_s
+        self.plan: Plan | None = None  # the present chunk came with
+        self.dropped = 0  # chunks that came too late
+        self._left: list[Array] = []
+        self._since_look = 0  # actions handed out since the running fetch began
+        self._is_fetching = self._is_done = self._is_closed = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+
+    def next(self) -> Array | None:
+        """The next action [7], or None when there is nothing left to do.
+
+        Raises LateError when none came within `patience_s`, and what `fetch` raised once no action is left.
+        """
+        with self._changed:
+            self._fetch_ahead()
+            if not self._left and not self._changed.wait_for(self._can_go_on, self.patience_s):
+                raise LateError(f"no plan came within {self.patience_s:g} s", code="late")
+            if self._left:
+                self._since_look += 1
+                return self._left.pop(0)
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            return None
+
+    def close(self) -> None:
+        """Fetch no more; a fetch that runs is let run, and its answer ignored."""
+        with self._changed:
+            self._is_closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _can_go_on(self) -> bool:
+        if not (self._left or self._error or self._is_done):
+            self._fetch_ahead()  # the chunk before came too late
+        return bool(self._left or self._error or self._is_done)
+
+    def _fetch_ahead(self) -> None:
+        if self._is_fetching or self._is_done or self._is_closed or self._error or len(self._left) > self.ahead:
+            return
+        self._is_fetching, self._since_look = True, 0
+        threading.Thread(target=self._fetch, name="chunk-broker", daemon=True).start()
+
+    def _fetch(self) -> None:
+        try:
+            plan, error = self.fetch(), None
+        except BaseException as raised:  # it belongs to the control loop
+            plan, error = None, raised
+        with self._changed:
+            self._is_fetching = False
+            self._error = error
+            if error is None:
+                self._take(plan)
+            self._changed.notify_all()
+
+    def _take(self, plan: Plan | None) -> None:
+        if plan is None:
+            self._is_done = True
+            return
+        fresh = list(np.asarray(plan.actions)[self._since_look :])
+        if not fresh:
+            self.dropped += 1
+            return
+        self.plan, self._left = plan, fresh

@@ -1,0 +1,151 @@
+"""The calls of the service and what goes into them, the same for every wire and for sync and async.
+
+`METHODS` says of each call where it lives in REST and gRPC, and whether making it twice is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vjepa2_ac.client.answers import Goal
+from vjepa2_ac.client.pictures import Picture, picture_bytes
+from vjepa2_ac.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """Where a call lives on each wire."""
+
+    verb: str
+    path: str
+    rpc: str
+    answer: str  # the message that comes back
+    is_repeatable: bool = True
+
+
+METHODS = {
+    "plan": Method("POST", "/v1/plan", "Plan", "PlanResponse"),
+    "energy": Method("POST", "/v1/energy", "Energy", "EnergyResponse"),
+    "rollout": Method("POST", "/v1/rollout", "Rollout", "RolloutResponse"),
+    "register_goal": Method("POST", "/v1/goals", "RegisterGoal", "Goal"),
+    "list_goals": Method("GET", "/v1/goals", "ListGoals", "ListGoalsResponse"),
+    "delete_goal": Method("DELETE", "/v1/goals/{goal_id}", "DeleteGoal", "DeleteGoalResponse"),
+    "open_session": Method("POST", "/v1/sessions", "OpenSession", "Session", is_repeatable=False),
+    "get_session": Method("GET", "/v1/sessions/{session_id}", "GetSession", "Session"),
+    # A step that was made moves the session on: made twice, it would count as two looks.
+    "step": Method("POST", "/v1/sessions/{session_id}/step", "StepSession", "StepResponse", is_repeatable=False),
+    "close_session": Method("DELETE", "/v1/sessions/{session_id}", "CloseSession", "CloseSessionResponse"),
+    "models": Method("GET", "/v1/models", "ListModels", "ListModelsResponse"),
+    "info": Method("GET", "/v1/info", "GetServerInfo", "ServerInfo"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: which, and its fields in the words of the wire, pictures as bytes."""
+
+    name: str
+    fields: dict[str, Any]
+
+    @property
+    def method(self) -> Method:
+        """Where it lives."""
+        return METHODS[self.name]
+
+
+class Options(TypedDict, total=False):
+    """How to search; what is not said is as the service has it."""
+
+    preset: str  # fast, balanced or paper
+    samples: int
+    iterations: int
+    horizon: int
+    budget_ms: float
+    seed: int
+    dry_run: bool
+    camera_turn: ArrayLike  # [3] roll pitch yaw [rad]
+
+
+class Look(TypedDict, total=False):
+    """What else may be said of an observation."""
+
+    observation_id: str  # repeated in the answer
+    age_s: float  # since the picture was taken
+    commanded: ArrayLike  # [7]
+
+
+GoalLike = Picture | Goal | str | Sequence[Picture]
+"""A picture, several in order, or a registered goal (itself or its id)."""
+
+
+def observation(frame: Picture, pose: ArrayLike, look: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an observation."""
+    fields: dict[str, Any] = {"picture": picture_bytes(frame), "pose": numbers(pose, "pose")}
+    if (name := look.get("observation_id")) is not None:
+        fields["id"] = name
+    if (age_s := look.get("age_s")) is not None:
+        fields["age_ms"] = 1e3 * float(age_s)
+    if (commanded := look.get("commanded")) is not None:
+        fields["commanded"] = numbers(commanded, "commanded")
+    return fields
+
+
+def goal(what: GoalLike) -> dict[str, Any]:
+    """The fields of a goal."""
+    if isinstance(what, Goal):
+        return {"id": what.goal_id}
+    if isinstance(what, str):
+        return {"id": what}
+    return {"pictures": pictures(what)}
+
+
+def pictures(what: Picture | Sequence[Picture]) -> list[bytes]:
+    """The bytes of one picture or of several; an array [T, H, W, 3] is several."""
+    if isinstance(what, (bytes, Path)) or (isinstance(what, np.ndarray) and what.ndim == 3):
+        return [picture_bytes(what)]
+    return [picture_bytes(each) for each in what]
+
+
+def options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the options that were given."""
+    unknown = given.keys() - Options.__annotations__.keys()
+    if unknown:
+        raise InputError(
+            f"there is no option {', '.join(sorted(unknown))}; there are {', '.join(Options.__annotations__)}"
+        )
+    fields = {name: value for name, value in given.items() if value is not None}
+    if "camera_turn" in fields:
+        fields["camera_turn"] = numbers(fields["camera_turn"], "camera_turn")
+    return fields
+
+
+def candidates(actions: ArrayLike) -> list[list[list[float]]]:
+    """Action sequences [S, H, 7] as lists."""
+    array = np.asarray(actions, dtype=np.float64)
+    if array.ndim != 3 or array.shape[2] != 7:
+        raise InputError(f"candidates have shape {list(array.shape)}; expected [candidates, horizon, 7]")
+    nested: list[list[list[float]]] = array.tolist()
+    return nested
+
+
+def numbers(values: ArrayLike, what: str) -> list[float]:
+    """A row of numbers as a list."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} is not made of numbers: {error}") from None
+    if array.ndim != 1:
+        raise InputError(f"{what} has shape {list(array.shape)}; expected one row of numbers")
+    row: list[float] = array.tolist()
+    return row
+
+
+def without_none(**fields: Any) -> dict[str, Any]:
+    """The fields that were given."""
+    return {name: value for name, value in fields.items() if value is not None}

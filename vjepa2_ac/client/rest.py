@@ -1,0 +1,113 @@
+"""The REST wire: JSON, with pictures as files beside it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+
+from vjepa2_ac.client.calls import Call
+from vjepa2_ac.client.errors import PlannerError, PlannerUnavailableError
+
+
+class RestWire:
+    """Calls over HTTP, one connection kept open."""
+
+    def __init__(self, url: str, token: str | None, verify: Any) -> None:
+        self._http = httpx.Client(base_url=url, headers=_headers(token), verify=verify)
+
+    def send(self, call: Call, timeout_s: float) -> Any:
+        """The answer to a call. Raises PlannerError."""
+        try:
+            return _answer(self._http.request(**_request(call), timeout=timeout_s))
+        except httpx.TransportError as error:
+            raise _lost(error) from error
+
+    def close(self) -> None:
+        """Hang up."""
+        self._http.close()
+
+
+class AsyncRestWire:
+    """The same for asyncio."""
+
+    def __init__(self, url: str, token: str | None, verify: Any) -> None:
+        self._http = httpx.AsyncClient(base_url=url, headers=_headers(token), verify=verify)
+
+    async def send(self, call: Call, timeout_s: float) -> Any:
+        """The answer to a call. Raises PlannerError."""
+        try:
+            return _answer(await self._http.request(**_request(call), timeout=timeout_s))
+        except httpx.TransportError as error:
+            raise _lost(error) from error
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._http.aclose()
+
+
+def _headers(token: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _request(call: Call) -> dict[str, Any]:
+    fields = dict(call.fields)
+    path = call.method.path.format(**fields)
+    for name in ("session_id", "goal_id"):
+        fields.pop(name, None)
+    request: dict[str, Any] = {"method": call.method.verb, "url": path}
+    if call.method.verb != "POST":
+        return request
+    files = _take_pictures(fields)
+    if not files:
+        return {**request, "json": fields}
+    return {**request, "data": {"request": json.dumps(fields)}, "files": files}
+
+
+def _take_pictures(fields: dict[str, Any]) -> list[tuple[str, tuple[str, bytes]]]:
+    """The pictures among the fields, taken out of them."""
+    found = []
+    if "observation" in fields:
+        seen = dict(fields["observation"])
+        found.append(("observation", ("observation", seen.pop("picture"))))
+        fields["observation"] = seen
+    if "goal" in fields and "pictures" in fields["goal"]:
+        goal = dict(fields["goal"])
+        found += [("goal", ("goal", data)) for data in goal.pop("pictures")]
+        fields["goal"] = goal
+    found += [("pictures", ("goal", data)) for data in fields.pop("pictures", [])]
+    return found
+
+
+def _answer(response: httpx.Response) -> Any:
+    if response.is_success:
+        answer = response.json() if response.content else {}
+        tensor = answer.get("latents")
+        if tensor is not None:
+            import base64
+
+            tensor["data"] = base64.b64decode(tensor["data"])
+        return answer
+    try:
+        problem = response.json()
+        code, detail = problem["code"], problem["detail"]
+    except (ValueError, KeyError, TypeError):
+        problem, code = {}, "http_error"
+        detail = f"the service answered {response.status_code}: {response.text[:200]}"
+    request_id = problem.get("request_id") or response.headers.get("x-request-id")
+    raise PlannerError(
+        detail,
+        code=code,
+        field=problem.get("field"),
+        retry_after_s=problem.get("retry_after_s"),
+        request_id=request_id,
+    )
+
+
+def _lost(error: httpx.TransportError) -> PlannerUnavailableError:
+    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        return PlannerUnavailableError(f"no planning service could be reached: {error}", code="unreachable")
+    if isinstance(error, httpx.TimeoutException):
+        return PlannerUnavailableError("the planning service did not answer in time", code="timeout")
+    return PlannerUnavailableError(f"the connection to the planning service broke: {error}", code="connection_lost")

@@ -1,0 +1,192 @@
+"""A client for programs that wait: `PlannerClient`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vjepa2_ac.client import calls
+from vjepa2_ac.client.answers import Array, Goal, Plan, Rollout, SessionState, Step
+from vjepa2_ac.client.calls import Call, GoalLike, Look, Options
+from vjepa2_ac.client.errors import Attempts, PlannerError
+from vjepa2_ac.client.pictures import Picture
+from vjepa2_ac.client.wires import Address
+
+
+class PlannerClient:
+    """Talks to a planning service over REST (`http://…`) or gRPC (`grpc://…`); `https` and `grpcs` are encrypted.
+
+    Every call ends within its time-out. A call is made again only where the service said that nothing was done, or
+    where doing it twice is harmless. Raises PlannerError with the service's own words.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        token: str | None = None,
+        timeout_s: float = 30.0,
+        retries: int = 3,
+        ca: Path | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        self.timeout_s, self.retries = timeout_s, retries
+        self._wire = Address(url, token, ca, certificate).open()
+
+    def plan(
+        self,
+        frame: Picture,
+        pose: ArrayLike,
+        goal: GoalLike,
+        *,
+        sub_goal: int | None = None,
+        deadline_ms: float | None = None,
+        timeout_s: float | None = None,
+        look: Look | None = None,
+        **options: Unpack[Options],
+    ) -> Plan:
+        """The action chunk from `frame` with the hand in `pose` [7] towards `goal`; remembers nothing."""
+        fields = calls.without_none(
+            observation=calls.observation(frame, pose, look or {}),
+            goal=calls.goal(goal),
+            sub_goal=sub_goal,
+            deadline_ms=deadline_ms,
+            options=calls.options(options),
+        )
+        return Plan.of(self._ask("plan", timeout_s, fields))
+
+    def session(self, goal: GoalLike, **options: Unpack[Options]) -> Session:
+        """A session that pursues the goal's pictures in order; use it with `with`, or close it."""
+        fields = {"goal": calls.goal(goal), "options": calls.options(options)}
+        return Session(self, SessionState(**self._ask("open_session", None, fields)))
+
+    def energy(
+        self,
+        frame: Picture,
+        pose: ArrayLike,
+        goal: GoalLike,
+        actions: ArrayLike,
+        *,
+        sub_goal: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Array:
+        """The energies [S] of action sequences [S, H, 7]; lower is nearer to the goal."""
+        fields = calls.without_none(
+            observation=calls.observation(frame, pose, {}),
+            goal=calls.goal(goal),
+            sub_goal=sub_goal,
+            candidates=calls.candidates(actions),
+        )
+        return np.array(self._ask("energy", timeout_s, fields)["energies"])
+
+    def rollout(
+        self,
+        frame: Picture,
+        pose: ArrayLike,
+        actions: ArrayLike,
+        *,
+        goal: GoalLike | None = None,
+        with_latents: bool = False,
+        timeout_s: float | None = None,
+    ) -> Rollout:
+        """Where action sequences [S, H, 7] lead."""
+        fields = calls.without_none(
+            observation=calls.observation(frame, pose, {}),
+            goal=None if goal is None else calls.goal(goal),
+            candidates=calls.candidates(actions),
+            with_latents=with_latents,
+        )
+        return Rollout.of(self._ask("rollout", timeout_s, fields))
+
+    def register_goal(self, goal: Picture | list[Picture]) -> Goal:
+        """Have a goal encoded once and kept; the same pictures are the same goal."""
+        return Goal(**self._ask("register_goal", None, {"pictures": calls.pictures(goal)}))
+
+    def goals(self) -> list[Goal]:
+        """Every goal that the service keeps."""
+        return [Goal(**each) for each in self._ask("list_goals", None, {})["goals"]]
+
+    def delete_goal(self, goal: Goal | str) -> None:
+        """Have a goal forgotten."""
+        self._ask("delete_goal", None, {"goal_id": goal if isinstance(goal, str) else goal.goal_id})
+
+    def info(self) -> dict[str, Any]:
+        """Conventions, limits and versions of the service."""
+        answer: dict[str, Any] = self._ask("info", None, {})
+        return answer
+
+    def models(self) -> list[dict[str, Any]]:
+        """The service's models and how far they are."""
+        answer: list[dict[str, Any]] = self._ask("models", None, {})["models"]
+        return answer
+
+    def close(self) -> None:
+        """Hang up."""
+        self._wire.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask(self, name: str, timeout_s: float | None, fields: dict[str, Any]) -> Any:
+        call = Call(name, fields)
+        attempts = Attempts(timeout_s or self.timeout_s, self.retries, call.method.is_repeatable)
+        while True:
+            try:
+                return self._wire.send(call, attempts.time_left_s)
+            except PlannerError as error:
+                time.sleep(attempts.pause_after(error))
+
+
+class Session:
+    """One robot's pursuit of a goal; closed at the end of its `with`."""
+
+    def __init__(self, client: PlannerClient, opened: SessionState) -> None:
+        self.client, self.id = client, opened.session_id
+        self.status, self.sub_goal, self.sub_goals = opened.status, opened.sub_goal, opened.sub_goals
+
+    def step(
+        self,
+        frame: Picture,
+        pose: ArrayLike,
+        *,
+        deadline_ms: float | None = None,
+        timeout_s: float | None = None,
+        look: Look | None = None,
+    ) -> Step:
+        """What to do next, after the first action of the plan before was made."""
+        fields = calls.without_none(
+            session_id=self.id, observation=calls.observation(frame, pose, look or {}), deadline_ms=deadline_ms
+        )
+        step = Step.of(self.client._ask("step", timeout_s, fields))
+        self.status, self.sub_goal = step.status, step.sub_goal
+        return step
+
+    def state(self) -> SessionState:
+        """How far the session is."""
+        return SessionState(**self.client._ask("get_session", None, {"session_id": self.id}))
+
+    def close(self) -> None:
+        """End the session; one that has expired is closed already."""
+        try:
+            self.client._ask("close_session", None, {"session_id": self.id})
+        except PlannerError as error:
+            if error.code != "not_found":
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

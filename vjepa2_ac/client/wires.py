@@ -1,0 +1,68 @@
+"""Which wire a URL means: http:// and https:// are REST, grpc:// and grpcs:// are gRPC; libraries load when used."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vjepa2_ac.errors import InputError
+
+SCHEMES = ("http", "https", "grpc", "grpcs")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a service is, and what to show there."""
+
+    url: str
+    token: str | None = None
+    ca: Path | None = None  # whom to trust instead of the system's authorities
+    certificate: tuple[Path, Path] | None = None  # certificate and key, where the service asks for them
+
+    def __post_init__(self) -> None:
+        scheme, separator, rest = self.url.partition("://")
+        if scheme not in SCHEMES or not separator or not rest:
+            raise InputError(f"{self.url!r} is no address of a service; expected one like http://127.0.0.1:8000")
+
+    def open(self) -> Any:
+        """A wire with `send` and `close`."""
+        if self._is_rpc:
+            from vjepa2_ac.client.rpc import RpcWire
+
+            return RpcWire(self._target, self.token, self._credentials())
+        from vjepa2_ac.client.rest import RestWire
+
+        return RestWire(self.url, self.token, self._verify())
+
+    def open_async(self) -> Any:
+        """The same for asyncio."""
+        if self._is_rpc:
+            from vjepa2_ac.client.rpc import AsyncRpcWire
+
+            return AsyncRpcWire(self._target, self.token, self._credentials())
+        from vjepa2_ac.client.rest import AsyncRestWire
+
+        return AsyncRestWire(self.url, self.token, self._verify())
+
+    @property
+    def _is_rpc(self) -> bool:
+        return self.url.startswith("grpc")
+
+    @property
+    def _target(self) -> str:
+        return self.url.partition("://")[2].rstrip("/")
+
+    def _credentials(self) -> Any:
+        from vjepa2_ac.client.rpc import credentials_of
+
+        return credentials_of(self.ca, self.certificate) if self.url.startswith("grpcs") else None
+
+    def _verify(self) -> Any:
+        if not self.url.startswith("https"):
+            return False  # there is nothing to verify, and loading the authorities takes a tenth of a second
+        context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+        if self.certificate:
+            context.load_cert_chain(*self.certificate)
+        return context
