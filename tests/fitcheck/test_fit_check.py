@@ -1,0 +1,158 @@
+"""The whole command, on episodes on disk and a tiny model of the real classes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.data.folders import folder_of, recording
+from vjepa2_ac.checkpoints import save
+from vjepa2_ac.cli import run
+from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.data.writer import write_episode
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.fitcheck.questions import FitCheckConfig
+from vjepa2_ac.fitcheck.report import RANDOM, control_subject
+from vjepa2_ac.fitcheck.tracks import read_tracks
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.world_model import WorldModel
+
+SIZE = (32, 32)
+QUICK = ["--moments", "4", "--candidates", "4", "--horizon", "2", "--precision", "fp32", "--read-out-steps", "5"]
+
+
+def write_model(folder: Path, seed: int, width: int = 24) -> Path:
+    save(
+        folder,
+        encoder=build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=width, depth=1, num_heads=2), seed=seed),
+        predictor=build(
+            ACPredictor,
+            ACPredictorConfig(img_size=SIZE, embed_dim=width, predictor_embed_dim=24, depth=1, num_heads=2),
+            seed=seed,
+        ),
+        preprocessing=Preprocessing(img_size=SIZE),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("models") / "one", seed=0)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six episodes as the simulator writes them, each with a pair of branches."""
+    root = tmp_path_factory.mktemp("simulated")
+    for number in range(6):
+        facts: dict[str, Any] = {"seed": number}
+        truth = {"object_position": np.full((12, 3), 0.1 * number), "is_held": np.arange(12) > 5}
+        write_episode(recording(3 * number, rows=12, facts=facts, truth=truth), root)
+        for side in (1, 2):
+            poses_N7 = np.zeros((4, 7))
+            poses_N7[:, 6] = 0.5 + (0.1 if side == 1 else -0.1) * np.arange(4)
+            changes: dict[str, Any] = {"poses_N7": poses_N7, "facts": facts | {"branch": f"{number}-0"}}
+            changes["truth"] = {"object_position": np.zeros((4, 3)), "is_held": np.zeros(4, dtype=bool)}
+            changes["commands_N7"] = poses_N7
+            write_episode(recording(3 * number + side, rows=4, **changes), root)
+    return root
+
+
+def report_of(out: Path) -> Any:
+    return json.loads((out / "fit-check.json").read_text(encoding="utf-8"))
+
+
+def test_a_report_has_numbers_pictures_and_a_table(
+    simulated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["fit-check", str(simulated), "--model", str(model), "--out", str(tmp_path), *QUICK]) == 0
+    report = report_of(tmp_path)
+    own, control = report["models"][str(model)], report["models"][RANDOM]
+    assert own["drift"]["open_loop"][0]["value"] > 0
+    assert len(own["drift"]["open_loop"]) == 2
+    assert 0 <= own["pairs"]["ranked_right"][0]["value"] <= 1
+    assert own["readout"]["linear"]["object"]["value"] > 0
+    assert "no predictor was trained" in control["drift"]["not measured"]
+    assert control["readout"]["linear"]["hand"]["value"] > 0  # what is asked of the encoder alone
+    assert report["episodes"] | {"source": ""} == {
+        "source": "", "episodes": 18, "scenes": 6, "frames": 120, "pairs": 6, "gripper transitions": 0, "left out": {},
+    }  # fmt: skip
+    for name in ("drift", "axes", "figures"):
+        assert cv2.imread(str(tmp_path / f"{name}.png")) is not None
+    shown = capsys.readouterr().out
+    assert "ranked right at the end" in shown
+    assert "✗" in shown
+    assert "no predictor was trained" in shown
+
+
+def test_the_same_seed_gives_the_same_report(simulated: Path, model: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert run(["fit-check", str(simulated), "--model", str(model), "--out", str(tmp_path / name), *QUICK]) == 0
+    assert (tmp_path / "one" / "fit-check.json").read_text() == (tmp_path / "two" / "fit-check.json").read_text()
+
+
+def test_two_models_stand_side_by_side_with_what_changed(
+    simulated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, control = write_model(tmp_path / "other", seed=1), write_model(tmp_path / "control", seed=2)
+    arguments = ["--model", str(model), "--compare", str(other), "--control", str(control), "--out", str(tmp_path)]
+    assert run(["fit-check", str(simulated), *arguments, *QUICK]) == 0
+    assert list(report_of(tmp_path)["models"]) == [str(model), str(other), f"{RANDOM} (control)"]
+    assert "change" in capsys.readouterr().out
+
+
+def test_a_real_robots_folder_says_what_it_cannot_tell(model: Path, tmp_path: Path) -> None:
+    folder_of(tmp_path / "real", episodes=4, rows=12, facts={}, truth={})
+    out = tmp_path / "out"
+    assert run(["fit-check", str(tmp_path / "real"), "--model", str(model), "--out", str(out), *QUICK]) == 0
+    own = report_of(out)["models"][str(model)]
+    assert own["pairs"] == {"not measured": "no two episodes left the same state"}
+    assert "where the object is" in own["readout"]["linear"]["object"]["not measured"]
+    assert own["readout"]["attentive"]["hand"]["value"] > 0
+    assert "what the hand holds" in own["ranking"]["gripper"]["object in hand"]["not measured"]
+
+
+def test_a_control_of_another_shape_is_refused(model: Path, tmp_path: Path) -> None:
+    wide = WorldModel.open(write_model(tmp_path / "wide", seed=0, width=48), precision="fp32")
+    with pytest.raises(ConfigError, match="of the model's shape"):
+        control_subject(wide, WorldModel.open(model, precision="fp32"))
+
+
+def test_a_folder_without_episodes_is_unusable_input(model: Path, tmp_path: Path) -> None:
+    assert run(["fit-check", str(tmp_path), "--model", str(model)]) == 2
+
+
+def test_bad_episodes_are_named_and_never_replaced(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path, episodes=3, rows=6)
+    (refs[1].folder / "trajectory.h5").write_bytes(b"rubbish")
+    bad = BadEpisodes(1)
+    config = FitCheckConfig()
+    tracks = read_tracks(tmp_path, camera="left", fps=config.fps, scenes=50, seed=0, bad=bad)
+    assert len(tracks) == 2
+    assert list(bad.reasons) == [refs[1].name]
+
+
+def test_scenes_come_whole_with_their_branches(simulated: Path) -> None:
+    tracks = read_tracks(simulated, camera="left", fps=4.0, scenes=2, seed=0, bad=BadEpisodes(0))
+    assert len(tracks) == 6
+    assert len({track.group for track in tracks}) == 2
+    assert sum(track.branch is not None for track in tracks) == 4
+
+
+def test_faster_recordings_are_thinned_to_the_models_rate(tmp_path: Path) -> None:
+    folder_of(tmp_path, episodes=1, rows=40, fps=15.0)
+    (track,) = read_tracks(tmp_path, camera="left", fps=4.0, scenes=1, seed=0, bad=BadEpisodes(0))
+    assert len(track) == 10 == len(track.frames())
+
+
+def test_an_empty_folder_has_no_tracks(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no usable episode"):
+        read_tracks(tmp_path, camera="left", fps=4.0, scenes=1, seed=0, bad=BadEpisodes(0))

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.fitcheck.worlds import PERFECT, footage, walk
+from vjepa2_ac.fitcheck import attentive, ridge
+from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
+from vjepa2_ac.fitcheck.footage import Footage, stretches
+from vjepa2_ac.fitcheck.readout import Split, read_out, split_frames
+from vjepa2_ac.fitcheck.whereabouts import whereabouts
+
+SCENES = [walk(number, objects_R3=np.random.default_rng(number).normal(0, 0.1, (14, 3))) for number in range(12)]
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def seen_with_objects() -> Footage:
+    """Latents of two tokens: the pose, and where the object is."""
+    latents = []
+    for track in SCENES:
+        assert track.objects_R3 is not None
+        padded = np.concatenate((track.objects_R3, np.zeros((len(track), 4))), axis=1)
+        latents.append(torch.from_numpy(np.stack((track.poses_R7, padded), axis=1)).float())
+    return Footage(SCENES, latents)
+
+
+def test_scenes_are_learned_from_or_judged_on_never_both() -> None:
+    split = split_frames(SCENES, 1000, 1000, rng())
+    assert isinstance(split, Split)
+    known, asked = ({SCENES[which].group for which, _ in frames} for frames in (split.known, split.asked))
+    assert known
+    assert asked
+    assert not known & asked
+    assert split.validation < known
+
+
+def test_few_scenes_are_too_few() -> None:
+    assert isinstance(split_frames(SCENES[:3], 10, 10, rng()), NotMeasured)
+
+
+def test_ridge_finds_a_linear_map_with_fewer_frames_than_features() -> None:
+    generator = torch.Generator().manual_seed(0)
+    base = torch.randn(300, 5, generator=generator)
+    tokens = (base @ torch.randn(5, 40 * 20, generator=generator)).view(300, 40, 20)
+    targets = base[:, :2] * 3 + 7
+    groups = [str(k // 20) for k in range(200)]
+    answers = ridge.predict(tokens[:200], targets[:200], tokens[200:], groups, {"0", "1"})
+    torch.testing.assert_close(answers.float(), targets[200:], atol=0.01, rtol=0)
+
+
+def test_ridge_answers_noise_with_the_mean() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tokens, targets = torch.randn(220, 4, 8, generator=generator), torch.randn(220, 1, generator=generator) + 5
+    groups = [str(k // 20) for k in range(200)]
+    answers = ridge.predict(tokens[:200], targets[:200], tokens[200:], groups, {"0", "1", "2"})
+    assert (answers - targets[:200].mean()).abs().max() < 0.6
+
+
+def bright_token(places_M: Tensor) -> Tensor:
+    """Frames of 16 tokens, one of which is bright: where it is says what is asked."""
+    noise = 0.1 * torch.randn(len(places_M), 16, 8, generator=torch.Generator().manual_seed(1))
+    noise[torch.arange(len(places_M)), places_M, 0] += 3
+    return noise
+
+
+def test_the_attentive_readout_sees_where_a_token_is() -> None:
+    places_M = torch.randint(16, (600,), generator=torch.Generator().manual_seed(0))
+    frames, targets = bright_token(places_M), (places_M.double()[:, None] - 7.5) / 4.6
+    reader = attentive.learn(frames[:500], targets[:500], [1], steps=200, seed=0)
+    assert (attentive.read(reader, frames[500:]) - targets[500:]).abs().mean() < 0.25  # guessing: 0.87
+    again = attentive.learn(frames[:500], targets[:500], [1], steps=200, seed=0)
+    assert torch.equal(attentive.read(reader, frames[:9]), attentive.read(again, frames[:9]))
+
+
+def test_positions_in_the_latents_are_read_in_centimetres() -> None:
+    seen = seen_with_objects()
+    split = split_frames(SCENES, 1000, 1000, rng())
+    assert isinstance(split, Split)
+    found, _ = read_out(seen, split, steps=20, seed=0, device=torch.device("cpu"))
+    hand, thing, guess = found.linear["hand"], found.linear["object"], found.mean["object"]
+    assert isinstance(hand, Estimate)
+    assert isinstance(thing, Estimate)
+    assert isinstance(guess, Estimate)
+    assert hand.value < 0.1
+    assert thing.value < 0.1
+    assert guess.value == pytest.approx(16, abs=3)  # [cm], the mean length of a vector with 10 cm in each axis
+
+
+def test_without_a_simulator_nobody_knows_the_object() -> None:
+    tracks = [walk(number) for number in range(6)]
+    split = split_frames(tracks, 100, 100, rng())
+    assert isinstance(split, Split)
+    found, _ = read_out(footage(tracks), split, steps=2, seed=0, device=torch.device("cpu"))
+    assert isinstance(found.linear["object"], NotMeasured)
+    assert isinstance(found.attentive["object"], NotMeasured)
+    assert isinstance(found.linear["hand"], Estimate)
+
+
+def test_a_perfect_imagination_puts_the_hand_where_it_is_read_in_the_real_frame() -> None:
+    tracks = [walk(number) for number in range(6)]
+    seen, split = footage(tracks), split_frames(tracks, 100, 100, rng())
+    assert isinstance(split, Split)
+    _, reader = read_out(seen, split, steps=30, seed=0, device=torch.device("cpu"))
+    found = whereabouts(PERFECT, seen, stretches(tracks, 4)[:11], 4, reader)
+    imagined, real = ([each.value for each in side["hand"]] for side in (found.imagined, found.real))
+    assert imagined == pytest.approx(real, abs=1e-3)

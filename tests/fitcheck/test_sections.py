@@ -1,0 +1,160 @@
+"""Each section on a world whose answers are known: a perfect model, one that ignores actions, one that ignores the
+gripper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.fitcheck.worlds import (
+    IGNORES_ACTIONS,
+    IGNORES_GRIPPER,
+    PERFECT,
+    PoseWorld,
+    branches,
+    footage,
+    walk,
+)
+from vjepa2_ac.fitcheck.axes import AXES, along_axes
+from vjepa2_ac.fitcheck.controls import controls, derange
+from vjepa2_ac.fitcheck.drift import drift
+from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
+from vjepa2_ac.fitcheck.footage import stretches
+from vjepa2_ac.fitcheck.pairs import find_pairs, judge_pairs
+from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
+from vjepa2_ac.fitcheck.ranking import any_gripper, percentile, rank, same_norm
+
+WALKS = [walk(number) for number in range(6)]
+SEEN = footage(WALKS)
+ASKED = choose(WALKS, FitCheckConfig(moments=40))
+
+
+def value(found: Estimate | NotMeasured) -> float:
+    assert isinstance(found, Estimate), found
+    return found.value
+
+
+def test_a_perfect_model_does_not_drift() -> None:
+    found = drift(PERFECT, SEEN, ASKED.rollouts, horizon=8)
+    for estimates in (found.open_loop, found.teacher_forced):
+        assert [each.value for each in estimates] == pytest.approx([0.0] * 8, abs=1e-4)
+
+
+def test_a_model_that_ignores_actions_is_as_good_as_copying() -> None:
+    found = drift(IGNORES_ACTIONS, SEEN, ASKED.rollouts, horizon=8)
+    for estimates in (found.open_loop, found.teacher_forced):
+        assert [each.value for each in estimates] == pytest.approx([1.0] * 8, abs=1e-4)
+
+
+def test_a_perfect_model_ranks_the_true_action_first() -> None:
+    found = rank(PERFECT, SEEN, ASKED.ranking, candidates=64, seed=0)
+    assert value(found.move) == 0.0
+    assert {case: value(each) for case, each in found.gripper.items()} == dict.fromkeys(found.gripper, 0.0)
+
+
+def test_a_model_that_ignores_actions_ranks_them_by_chance() -> None:
+    found = rank(IGNORES_ACTIONS, SEEN, ASKED.ranking, candidates=64, seed=0)
+    assert value(found.move) == 50.0
+    assert value(found.gripper["gripper moves"]) == 50.0
+
+
+def test_the_gripper_is_judged_alone() -> None:
+    found = rank(IGNORES_GRIPPER, SEEN, ASKED.ranking, candidates=64, seed=0)
+    assert value(found.move) == 0.0
+    assert value(found.gripper["object in hand"]) == 50.0
+
+
+def test_candidates_are_as_long_as_the_true_action() -> None:
+    true_BA = np.array([[0.03, 0.0, 0.04, 0.0, 0.2, 0.0, 0.5]])
+    others_BSA = same_norm(true_BA, np.zeros(1), 500, np.random.default_rng(0))
+    np.testing.assert_allclose(np.linalg.norm(others_BSA[..., :3], axis=-1), 0.05)
+    np.testing.assert_allclose(np.linalg.norm(others_BSA[..., 3:6], axis=-1), 0.2)
+    assert (others_BSA[..., 6] == 0.5).all()
+    np.testing.assert_allclose(others_BSA[..., :3].mean(axis=1), 0, atol=0.01)
+
+
+def test_gripper_candidates_stay_within_what_it_can_do() -> None:
+    others_BSA = any_gripper(np.full((1, 7), 0.1), np.array([0.7]), 500, np.random.default_rng(0))
+    assert (others_BSA[..., :6] == 0.1).all()
+    assert -0.7 <= others_BSA[..., 6].min() < -0.6
+    assert 0.2 < others_BSA[..., 6].max() <= 0.3 + 1e-9
+
+
+def test_candidates_that_cost_the_same_count_half() -> None:
+    assert percentile(np.array([2.0]), np.array([[1.0, 2.0, 3.0, 4.0]])) == [37.5]
+
+
+def test_a_model_that_ignores_actions_does_not_notice_false_ones() -> None:
+    found = controls(IGNORES_ACTIONS, SEEN, ASKED.moments, ASKED.transitions, seed=0)
+    assert value(found.shuffled) == 1.0
+    assert value(found.gripper_zeroed) == 1.0
+
+
+def test_a_model_that_reads_actions_does_notice() -> None:
+    blurred = PoseWorld(lambda actions: 0.9 * actions)
+    found = controls(blurred, SEEN, ASKED.moments, ASKED.transitions, seed=0)
+    assert value(found.shuffled) > 5
+    assert value(found.gripper_zeroed) > 5
+    gripper = controls(IGNORES_GRIPPER, SEEN, ASKED.moments, ASKED.transitions, seed=0).gripper_zeroed
+    assert value(gripper) == pytest.approx(1.0)
+
+
+def test_no_action_keeps_its_place_when_they_are_shuffled() -> None:
+    for seed in range(5):
+        rows_BA = np.arange(7.0)[:, None].repeat(2, axis=1)
+        deranged_BA = derange(rows_BA, seed)
+        assert (deranged_BA != rows_BA).all()
+        assert sorted(deranged_BA[:, 0]) == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("model", "right", "apart"), [(PERFECT, 1.0, 1.0), (IGNORES_GRIPPER, 0.5, 0.0)], ids=["perfect", "ignores gripper"]
+)
+def test_pairs_tell_who_knows_what_the_gripper_does(model: PoseWorld, right: float, apart: float) -> None:
+    tracks = [*WALKS, *branches(0), *branches(1)]
+    pairs = find_pairs(tracks, 10, np.random.default_rng(0))
+    assert pairs == [(6, 7), (8, 9)]
+    found = judge_pairs(model, footage(tracks), pairs, horizon=8)
+    assert [each.value for each in found.ranked_right] == pytest.approx([right] * 4)
+    assert [each.value for each in found.separation] == pytest.approx([apart] * 4, abs=1e-5)
+
+
+def test_branches_are_asked_about_as_pairs_only() -> None:
+    tracks = [*WALKS, *branches(0)]
+    assert {stretch.track for stretch in stretches(tracks, 1)} == set(range(6))
+
+
+def test_the_imagined_valley_of_a_perfect_model_lies_at_the_truth() -> None:
+    found = along_axes(PERFECT, SEEN, ASKED.moments, seed=0)
+    for axis in AXES:
+        assert value(found[axis].lowest_off_by) == 0.0
+        imagined = found[axis].imagined
+        assert not isinstance(imagined, NotMeasured)
+        # A latent is seven numbers, one of which is off by the offset.
+        np.testing.assert_allclose(imagined[5:], found[axis].offsets[5:] / 7, atol=1e-5)
+
+
+def test_real_frames_that_differ_along_one_axis_say_what_the_offset_costs() -> None:
+    steps = np.tile(np.linspace(0, 0.09, 7), 4)
+    poses_R7 = np.zeros((len(steps), 7))
+    poses_R7[:, 2] = steps
+    seen = footage([walk(0, rows=len(steps), poses_R7=poses_R7, held_R=None)])
+    found = along_axes(None, seen, [], seed=0)
+    real = found["z"].real
+    assert not isinstance(real, NotMeasured)
+    np.testing.assert_allclose(real, np.abs(found["z"].offsets) / 7, atol=1e-6)
+    assert isinstance(found["x"].real, NotMeasured)
+    assert isinstance(found["z"].imagined, NotMeasured)
+
+
+def test_what_nobody_knows_is_not_measured() -> None:
+    tracks = [walk(0, held_R=None)]
+    found = rank(PERFECT, footage(tracks), choose(tracks, FitCheckConfig(moments=8)).ranking, 8, seed=0)
+    assert isinstance(found.gripper["object in hand"], NotMeasured)
+    assert isinstance(found.gripper["gripper moves"], Estimate)
+
+
+def test_questions_are_the_same_for_the_same_seed() -> None:
+    config = FitCheckConfig(moments=10)
+    assert choose(WALKS, config) == choose(WALKS, config)
+    assert choose(WALKS, config) != choose(WALKS, FitCheckConfig(moments=10, seed=1))

@@ -1,0 +1,90 @@
+"""`vjepa2-ac fit-check`: what a model knows about episodes it has not seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SOURCES = "a released name, a release folder, an official .pt, or `random:SIZE`"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("fit-check")(fit_check)
+
+
+def fit_check(
+    episodes: Annotated[
+        Path, typer.Argument(help="Held-out episodes in raw DROID layout: a folder, or a file with one per line.")
+    ],
+    model: Annotated[str, typer.Option(help=f"The model to examine: {SOURCES}.")] = "default",
+    compare: Annotated[
+        str | None, typer.Option(help="A second model, shown as what became of the first: before and after.")
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help="A predictor trained on a random encoder of the same shape, with the same budget."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for fit-check.json and the pictures.")] = Path("fit-check"),
+    scenes: Annotated[int, typer.Option(help="Episodes to use, each with its branches; drawn from the seed.")] = 50,
+    horizon: Annotated[int, typer.Option(help="Steps of the longest rollout.")] = 8,
+    candidates: Annotated[int, typer.Option(help="Actions among which the true one is ranked.")] = 64,
+    moments: Annotated[int, typer.Option(help="Moments at which each question is asked. Time grows with it.")] = 128,
+    read_out_steps: Annotated[int, typer.Option(help="Training steps of the attentive read-out.")] = 600,
+    camera: Annotated[str, typer.Option(help="left, right or wrist.")] = "left",
+    fps: Annotated[float, typer.Option(help="Frames per second the model was trained at.")] = 4.0,
+    bad_episodes: Annotated[int, typer.Option(help="How many may be unusable; each is named.")] = 20,
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
+    ] = "auto",
+    seed: Annotated[int, typer.Option(help="Draws episodes, moments, candidates and the random encoder.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of the table.")] = False,
+) -> None:
+    """Does a model know what moves do? An offline report on recorded episodes, beside random weights.
+
+    Latent error against copying the last frame; the rank of the true action; errors with shuffled actions and with the
+    gripper's action zeroed; pairs that left one state opening or closing; cost along each axis; and how many
+    centimetres off hand and object are read from the latents. Intervals come from resampling episodes. What the
+    episodes cannot tell (object positions on a real robot, pairs) is said to be not measured.
+
+    Writes fit-check.json, drift.png, axes.png and figures.png.
+
+        vjepa2-ac fit-check episodes/test --model default
+
+        vjepa2-ac fit-check episodes/test --model runs/before --compare runs/after --control runs/random
+    """
+    from vjepa2_ac.fitcheck.pictures import draw
+    from vjepa2_ac.fitcheck.questions import FitCheckConfig
+    from vjepa2_ac.fitcheck.report import Subject, control_subject, is_alike, random_encoders
+    from vjepa2_ac.fitcheck.report import fit_check as measure
+    from vjepa2_ac.fitcheck.table import show
+    from vjepa2_ac.world_model import WorldModel
+
+    config = FitCheckConfig(
+        camera=camera, fps=fps, scenes=scenes, horizon=horizon, candidates=candidates, moments=moments,
+        bad_episodes=bad_episodes, seed=seed, steps=read_out_steps,
+    )  # fmt: skip
+    names = [model] if compare is None else [model, compare if compare != model else f"{compare} (again)"]
+    opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
+    worlds = list(zip(names, opened, strict=True))
+    subjects = [Subject(name, world) for name, world in worlds]
+    if control is not None:
+        subjects.append(control_subject(WorldModel.open(control, precision=precision, seed=seed), opened[0]))
+        worlds = [(name, world) for name, world in worlds if not is_alike(world, opened[0])]
+    # Another seed than that of a `random:SIZE` model, which would be its own control.
+    subjects += random_encoders(worlds, seed + 1)
+    report = measure(subjects, episodes, config)
+
+    out.mkdir(parents=True, exist_ok=True)
+    content = json.dumps(report.as_dict(), indent=1, ensure_ascii=False)
+    (out / "fit-check.json").write_text(content + "\n", encoding="utf-8")
+    for name, png in draw(report).items():
+        (out / f"{name}.png").write_bytes(png)
+    if as_json:
+        typer.echo(content)
+    else:
+        show(report, compared=compare is not None)
+        typer.echo(f"wrote fit-check.json, drift.png, axes.png and figures.png to {out}")

@@ -1,0 +1,68 @@
+"""Would the model have noticed? Its one-step error with false actions over that with the true ones.
+
+1 is a model that does not read its actions. Reaching works with a gripper that is ignored, so the gripper is asked
+about alone, at the steps in which it really moves.
+
+Shapes: B moments, A numbers of an action (7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, ratio
+from vjepa2_ac.fitcheck.footage import PIECE, Footage, Model, Stretch, costs_of
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """Errors with false actions / errors with true ones, after one step."""
+
+    shuffled: Estimate | NotMeasured  # every moment gets the action of another
+    gripper_zeroed: Estimate | NotMeasured  # where the gripper moves, it is said not to
+
+
+def controls(
+    model: Model, footage: Footage, moments: Sequence[Stretch], transitions: Sequence[Stretch], seed: int
+) -> Controls:
+    """Both, at `moments` and at the gripper's `transitions`."""
+    return Controls(
+        shuffled=_falsified(model, footage, moments, lambda actions_BA: derange(actions_BA, seed))
+        if len(moments) > 1
+        else NotMeasured("fewer than two moments"),
+        gripper_zeroed=_falsified(model, footage, transitions, without_gripper)
+        if transitions
+        else NotMeasured("the gripper never moves"),
+    )
+
+
+def derange(actions_BA: Array, seed: int) -> Array:
+    """The actions in another order, in which none keeps its place."""
+    order_B = np.random.default_rng(seed).permutation(len(actions_BA))
+    deranged_BA = np.empty_like(actions_BA)
+    deranged_BA[order_B] = actions_BA[np.roll(order_B, 1)]
+    return deranged_BA
+
+
+def without_gripper(actions_BA: Array) -> Array:
+    """The actions with the gripper left alone."""
+    still_BA = actions_BA.copy()
+    still_BA[:, 6] = 0.0
+    return still_BA
+
+
+def _falsified(
+    model: Model, footage: Footage, moments: Sequence[Stretch], falsify: Callable[[Array], Array]
+) -> Estimate:
+    true_BA = np.concatenate([batch.actions_BHA[:, 0].numpy() for batch in footage.batches(moments, 1)])
+    both_BSA = torch.from_numpy(np.stack((true_BA, falsify(true_BA)), axis=1)).float()
+    batches = footage.batches(moments, 1)
+    costs_BS = np.concatenate(
+        [costs_of(model, batch, both_BSA[k * PIECE : (k + 1) * PIECE]) for k, batch in enumerate(batches)]
+    )
+    return ratio(costs_BS[:, 1], costs_BS[:, 0], footage.groups(moments))

@@ -1,0 +1,65 @@
+"""How far imagination drifts from what happened, against not imagining at all: copying the last frame.
+
+*Open loop*: the model sees one frame, then only recorded actions and the poses they add up to. *Teacher-forced*: it
+predicts one step, having seen k real frames. A ratio of 1 is a model that may as well have copied; 0 is perfect.
+
+Shapes: B stretches, H steps, T = H + 1 moments, N tokens, D latent width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.estimates import Estimate, mean, ratio
+from vjepa2_ac.fitcheck.footage import Batch, Footage, Model, Stretch, distance
+from vjepa2_ac.world_model import History
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Entry k - 1 of each list belongs to k steps (open loop) or k frames seen (teacher-forced)."""
+
+    open_loop: list[Estimate]  # error / error of copying the only frame seen
+    teacher_forced: list[Estimate]  # error / error of copying the last frame seen
+    open_loop_error: list[Estimate]  # mean |difference| of normalised latents
+    copy_error: list[Estimate]
+
+
+def drift(model: Model, footage: Footage, stretches: Sequence[Stretch], horizon: int) -> Drift:
+    """Errors over `stretches` of `horizon` steps."""
+    rows = [_errors(model, batch) for batch in footage.batches(stretches, horizon)]
+    imagined_BH, copied_BH, forced_BH, still_BH = (np.concatenate(part) for part in zip(*rows, strict=True))
+    groups, steps = footage.groups(stretches), range(horizon)
+    return Drift(
+        open_loop=[ratio(imagined_BH[:, k], copied_BH[:, k], groups) for k in steps],
+        teacher_forced=[ratio(forced_BH[:, k], still_BH[:, k], groups) for k in steps],
+        open_loop_error=[mean(imagined_BH[:, k], groups) for k in steps],
+        copy_error=[mean(copied_BH[:, k], groups) for k in steps],
+    )
+
+
+def _errors(model: Model, batch: Batch) -> tuple[Array, Array, Array, Array]:
+    """[B, H] each: open loop, copying the first frame, teacher-forced, copying the frame before."""
+    rollout = model.rollout(batch.now, batch.poses_BT7[:, 0], batch.actions_BHA.unsqueeze(1))
+    forced_BHND = torch.stack([_next(model, batch, t) for t in range(batch.actions_BHA.shape[1])], dim=1)
+    later_BHND = batch.later
+    return (
+        distance(rollout.latents_BSHND[:, 0], later_BHND),
+        distance(batch.now.unsqueeze(1), later_BHND),
+        distance(forced_BHND, later_BHND),
+        distance(batch.latents_BTND[:, :-1], later_BHND),
+    )
+
+
+def _next(model: Model, batch: Batch, t: int) -> Tensor:
+    """The frame after moment t, predicted from all that was really seen up to it."""
+    seen, before = batch.latents_BTND[:, t], slice(0, t)
+    past = History(batch.latents_BTND[:, before], batch.poses_BT7[:, before], batch.actions_BHA[:, before])
+    action_B11A = batch.actions_BHA[:, t, None, None]
+    return model.rollout(seen, batch.poses_BT7[:, t], action_B11A, past if t else None).last[:, 0]

@@ -1,0 +1,143 @@
+"""Tracks as one model sees them, and the stretches of them on which it is questioned.
+
+Shapes: B stretches, H steps, T = H + 1 moments, R moments of a track, S candidates, N tokens, D latent width, 7 numbers
+of a pose, A of an action (7 too).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vjepa2_ac import poses
+from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.tracks import Track
+from vjepa2_ac.images import Frames
+from vjepa2_ac.terminal import Advance
+from vjepa2_ac.world_model import Cost, History, Rollout, energy
+
+PIECE = 8  # stretches that are rolled out at once
+
+
+class Model(Protocol):
+    """What fit-check asks of a world model; `WorldModel` is one."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def encode(self, frames: Frames) -> Tensor:
+        """Latents [R, N, D] of frames."""
+
+    def rollout(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
+    ) -> Rollout:
+        """What candidates lead to."""
+
+    def score(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
+    ) -> Tensor:
+        """What candidates cost, [B, S]."""
+
+
+class Stretch(NamedTuple):
+    """Some moments of a track in a row; how many, the question says."""
+
+    track: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Stretches side by side, ready for a model."""
+
+    latents_BTND: Tensor  # float32
+    poses_BT7: Tensor
+    actions_BHA: Tensor
+
+    @property
+    def now(self) -> Tensor:
+        """What is seen first."""
+        return self.latents_BTND[:, 0]
+
+    @property
+    def later(self) -> Tensor:
+        """What was really seen after each action."""
+        return self.latents_BTND[:, 1:]
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """Tracks with the latents one encoder made of them, kept as it computed them (bf16 for a bf16 model)."""
+
+    tracks: Sequence[Track]
+    latents_RND: Sequence[Tensor]  # one tensor per track, on the CPU
+
+    def groups(self, stretches: Sequence[Stretch]) -> list[str]:
+        """The scene each stretch comes from."""
+        return [self.tracks[stretch.track].group for stretch in stretches]
+
+    def poses(self, stretches: Sequence[Stretch], horizon: int) -> Array:
+        """[B, T, 7]."""
+        return np.stack([self.tracks[t].poses_R7[start : start + horizon + 1] for t, start in stretches])
+
+    def batch(self, stretches: Sequence[Stretch], horizon: int) -> Batch:
+        """These stretches, with actions recomputed from differences of poses."""
+        poses_BT7 = self.poses(stretches, horizon)
+        return Batch(
+            torch.stack([self.latents_RND[t][start : start + horizon + 1].float() for t, start in stretches]),
+            torch.from_numpy(poses_BT7).float(),
+            torch.from_numpy(poses.pose_differences(poses_BT7)).float(),
+        )
+
+    def batches(self, stretches: Sequence[Stretch], horizon: int) -> Iterator[Batch]:
+        """The same, a few at a time."""
+        for start in range(0, len(stretches), PIECE):
+            yield self.batch(stretches[start : start + PIECE], horizon)
+
+
+def see(tracks: Sequence[Track], model: Model, advance: Advance | None = None) -> Footage:
+    """Every frame of the tracks through a model's encoder, each alone."""
+    latents = []
+    for track in tracks:
+        latents.append(model.encode(track.frames()).to("cpu", model.dtype))
+        if advance is not None:
+            advance()
+    return Footage(tracks, latents)
+
+
+def stretches(tracks: Sequence[Track], horizon: int) -> list[Stretch]:
+    """Everywhere that so many steps fit, in episodes that are not branches of others."""
+    return [
+        Stretch(which, start)
+        for which, track in enumerate(tracks)
+        if track.branch is None
+        for start in range(len(track) - horizon)
+    ]
+
+
+def drawn(all_of: Sequence[Stretch], count: int, rng: np.random.Generator) -> list[Stretch]:
+    """Up to `count` of them, in order."""
+    return [all_of[index] for index in sorted(rng.permutation(len(all_of))[:count])]
+
+
+def costs_of(model: Model, batch: Batch, actions_BSA: Tensor) -> Array:
+    """How far from what was really seen next each candidate is imagined to lead, [B, S]: the planner's cost."""
+    goal_BND = batch.later[:, 0]
+
+    def cost(rollout: Rollout) -> Tensor:
+        return energy(rollout, goal_BND.to(rollout.latents_BSHND.device))
+
+    costs_BS = model.score(batch.now, batch.poses_BT7[:, 0], actions_BSA.unsqueeze(2), cost)
+    found: Array = costs_BS.double().cpu().numpy()
+    return found
+
+
+def distance(latents_ND: Tensor, other_ND: Tensor) -> Array:
+    """Mean |difference| over tokens and channels, of any number of latents at once."""
+    found: Array = (latents_ND.cpu() - other_ND.cpu()).abs().mean(dim=(-1, -2)).double().numpy()
+    return found

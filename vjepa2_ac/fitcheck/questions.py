@@ -1,0 +1,70 @@
+"""What every model of a report is asked: drawn once from the episodes and the seed, so that all answer the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.fitcheck.estimates import NotMeasured
+from vjepa2_ac.fitcheck.footage import Stretch, drawn, stretches
+from vjepa2_ac.fitcheck.pairs import find_pairs
+from vjepa2_ac.fitcheck.ranking import Moments, choose_moments, moves_gripper
+from vjepa2_ac.fitcheck.readout import Split, split_frames
+from vjepa2_ac.fitcheck.tracks import Track
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitCheckConfig:
+    """How much is asked; the defaults take a few minutes on two CPU cores for a small model."""
+
+    camera: str = "left"
+    fps: float = 4.0  # [1/s]
+    scenes: int = 50  # episodes, each with its branches
+    horizon: int = 8  # steps of the longest rollout
+    candidates: int = 64  # beside the true action
+    moments: int = 128  # of each kind of question
+    frames: int = 2000  # a read-out learns from, at most
+    steps: int = 600  # of training the attentive read-out
+    bad_episodes: int = 20  # that may be left out, each named
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("scenes", "horizon", "candidates", "frames", "steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.moments < 4 or self.bad_episodes < 0 or self.seed < 0 or self.fps <= 0:
+            raise ConfigError("need moments ≥ 4, bad_episodes ≥ 0, seed ≥ 0 and fps > 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """Where in the tracks each section looks; an empty list is a section that cannot be measured."""
+
+    rollouts: list[Stretch]
+    ranking: Moments
+    moments: list[Stretch]
+    transitions: list[Stretch]  # steps in which the gripper moves
+    pairs: list[tuple[int, int]]
+    split: Split | NotMeasured
+    unseen_rollouts: list[Stretch]  # in scenes the read-outs do not learn from
+
+
+def choose(tracks: Sequence[Track], config: FitCheckConfig) -> Questions:
+    """The questions; each kind has random numbers of its own, so that changing one leaves the others as they are."""
+    rngs = iter([np.random.default_rng((config.seed, stream)) for stream in range(7)])
+    long, steps = stretches(tracks, config.horizon), stretches(tracks, 1)
+    rollouts = drawn(long, config.moments, next(rngs))
+    ranking = choose_moments(tracks, steps, config.moments, next(rngs))
+    moments = drawn(steps, 2 * config.moments, next(rngs))
+    moving = [stretch for stretch in steps if moves_gripper(tracks, stretch)]
+    transitions = drawn(moving, 2 * config.moments, next(rngs))
+    pairs = find_pairs(tracks, 2 * config.moments, next(rngs))
+    split = split_frames(tracks, config.frames, max(config.frames // 2, 1), next(rngs))
+    unseen = set() if isinstance(split, NotMeasured) else {tracks[which].group for which, _ in split.asked}
+    unseen_long = [stretch for stretch in long if tracks[stretch.track].group in unseen]
+    return Questions(
+        rollouts, ranking, moments, transitions, pairs, split, drawn(unseen_long, config.moments // 2, next(rngs))
+    )

@@ -1,0 +1,152 @@
+"""Does the model know which action was taken? Its rank among others, by the cost a planner would see.
+
+The goal is the frame that followed; the percentile of the true action is the share of candidates that cost less: 0 is
+perfect, 50 is chance (candidates that cost the same count half). Candidates for the *move* keep its length and turn it
+anywhere, rotation likewise; the gripper keeps its true action. Candidates for the *gripper* keep the true move and
+take any closedness the gripper can reach.
+
+Shapes: B moments, S candidates, A numbers of an action (7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vjepa2_ac import poses
+from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
+from vjepa2_ac.fitcheck.footage import Footage, Model, Stretch, costs_of, drawn
+from vjepa2_ac.fitcheck.tracks import Track
+
+LEAST_MOVE = 0.01  # [m]; moves of a shorter length all lead to the same picture
+GRIPPER_MOVES = 0.1  # of closedness in one step, from which the gripper counts as moving
+
+Draw = Callable[[Array, Array, int, np.random.Generator], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Percentiles of the true action, 0 … 100."""
+
+    move: Estimate | NotMeasured
+    gripper: dict[str, Estimate | NotMeasured]  # by what the gripper does and holds
+    # NB: keys are words for people; `GRIPPER_CASES` lists them.
+
+
+GRIPPER_CASES = ("hand empty", "object in hand", "gripper moves", "gripper rests")
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """The moments at which actions are ranked; the same for every model."""
+
+    move: list[Stretch]
+    gripper: list[Stretch]
+
+
+def choose_moments(tracks: Sequence[Track], all_of: Sequence[Stretch], count: int, rng: np.random.Generator) -> Moments:
+    """Up to `count` for the move, where there is one, and up to `count` for the gripper, half of them where it moves.
+
+    Of either half, half have an object in the hand as far as there are any.
+    """
+    moving = [stretch for stretch in all_of if _length(tracks, stretch) >= LEAST_MOVE]
+    gripper: list[Stretch] = []
+    for wants in (True, False):
+        half = [stretch for stretch in all_of if moves_gripper(tracks, stretch) == wants]
+        held = drawn([stretch for stretch in half if is_held(tracks, stretch)], count // 4, rng)
+        rest = [stretch for stretch in half if not is_held(tracks, stretch)]
+        gripper += held + drawn(rest, count // 2 - len(held), rng)
+    return Moments(drawn(moving, count, rng), sorted(gripper))
+
+
+def rank(model: Model, footage: Footage, moments: Moments, candidates: int, seed: int) -> Ranking:
+    """The percentiles at these moments; candidates are drawn from `seed`, the same for every model."""
+    tracks = footage.tracks
+    move_B = percentiles(model, footage, moments.move, candidates, same_norm, np.random.default_rng((seed, 0)))
+    grip_B = percentiles(model, footage, moments.gripper, candidates, any_gripper, np.random.default_rng((seed, 1)))
+    is_moving_B = np.array([moves_gripper(tracks, stretch) for stretch in moments.gripper], dtype=bool)
+    is_held_B = np.array([is_held(tracks, stretch) for stretch in moments.gripper], dtype=bool)
+    no_truth = None if any(track.held_R is not None for track in tracks) else "nobody knows what the hand holds"
+
+    def of(where_B: Array, reason: str | None, otherwise: str) -> Estimate | NotMeasured:
+        if reason or not where_B.any():
+            return NotMeasured(reason or otherwise)
+        return mean(grip_B[where_B], [g for g, is_in in zip(groups, where_B, strict=True) if is_in])
+
+    groups = footage.groups(moments.gripper)
+    return Ranking(
+        move=mean(move_B, footage.groups(moments.move))
+        if moments.move
+        else NotMeasured(f"no move of {100 * LEAST_MOVE:g} cm or more"),
+        gripper={
+            "hand empty": of(~is_held_B, no_truth, "the hand is never empty"),
+            "object in hand": of(is_held_B, no_truth, "nothing is ever in the hand"),
+            "gripper moves": of(is_moving_B, None, "the gripper never moves"),
+            "gripper rests": of(~is_moving_B, None, "the gripper never rests"),
+        },
+    )
+
+
+def percentiles(
+    model: Model,
+    footage: Footage,
+    moments: Sequence[Stretch],
+    candidates: int,
+    draw: Draw,
+    rng: np.random.Generator,
+) -> Array:
+    """Of each moment's true action, [B]."""
+    found = [np.empty(0)]
+    for batch in footage.batches(moments, horizon=1):
+        true_B1A = batch.actions_BHA.double().numpy()
+        others_BSA = draw(true_B1A[:, 0], batch.poses_BT7[:, 0, 6].double().numpy(), candidates, rng)
+        actions_BSA = torch.from_numpy(np.concatenate((true_B1A, others_BSA), axis=1)).float()
+        costs_BS = costs_of(model, batch, actions_BSA)
+        found.append(percentile(costs_BS[:, 0], costs_BS[:, 1:]))
+    return np.concatenate(found)
+
+
+def percentile(true_B: Array, others_BS: Array) -> Array:
+    """The share [%] of the others that cost less than the true one; equals count half."""
+    below_BS = (others_BS < true_B[:, None]) + 0.5 * (others_BS == true_B[:, None])
+    shares: Array = 100 * below_BS.mean(axis=1)
+    return shares
+
+
+def same_norm(true_BA: Array, closedness_B: Array, candidates: int, rng: np.random.Generator) -> Array:
+    """Actions [B, S, A] as long as the true one in any direction; the gripper does what it really did."""
+    others_BSA = np.repeat(true_BA[:, None], candidates, axis=1)
+    for part in (poses.POSITION, poses.ROTATION):
+        direction_BS3 = rng.standard_normal((*others_BSA.shape[:2], 3))
+        direction_BS3 /= np.linalg.norm(direction_BS3, axis=-1, keepdims=True)
+        others_BSA[..., part] = direction_BS3 * np.linalg.norm(true_BA[:, None, part], axis=-1, keepdims=True)
+    return others_BSA
+
+
+def any_gripper(true_BA: Array, closedness_B: Array, candidates: int, rng: np.random.Generator) -> Array:
+    """The true move with the gripper going to any closedness, [B, S, A]."""
+    others_BSA = np.repeat(true_BA[:, None], candidates, axis=1)
+    goal_BS = rng.uniform(0.0, 1.0, others_BSA.shape[:2])
+    others_BSA[..., 6] = goal_BS - closedness_B[:, None]
+    return others_BSA
+
+
+def moves_gripper(tracks: Sequence[Track], stretch: Stretch) -> bool:
+    """Whether the gripper opens or closes in the step that begins here."""
+    closedness_R = tracks[stretch.track].closedness
+    return bool(abs(closedness_R[stretch.start + 1] - closedness_R[stretch.start]) >= GRIPPER_MOVES)
+
+
+def is_held(tracks: Sequence[Track], stretch: Stretch) -> bool:
+    """Whether the object is in the hand when the step begins, as far as anybody knows."""
+    held_R = tracks[stretch.track].held_R
+    return held_R is not None and bool(held_R[stretch.start])
+
+
+def _length(tracks: Sequence[Track], stretch: Stretch) -> float:
+    here, there = tracks[stretch.track].poses_R7[stretch.start : stretch.start + 2, poses.POSITION]
+    return float(np.linalg.norm(there - here))

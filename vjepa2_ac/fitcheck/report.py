@@ -1,0 +1,227 @@
+"""The whole report: every question to every model, and random weights beside them.
+
+A figure means little alone. In a plain scene a random encoder reads positions and reaches goals about as well as a
+trained one, so each report holds one of the same shape. It has no predictor: one that was trained on it, with the same
+budget, can be handed in as the control, and then answers everything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vjepa2_ac.config import to_dict
+from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.fitcheck.axes import Axis, along_axes
+from vjepa2_ac.fitcheck.controls import Controls, controls
+from vjepa2_ac.fitcheck.drift import Drift, drift
+from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
+from vjepa2_ac.fitcheck.footage import Footage, Model, see
+from vjepa2_ac.fitcheck.pairs import Pairs, judge_pairs
+from vjepa2_ac.fitcheck.questions import FitCheckConfig, Questions, choose
+from vjepa2_ac.fitcheck.ranking import Ranking, rank
+from vjepa2_ac.fitcheck.readout import Reader, ReadOut, read_out
+from vjepa2_ac.fitcheck.tracks import Track, read_tracks
+from vjepa2_ac.fitcheck.whereabouts import Whereabouts, whereabouts
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.encoder import Encoder
+from vjepa2_ac.terminal import Advance, progress
+from vjepa2_ac.world_model import WorldModel
+
+RANDOM = "random encoder"
+FORMAT = "vjepa2-ac fit-check, version 1"
+SECTIONS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model under examination."""
+
+    name: str
+    model: Model
+    has_predictor: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """All that was measured of one model."""
+
+    name: str
+    drift: Drift | NotMeasured
+    ranking: Ranking | NotMeasured
+    controls: Controls | NotMeasured
+    pairs: Pairs | NotMeasured
+    axes: dict[str, Axis]
+    readout: ReadOut | NotMeasured
+    whereabouts: Whereabouts | NotMeasured
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A column for each model, in the order they were given, and what they were measured on."""
+
+    columns: list[Column]
+    config: FitCheckConfig
+    episodes: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, as JSON holds it; NaN is null."""
+        return {
+            "format": FORMAT,
+            "config": to_dict(self.config),
+            "episodes": self.episodes,
+            "models": {column.name: plain(column) for column in self.columns},
+        }
+
+
+def fit_check(subjects: Sequence[Subject], source: Path, config: FitCheckConfig) -> Report:
+    """Measure all subjects on the episodes of one folder.
+
+    Raises InputError for a folder without usable episodes, TooManyBadEpisodesError beyond the configured limit.
+    """
+    bad = BadEpisodes(config.bad_episodes)
+    with progress("reading", None, unit="episodes") as advance:
+        tracks = read_tracks(
+            source, camera=config.camera, fps=config.fps, scenes=config.scenes, seed=config.seed, bad=bad,
+            advance=advance,
+        )  # fmt: skip
+    questions = choose(tracks, config)
+    columns = []
+    for subject in subjects:
+        with progress(f"{subject.name}: encoding", len(tracks), unit="episodes") as advance:
+            footage = see(tracks, subject.model, advance)
+        with progress(f"{subject.name}: measuring", SECTIONS, unit="sections") as advance:
+            columns.append(examine(subject, footage, questions, config, advance))
+    return Report(columns, config, _contents(source, tracks, questions, bad))
+
+
+def examine(
+    subject: Subject, footage: Footage, questions: Questions, config: FitCheckConfig, advance: Advance
+) -> Column:
+    """One model's column; without a predictor, what can be said of its encoder."""
+    model, seed = subject.model, config.seed
+    readout, reader = _readout(model, footage, questions, config)
+    advance()
+    axes = along_axes(model if subject.has_predictor else None, footage, questions.moments[::2], seed)
+    advance()
+    if not subject.has_predictor:
+        none = NotMeasured("no predictor was trained on this encoder; give one as the control")
+        return Column(subject.name, none, none, none, none, axes, readout, none)
+    return Column(
+        name=subject.name,
+        drift=_then(advance, _drift(model, footage, questions, config)),
+        ranking=_then(advance, rank(model, footage, questions.ranking, config.candidates, seed)),
+        controls=_then(advance, controls(model, footage, questions.moments, questions.transitions, seed)),
+        pairs=_then(advance, _pairs(model, footage, questions, config)),
+        axes=axes,
+        readout=readout,
+        whereabouts=_then(advance, _whereabouts(model, footage, questions, config, reader)),
+    )
+
+
+def random_encoders(subjects: Sequence[tuple[str, WorldModel]], seed: int) -> list[Subject]:
+    """Random weights for every shape of encoder among the subjects; none of them has a predictor."""
+    found: list[tuple[str, WorldModel]] = []
+    for name, world in subjects:
+        if not any(is_alike(world, other) for _, other in found):
+            found.append((f"{RANDOM} like {name}" if found else RANDOM, with_random_encoder(world, seed)))
+    return [Subject(name, world, has_predictor=False) for name, world in found]
+
+
+def with_random_encoder(world: WorldModel, seed: int) -> WorldModel:
+    """The same model with an encoder that was never trained; only its latents mean anything."""
+    return WorldModel(
+        build(Encoder, world.encoder.config, seed=seed, device=world.device),
+        world.predictor,
+        world.preprocessing,
+        precision="bf16" if world.dtype == torch.bfloat16 else "fp32",
+        device=world.device,
+        normalize_latents=world.normalize_latents,
+    )
+
+
+def control_subject(control: WorldModel, model: WorldModel) -> Subject:
+    """A predictor trained on a random encoder, as the control of `model`; ConfigError where they do not compare."""
+    if not is_alike(control, model):
+        raise ConfigError(
+            f"a control needs an encoder of the model's shape; got {control.encoder.config}, not {model.encoder.config}"
+        )
+    return Subject(f"{RANDOM} (control)", control)
+
+
+def is_alike(world: WorldModel, other: WorldModel) -> bool:
+    """Whether two models' encoders have the same shape and see frames prepared alike."""
+    return world.encoder.config == other.encoder.config and world.preprocessing == other.preprocessing
+
+
+def plain(value: Any) -> Any:
+    """Figures as numbers, lists and dictionaries."""
+    if isinstance(value, Estimate):
+        interval = [plain(value.low), plain(value.high)]
+        return {"value": plain(value.value), "interval": interval, "count": value.count}
+    if isinstance(value, NotMeasured):
+        return {"not measured": value.reason}
+    if dataclasses.is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(each) for each in value]
+    if isinstance(value, float | np.floating):
+        return round(float(value), 6) if math.isfinite(value) else None
+    return value
+
+
+def _then(advance: Advance, section: Any) -> Any:
+    advance()
+    return section
+
+
+def _readout(
+    model: Model, footage: Footage, questions: Questions, config: FitCheckConfig
+) -> tuple[ReadOut | NotMeasured, Reader | None]:
+    if isinstance(questions.split, NotMeasured):
+        return questions.split, None
+    return read_out(footage, questions.split, steps=config.steps, seed=config.seed, device=model.device)
+
+
+def _drift(model: Model, footage: Footage, questions: Questions, config: FitCheckConfig) -> Drift | NotMeasured:
+    if not questions.rollouts:
+        return NotMeasured(f"no episode has {config.horizon + 1} frames")
+    return drift(model, footage, questions.rollouts, config.horizon)
+
+
+def _pairs(model: Model, footage: Footage, questions: Questions, config: FitCheckConfig) -> Pairs | NotMeasured:
+    if not questions.pairs:
+        return NotMeasured("no two episodes left the same state")
+    return judge_pairs(model, footage, questions.pairs, config.horizon)
+
+
+def _whereabouts(
+    model: Model, footage: Footage, questions: Questions, config: FitCheckConfig, reader: Reader | None
+) -> Whereabouts | NotMeasured:
+    if reader is None:
+        return NotMeasured("there is no read-out")
+    if not questions.unseen_rollouts:
+        return NotMeasured(f"no episode beside the read-out's has {config.horizon + 1} frames")
+    return whereabouts(model, footage, questions.unseen_rollouts, config.horizon, reader)
+
+
+def _contents(source: Path, tracks: Sequence[Track], questions: Questions, bad: BadEpisodes) -> dict[str, Any]:
+    return {
+        "source": str(source),
+        "episodes": len(tracks),
+        "scenes": len({track.group for track in tracks}),
+        "frames": sum(len(track) for track in tracks),
+        "pairs": len(questions.pairs),
+        "gripper transitions": len(questions.transitions),
+        "left out": dict(bad.reasons),
+    }

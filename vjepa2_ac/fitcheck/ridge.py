@@ -1,0 +1,64 @@
+"""Ridge regression on every token of a frame, however many numbers that is.
+
+With fewer frames than features the answer is a weighting of the frames, so only their inner products are needed (the
+dual form): F = N · D features may be a million, and no matrix is larger than frames by frames.
+
+Shapes: M frames to learn from, Q frames asked about, N tokens, D latent width, K targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+TOKENS_AT_ONCE = 16
+STRENGTHS = tuple(10.0**power for power in range(-5, 2))  # of the penalty, in units of a frame's mean square
+
+
+def predict(
+    known_MND: Tensor, targets_MK: Tensor, asked_QND: Tensor, groups_M: Sequence[str], validation: set[str]
+) -> Tensor:
+    """The targets [Q, K] of `asked_QND`, in float64.
+
+    Each target's penalty is the one that does best on the groups of `validation`, learned from the others; then all
+    of `known` is learned from.
+    """
+    targets_MK = targets_MK.double()
+    inner_MM, inner_QM = inner_products(known_MND, asked_QND)
+    penalties_K = _penalties(inner_MM, targets_MK, torch.tensor([group in validation for group in groups_M]))
+    mean_K = targets_MK.mean(dim=0)
+    identity_MM = torch.eye(len(inner_MM), dtype=torch.float64, device=inner_MM.device)
+    answers = []
+    for k, penalty in enumerate(penalties_K):
+        weights_M = torch.linalg.solve(inner_MM + penalty * identity_MM, targets_MK[:, k] - mean_K[k])
+        answers.append(inner_QM @ weights_M + mean_K[k])
+    return torch.stack(answers, dim=1)
+
+
+def inner_products(known_MND: Tensor, asked_QND: Tensor) -> tuple[Tensor, Tensor]:
+    """[M, M] and [Q, M] in float64, of features less their mean over the known frames."""
+    frames = len(known_MND)
+    total = torch.zeros(frames + len(asked_QND), frames, dtype=torch.float64, device=known_MND.device)
+    for start in range(0, known_MND.shape[1], TOKENS_AT_ONCE):
+        tokens = slice(start, start + TOKENS_AT_ONCE)
+        known = known_MND[:, tokens].flatten(1).float()
+        asked = asked_QND[:, tokens].flatten(1).float()
+        centre = known.mean(dim=0)
+        total += (torch.cat((known, asked)) - centre) @ (known - centre).T
+    return total[:frames], total[frames:]
+
+
+def _penalties(inner_MM: Tensor, targets_MK: Tensor, is_validation_M: Tensor) -> list[float]:
+    learn, judge = (~is_validation_M).nonzero()[:, 0], is_validation_M.nonzero()[:, 0]
+    scale = float(inner_MM.diagonal().mean())
+    values_L, vectors_LL = torch.linalg.eigh(inner_MM[learn][:, learn])
+    mean_K = targets_MK[learn].mean(dim=0)
+    turned_LK = vectors_LL.T @ (targets_MK[learn] - mean_K)
+    seen_JL = inner_MM[judge][:, learn] @ vectors_LL
+    errors = []
+    for strength in STRENGTHS:
+        guess_JK = seen_JL @ (turned_LK / (values_L.clamp(min=0) + strength * scale)[:, None]) + mean_K
+        errors.append((guess_JK - targets_MK[judge]).square().mean(dim=0))
+    return [STRENGTHS[int(best)] * scale for best in torch.stack(errors).argmin(dim=0)]

@@ -1,0 +1,91 @@
+"""Held-out episodes as fit-check sees them: moments at 4 a second, and what the simulator knew where there was one.
+
+Shapes: R moments of a track, 7 numbers of a pose, 3 of a position.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
+from vjepa2_ac.data.layout import EpisodeRef, find_episodes, read_metadata
+from vjepa2_ac.data.video import Frames
+from vjepa2_ac.errors import EpisodeError, InputError
+from vjepa2_ac.terminal import Advance
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One episode at the rate the model works at."""
+
+    name: str
+    group: str  # what shares its scene: an episode and the branches that left it
+    branch: str | None  # shared by episodes that left the same state
+    poses_R7: Array
+    objects_R3: Array | None  # where the object is, base frame [m]; only simulations know
+    held_R: NDArray[np.bool_] | None  # whether it is in the hand
+    frames: Callable[[], Frames]  # decodes every moment's, [R, H, W, 3]
+
+    def __len__(self) -> int:
+        return len(self.poses_R7)
+
+    @property
+    def closedness(self) -> Array:
+        """The gripper, 0 open … 1 closed."""
+        return self.poses_R7[:, 6]
+
+
+def read_tracks(
+    source: Path, *, camera: str, fps: float, scenes: int, seed: int, bad: BadEpisodes, advance: Advance | None = None
+) -> list[Track]:
+    """The tracks of up to `scenes` scenes, drawn from `seed`, in a fixed order; bad episodes are counted in `bad`.
+
+    A scene is an episode and the branches that left it; it is taken whole or not at all.
+    """
+    found: defaultdict[str, list[EpisodeRef]] = defaultdict(list)
+    for ref in find_episodes(source):
+        try:
+            found[_group(read_metadata(ref.folder, ref.name), ref.name)].append(ref)
+        except EpisodeError as error:
+            bad.add(error)
+    chosen = sorted(np.random.default_rng(seed).permutation(len(found))[:scenes])
+    names = sorted(found)
+    tracks = []
+    for ref in (ref for index in chosen for ref in found[names[index]]):
+        try:
+            tracks.append(_track(open_episode(ref, camera), fps))
+        except EpisodeError as error:
+            bad.add(error)
+        if advance is not None:
+            advance()
+    if not tracks:
+        raise InputError(f"no usable episode at {source}" + "".join(f"\n  {n}: {r}" for n, r in bad.reasons.items()))
+    return tracks
+
+
+def _track(episode: Episode, fps: float) -> Track:
+    rows_R = np.arange(0, len(episode), episode.stride(fps))
+    truth = episode.simulation()
+    objects, held = truth.get("object_position"), truth.get("is_held")
+    facts = episode.metadata.get("simulation") or {}
+    return Track(
+        name=episode.name,
+        group=_group(episode.metadata, episode.name),
+        branch=facts.get("branch"),
+        poses_R7=episode.poses_N7[rows_R],
+        objects_R3=None if objects is None else objects[rows_R],
+        held_R=None if held is None else held[rows_R].astype(bool),
+        frames=lambda: episode.frames(rows_R),
+    )
+
+
+def _group(metadata: dict[str, Any], name: str) -> str:
+    seed = (metadata.get("simulation") or {}).get("seed")
+    return name if seed is None else f"seed {seed}"

@@ -1,0 +1,61 @@
+"""Where imagination puts the hand and the object: the attentive read-out looking at imagined latents, in centimetres.
+
+A latent error says little to a robot; this says by how much the imagined hand misses the place the real one reached,
+beside what the same read-out makes of the real frame. Only scenes the read-out has not learned from are asked about.
+
+Shapes: B stretches, H steps, N tokens, D latent width, 3 of a position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.estimates import Estimate, mean
+from vjepa2_ac.fitcheck.footage import PIECE, Footage, Model, Stretch
+from vjepa2_ac.fitcheck.readout import SCALE, Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Mean errors by quantity (hand and object [cm], closedness [stroke]); entry k - 1 belongs to k steps."""
+
+    imagined: dict[str, list[Estimate]]
+    real: dict[str, list[Estimate]]  # read from the frames themselves
+
+
+def whereabouts(
+    model: Model, footage: Footage, stretches: Sequence[Stretch], horizon: int, reader: Reader
+) -> Whereabouts:
+    """Errors of what is read, open loop, against the truth of the step."""
+    imagined: dict[str, list[Array]] = {}
+    real: dict[str, list[Array]] = {}
+    for piece, batch in enumerate(footage.batches(stretches, horizon)):
+        rollout = model.rollout(batch.now, batch.poses_BT7[:, 0], batch.actions_BHA.unsqueeze(1))
+        truth = _truth(footage, stretches[piece * PIECE :][:PIECE], horizon)
+        for found, latents_BHND in ((imagined, rollout.latents_BSHND[:, 0]), (real, batch.later)):
+            for name, answers in reader(latents_BHND.flatten(0, 1)).items():
+                answers_BHC = answers.reshape(*latents_BHND.shape[:2], -1)
+                error_BH = SCALE[name] * np.linalg.norm(answers_BHC - truth[name], axis=-1)
+                found.setdefault(name, []).append(error_BH)
+    groups = footage.groups(stretches)
+
+    def by_step(found: dict[str, list[Array]]) -> dict[str, list[Estimate]]:
+        return {name: [mean(error_B, groups) for error_B in np.concatenate(errors).T] for name, errors in found.items()}
+
+    return Whereabouts(by_step(imagined), by_step(real))
+
+
+def _truth(footage: Footage, stretches: Sequence[Stretch], horizon: int) -> dict[str, Array]:
+    """What was really the case after each step, [B, H, 3] or [B, H, 1]."""
+    poses_BH7 = footage.poses(stretches, horizon)[:, 1:]
+    truth = {"hand": poses_BH7[..., :3], "closedness": poses_BH7[..., 6:]}
+    objects = [footage.tracks[which].objects_R3 for which, _ in stretches]
+    known = [rows for rows in objects if rows is not None]
+    if len(known) == len(stretches):
+        pairs = zip(known, stretches, strict=True)
+        truth["object"] = np.stack([rows[start + 1 : start + horizon + 1] for rows, (_, start) in pairs])
+    return truth
