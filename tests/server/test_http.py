@@ -219,17 +219,23 @@ def test_a_socket_of_no_session_is_closed_with_the_reason(point: Listening) -> N
 def test_the_newest_look_wins() -> None:
     world = SlowWorld()
     with running(served(world)) as (program, where), PlannerClient(where.url) as client:
-        with client.session(paint(GOAL)) as session, socket_of(where, session.id) as line:
-            world.gate.clear()
-            world.scoring.clear()
-            look = plan_json()["observation"]
-            line.send(json.dumps({"observation": {**look, "id": "0"}}))
-            assert world.scoring.wait(10)
-            for number in range(1, 6):
-                line.send(json.dumps({"observation": {**look, "id": str(number)}}))
-            line.ping().wait(5)
-            world.gate.set()
-            first, second = (json.loads(line.recv(10)) for _ in range(2))
+        session = client.session(paint(GOAL))
+        first, second = _answers_to_six_looks_in_a_row(world, where, session.id)
     assert (first["observation_id"], first["dropped"]) == ("0", 0)
     assert (second["observation_id"], second["dropped"]) == ("5", 4)
     assert program.service.metrics.stale._value.get() == 4
+
+
+def _answers_to_six_looks_in_a_row(world: SlowWorld, where: Listening, session_id: str) -> list[dict[str, Any]]:
+    """The others come while the first is planned for."""
+    world.gate.clear()
+    world.scoring.clear()
+    look = plan_json()["observation"]
+    with socket_of(where, session_id) as line:
+        line.send(json.dumps({"observation": {**look, "id": "0"}}))
+        assert world.scoring.wait(10)
+        for number in range(1, 6):
+            line.send(json.dumps({"observation": {**look, "id": str(number)}}))
+        line.ping().wait(5)
+        world.gate.set()
+        return [json.loads(line.recv(10)) for _ in range(2)]

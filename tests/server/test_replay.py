@@ -1,0 +1,80 @@
+"""Every served plan is a line of the plan log, from which it can be made again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from server.replay import replay
+from tests.planner.worlds import HOME, moved
+from tests.server.pictures import noise
+from tests.server.running import running, tiny_model
+from vjepa2_ac import cli
+from vjepa2_ac.client import PlannerClient
+from vjepa2_ac.errors import InputError
+
+FRAME, GOALS = noise(seed=1), [noise(seed=2), noise(seed=3)]
+
+
+def serve_some(log: Path, **settings: Any) -> list[Any]:
+    """Plans of every kind, served and logged."""
+    with running(tiny_model, plan_log=log, **settings) as (_, where), PlannerClient(where.url) as client:
+        plans = [
+            client.plan(FRAME, HOME, GOALS[0], seed=7, samples=8, iterations=2),
+            client.plan(FRAME, HOME, GOALS[0], preset="paper", samples=16, iterations=2, camera_turn=[0, 0, 0.4]),
+            client.plan(FRAME, HOME, GOALS, sub_goal=1, preset="paper", samples=50, iterations=900, deadline_ms=300),
+            client.plan(FRAME, HOME, GOALS[0], samples=8, look={"commanded": moved(0.01, 0.0, 0.0)}),
+        ]
+        with client.session(GOALS, samples=8, iterations=2, horizon=2, seed=3) as session:
+            steps = [session.step(noise(seed=10 + n), moved(0.01 * n, 0.0, 0.0)) for n in range(3)]
+    return [*plans, *(step.plan for step in steps)]
+
+
+def test_every_served_plan_can_be_made_again(tmp_path: Path) -> None:
+    log = tmp_path / "plans.jsonl"
+    plans = serve_some(log, log_pictures=True)
+    assert plans[2].stop_reason == "deadline"
+    outcomes = list(replay(log, tiny_model()))
+    assert [outcome.plan_id for outcome in outcomes] == [plan.plan_id for plan in plans]
+    assert [outcome.difference for outcome in outcomes] == [0.0] * len(plans)
+
+
+def test_another_model_makes_other_plans_and_says_why(tmp_path: Path) -> None:
+    log = tmp_path / "plans.jsonl"
+    serve_some(log, log_pictures=True)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines[0]["answer"]["actions"][0][0] += 0.01
+    lines[0]["model"]["version"] = "0"
+    log.write_text("\n".join(map(json.dumps, lines)))
+    first = next(replay(log, tiny_model()))
+    assert not first.is_same
+    assert first.note == "model was 0, is 1"
+
+
+def test_pictures_are_kept_only_where_that_was_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "plans.jsonl"
+    serve_some(log)
+    assert [path.name for path in tmp_path.iterdir()] == ["plans.jsonl"]
+    with pytest.raises(InputError, match="see serve --log-pictures"):
+        list(replay(log, tiny_model()))
+
+
+def test_lines_name_request_and_session(tmp_path: Path) -> None:
+    log = tmp_path / "plans.jsonl"
+    serve_some(log)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert all(line["request_id"] for line in lines)
+    assert [line["session_id"] is not None for line in lines] == [False] * 4 + [True] * 3
+    np.testing.assert_allclose(lines[0]["observation"]["pose"], HOME)
+
+
+def test_what_is_no_plan_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["replay", str(tmp_path / "none.jsonl")]) == 2
+    assert "there is no plan in" in capsys.readouterr().err
+    (tmp_path / "words.jsonl").write_text("hello\n")
+    with pytest.raises(InputError, match="line 1 is not a line of a plan log"):
+        list(replay(tmp_path / "words.jsonl", tiny_model()))

@@ -1,0 +1,223 @@
+"""The client: light to import, numpy in and out, and never asking twice where once is right."""
+
+from __future__ import annotations
+
+import asyncio
+import http.server
+import inspect
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.planner.worlds import HOME, moved, paint
+from tests.server.pictures import noise, png
+from tests.server.running import running
+from vjepa2_ac.client import AsyncPlannerClient, PlannerClient, PlannerError
+from vjepa2_ac.client.aio import AsyncSession
+from vjepa2_ac.client.calls import METHODS
+from vjepa2_ac.client.errors import Attempts
+from vjepa2_ac.client.pictures import picture_bytes
+from vjepa2_ac.client.sync import Session
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.pb import planning_pb2
+
+GOAL = moved(0.04, 0.0, 0.0)
+
+
+def test_it_imports_without_anything_heavy_in_half_a_second() -> None:
+    # Processor time, because what else this machine does is not the client's doing.
+    code = (
+        "import sys, time; import vjepa2_ac.client; "
+        "print(sorted({'torch', 'scipy', 'cv2', 'grpc', 'httpx', 'fastapi'} & set(sys.modules)), "
+        "time.process_time() < 0.5)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] True\n"
+
+
+def test_talking_over_either_wire_needs_no_torch() -> None:
+    code = (
+        "import sys; from vjepa2_ac.client import PlannerClient; "
+        "PlannerClient('http://localhost:1').close(); PlannerClient('grpc://localhost:1').close(); "
+        "print('torch' in sys.modules, 'fastapi' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+def test_every_method_exists_on_grpc() -> None:
+    known = planning_pb2.DESCRIPTOR.services_by_name["Planning"].methods_by_name
+    for name, method in METHODS.items():
+        assert known[method.rpc].output_type.name == method.answer, name
+
+
+@pytest.mark.parametrize(("plain", "awaited"), [(PlannerClient, AsyncPlannerClient), (Session, AsyncSession)])
+def test_the_async_client_offers_the_same(plain: type, awaited: type) -> None:
+    def offered(kind: type) -> dict[str, inspect.Signature]:
+        methods = inspect.getmembers(kind, inspect.isfunction)
+        return {name: inspect.signature(method) for name, method in methods if not name.startswith("_")}
+
+    ours, theirs = offered(plain), offered(awaited)
+    assert {name: list(each.parameters) for name, each in ours.items()} == {
+        name: list(each.parameters) for name, each in theirs.items()
+    }
+
+
+def test_frames_become_the_png_that_others_read() -> None:
+    frame = noise(17, 23)
+    decoded = cv2.imdecode(np.frombuffer(picture_bytes(frame), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded is not None
+    np.testing.assert_array_equal(decoded[..., ::-1], frame)
+
+
+def test_bytes_and_files_pass_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(noise()))
+    assert picture_bytes(b"jpeg") == b"jpeg"
+    assert picture_bytes(tmp_path / "a.png") == png(noise())
+    with pytest.raises(InputError, match="no picture at"):
+        picture_bytes(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])
+def test_an_array_that_is_no_frame_is_refused(wrong: Any) -> None:
+    with pytest.raises(InputError, match="a frame is uint8"):
+        picture_bytes(wrong)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://a", "http://"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="is no address of a service"):
+        PlannerClient(url)
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_a_service_that_is_not_there_is_said_so(wire: str) -> None:
+    client = PlannerClient(f"{wire}://127.0.0.1:9", retries=1, timeout_s=5)
+    with client, pytest.raises(PlannerError) as caught:
+        client.info()
+    assert caught.value.code == "unreachable"
+
+
+def test_an_option_that_does_not_exist_is_refused_here() -> None:
+    with PlannerClient("http://127.0.0.1:9") as client, pytest.raises(InputError, match="no option sede"):
+        client.plan(paint(HOME), HOME, paint(GOAL), sede=1)  # type: ignore[call-arg]
+
+
+class Scripted(http.server.BaseHTTPRequestHandler):
+    """Answers with what its script says, one line for each request."""
+
+    script: list[tuple[int, dict[str, Any]]]
+    asked: list[str]
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.asked.append(self.path)
+        status, body = self.script.pop(0)
+        if status == 0:
+            self.connection.close()
+            return
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.fixture
+def scripted() -> Iterator[tuple[str, type[Scripted]]]:
+    handler = type("Script", (Scripted,), {"script": [], "asked": []})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", handler
+    server.shutdown()
+
+
+BUSY = (429, {"code": "queue_full", "detail": "busy", "retry_after_s": 0.01})
+FAULT = (500, {"code": "internal", "detail": "oh"})
+BROKEN = (0, {})
+ENERGY = (200, {"model": {}, "energies": [0.5], "idle_energy": 1.0, "timings_ms": {}})
+STEP = (200, {"session_id": "s", "status": "done", "sub_goal": 0, "cost": 0.1, "passed": [], "dropped": 0})
+SESSION = {"session_id": "s", "status": "going", "sub_goal": 0, "sub_goals": 1, "steps": 0, "expires_in_s": 9}
+
+
+def test_a_busy_service_is_asked_again(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script += [BUSY, BUSY, ENERGY]
+    with PlannerClient(url) as client:
+        assert client.energy(paint(HOME), HOME, paint(GOAL), np.zeros((1, 1, 7))) == [0.5]
+    assert len(handler.asked) == 3
+
+
+def test_a_fault_is_not_asked_again(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script += [FAULT]
+    with PlannerClient(url) as client, pytest.raises(PlannerError, match="oh"):
+        client.energy(paint(HOME), HOME, paint(GOAL), np.zeros((1, 1, 7)))
+    assert len(handler.asked) == 1
+
+
+def test_a_lost_connection_is_asked_again_only_where_twice_is_harmless(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script += [BROKEN, ENERGY, (201, SESSION), BROKEN]
+    with PlannerClient(url) as client:
+        client.energy(paint(HOME), HOME, paint(GOAL), np.zeros((1, 1, 7)))
+        session = client.session(paint(GOAL))
+        with pytest.raises(PlannerError) as caught:
+            session.step(paint(HOME), HOME)
+    assert caught.value.code == "connection_lost"
+    assert handler.asked[-1] == "/v1/sessions/s/step"
+    assert len(handler.asked) == 4
+
+
+def test_a_busy_service_is_asked_for_a_step_again(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script += [(201, SESSION), BUSY, STEP]
+    with PlannerClient(url) as client:
+        assert client.session(paint(GOAL)).step(paint(HOME), HOME).status == "done"
+
+
+def test_asking_again_ends_with_the_time_out() -> None:
+    now = [0.0]
+    attempts = Attempts(1.0, retries=9, is_repeatable=True, clock=lambda: now[0])
+    busy = PlannerError("busy", code="queue_full", retry_after_s=0.4)
+    assert attempts.pause_after(busy) == 0.4
+    now[0] = 0.7
+    with pytest.raises(PlannerError, match="busy"):
+        attempts.pause_after(busy)
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_the_async_client_plans_many_at_once(wire: str) -> None:
+    async def main(url: str) -> None:
+        async with AsyncPlannerClient(url) as client:
+            plans = await asyncio.gather(*(client.plan(paint(HOME), HOME, paint(GOAL), seed=s) for s in range(8)))
+            assert [plan.seed for plan in plans] == list(range(8))
+            async with await client.session(paint(GOAL)) as session:
+                step = await session.step(paint(HOME), HOME)
+                assert step.plan is not None
+            with pytest.raises(PlannerError, match="7 numbers"):
+                await client.plan(paint(HOME), [0.0] * 6, paint(GOAL))
+
+    with running() as (_, where):
+        asyncio.run(main(where.url if wire == "rest" else f"grpc://{where.grpc}"))
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_a_token_is_shown_on_every_call(wire: str) -> None:
+    with running(token="correct-horse") as (_, where):
+        url = where.url if wire == "rest" else f"grpc://{where.grpc}"
+        with PlannerClient(url, token="correct-horse") as client:
+            assert client.info()["api"] == "vjepa2_ac.v1"
+        with PlannerClient(url, token="wrong-horse") as client, pytest.raises(PlannerError) as caught:
+            client.info()
+    assert caught.value.code == "unauthenticated"

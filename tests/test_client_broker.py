@@ -1,0 +1,110 @@
+"""A control loop gets one action at a time, and never waits longer than it said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from vjepa2_ac.client import ChunkBroker, Confidence, LateError, Plan
+
+SURE = Confidence(0.0, 1.0, 0.5, 0.0, False, False)
+
+
+def chunk(first: int, length: int = 4) -> Plan:
+    """Actions that are numbered from `first` on."""
+    actions = np.repeat(np.arange(first, first + length, dtype=float)[:, None], 7, axis=1)
+    return Plan(
+        plan_id=str(first),
+        model={},
+        dt_s=0.25,
+        actions=actions,
+        targets=actions,
+        wanted=actions,
+        cost=0.0,
+        idle_cost=1.0,
+        trace=np.zeros(1),
+        confidence=SURE,
+        stop_reason="iterations",
+        seed=0,
+        iterations=1,
+        evaluations=1,
+    )
+
+
+def scripted(*plans: Plan | Exception | None) -> Callable[[], Plan | None]:
+    left = list(plans)
+
+    def fetch() -> Plan | None:
+        plan = left.pop(0)
+        if isinstance(plan, Exception):
+            raise plan
+        return plan
+
+    return fetch
+
+
+def taken(broker: ChunkBroker) -> list[float]:
+    actions = []
+    while (action := broker.next()) is not None:
+        actions.append(float(action[0]))
+    return actions
+
+
+def test_actions_come_one_at_a_time_until_nothing_is_left() -> None:
+    with ChunkBroker(scripted(chunk(0, 3), chunk(10, 2), None), ahead=0) as broker:
+        assert taken(broker) == [0.0, 1.0, 2.0, 10.0, 11.0]
+
+
+def test_the_next_chunk_is_fetched_while_the_last_action_is_made() -> None:
+    asked, may_answer, plans = threading.Event(), threading.Event(), [chunk(0), chunk(10), None]
+
+    def fetch() -> Plan | None:
+        if len(plans) < 3:
+            asked.set()
+            may_answer.wait(10)
+        return plans.pop(0)
+
+    broker = ChunkBroker(fetch, ahead=1)
+    assert [broker.next()[0] for _ in range(3)] == [0.0, 1.0, 2.0]  # type: ignore[index]
+    assert not asked.is_set()
+    assert broker.next()[0] == 3.0  # type: ignore[index]
+    assert asked.wait(10)
+    may_answer.set()
+    # One action was made since the picture of the second chunk was taken: its first action is past.
+    assert broker.next()[0] == 11.0  # type: ignore[index]
+
+
+def test_a_chunk_that_comes_too_late_is_dropped_and_another_one_fetched() -> None:
+    may_answer, count = threading.Event(), [0]
+
+    def fetch() -> Plan | None:
+        count[0] += 1
+        if count[0] == 2:
+            may_answer.wait(10)
+            return chunk(10, 1)  # for the moment that is past
+        return chunk(20 if count[0] > 2 else 0, 3)
+
+    broker = ChunkBroker(fetch, ahead=1)
+    first = [broker.next()[0] for _ in range(3)]  # type: ignore[index]
+    threading.Timer(0.05, may_answer.set).start()
+    assert first == [0.0, 1.0, 2.0]
+    assert broker.next()[0] == 20.0  # type: ignore[index]
+    assert broker.dropped == 1
+
+
+def test_a_loop_that_has_run_dry_is_told_after_a_bounded_time() -> None:
+    never = threading.Event()
+    broker = ChunkBroker(lambda: never.wait(5) and None, patience_s=0.05)
+    with pytest.raises(LateError, match="no plan came within"):
+        broker.next()
+    never.set()
+
+
+def test_an_error_of_the_fetch_belongs_to_the_loop_which_may_go_on() -> None:
+    broker = ChunkBroker(scripted(ValueError("the camera is gone"), chunk(5, 1), None), ahead=0)
+    with pytest.raises(ValueError, match="the camera is gone"):
+        broker.next()
+    assert taken(broker) == [5.0]
