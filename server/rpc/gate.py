@@ -6,9 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from server.auth import Doorman
-from server.errors import UnauthenticatedError, problem_of
+from server.errors import MalformedError, UnauthenticatedError, problem_of
 from server.logs import new_request_id, request_id
 from server.rpc.problems import abort
 
@@ -36,7 +37,24 @@ class Gate(grpc.aio.ServerInterceptor):
             self.doorman.check(_text(metadata.get("authorization")))
         except UnauthenticatedError as error:
             return _refusing(handler, error)
-        return handler
+        return _tolerant(handler)
+
+
+def _tolerant(handler: Any) -> Any:
+    """The handler, with a refusal in place of gRPC's own fault for bytes that are no message (None in streams)."""
+
+    def deserialize(data: bytes) -> Any:
+        try:
+            return handler.request_deserializer(data)
+        except DecodeError:
+            return None
+
+    async def answer(request: Any, context: Any) -> Any:
+        if request is None:
+            await abort(context, problem_of(MalformedError("the bytes that came are no message of this call")))
+        return await handler.unary_unary(request, context)
+
+    return handler._replace(request_deserializer=deserialize, unary_unary=handler.unary_unary and answer)
 
 
 def _refusing(handler: Any, error: Exception) -> Any:

@@ -188,8 +188,8 @@ class Planning(planning_pb2_grpc.PlanningServicer):
 async def _looks(requests: AsyncIterator[pb.PlanStreamRequest]) -> AsyncIterator[Look]:
     async for request in requests:
         try:
-            if request.WhichOneof("message") != "step":
-                raise MalformedError("a session is open already; expected 'step'")
+            if request is None or request.WhichOneof("message") != "step":
+                raise MalformedError("the session is open; from here on every message is a 'step'")
             yield _read(m.StepRequest, request.step)
         except VJEPA2ACError as error:
             yield error
