@@ -28,6 +28,14 @@ def test_plain_lines_come_as_time_passes(capsys: pytest.CaptureFixture[str], mon
 
 
 def test_work_that_was_begun_before_counts_from_there(capsys: pytest.CaptureFixture[str]) -> None:
-    with terminal.progress("download", total=10, done=6, unit="bytes") as advance:
+    with terminal.progress("training", total=10, done=6) as advance:
         advance(4)
-    assert capsys.readouterr().err.startswith("download: 10/10 bytes")
+    assert capsys.readouterr().err.startswith("training: 10/10 in")
+
+
+def test_bytes_are_told_in_megabytes(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.progress("download", total=4_000_000, done=1_500_000, unit="bytes") as advance:
+        advance(2_500_000)
+    said = capsys.readouterr().err
+    assert said.startswith("download: 4.0/4.0 MB in 0 s (")
+    assert "MB/s" in said

@@ -75,11 +75,18 @@ class _PlainLines:
     def say(self) -> None:
         seconds = time.monotonic() - self.started
         rate = (self.done - self.first) / max(seconds, 1e-9)
-        of = f"/{self.total}" if self.total is not None else ""
-        unit = f" {self.unit}" if self.unit else ""
+        of = f"/{self._amount(self.total)}" if self.total is not None else ""
         left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate > 0 else ""
         note = f", {self.note}" if self.note else ""
-        print(f"{self.what}: {self.done}{of}{unit} in {seconds:.0f} s ({rate:.1f}/s{left}){note}", file=sys.stderr)
+        speed = f"{rate / 1e6:.1f} MB/s" if self.unit == "bytes" else f"{rate:.1f}/s"
+        unit = " MB" if self.unit == "bytes" else self.unit and f" {self.unit}"
+        print(
+            f"{self.what}: {self._amount(self.done)}{of}{unit} in {seconds:.0f} s ({speed}{left}){note}",
+            file=sys.stderr,
+        )
+
+    def _amount(self, count: int) -> str:
+        return f"{count / 1e6:.1f}" if self.unit == "bytes" else str(count)
 
     def finish(self) -> None:
         self.say()
