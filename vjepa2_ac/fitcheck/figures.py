@@ -73,9 +73,8 @@ def sections(horizon: int) -> dict[str, list[Figure]]:
             Figure(words=f"{axis} [{'cm' if axis in 'xyz' else 'stroke'}]", pick=_off_by(axis), scale=_scale(axis))
             for axis in AXES
         ],
-        "read-out error, linear · attentive": [
-            *[_readout("linear", quantity) for quantity in WIDTHS],
-            *[_readout("attentive", quantity) for quantity in WIDTHS],
+        "read-out error, beside that of always saying the mean": [
+            _readout(kind, quantity) for kind in ("linear", "attentive", "mean") for quantity in WIDTHS
         ],
         "read from imagined frames, attentive": [
             Figure(words=f"hand after {steps} step{'s' if steps > 1 else ''} [cm]", pick=_imagined("hand", steps))
@@ -91,18 +90,16 @@ def sections(horizon: int) -> dict[str, list[Figure]]:
 READ_OUT_GOALS = {"hand": Goal("most", 1.0), "object": Goal("most", 1.5)}  # [cm]
 
 
-def _readout(kind: Literal["linear", "attentive"], quantity: str) -> Figure:
+def _readout(kind: str, quantity: str) -> Figure:
     def pick(column: Column) -> Found:
-        return _of(
-            column.readout, lambda readout: (readout.linear if kind == "linear" else readout.attentive)[quantity]
-        )
+        return _of(column.readout, lambda readout: readout.by_kind[kind][quantity])
 
     unit = "stroke" if quantity == "closedness" else "cm"
     return Figure(
         words=f"{quantity}, {kind} [{unit}]",
         pick=pick,
         digits=3 if quantity == "closedness" else 2,
-        goal=READ_OUT_GOALS.get(quantity),
+        goal=None if kind == "mean" else READ_OUT_GOALS.get(quantity),
     )
 
 

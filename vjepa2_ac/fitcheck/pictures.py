@@ -52,7 +52,7 @@ def draw_drift(report: Report) -> Figure:
 def draw_axes(report: Report) -> Figure:
     """A row per model: imagined and real cost over the offset along each axis."""
     figure = _figure(14, 2.9 * len(report.columns))
-    rows = figure.subplots(len(report.columns), len(AXES), squeeze=False)
+    rows = figure.subplots(len(report.columns), len(AXES), squeeze=False, sharex="col")
     for row, colour, column in zip(rows, COLOURS, report.columns, strict=False):
         for axes, (name, axis) in zip(row, column.axes.items(), strict=True):
             unit = "stroke" if name == "gripper" else "cm"
@@ -112,6 +112,7 @@ def _legend_of_models(figure: Figure, columns: Sequence[Column]) -> None:
 
 def _curve(axes: Axes, estimates: Sequence[Estimate], colour: str, label: str, style: str = "-") -> None:
     steps = np.arange(1, len(estimates) + 1)
+    axes.set_xticks(steps)
     axes.plot(steps, [each.value for each in estimates], "o" + style, color=colour, label=label, markersize=3)
     axes.fill_between(
         steps,

@@ -37,6 +37,11 @@ class ReadOut:
     learned_from: int  # frames
     judged_on: int
 
+    @property
+    def by_kind(self) -> dict[str, dict[str, Estimate | NotMeasured]]:
+        """The errors of each way to read."""
+        return {"linear": self.linear, "attentive": self.attentive, "mean": self.mean}
+
 
 @dataclass(frozen=True, slots=True)
 class Split:
