@@ -11,21 +11,24 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from planner.budget import CostModel, measure
+from planner.budget import SIZES, CostModel, measure
 from planner.planning import Planner, PlannerConfig, Request
 from planner.protocols import World
 from server.errors import NotReadyError
 from server.settings import Settings
 from server.worker import Job
+from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.images import Frames
-from vjepa2_ac.poses import Array
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 log = logging.getLogger(__name__)
 State = Literal["loading", "ready", "failed"]
-TOO_SLOW_TO_MEASURE_S = 5.0  # a first iteration longer than this
+WARM_UP_SAMPLES = 8
+REPEATS = 4  # of each timed size, the untimed one included
+MOST_MEASURING_S = 5.0  # a machine for which timing would take longer gets a rough estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,8 +130,7 @@ class ModelHost:
         try:
             served = self._open()
             world = InterruptibleWorld(served.world)
-            first_s = _warm_up(world, config)
-            self.cost_model = _measured(world) if first_s < TOO_SLOW_TO_MEASURE_S else None
+            self.cost_model = _warm_up(world, config)
         except Exception as error:
             self.state, self.reason = "failed", str(error) or type(error).__name__
             log.exception("the model %s could not be loaded", self.name)
@@ -138,27 +140,27 @@ class ModelHost:
         log.info("the model is ready", extra={"model": served.name, "version": served.version, "took_s": took_s})
 
 
-def _noise() -> Array:
-    return np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)  # type: ignore[return-value]
-
-
-def _warm_up(world: World, config: PlannerConfig) -> float:
-    """Seconds of the second of two short plans; the first also pays for memory and kernels."""
-    once = replace(
-        config, search=replace(config.search, iterations=1), paper=replace(config.paper, samples=64, iterations=1)
-    )
-    latents_ND = world.encode(_noise())[0]  # type: ignore[arg-type]
+def _warm_up(world: World, config: PlannerConfig) -> CostModel:
+    """Plan twice, with few candidates; the first time also pays for memory and kernels, the second tells the speed."""
+    few = replace(config.search, samples=WARM_UP_SAMPLES, iterations=1, horizon=1, elites=2, kept_elites=0)
+    once = replace(config, method="search", search=few)
+    latents_ND = world.encode(_noise())[0]
     pose = [*np.mean([config.limits.lowest, config.limits.highest], axis=0), 0.0, 0.0, 0.0, 0.0]
     planner = Planner(world, once)
     for _ in range(2):
-        started = time.monotonic()
-        planner.plan(Request(latents_ND=latents_ND, pose=pose, goal_ND=latents_ND))
-    return time.monotonic() - started
+        plan = planner.plan(Request(latents_ND=latents_ND, pose=pose, goal_ND=latents_ND))
+    rough = CostModel(call=0.0, step=0.0, each=plan.timings["search"] / 1e3 / plan.evaluations)
+    expected_s = REPEATS * sum(rough.seconds(samples, horizon) for samples, horizon in SIZES)
+    return _measured(world, latents_ND, rough) if expected_s < MOST_MEASURING_S else rough
 
 
-def _measured(world: World) -> CostModel | None:
+def _measured(world: World, latents_ND: Tensor, rough: CostModel) -> CostModel:
+    """A better cost model; this also warms up large batches."""
     try:
-        return measure(world, world.encode(_noise())[0])  # type: ignore[arg-type]
-    except ValueError as error:  # a world so quick that its time does not grow with the samples
-        log.warning("budgets in milliseconds are not offered: %s", error)
-        return None
+        return measure(world, latents_ND, sizes=SIZES, repeats=REPEATS - 1)
+    except ConfigError:  # a world so quick that its time does not grow with the samples
+        return rough
+
+
+def _noise() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)

@@ -56,7 +56,7 @@ def _budgeted(config: PlannerConfig, options: PlanOptions, cost_model: CostModel
     if config.method == "paper":
         raise FieldError(field, "a budget for the preset paper, whose size is fixed", "fast or balanced")
     if cost_model is None:
-        raise FieldError(field, "a budget, on a machine whose speed is not known", "samples and iterations")
+        raise FieldError(field, "a budget, while the speed of this machine is not known", "samples and iterations")
     return within(options.budget_ms, config, cost_model).config
 
 

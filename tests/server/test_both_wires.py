@@ -186,9 +186,10 @@ def test_a_dry_run_stands_still(client: PlannerClient) -> None:
 
 
 def test_a_deadline_gives_the_best_so_far(client: PlannerClient) -> None:
-    plan = client.plan(paint(HOME), HOME, paint(GOAL), preset="paper", samples=2000, iterations=100, deadline_ms=400)
+    plan = client.plan(paint(HOME), HOME, paint(GOAL), preset="paper", samples=200, iterations=1000, deadline_ms=100)
     assert plan.stop_reason == "deadline"
-    assert plan.timings_ms["total"] < 600
+    assert 0 < plan.iterations < 1000
+    assert plan.timings_ms["total"] < 600  # this machine may be busy
 
 
 def test_a_deadline_that_cannot_be_met_is_said_so(client: PlannerClient) -> None:
