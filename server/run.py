@@ -129,7 +129,8 @@ def _uvicorn_config(settings: Settings, service: PlanningService, doorman: Doorm
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    door = socket.socket(family, socket.SOCK_STREAM)
+    # Without the protocol's name asyncio leaves Nagle's algorithm on, which costs 40 ms an answer.
+    door = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         door.bind((host, port))

@@ -75,6 +75,9 @@ def test_a_damaged_picture_is_refused() -> None:
 
 def test_a_blank_picture_is_refused() -> None:
     refused(pictures.png(np.full((32, 32, 3), 17, np.uint8)), "the picture is blank")
+    red = np.zeros((32, 32, 3), np.uint8)
+    red[..., 0] = 250
+    refused(pictures.png(red), "the picture is blank")
 
 
 def test_a_picture_that_is_too_small_is_refused() -> None:

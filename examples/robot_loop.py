@@ -1,0 +1,51 @@
+"""Follow pictures: look, plan, make the first move, look again, until every goal picture has been reached.
+
+    python examples/robot_loop.py goal.jpg [more-goals.jpg …]
+
+Give `Robot` the three methods below for your arm. Poses are x y z [m], roll pitch yaw [rad] in the base frame, and the
+gripper's closedness, 0 open … 1 closed.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from vjepa2_ac.client import PlannerClient, PlannerError
+
+
+class Robot:
+    """Yours goes here."""
+
+    def look(self) -> Any:
+        """A frame [H, W, 3] uint8 RGB, or the bytes of a JPEG."""
+        raise NotImplementedError("connect your camera in examples/robot_loop.py")
+
+    def pose(self) -> Any:
+        """Where the hand is [7], measured."""
+        raise NotImplementedError
+
+    def move_to(self, pose: Any) -> None:
+        """Bring the hand to a pose [7]; returns when it is there, a quarter of a second later."""
+        raise NotImplementedError
+
+
+def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
+    """Pursue goal pictures in order; answers "done" or "timed out"."""
+    with PlannerClient(url) as planner, planner.session(goals) as session:
+        while session.status == "going":
+            try:
+                step = session.step(robot.look(), robot.pose(), deadline_ms=1000)
+            except PlannerError as error:
+                print(f"holding still: {error}", file=sys.stderr)  # a robot must never move on a guess
+                if error.code == "not_found":
+                    raise
+                continue
+            if step.plan is not None and not step.plan.confidence.goal_out_of_reach:
+                robot.move_to(step.plan.targets[0])
+        return session.status
+
+
+if __name__ == "__main__":
+    print(follow(Robot(), [Path(name) for name in sys.argv[1:]]))

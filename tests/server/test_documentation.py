@@ -1,0 +1,33 @@
+"""docs/service.md names every setting, code, route and call that there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from server.errors import FAULT, TABLE
+from server.metrics import Metrics
+from server.settings import Settings
+from vjepa2_ac.pb import planning_pb2
+
+WORDS = set(re.findall(r"[A-Za-z0-9_]+", (Path(__file__).parents[2] / "docs" / "service.md").read_text()))
+TEXT = (Path(__file__).parents[2] / "docs" / "service.md").read_text()
+
+
+def test_every_setting_is_documented() -> None:
+    assert set(Settings.model_fields) <= WORDS
+
+
+def test_every_error_is_documented_as_it_is() -> None:
+    for row in (*TABLE.values(), FAULT):
+        assert f"| `{row.code}` | {row.http} | {row.grpc} |" in TEXT, row.code
+
+
+def test_every_call_is_documented() -> None:
+    assert set(planning_pb2.DESCRIPTOR.services_by_name["Planning"].methods_by_name) <= WORDS
+
+
+def test_every_metric_is_documented() -> None:
+    for metric in Metrics().registry.collect():
+        if metric.name.startswith("vjepa2_ac_"):
+            assert metric.name.removeprefix("vjepa2_ac_") in TEXT, metric.name

@@ -1,0 +1,82 @@
+"""The examples run as they stand."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from server.run import Listening
+from tests.planner.worlds import PointRobot, moved, paint
+from tests.server import pictures
+from tests.server.conftest import point, tiny  # noqa: F401 - fixtures
+from vjepa2_ac.poses import integrate, pose_difference
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Arm:
+    """A point that does what the examples ask of a robot."""
+
+    def __init__(self) -> None:
+        self.point = PointRobot()
+
+    def look(self) -> Any:
+        return self.point.frame()
+
+    def pose(self) -> Any:
+        return self.point.pose
+
+    def move_to(self, pose: Any) -> None:
+        self.point.follow(pose_difference(self.point.pose, pose))
+
+    def move_by(self, action: Any) -> None:
+        self.point.pose = integrate(self.point.pose, action)
+
+
+def test_the_robot_loop_reaches_its_goals(point: Listening) -> None:  # noqa: F811
+    arm, goals = Arm(), [moved(0.06, 0.0, 0.0), moved(0.06, 0.05, 0.0)]
+    assert example("robot_loop").follow(arm, [paint(goal) for goal in goals], point.url) == "done"
+    np.testing.assert_allclose(arm.point.pose[:3], goals[-1][:3], atol=0.01)
+
+
+def test_the_smooth_loop_comes_near_its_goal(point: Listening) -> None:  # noqa: F811
+    arm, goal = Arm(), moved(0.1, 0.05, 0.0)
+    assert example("smooth_loop").follow_smoothly(arm, [paint(goal)], point.url, dt_s=0.02) > 2
+    np.testing.assert_allclose(arm.point.pose[:3], goal[:3], atol=0.05)
+
+
+def test_reflection_lists_the_calls(point: Listening) -> None:  # noqa: F811
+    lines = example("reflection").describe(point.grpc)
+    assert "  rpc Plan(PlanRequest) returns (PlanResponse)" in lines
+    assert "  rpc PlanStream(stream PlanStreamRequest) returns (stream PlanStreamResponse)" in lines
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_curl_gets_a_chunk(tiny: Listening, tmp_path: Path) -> None:  # noqa: F811
+    for name, seed in (("observation", 1), ("goal", 2)):
+        (tmp_path / f"{name}.jpg").write_bytes(pictures.jpeg(pictures.noise(64, 64, seed)))
+    done = subprocess.run(
+        [EXAMPLES / "curl.sh", tmp_path / "observation.jpg", tmp_path / "goal.jpg"],
+        env={**os.environ, "URL": tiny.url},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count('"actions":[[') == 2
