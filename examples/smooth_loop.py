@@ -8,24 +8,20 @@ from typing import Any
 from vjepa2_ac.client import ChunkBroker, LateError, Plan, PlannerClient
 
 
-def follow_smoothly(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000", dt_s: float = 0.25) -> int:
-    """Make the moves of chunks of four as they come; answers how many were made. `robot` as in robot_loop.py, and
-    `move_by(action)`."""
-    moves = 0
-    with PlannerClient(url) as planner, planner.session(goals, horizon=4) as session:
+def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.0.1:8000", dt_s: float = 0.25) -> None:
+    """Make so many moves towards a goal picture, in chunks of four. `robot` is that of robot_loop.py."""
+    with PlannerClient(url) as planner:
 
-        def fetch() -> Plan | None:
-            return session.step(robot.look(), robot.pose()).plan
+        def fetch() -> Plan:
+            return planner.plan(robot.look(), robot.pose(), goal, horizon=4)
 
         with ChunkBroker(fetch, ahead=2, patience_s=2.0) as broker:
-            while True:
+            for _ in range(moves):
                 started = time.monotonic()
                 try:
-                    action = broker.next()
+                    move = broker.next()
                 except LateError:
                     continue  # hold still until a plan comes
-                if action is None:
-                    return moves
-                robot.move_by(action)
-                moves += 1
+                if move is not None:
+                    robot.move_to(move.target)
                 time.sleep(max(0.0, dt_s - (time.monotonic() - started)))

@@ -39,6 +39,10 @@ class UnauthenticatedError(VJEPA2ACError):
     """The caller showed no token, or a wrong one."""
 
 
+class ForeignOriginError(VJEPA2ACError):
+    """A browser asks on behalf of a page that is none of ours."""
+
+
 class NotFoundError(VJEPA2ACError):
     """There is no goal or session of that name, or it has expired."""
 
@@ -82,6 +86,7 @@ TABLE: dict[type[Exception], Row] = {
     MalformedError: Row("malformed_request", 400, "INVALID_ARGUMENT", "The request cannot be read"),
     TooLargeError: Row("too_large", 413, "RESOURCE_EXHAUSTED", "The request is too large"),
     UnauthenticatedError: Row("unauthenticated", 401, "UNAUTHENTICATED", "A valid token is needed"),
+    ForeignOriginError: Row("foreign_origin", 403, "PERMISSION_DENIED", "Pages of this origin may not ask"),
     NotFoundError: Row("not_found", 404, "NOT_FOUND", "There is nothing of that name"),
     QueueFullError: Row("queue_full", 429, "RESOURCE_EXHAUSTED", "Too many requests are waiting"),
     TooManyError: Row("too_many_kept", 429, "RESOURCE_EXHAUSTED", "No more can be kept"),

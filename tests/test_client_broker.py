@@ -48,8 +48,8 @@ def scripted(*plans: Plan | Exception | None) -> Callable[[], Plan | None]:
 
 def taken(broker: ChunkBroker) -> list[float]:
     actions = []
-    while (action := broker.next()) is not None:
-        actions.append(float(action[0]))
+    while (move := broker.next()) is not None:
+        actions.append(float(move.action[0]))
     return actions
 
 
@@ -68,13 +68,13 @@ def test_the_next_chunk_is_fetched_while_the_last_action_is_made() -> None:
         return plans.pop(0)
 
     broker = ChunkBroker(fetch, ahead=1)
-    assert [broker.next()[0] for _ in range(3)] == [0.0, 1.0, 2.0]  # type: ignore[index]
+    assert [broker.next().action[0] for _ in range(3)] == [0.0, 1.0, 2.0]  # type: ignore[union-attr]
     assert not asked.is_set()
-    assert broker.next()[0] == 3.0  # type: ignore[index]
+    assert broker.next().action[0] == 3.0  # type: ignore[union-attr]
     assert asked.wait(10)
     may_answer.set()
     # One action was made since the picture of the second chunk was taken: its first action is past.
-    assert broker.next()[0] == 11.0  # type: ignore[index]
+    assert broker.next().action[0] == 11.0  # type: ignore[union-attr]
 
 
 def test_a_chunk_that_comes_too_late_is_dropped_and_another_one_fetched() -> None:
@@ -88,10 +88,10 @@ def test_a_chunk_that_comes_too_late_is_dropped_and_another_one_fetched() -> Non
         return chunk(20 if count[0] > 2 else 0, 3)
 
     broker = ChunkBroker(fetch, ahead=1)
-    first = [broker.next()[0] for _ in range(3)]  # type: ignore[index]
+    first = [broker.next().action[0] for _ in range(3)]  # type: ignore[union-attr]
     threading.Timer(0.05, may_answer.set).start()
     assert first == [0.0, 1.0, 2.0]
-    assert broker.next()[0] == 20.0  # type: ignore[index]
+    assert broker.next().action[0] == 20.0  # type: ignore[union-attr]
     assert broker.dropped == 1
 
 

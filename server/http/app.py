@@ -32,7 +32,7 @@ def create_app(service: PlanningService, doorman: Doorman) -> ASGIApp:
         app.add_exception_handler(kind, on_error)
     app.add_exception_handler(HTTPException, on_http_error)
     _document(app)
-    gate: ASGIApp = Gate(app, doorman, service.metrics, service.settings.max_body_bytes)
+    gate: ASGIApp = Gate(app, doorman, service.metrics, service.settings)
     if service.settings.allowed_origins:
         gate = CORSMiddleware(
             gate,

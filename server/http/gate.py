@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.auth import Doorman
-from server.errors import TooLargeError, UnauthenticatedError, problem_of
+from server.errors import ForeignOriginError, TooLargeError, UnauthenticatedError, problem_of
 from server.http.problems import problem_response
 from server.logs import new_request_id, request_id
 from server.metrics import Metrics
+from server.settings import Settings
 
 log = logging.getLogger(__name__)
 OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs"}  # tell nothing of anybody
@@ -29,8 +30,9 @@ SECURITY = {
 class Gate:
     """ASGI middleware around everything."""
 
-    def __init__(self, app: ASGIApp, doorman: Doorman, metrics: Metrics, max_body_bytes: int) -> None:
-        self.app, self.doorman, self.metrics, self.max_body_bytes = app, doorman, metrics, max_body_bytes
+    def __init__(self, app: ASGIApp, doorman: Doorman, metrics: Metrics, settings: Settings) -> None:
+        self.app, self.doorman, self.metrics = app, doorman, metrics
+        self.max_body_bytes, self.allowed_origins = settings.max_body_bytes, settings.allowed_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -44,7 +46,7 @@ class Gate:
         try:
             self._admit(scope, headers)
             await self.app(scope, self._limited(receive), visit.send)
-        except (UnauthenticatedError, TooLargeError) as error:
+        except (UnauthenticatedError, ForeignOriginError, TooLargeError) as error:
             await visit.refuse(error)
         except Exception:
             log.exception("a fault outside of every route")
@@ -53,12 +55,21 @@ class Gate:
             request_id.reset(token)
 
     def _admit(self, scope: Scope, headers: dict[bytes, str]) -> None:
+        self._refuse_foreign(headers)
         path = scope["path"]
         if path not in OPEN and not path.startswith(OPEN_FOLDERS) and scope.get("method") != "OPTIONS":
             self.doorman.check(headers.get(b"authorization"))
         length = headers.get(b"content-length", "0")
         if length.isdigit() and int(length) > self.max_body_bytes:
             raise TooLargeError(f"the body has {length} bytes; at most {self.max_body_bytes} are accepted")
+
+    def _refuse_foreign(self, headers: dict[bytes, str]) -> None:
+        """Any page in the operator's browser can send requests to loopback; only ours and allowed ones may."""
+        origin = headers.get(b"origin")
+        if origin is None or origin in self.allowed_origins or "*" in self.allowed_origins:
+            return
+        if origin.partition("://")[2] != headers.get(b"host"):
+            raise ForeignOriginError(f"pages of {origin:.100} may not ask; see the setting allowed_origins")
 
     def _limited(self, receive: Receive) -> Receive:
         """A body without a length is counted while it comes."""

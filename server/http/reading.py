@@ -16,6 +16,7 @@ from server.messages import MessageT, read
 from vjepa2_ac.errors import CancelledError
 
 LARGE = 64 * 1024  # [bytes] from here on a body is parsed beside the event loop
+LARGEST_PART = 1 << 30  # [bytes] the gate limits whole bodies
 PARTS = "the parts of a multipart request are 'request' (JSON), 'observation' and 'goal' (PNG or JPEG)"
 T = TypeVar("T")
 
@@ -62,7 +63,7 @@ def _parse(kind: type[MessageT], body: bytes) -> MessageT:
 async def _multipart(request: Request) -> Any:
     content: Any = {}
     files: dict[str, list[bytes]] = {}
-    async with request.form(max_files=64, max_fields=16) as form:
+    async with request.form(max_files=64, max_fields=16, max_part_size=LARGEST_PART) as form:
         for name, part in form.multi_items():
             data = await part.read() if isinstance(part, UploadFile) else part
             if name == "request":

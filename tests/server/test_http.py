@@ -91,6 +91,15 @@ def test_a_part_of_another_name_is_refused(http: httpx.Client) -> None:
     assert "'request' (JSON), 'observation' and 'goal'" in problem_of(answer)["detail"]
 
 
+def test_many_candidates_fit_into_a_part(http: httpx.Client) -> None:
+    candidates = [[[0.001 * n, 0.123456789012345, 0.0, 0.0, 0.0, 0.0, 0.0]] for n in range(1000)] * 20
+    request = json.dumps({"observation": {"pose": HOME}, "candidates": candidates})
+    assert len(request) > 1 << 20
+    files = {"observation": pictures.of(HOME), "goal": pictures.of(GOAL)}
+    answer = http.post("/v1/energy", data={"request": request}, files=files)
+    assert len(answer.json()["energies"]) == 20_000
+
+
 def test_routes_and_methods_that_do_not_exist_are_problems_too(http: httpx.Client) -> None:
     assert problem_of(http.get("/v1/nothing"))["code"] == "no_such_route"
     assert problem_of(http.get("/v1/plan"))["code"] == "method_not_allowed"
@@ -164,6 +173,15 @@ def test_cors_is_off_unless_asked_for(http: httpx.Client) -> None:
         assert answer.headers["access-control-allow-origin"] == "http://a.example"
         answer = httpx.get(where.url + "/livez", headers={"origin": "http://b.example"})
         assert "access-control-allow-origin" not in answer.headers
+
+
+def test_pages_of_other_origins_may_not_ask(point: Listening, http: httpx.Client) -> None:
+    answer = http.post("/v1/plan", json=plan_json(), headers={"origin": "http://evil.example"})
+    assert (answer.status_code, problem_of(answer)["code"]) == (403, "foreign_origin")
+    assert http.post("/v1/plan", json=plan_json(), headers={"origin": point.url}).status_code == 200
+    with pytest.raises(InvalidStatus) as caught:
+        connect(point.url.replace("http", "ws") + "/v1/sessions/x/stream", origin="http://evil.example")  # type: ignore[arg-type]
+    assert caught.value.response.status_code == 403
 
 
 def test_everything_but_health_and_documentation_needs_the_token() -> None:

@@ -9,7 +9,7 @@ with PlannerClient("http://127.0.0.1:8000") as planner:
 
 from vjepa2_ac.client.aio import AsyncPlannerClient, AsyncSession
 from vjepa2_ac.client.answers import Confidence, Goal, Plan, Rollout, SessionState, Step
-from vjepa2_ac.client.broker import ChunkBroker, LateError
+from vjepa2_ac.client.broker import ChunkBroker, LateError, Move
 from vjepa2_ac.client.calls import Options
 from vjepa2_ac.client.errors import PlannerError, PlannerUnavailableError
 from vjepa2_ac.client.pictures import Picture
@@ -22,6 +22,7 @@ __all__ = [
     "Confidence",
     "Goal",
     "LateError",
+    "Move",
     "Options",
     "Picture",
     "Plan",

@@ -1,8 +1,11 @@
-"""One action at a time from chunks of actions: the next chunk is fetched while the present one is being made.
+"""One move at a time from chunks of moves: the next chunk is fetched while the present one is being made.
 
 A control loop ticks at its own pace and must not wait for a planner. The broker asks for the next chunk ahead of time;
-when it arrives, the actions that were made since its picture was taken are skipped. A chunk that comes too late to be
-of use is dropped, and a loop that has run dry waits a bounded time, then is told so.
+when it arrives, the moves that were made since its picture was taken are skipped. A chunk that comes too late to be of
+use is dropped, and a loop that has run dry waits a bounded time, then is told so.
+
+A move is an action and the pose it should end in. Where chunks are fetched ahead, follow the poses: actions of one
+chunk after those of another add up to a drift, poses do not.
 """
 
 from __future__ import annotations
@@ -10,9 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
-
-import numpy as np
+from typing import NamedTuple, Self
 
 from vjepa2_ac.client.answers import Array, Plan
 from vjepa2_ac.client.errors import PlannerError
@@ -21,12 +22,19 @@ Fetch = Callable[[], Plan | None]
 """Looks, plans, and answers the plan; None when there is nothing left to do."""
 
 
+class Move(NamedTuple):
+    """An action [7] and the absolute pose [7] it should end in."""
+
+    action: Array
+    target: Array
+
+
 class LateError(PlannerError):
-    """No action is at hand, and none came in time; the robot should hold still."""
+    """No move is at hand, and none came in time; the robot should hold still."""
 
 
 class ChunkBroker:
-    """Hands out actions [7]; the next chunk is fetched when only `ahead` of them are left.
+    """Hands out moves; the next chunk is fetched when only `ahead` of them are left.
 
     `fetch` runs in a thread of its own: it takes a picture, reads the pose, and asks a client or a session.
     """
@@ -35,16 +43,16 @@ class ChunkBroker:
         self.fetch, self.ahead, self.patience_s = fetch, ahead, patience_s
         self.plan: Plan | None = None  # the present chunk came with
         self.dropped = 0  # chunks that came too late
-        self._left: list[Array] = []
-        self._since_look = 0  # actions handed out since the running fetch began
+        self._left: list[Move] = []
+        self._since_look = 0  # moves handed out since the running fetch began
         self._is_fetching = self._is_done = self._is_closed = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
-    def next(self) -> Array | None:
-        """The next action [7], or None when there is nothing left to do.
+    def next(self) -> Move | None:
+        """The next move, or None when there is nothing left to do.
 
-        Raises LateError when none came within `patience_s`, and what `fetch` raised once no action is left.
+        Raises LateError when none came within `patience_s`, and what `fetch` raised once no move is left.
         """
         with self._changed:
             self._fetch_ahead()
@@ -98,7 +106,8 @@ class ChunkBroker:
         if plan is None:
             self._is_done = True
             return
-        fresh = list(np.asarray(plan.actions)[self._since_look :])
+        moves = [Move(action, target) for action, target in zip(plan.actions, plan.targets, strict=True)]
+        fresh = moves[self._since_look :]
         if not fresh:
             self.dropped += 1
             return
