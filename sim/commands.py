@@ -1,4 +1,4 @@
-"""`vjepa2-ac sim …` and `vjepa2-ac collect`: look at the simulation, film it, measure its bounds, record from it."""
+"""`vjepa2-ac sim …`, `collect` and `evaluate`: look at the simulation, film it, record from it, try planners in it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim import collect_commands
+from sim.evaluate import commands as evaluate_commands
 
 if TYPE_CHECKING:
     from sim.variation import Kind, Split
@@ -24,9 +25,10 @@ RobotXML = Annotated[Path | None, typer.Option(help="Another MJCF of a Panda wit
 
 
 def register(app: typer.Typer) -> None:
-    """Add the group and the collector."""
+    """Add the group, the collector and the evaluation."""
     app.add_typer(simulation, name="sim")
     collect_commands.register(app)
+    evaluate_commands.register(app)
 
 
 @simulation.command()

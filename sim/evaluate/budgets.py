@@ -1,0 +1,43 @@
+"""A budget of milliseconds becomes a size of search once, on this machine, and stays that size when a run goes on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+
+import torch
+
+from planner import budget
+from planner.planning import PlannerConfig
+from planner.search_config import SearchConfig
+from sim.env import FrankaEnv
+from sim.evaluate.runs import SETTINGS
+from vjepa2_ac.config import from_dict
+from vjepa2_ac.world_model import WorldModel
+
+SIZE = ("samples", "iterations", "horizon", "elites", "kept_elites", "sample_decay")  # what a budget chooses
+
+
+def remembered(out: Path, milliseconds: float, config: PlannerConfig) -> PlannerConfig | None:
+    """`config` with the size that the evaluation in `out` found for this budget, if there is one."""
+    said = out / SETTINGS
+    if not said.is_file():
+        return None
+    settings = json.loads(said.read_text(encoding="utf-8")).get("settings", {})
+    if settings.get("budget_ms") != milliseconds:
+        return None
+    found = from_dict(SearchConfig, settings["planner"]["search"], str(said))
+    size = {each.name: getattr(found, each.name) for each in fields(found) if each.name in SIZE}
+    return replace(config, search=replace(config.search, **size))
+
+
+def measured(milliseconds: float, config: PlannerConfig, model: str, precision: str) -> PlannerConfig:
+    """`config` with the largest search that fits, by timings of the model on one thread, as episodes are played."""
+    torch.set_num_threads(1)
+    world = WorldModel.open(model, precision=precision)
+    env = FrankaEnv(goal_frames=False)
+    observation, _ = env.reset(seed=0)
+    env.close()
+    latents_ND = world.encode(observation["frame"])[0]
+    return budget.within(milliseconds, config, budget.measure(world, latents_ND, cost=config.cost)).config

@@ -1,0 +1,123 @@
+"""`vjepa2-ac evaluate`: how often the loop gets there, beside what is known to be the best and the worst."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vjepa2_ac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from planner.planning import PlannerConfig
+    from sim.evaluate.settings import EvaluationConfig
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(evaluate)
+
+
+def evaluate(
+    out: Annotated[Path, typer.Option(help="Folder for the results; empty, or one of the same settings.")],
+    model: Annotated[
+        str, typer.Option(help="default, a release folder, a released name, an official .pt, or random:SIZE.")
+    ] = "default",
+    task: Annotated[str, typer.Option(help="all, or of reach, grasp, reach_with_object, pick_and_place.")] = "all",
+    kinds: Annotated[str, typer.Option("--object", help="all, or of cup, box.")] = "all",
+    episodes: Annotated[int, typer.Option(min=1, help="For each task, object and driver.")] = 100,
+    seed_base: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")] = 0,
+    split: Annotated[str, typer.Option(help="test (unseen seeds), shift (unseen looks) or train.")] = "test",
+    planner: Annotated[str, typer.Option(help="default, fast, balanced or paper.")] = "default",
+    budget: Annotated[
+        float | None, typer.Option(help="Milliseconds a plan may take: picks the size of the search, once, here.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of docs/planning.md, as search.gripper.gate=0.015. Repeat it."),
+    ] = None,
+    baselines: Annotated[str, typer.Option(help="Besides: all, or of nothing, random, expert, oracle.")] = "",
+    only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the planner out.")] = False,
+    server: Annotated[
+        str | None, typer.Option(help="Plan through a service: http://HOST:PORT or grpc://HOST:PORT.")
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")] = None,
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
+    ] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread and its own renderer.")] = 1,
+) -> None:
+    """Close the loop in simulation, many times, from goal pictures and poses alone; physics judges.
+
+    The table shows success at the end (after one more second in which nobody moves) with 95 % Wilson intervals, beside
+    the figures published for a real robot. Stop it whenever you like; the same command goes on where it was, and more
+    episodes, tasks or baselines can be added later. A folder of other settings is refused.
+
+        vjepa2-ac evaluate --model runs/release --episodes 100 --seed-base 5000 --workers 2 --out runs/evaluation
+
+        vjepa2-ac evaluate --task pick_and_place --set search.gripper.gate=0.015 --set cost.pools=[2,4] --out runs/gate
+    """
+    from sim.evaluate import settings as chosen
+    from sim.evaluate.report import publish
+    from sim.evaluate.runs import evaluate as run
+    from vjepa2_ac.terminal import progress
+
+    drivers = chosen.baselines_named(baselines)
+    drivers = drivers if only_baselines else ("planner", *drivers)
+    if not drivers:
+        raise ConfigError("--only-baselines needs --baselines")
+    jobs = chosen.jobs(
+        drivers, chosen.tasks_named(task), chosen.kinds_named(kinds), range(seed_base, seed_base + episodes)
+    )
+    config = _config(
+        model=model, split=split, planner=planner, given=settings or [], server=server, max_steps=max_steps,
+        precision=precision, budget=budget, out=out,
+    )  # fmt: skip
+    with progress("evaluating", len(jobs), unit="episodes") as advance:
+        records = run(out, config, jobs, workers=workers, advance=advance)
+    command = " ".join(["vjepa2-ac", *sys.argv[1:]])
+    typer.echo(publish(out, config, records, command))
+
+
+def _config(
+    *, model: str, split: str, planner: str, given: list[str], server: str | None, max_steps: int | None,
+    precision: str, budget: float | None, out: Path,
+) -> EvaluationConfig:  # fmt: skip
+    from planner.mpc import ControlConfig
+    from sim.collect_commands import split_name
+    from sim.evaluate.settings import EvaluationConfig, fingerprint, in_this_cell, with_settings
+
+    known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps}
+    if server is not None:
+        options = _options(planner, given, budget)
+        return EvaluationConfig(model="", server=server, options=options, **known)
+    search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
+    if budget is not None:
+        search = _within(budget, search, model, precision, out)
+    weights = fingerprint(model)
+    return EvaluationConfig(
+        model=model, weights=weights, planner=search, budget_ms=budget, control=control, precision=precision, **known
+    )
+
+
+def _options(planner: str, given: list[str], budget: float | None) -> dict[str, Any]:
+    """What a service can be asked for; the rest is its operator's to say."""
+    options: dict[str, Any] = {} if planner == "default" else {"preset": planner}
+    if budget is not None:
+        options["budget_ms"] = budget
+    for text in given:
+        name, _, value = text.partition("=")
+        size = name.removeprefix("search.")
+        if size not in ("samples", "iterations", "horizon") or not value.isdigit():
+            raise ConfigError(f"a service takes search.samples, search.iterations and search.horizon, not {text!r}")
+        options[size] = int(value)
+    return options
+
+
+def _within(budget: float, search: PlannerConfig, model: str, precision: str, out: Path) -> PlannerConfig:
+    """The largest search that fits; a folder that is gone on with keeps the size that it began with."""
+    from sim.evaluate.budgets import measured, remembered
+
+    return remembered(out, budget, search) or measured(budget, search, model, precision)

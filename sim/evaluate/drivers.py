@@ -1,0 +1,133 @@
+"""Who drives the arm: the planner under evaluation, a planning service, and the baselines that frame them.
+
+A driver that is evaluated is given goal pictures once, then a frame and a pose at every step, and nothing else: no
+object pose, no judge's word, no simulator. Baselines that may know more are given the environment when they are built.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.mpc import ControlConfig, Controller
+from planner.planning import Planner
+from sim.bounds import Policy, actor
+from sim.env import FrankaEnv
+from vjepa2_ac.client import Options, PlannerClient
+from vjepa2_ac.errors import PlanningError
+
+Array = NDArray[np.float64]
+Frame = NDArray[np.uint8]
+
+STAY = np.zeros(7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Turn:
+    """What a driver does next, and what it thinks of it; a driver without thoughts leaves them out."""
+
+    action_7: Array
+    status: str = "going"
+    goal: int = 0
+    cost: float | None = None  # of the present picture, to the sub-goal
+    imagined_cost: float | None = None  # of what the plan is imagined to end in
+    idle_cost: float | None = None  # of what doing nothing is imagined to end in
+    confidence: dict[str, Any] = field(default_factory=dict)
+    gripper_costs: dict[str, float] = field(default_factory=dict)
+    evaluations: int = 0
+    stop_reason: str = ""
+    clipped: int = 0
+    passed: tuple[tuple[int, str], ...] = ()
+    plan_ms: float = 0.0
+    error: str = ""
+
+
+class Driver(Protocol):
+    """Drives one episode."""
+
+    def step(self, frame: Frame, pose: Array) -> Turn:
+        """What to do, seeing `frame` with the hand in `pose` [7]."""
+
+    def close(self) -> None:
+        """The episode is over."""
+
+
+class PlannedDriver:
+    """The closed loop under evaluation, in this process."""
+
+    def __init__(self, planner: Planner, goals: list[Any], control: ControlConfig, seed: int) -> None:
+        self.control = Controller(planner, goals, control, seed=seed)
+
+    def step(self, frame: Frame, pose: Array) -> Turn:
+        """The first action of a fresh plan; the robot stays where it is when there is none."""
+        started = time.perf_counter()
+        try:
+            step = self.control.step(frame, pose)
+        except PlanningError as error:
+            return Turn(action_7=STAY, goal=self.control.goal, error=str(error))
+        return _turn(step, step.goal, step.passed, started)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class ServedDriver:
+    """The same loop through a planning service, as a robot would run it."""
+
+    def __init__(self, client: PlannerClient, goals: list[Frame], options: dict[str, Any], seed: int) -> None:
+        asked: Options = {**options, "seed": seed}  # type: ignore[typeddict-item]  # the client checks the names
+        self.session = client.session(goals, **asked)
+
+    def step(self, frame: Frame, pose: Array) -> Turn:
+        """The first action of the service's plan."""
+        started = time.perf_counter()
+        step = self.session.step(frame, pose)
+        passed = tuple((int(each["sub_goal"]), str(each["verdict"])) for each in step.passed)
+        return _turn(step, step.sub_goal, passed, started)
+
+    def close(self) -> None:
+        """End the session."""
+        self.session.close()
+
+
+class ScriptedDriver:
+    """Expert, nothing or random: what the best and the worst do."""
+
+    def __init__(self, env: FrankaEnv, policy: Policy, seed: int) -> None:
+        self.act: Callable[[], Any] = actor(env, policy, seed)
+
+    def step(self, frame: Frame, pose: Array) -> Turn:
+        """The script's next move; an expert that is done stays where it is."""
+        action = self.act()
+        return Turn(action_7=STAY, status="done") if action is None else Turn(action_7=np.asarray(action))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: float) -> Turn:
+    """A turn from a step of the planner or of the service: they use the same words."""
+    plan, plan_ms = step.plan, 1e3 * (time.perf_counter() - started)
+    if plan is None:
+        return Turn(action_7=STAY, status=step.status, goal=goal, cost=step.cost, passed=passed, plan_ms=plan_ms)
+    actions = plan.actions_H7 if hasattr(plan, "actions_H7") else plan.actions
+    return Turn(
+        action_7=np.asarray(actions[0], dtype=np.float64),
+        status=step.status,
+        goal=goal,
+        cost=step.cost,
+        imagined_cost=plan.cost,
+        idle_cost=plan.idle_cost,
+        confidence=asdict(plan.confidence),
+        gripper_costs=dict(plan.gripper_costs),
+        evaluations=plan.evaluations,
+        stop_reason=plan.stop_reason,
+        clipped=len(plan.clipped),
+        passed=passed,
+        plan_ms=plan_ms,
+    )

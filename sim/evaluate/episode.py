@@ -1,0 +1,161 @@
+"""One episode in the loop: the driver sees pictures and poses, the judge sees the rest, everything is written down."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from planner.planning import Planner
+from sim.bounds import policy_name
+from sim.env import FrankaEnv
+from sim.evaluate.drivers import Driver, PlannedDriver, ScriptedDriver, ServedDriver, Turn
+from sim.evaluate.settings import EvaluationConfig, Job
+from sim.tasks import TaskName
+from vjepa2_ac.client import PlannerClient
+from vjepa2_ac.world_model import WorldModel
+
+Frame = NDArray[np.uint8]
+Record = dict[str, Any]
+
+TOKEN = "VJEPA2_AC_TOKEN"  # environment variable that opens a guarded service
+STAGES = ("reached", "grasped", "lifted", "placed")
+STRIP = 5  # pictures of an episode that are kept
+
+
+class Player:
+    """Plays episodes in one process, with one model and one cell at a time."""
+
+    def __init__(self, config: EvaluationConfig) -> None:
+        torch.set_num_threads(1)
+        self.config = config
+        self._planner: Planner | None = None
+        self._client: PlannerClient | None = None
+        self._env: FrankaEnv | None = None
+        self._cell: tuple[str, str] | None = None
+
+    def play(self, job: Job) -> tuple[Record, list[Frame]]:
+        """The record of an episode, and pictures of it: some on the way, then the goals."""
+        started = time.perf_counter()
+        env = self.env(job)
+        observation, info = env.reset(seed=job.seed)
+        goals: list[Frame] = list(info["goal"])
+        redraws, seen, turns = int(info["redraws"]), [observation["frame"]], []
+        ever = dict.fromkeys(STAGES, False)
+        first_done = -1
+        driver = self._driver(job, env, goals)
+        try:
+            over = False
+            while not over:
+                pose = observation["pose"]
+                turn = driver.step(observation["frame"], pose)
+                observation, _, _, over, info = env.step(turn.action_7)
+                seen.append(observation["frame"])
+                turns.append(_written(turn, pose, info))
+                ever = {stage: was or bool(info[stage]) for stage, was in ever.items()}
+                if info["success"] and first_done < 0:
+                    first_done = int(info["steps"])
+        finally:
+            driver.close()
+        truth, at_end = env.truth(), bool(info["success_end"])
+        # A scene that its expert failed in was drawn again; that counts against the expert, and nobody else.
+        counts = redraws == 0 or job.driver != "expert"
+        record = {
+            "driver": job.driver,
+            "task": job.task,
+            "object": job.kind,
+            "seed": job.seed,
+            "success_end": at_end and counts,
+            "success_any": (at_end or bool(info["success_any"])) and counts,
+            "first_done": first_done,
+            "steps": int(info["steps"]),
+            "status": turns[-1]["status"],
+            "failure": "" if at_end and counts else failure(job.task, ever, bool(info["success_any"])),
+            "ever": ever,
+            "hand_error": float(np.linalg.norm(truth.hand - env.goal.hand)),
+            "object_error": float(np.linalg.norm(truth.object - env.goal.object)),
+            "passed": [list(passed) for turn in turns for passed in turn["passed"]],
+            "errors": sum(bool(turn["error"]) for turn in turns),
+            "evaluations": sum(turn["evaluations"] for turn in turns),
+            "plans": sum(turn["imagined_cost"] is not None for turn in turns),
+            "redraws": redraws,
+            "seconds": round(time.perf_counter() - started, 3),
+            "turns": turns,
+        }
+        moments = [seen[round(k)] for k in np.linspace(0, len(seen) - 1, STRIP)]
+        return record, [*moments, *goals]
+
+    def env(self, job: Job) -> FrankaEnv:
+        """The cell for a job; kept as long as the task and the object stay the same."""
+        if self._env is None or self._cell != (job.task, job.kind):
+            if self._env is not None:
+                self._env.close()
+            self._env = FrankaEnv(
+                job.task,
+                split=self.config.split,
+                kind=job.kind,
+                frame_size=self.config.frame_size,
+                max_steps=self.config.max_steps,
+            )
+            self._cell = (job.task, job.kind)
+        return self._env
+
+    def close(self) -> None:
+        """Let go of the cell and the service."""
+        if self._env is not None:
+            self._env.close()
+        if self._client is not None:
+            self._client.close()
+        self._env = self._client = None
+
+    def _driver(self, job: Job, env: FrankaEnv, goals: list[Frame]) -> Driver:
+        if job.driver == "planner":
+            return self._evaluated(goals, job.seed)
+        return ScriptedDriver(env, policy_name(job.driver), job.seed)
+
+    def _evaluated(self, goals: list[Frame], seed: int) -> Driver:
+        config = self.config
+        if config.server is not None:
+            if self._client is None:
+                self._client = PlannerClient(config.server, token=os.environ.get(TOKEN))
+            return ServedDriver(self._client, goals, config.options, seed)
+        if self._planner is None:
+            world = WorldModel.open(config.model, precision=config.precision)
+            self._planner = Planner(world, config.planner)
+        return PlannedDriver(self._planner, list(goals), config.control, seed)
+
+
+def failure(task: TaskName, ever: dict[str, bool], was_done: bool) -> str:
+    """How far an episode that failed had come, in a few words: its failure mode."""
+    if was_done:
+        return "done, then lost"
+    if task == "reach":
+        return "never near"
+    if task == "reach_with_object":
+        return "never near" if not ever["reached"] else "near, but the object was not"
+    if not ever["reached"]:
+        return "never at the object"
+    if not ever["grasped"]:
+        return "at the object, not grasped"
+    if not ever["lifted"]:
+        return "grasped, not lifted"
+    return "lifted, not placed" if task == "pick_and_place" else "lifted, not held"
+
+
+def _written(turn: Turn, pose: NDArray[np.float64], info: dict[str, Any]) -> Record:
+    """A turn as JSON holds it, with what the judge saw after it."""
+    return {
+        **asdict(turn),
+        "action_7": [round(float(number), 5) for number in turn.action_7],
+        "pose_7": [round(float(number), 5) for number in pose],
+        "passed": [list(each) for each in turn.passed],
+        "plan_ms": round(turn.plan_ms, 2),
+        "stages": [stage for stage in STAGES if info[stage]],
+        "success": bool(info["success"]),
+        "cut": [name for name in ("action", "workspace", "joints") if info[f"clipped_{name}"]],
+    }

@@ -1,0 +1,22 @@
+"""What an evaluation leaves behind: `evaluation.json`, a report to look at, and the table for the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from sim.evaluate.episode import Record
+from sim.evaluate.runs import write, written
+from sim.evaluate.settings import EvaluationConfig
+from sim.evaluate.summary import failures, rows, summary, table
+
+JSON = "evaluation.json"
+
+
+def publish(out: Path, config: EvaluationConfig, records: Sequence[Record], command: str) -> str:
+    """Write everything into `out`; what to print."""
+    write(out / JSON, json.dumps(summary(records, written(config), command), indent=1) + "\n")
+    found = rows(records)
+    modes = failures(found)
+    return "\n\n".join([table(found), *([modes] if modes else []), f"{out / JSON}"])

@@ -1,0 +1,178 @@
+"""Many episodes in several processes, resumable at any moment, nothing half-written.
+
+An episode depends on its settings, task, object and seed alone, so neither the number of processes nor interruptions
+change what comes out. Each is written aside and renamed; where its file is, it is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import multiprocessing
+import os
+import platform
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mujoco
+import numpy as np
+import torch
+
+from sim.evaluate.episode import Frame, Player, Record
+from sim.evaluate.settings import EvaluationConfig, Job
+from vjepa2_ac import __version__
+from vjepa2_ac.config import to_dict
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.terminal import Advance
+
+FORMAT = "vjepa2-ac closed-loop evaluation, version 1"
+SETTINGS, EPISODES, LOCK = "settings.json", "episodes", ".evaluating"
+STRIP_SIZE = 160  # [px] of the pictures that are kept
+
+
+def evaluate(
+    out: Path,
+    config: EvaluationConfig,
+    jobs: Sequence[Job],
+    *,
+    workers: int = 1,
+    advance: Advance | None = None,
+) -> list[Record]:
+    """The records of all jobs, in their order; what `out` already holds is not played again.
+
+    InputError where `out` holds an evaluation with other settings, or something else altogether.
+    """
+    with held(out, config):
+        todo = [job for job in jobs if not place(out, job).is_file()]
+        done = len(jobs) - len(todo)
+        if advance is not None and done:
+            advance(done, f"{done} were there")
+        successes = played = 0
+        for record in _played(out, config, todo, workers):
+            played += record["driver"] == "planner"
+            successes += record["driver"] == "planner" and record["success_end"]
+            if advance is not None:
+                advance(1, f"planner: {successes} of {played} done" if played else f"{record['driver']}")
+        return [json.loads(place(out, job).read_text(encoding="utf-8")) for job in jobs]
+
+
+def place(out: Path, job: Job) -> Path:
+    """Where a job's record is kept; its pictures lie beside it as a JPEG."""
+    return out / EPISODES / f"{job.name}.json"
+
+
+def written(config: EvaluationConfig) -> dict[str, Any]:
+    """The settings and versions that a folder was evaluated with."""
+    return {"format": FORMAT, "versions": versions(), "settings": json.loads(json.dumps(to_dict(config)))}
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on besides the settings."""
+    return {
+        "vjepa2-ac": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "mujoco": mujoco.__version__,
+        "numpy": np.__version__,
+    }
+
+
+@contextlib.contextmanager
+def held(out: Path, config: EvaluationConfig) -> Iterator[None]:
+    """Make `out` ours, or see that it is: same settings, nobody else at work in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    said = out / SETTINGS
+    if said.is_file():
+        _compare(json.loads(said.read_text(encoding="utf-8")), config, out)
+    elif stranger := next((path.name for path in sorted(out.iterdir()) if path.name != LOCK), None):
+        raise InputError(f"{out} is not empty and holds no evaluation (it has {stranger}); choose another folder")
+    (out / EPISODES).mkdir(exist_ok=True)
+    with (out / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"another evaluation is at work in {out}") from error
+        for leftover in (out / EPISODES).glob("*.part"):
+            leftover.unlink()
+        if not said.is_file():
+            write(said, json.dumps(written(config), indent=1) + "\n")
+        yield
+
+
+def write(path: Path, text: str) -> None:
+    """Write whole or not at all."""
+    aside = path.with_name(path.name + ".part")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _compare(found: Any, config: EvaluationConfig, out: Path) -> None:
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{out / SETTINGS} is not of this evaluation ({FORMAT}); choose another folder")
+    wanted = written(config)
+    for part in ("settings", "versions"):
+        for name, value in _leaves(wanted[part]).items():
+            other = _leaves(found[part]).get(name)
+            if other != value:
+                raise InputError(
+                    f"{out} was evaluated with {name} = {json.dumps(other)}, not {json.dumps(value)}; "
+                    "choose another folder"
+                )
+
+
+def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(tree, dict) or not tree:
+        return {name: tree}
+    inner = [_leaves(value, f"{name}.{key}" if name else key) for key, value in tree.items()]
+    return {key: value for leaves in inner for key, value in leaves.items()}
+
+
+def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: int) -> Iterator[Record]:
+    if workers == 1 or len(todo) < 2:
+        player = Player(config)
+        try:
+            for job in todo:
+                yield _play(player, out, job)
+        finally:
+            player.close()
+        return
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=spawn, initializer=_begin, initargs=(config,)) as pool:
+        futures: list[Future[Record]] = [pool.submit(_play_here, out, job) for job in todo]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:  # after Ctrl-C or a fault: finish what is being played, begin nothing
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_players: list[Player] = []  # of this process; a pool's workers have nowhere else to keep it
+
+
+def _begin(config: EvaluationConfig) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    _players.append(Player(config))
+
+
+def _play_here(out: Path, job: Job) -> Record:
+    return _play(_players[0], out, job)
+
+
+def _play(player: Player, out: Path, job: Job) -> Record:
+    record, pictures = player.play(job)
+    path = place(out, job)
+    _write_strip(path.with_suffix(".jpg"), pictures)
+    write(path, json.dumps(record) + "\n")
+    return {name: value for name, value in record.items() if name != "turns"}
+
+
+def _write_strip(path: Path, pictures: list[Frame]) -> None:
+    small = [cv2.resize(each, (STRIP_SIZE, STRIP_SIZE), interpolation=cv2.INTER_AREA) for each in pictures]
+    encoded = cv2.imencode(".jpg", np.concatenate(small, axis=1)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    path.write_bytes(encoded.tobytes())

@@ -1,0 +1,170 @@
+"""What is evaluated: which planner in which world, and which episodes. Equal settings give equal episodes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from planner.moves import GRIPPER
+from planner.mpc import ControlConfig
+from planner.planning import PlannerConfig
+from planner.presets import preset
+from sim import workspace
+from sim.control import LIMIT
+from sim.tasks import TASKS, TaskName, task_name
+from sim.variation import KINDS, SPLITS, Kind, Split
+from vjepa2_ac.config import from_dict, require, to_dict
+from vjepa2_ac.errors import ConfigError
+
+DriverName = Literal["planner", "nothing", "random", "expert", "oracle"]
+BASELINES: tuple[DriverName, ...] = ("nothing", "random", "expert", "oracle")
+DEFAULT_PRESET = "balanced"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """Everything that decides how an episode goes, besides its task, object and seed."""
+
+    model: str = "default"
+    weights: str = ""  # fingerprint of the model's files, where it has any
+    server: str | None = None  # a planning service that plans instead of a model in this process
+    options: dict[str, Any] = field(default_factory=dict)  # what that service is asked for
+    split: Split = "test"
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    budget_ms: float | None = None  # that chose the planner's size
+    control: ControlConfig = field(default_factory=ControlConfig)
+    precision: str = "auto"
+    frame_size: int = 256
+    max_steps: int | None = None  # None: as many as the task usually has
+
+    def __post_init__(self) -> None:
+        require(self.split in SPLITS, f"no split {self.split!r}; there are {', '.join(SPLITS)}")
+        require(self.max_steps is None or self.max_steps >= 1, f"an episode has steps, got {self.max_steps}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One episode: who plays what."""
+
+    driver: DriverName
+    task: TaskName
+    kind: Kind
+    seed: int
+
+    @property
+    def row(self) -> tuple[DriverName, TaskName, Kind]:
+        """The line of the table it counts in."""
+        return (self.driver, self.task, self.kind)
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"{self.driver}-{self.task}-{self.kind}-{self.seed:06d}"
+
+
+def jobs(drivers: Iterable[DriverName], tasks: Iterable[TaskName], kinds: Sequence[Kind], seeds: range) -> list[Job]:
+    """All combinations, one line of the table after the other."""
+    tasks = tuple(tasks)
+    return [
+        Job(driver=driver, task=task, kind=kind, seed=seed)
+        for driver in drivers
+        for task in tasks
+        for kind in kinds
+        for seed in seeds
+    ]
+
+
+def tasks_named(text: str) -> tuple[TaskName, ...]:
+    """`all`, or names separated by commas."""
+    return TASKS if text == "all" else tuple(task_name(name.strip()) for name in text.split(","))
+
+
+def kinds_named(text: str) -> tuple[Kind, ...]:
+    """`all`, or names separated by commas."""
+    if text == "all":
+        return KINDS
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in KINDS]:
+        raise ConfigError(f"no object {unknown[0]!r}; there are {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in names)
+
+
+def baselines_named(text: str) -> tuple[DriverName, ...]:
+    """None, `all`, or names separated by commas."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names == ["all"]:
+        return BASELINES
+    if unknown := [name for name in names if name not in BASELINES]:
+        raise ConfigError(f"no baseline {unknown[0]!r}; there are {', '.join(BASELINES)}")
+    return tuple(name for name in BASELINES if name in names)
+
+
+def in_this_cell(name: str = "default") -> PlannerConfig:
+    """The preset of that name, told the workspace and the largest action of the simulated robot."""
+    config = preset(DEFAULT_PRESET if name == "default" else name)
+    limits = replace(
+        config.limits,
+        lowest=(workspace.LOW[0], workspace.LOW[1], workspace.LOW[2]),
+        highest=(workspace.HIGH[0], workspace.HIGH[1], workspace.HIGH[2]),
+        step=float(LIMIT[0]),
+        turn=float(LIMIT[3]),
+        grip=float(LIMIT[GRIPPER]),
+    )
+    # What the gripper cannot do in a step must not be imagined either.
+    gripper = replace(config.search.gripper, limit=min(config.search.gripper.limit, float(LIMIT[GRIPPER])))
+    return plain(replace(config, limits=limits, search=replace(config.search, gripper=gripper)))
+
+
+def plain(config: PlannerConfig) -> PlannerConfig:
+    """The same with plain numbers throughout, as JSON gives them back."""
+    return from_dict(PlannerConfig, json.loads(json.dumps(to_dict(config))), "planner")
+
+
+def with_settings(
+    planner: PlannerConfig, control: ControlConfig, given: Sequence[str]
+) -> tuple[PlannerConfig, ControlConfig]:
+    """Both, changed by `NAME=VALUE` with the dotted names of the planning document; values are JSON or text."""
+    changed = {"planner": to_dict(planner), "control": to_dict(control)}
+    of_control = {each.name for each in fields(ControlConfig)}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set is written like search.samples=48; cannot read {text!r}")
+        path = name.strip().split(".")
+        _put(changed["control" if path[0] in of_control else "planner"], path, _value(value), text)
+    return (
+        from_dict(PlannerConfig, changed["planner"], "--set"),
+        from_dict(ControlConfig, changed["control"], "--set"),
+    )
+
+
+def fingerprint(source: str) -> str:
+    """SHA-256 over the files of a model; empty where the name is no path."""
+    path = Path(source)
+    if not path.exists():
+        return ""
+    found = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
+        with file.open("rb") as opened:
+            found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()[:16]
+
+
+def _put(settings: dict[str, Any], path: list[str], value: Any, text: str) -> None:
+    for part in path[:-1]:
+        inner = settings.get(part)
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {text}: '{part}' has no parts; give it as a whole, as JSON")
+        settings = inner
+    settings[path[-1]] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text.strip()

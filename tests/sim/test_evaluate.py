@@ -1,0 +1,236 @@
+"""The closed loop from pictures and poses: played, judged, resumed, refused and reported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from planner.mpc import ControlConfig
+from planner.planning import Planner
+from sim.evaluate import episode, runs
+from sim.evaluate.episode import Player, failure
+from sim.evaluate.runs import evaluate, place
+from sim.evaluate.settings import (
+    EvaluationConfig,
+    Job,
+    baselines_named,
+    fingerprint,
+    in_this_cell,
+    jobs,
+    kinds_named,
+    tasks_named,
+    with_settings,
+)
+from sim.evaluate.summary import auroc, rows, table
+from vjepa2_ac.cli import run
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.world_model import WorldModel
+
+FEW = ["search.samples=4", "search.elites=2", "search.kept_elites=1", "search.iterations=1"]
+REACH = Job(driver="planner", task="reach", kind="box", seed=3)
+
+
+def small_world(*_: Any, **__: Any) -> WorldModel:
+    encoder = build(Encoder, EncoderConfig(img_size=(32, 32), embed_dim=24, depth=1, num_heads=2))
+    config = ACPredictorConfig(img_size=(32, 32), embed_dim=24, predictor_embed_dim=32, depth=1, num_heads=2)
+    predictor = build(ACPredictor, config)
+    return WorldModel(encoder, predictor, Preprocessing(img_size=(32, 32)), precision="fp32", device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Any:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WorldModel, "open", small_world)
+
+
+def config(*settings: str, **others: Any) -> EvaluationConfig:
+    planner, control = with_settings(in_this_cell("fast"), ControlConfig(), [*FEW, *settings])
+    return EvaluationConfig(model="small", planner=planner, control=control, **{"max_steps": 2, **others})
+
+
+def test_the_loop_sees_pictures_and_poses_and_nothing_else(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, ...]] = []
+    original = episode.PlannedDriver.step
+
+    def spy(self: Any, *given: Any) -> Any:
+        seen.append(given)
+        return original(self, *given)
+
+    monkeypatch.setattr(episode.PlannedDriver, "step", spy)
+    record, pictures = Player(config()).play(REACH)
+    assert [[each.shape for each in given] for given in seen] == [[(256, 256, 3), (7,)]] * 2
+    assert len(pictures) == 5 + 1
+    turn = record["turns"][0]
+    assert turn["cost"] > 0
+    assert turn["imagined_cost"] is not None
+    assert turn["evaluations"] > 0
+    assert set(turn["confidence"]) >= {"gain", "flatness", "elite_spread"}
+
+
+def test_the_same_job_gives_the_same_episode(small: None) -> None:
+    first, second = (Player(config()).play(REACH)[0] for _ in range(2))
+    for record in (first, second):
+        record.pop("seconds")
+        for turn in record["turns"]:
+            turn.pop("plan_ms")
+    assert first == second
+
+
+def test_pick_and_place_is_given_three_goal_pictures(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    original = episode.PlannedDriver.__init__
+
+    def spy(self: Any, planner: Planner, goals: list[Any], *rest: Any) -> None:
+        given.append(len(goals))
+        original(self, planner, goals, *rest)
+
+    monkeypatch.setattr(episode.PlannedDriver, "__init__", spy)
+    Player(config(max_steps=1)).play(Job(driver="planner", task="pick_and_place", kind="cup", seed=0))
+    assert given == [3]
+
+
+def test_the_expert_succeeds_and_doing_nothing_does_not(tmp_path: Path) -> None:
+    found = evaluate(tmp_path, config(max_steps=None), jobs(["expert", "nothing"], ["reach"], ["box"], range(1)))
+    assert [record["success_end"] for record in found] == [True, False]
+    assert [record["failure"] for record in found] == ["", "never near"]
+    assert found[0]["hand_error"] < 0.04 < found[1]["hand_error"]
+
+
+def test_a_run_goes_on_where_it_was(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate(tmp_path, config(), jobs(["nothing"], ["reach"], ["box"], range(2)))
+    begun: list[Job] = []
+    original = Player.play
+    monkeypatch.setattr(Player, "play", lambda self, job: (begun.append(job), original(self, job))[1])
+    found = evaluate(tmp_path, config(), jobs(["nothing"], ["reach"], ["box"], range(3)))
+    assert [job.seed for job in begun] == [2]
+    assert [record["seed"] for record in found] == [0, 1, 2]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
+    evaluate(tmp_path, config(), [])
+    with pytest.raises(InputError, match=r"planner\.search\.samples = 4, not 8"):
+        evaluate(tmp_path, config("search.samples=8"), [])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").touch()
+    with pytest.raises(InputError, match=r"thesis\.txt"):
+        evaluate(tmp_path / "other", config(), [])
+
+
+def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
+    wanted = jobs(["nothing"], ["reach"], ["box"], range(2))
+    alone = evaluate(tmp_path / "one", config(), wanted)
+    together = evaluate(tmp_path / "two", config(), wanted, workers=2)
+    for record in [*alone, *together]:
+        record.pop("seconds")
+    assert alone == together
+
+
+def test_a_plan_that_fails_leaves_the_robot_where_it_is(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vjepa2_ac.errors import PlanningError
+
+    def no_plan(*_: Any, **__: Any) -> Any:
+        raise PlanningError("all costs are NaN")
+
+    monkeypatch.setattr(Planner, "plan", no_plan)
+    record, _ = Player(config()).play(REACH)
+    assert record["errors"] == 2
+    assert not np.any([turn["action_7"] for turn in record["turns"]])
+
+
+def test_settings_are_named_as_documented() -> None:
+    planner, control = with_settings(
+        in_this_cell(),
+        ControlConfig(),
+        ["search.gripper.gate=0.015", "cost.pools=[2,4]", "cost.distance=l2", "progress.timeout=20", "history=2",
+         'progress.achieved={"mean": 0.2, "deviation": 0.01}'],
+    )  # fmt: skip
+    assert planner.search.gripper.gate == 0.015
+    assert (planner.cost.pools, planner.cost.distance) == ((2, 4), "l2")
+    assert (control.progress.timeout, control.history) == (20, 2)
+    assert control.progress.achieved is not None
+    with pytest.raises(ConfigError, match="did you mean 'samples'"):
+        with_settings(planner, control, ["search.sample=3"])
+    with pytest.raises(ConfigError, match="is written like"):
+        with_settings(planner, control, ["samples"])
+
+
+def test_the_planner_is_told_the_cell_it_works_in() -> None:
+    limits = in_this_cell().limits
+    assert limits.lowest == (0.40, -0.12, 0.0105)
+    assert (limits.step, limits.turn, limits.grip) == (0.075, 0.25, 0.5)
+    assert in_this_cell().search.gripper.limit == 0.5
+    assert in_this_cell("paper").method == "paper"
+
+
+def test_names_on_the_command_line() -> None:
+    assert tasks_named("grasp, reach") == ("grasp", "reach")
+    assert kinds_named("all") == ("cup", "box")
+    assert baselines_named("") == ()
+    assert baselines_named("expert,nothing") == ("nothing", "expert")
+    for read, wrong in ((tasks_named, "juggle"), (kinds_named, "plate"), (baselines_named, "lucky")):
+        with pytest.raises(ConfigError, match="there are"):
+            read(wrong)
+
+
+def test_a_model_is_known_by_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"one")
+    before = fingerprint(str(tmp_path))
+    (tmp_path / "weights").write_bytes(b"two")
+    assert before != fingerprint(str(tmp_path))
+    assert fingerprint("random:tiny") == ""
+
+
+def test_failures_are_named_by_how_far_they_came() -> None:
+    ever = dict.fromkeys(episode.STAGES, False)
+    assert failure("pick_and_place", ever, False) == "never at the object"
+    assert failure("pick_and_place", {**ever, "reached": True}, False) == "at the object, not grasped"
+    lifted = {**ever, "reached": True, "grasped": True, "lifted": True}
+    assert failure("pick_and_place", lifted, False) == "lifted, not placed"
+    assert failure("grasp", lifted, True) == "done, then lost"
+
+
+def test_auroc_of_known_cases() -> None:
+    assert auroc([3.0, 2.0, 1.0], [True, False, False]) == 1.0
+    assert auroc([1.0, 1.0, None], [True, False, True]) == 0.5
+    assert auroc([1.0, 2.0], [True, True]) is None
+
+
+def test_the_command_writes_json_and_shows_the_paper_beside(
+    small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", "--task", "grasp", "--object", "cup", "--episodes", "1", "--max-steps", "2"]
+    arguments += ["--baselines", "nothing", "--planner", "fast", "--out", str(tmp_path / "found")]
+    for setting in FEW:
+        arguments += ["--set", setting]
+    assert run(arguments) == 0
+    said = capsys.readouterr().out
+    assert "65%" in said
+    assert "0.0% – 79.3%" in said
+    found = json.loads((tmp_path / "found" / "evaluation.json").read_text())
+    assert found["format"] == runs.FORMAT
+    assert len(found["asset"]) == 64
+    assert [row["driver"] for row in found["rows"]] == ["planner", "nothing"]
+    assert found["seeds"] == [0]
+    assert place(tmp_path / "found", Job(driver="planner", task="grasp", kind="cup", seed=0)).is_file()
+
+
+def test_rows_come_in_the_order_of_tasks(tmp_path: Path) -> None:
+    found = evaluate(tmp_path, config(max_steps=1), jobs(["nothing"], ["grasp", "reach"], ["box"], range(1)))
+    assert [row.task for row in rows(found)] == ["reach", "grasp"]
+    assert table(rows(found)).splitlines()[0].startswith("| task")
