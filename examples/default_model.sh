@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# From nothing to the default model: collect, pretrain, train, check. Stop it whenever you like; run again, it goes on.
+#
+#   examples/default_model.sh [FOLDER]             on whatever machine this is, a GPU where there is one
+#   EPISODES=4000 WORKERS=16 examples/default_model.sh /scratch/default
+#   SECONDS_AT_MOST=570 examples/default_model.sh  stops by itself and leaves all it has to the next call
+set -euo pipefail
+
+out=${1:-runs/default}
+episodes=${EPISODES:-1000} held_out=${HELD_OUT:-200} size=${SIZE:-128}
+workers=${WORKERS:-$(nproc)}
+pretrain=${PRETRAIN:-default-pretrain} train=${TRAIN:-default-train}
+ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
+export MUJOCO_GL=${MUJOCO_GL:-egl}
+
+# Run a command for as long as there is time; it resumes by itself the next time.
+in_time() {
+    local left=$((ends - $(date +%s)))
+    [ "$left" -gt 0 ] || { echo "out of time; run this again to go on"; exit 75; }
+    timeout --signal=INT --kill-after=30 "$left" "$@" || {
+        local code=$?
+        [ "$code" != 124 ] || { echo "out of time; run this again to go on"; exit 75; }
+        exit "$code"
+    }
+}
+
+# learn COMMAND FOLDER ARGUMENTS...: begin a run, or go on with it, unless it has ended in a release.
+learn() {
+    local command=$1 folder=$2; shift 2
+    [ ! -e "$folder/release/config.json" ] || return 0
+    if [ -e "$folder/recipe.yaml" ]; then
+        in_time vjepa2-ac "$command" --resume --out "$folder" --cache "$out/cache"
+    else
+        in_time vjepa2-ac "$command" --out "$folder" --cache "$out/cache" "$@"
+    fi
+}
+
+mkdir -p "$out"
+in_time vjepa2-ac collect --out "$out/episodes" --episodes "$episodes" --workers "$workers" --size "$size"
+in_time vjepa2-ac collect --out "$out/held-out" --episodes "$held_out" --workers "$workers" --size "$size" --split test
+learn pretrain "$out/encoder" --data "$out/episodes" --recipe "$pretrain"
+learn train "$out/predictor" --data "$out/episodes" --recipe "$train" --encoder "$out/encoder/release"
+in_time vjepa2-ac fit-check "$out/held-out" --model "$out/predictor/release" --out "$out/fit-check"
+echo "the model is in $out/predictor/release, what it knows in $out/fit-check"

@@ -1,0 +1,27 @@
+"""The way from nothing to a model, in one script that may be stopped anywhere."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent.parent / "examples" / "default_model.sh"
+TINY = {"EPISODES": "6", "HELD_OUT": "6", "SIZE": "64", "PRETRAIN": "tiny-pretrain", "TRAIN": "tiny-train"}
+OUT_OF_TIME = 75
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_it_goes_on_where_time_ran_out_and_ends_in_a_checked_model(tmp_path: Path) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, **TINY, "WORKERS": "1", "PATH": path, "OMP_NUM_THREADS": "1"}
+    stopped = subprocess.run([SCRIPT, tmp_path], env={**env, "SECONDS_AT_MOST": "12"}, capture_output=True, text=True)
+    assert stopped.returncode == OUT_OF_TIME, stopped.stderr
+    finished = subprocess.run([SCRIPT, tmp_path], env=env, capture_output=True, text=True)
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "predictor" / "release" / "model.safetensors").is_file()
+    assert (tmp_path / "fit-check" / "fit-check.json").is_file()
