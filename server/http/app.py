@@ -13,6 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from server.auth import Doorman
+from server.console.router import add_console
 from server.http import openapi, routes, socket
 from server.http.gate import Gate
 from server.http.problems import on_error, on_http_error
@@ -32,6 +33,7 @@ def create_app(service: PlanningService, doorman: Doorman) -> ASGIApp:
         app.add_exception_handler(kind, on_error)
     app.add_exception_handler(HTTPException, on_http_error)
     _document(app)
+    add_console(app)
     gate: ASGIApp = Gate(app, doorman, service.metrics, service.settings)
     if service.settings.allowed_origins:
         gate = CORSMiddleware(

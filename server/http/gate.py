@@ -16,8 +16,8 @@ from server.metrics import Metrics
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
-OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs"}  # tell nothing of anybody
-OPEN_FOLDERS = ("/docs/",)
+OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs", "/console"}
+OPEN_FOLDERS = ("/docs/", "/console/")  # like the paths above, they tell nothing of anybody
 QUIET = OPEN | {"/metrics"}  # asked again and again; logged only when debugging
 SECURITY = {
     b"content-security-policy": b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
