@@ -36,6 +36,7 @@ class Turn:
     goal: int = 0
     cost: float | None = None  # of the present picture, to the sub-goal
     imagined_cost: float | None = None  # of what the plan is imagined to end in
+    horizon: int = 0  # [steps] that the plan looks ahead
     idle_cost: float | None = None  # of what doing nothing is imagined to end in
     confidence: dict[str, Any] = field(default_factory=dict)
     gripper_costs: dict[str, float] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class PlannedDriver:
             step = self.control.step(frame, pose)
         except PlanningError as error:
             return Turn(action_7=STAY, goal=self.control.goal, error=str(error))
-        return _turn(step, step.goal, step.passed, started)
+        return turn(step, step.goal, step.passed, started)
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -88,7 +89,7 @@ class ServedDriver:
         started = time.perf_counter()
         step = self.session.step(frame, pose)
         passed = tuple((int(each["sub_goal"]), str(each["verdict"])) for each in step.passed)
-        return _turn(step, step.sub_goal, passed, started)
+        return turn(step, step.sub_goal, passed, started)
 
     def close(self) -> None:
         """End the session."""
@@ -110,7 +111,7 @@ class ScriptedDriver:
         """Nothing to let go of."""
 
 
-def _turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: float) -> Turn:
+def turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: float) -> Turn:
     """A turn from a step of the planner or of the service: they use the same words."""
     plan, plan_ms = step.plan, 1e3 * (time.perf_counter() - started)
     if plan is None:
@@ -122,6 +123,7 @@ def _turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: fl
         goal=goal,
         cost=step.cost,
         imagined_cost=plan.cost,
+        horizon=len(actions),
         idle_cost=plan.idle_cost,
         confidence=asdict(plan.confidence),
         gripper_costs=dict(plan.gripper_costs),

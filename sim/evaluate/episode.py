@@ -15,6 +15,7 @@ from planner.planning import Planner
 from sim.bounds import policy_name
 from sim.env import FrankaEnv
 from sim.evaluate.drivers import Driver, PlannedDriver, ScriptedDriver, ServedDriver, Turn
+from sim.evaluate.oracle import OracleDriver
 from sim.evaluate.settings import EvaluationConfig, Job
 from sim.tasks import TaskName
 from vjepa2_ac.client import PlannerClient
@@ -79,7 +80,8 @@ class Player:
             "ever": ever,
             "hand_error": float(np.linalg.norm(truth.hand - env.goal.hand)),
             "object_error": float(np.linalg.norm(truth.object - env.goal.object)),
-            "passed": [list(passed) for turn in turns for passed in turn["passed"]],
+            # The last goal is passed again at every later look; the first time counts.
+            "passed": {str(goal): how for turn in reversed(turns) for goal, how in turn["passed"]},
             "errors": sum(bool(turn["error"]) for turn in turns),
             "evaluations": sum(turn["evaluations"] for turn in turns),
             "plans": sum(turn["imagined_cost"] is not None for turn in turns),
@@ -116,6 +118,8 @@ class Player:
     def _driver(self, job: Job, env: FrankaEnv, goals: list[Frame]) -> Driver:
         if job.driver == "planner":
             return self._evaluated(goals, job.seed)
+        if job.driver == "oracle":
+            return OracleDriver(env, self.config.planner, self.config.control, job.seed)
         return ScriptedDriver(env, policy_name(job.driver), job.seed)
 
     def _evaluated(self, goals: list[Frame], seed: int) -> Driver:

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sim.evaluate.episode import Record
+from sim.evaluate.page import page
 from sim.evaluate.runs import write, written
 from sim.evaluate.settings import EvaluationConfig
-from sim.evaluate.summary import failures, rows, summary, table
+from sim.evaluate.summary import failures, rows, signs, summary, table
 
-JSON = "evaluation.json"
+JSON, PAGE = "evaluation.json", "report.html"
 
 
 def publish(out: Path, config: EvaluationConfig, records: Sequence[Record], command: str) -> str:
     """Write everything into `out`; what to print."""
-    write(out / JSON, json.dumps(summary(records, written(config), command), indent=1) + "\n")
-    found = rows(records)
+    said, found = summary(records, written(config), command), rows(records)
+    write(out / JSON, json.dumps(said, indent=1) + "\n")
+    write(out / PAGE, page(out, said, found, signs(records), records))
     modes = failures(found)
-    return "\n\n".join([table(found), *([modes] if modes else []), f"{out / JSON}"])
+    return "\n\n".join([table(found), *([modes] if modes else []), f"{out / JSON}\n{out / PAGE}"])

@@ -72,25 +72,28 @@ def rows(records: Iterable[Record]) -> list[Row]:
 
 def table(found: Sequence[Row]) -> str:
     """The rows next to the paper's numbers, aligned for a terminal and valid Markdown."""
-    head = ("task", "object", "driver", "episodes", "at the end", "95 % interval", "at any time", "paper", "steps",
-            "candidates", "ms a plan")  # fmt: skip
-    body = [
-        (
-            row.task,
-            row.object,
-            row.driver,
-            str(row.episodes),
-            f"{row.at_end / row.episodes:.1%}",
-            f"{row.at_end_interval[0]:.1%} – {row.at_end_interval[1]:.1%}",
-            f"{row.any_time / row.episodes:.1%}",
-            _or_dash(row.paper if row.driver == "planner" else None, "{:.0%}"),
-            _or_dash(row.median_steps, "{:.0f}"),
-            _or_dash(row.evaluations, "{:.0f}"),
-            _or_dash(row.plan_ms, "{:.0f}"),
-        )
-        for row in found
-    ]
-    return aligned(head, body)
+    return aligned(TABLE_HEAD, [table_cells(row) for row in found])
+
+
+TABLE_HEAD = ("task", "object", "driver", "episodes", "at the end", "95 % interval", "at any time", "paper", "steps",
+              "candidates", "ms a plan")  # fmt: skip
+
+
+def table_cells(row: Row) -> tuple[str, ...]:
+    """One line of the table, in words."""
+    return (
+        row.task,
+        row.object,
+        row.driver,
+        str(row.episodes),
+        f"{row.at_end / row.episodes:.1%}",
+        f"{row.at_end_interval[0]:.1%} – {row.at_end_interval[1]:.1%}",
+        f"{row.any_time / row.episodes:.1%}",
+        _or_dash(row.paper if row.driver == "planner" else None, "{:.0%}"),
+        _or_dash(row.median_steps, "{:.0f}"),
+        _or_dash(row.evaluations, "{:.0f}"),
+        _or_dash(row.plan_ms, "{:.0f}"),
+    )
 
 
 def failures(found: Sequence[Row]) -> str:

@@ -132,6 +132,7 @@ def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
         evaluate(tmp_path / "other", config(), [])
 
 
+@pytest.mark.long
 def test_two_processes_play_what_one_does(tmp_path: Path) -> None:
     wanted = jobs(["nothing"], ["reach"], ["box"], range(2))
     alone = evaluate(tmp_path / "one", config(), wanted)
@@ -227,6 +228,11 @@ def test_the_command_writes_json_and_shows_the_paper_beside(
     assert len(found["asset"]) == 64
     assert [row["driver"] for row in found["rows"]] == ["planner", "nothing"]
     assert found["seeds"] == [0]
+    page = (tmp_path / "found" / "report.html").read_text()
+    assert "at the object" in page
+    assert "data:image/jpeg" in page
+    assert "<polyline" in page
+    assert "http" not in page
     assert place(tmp_path / "found", Job(driver="planner", task="grasp", kind="cup", seed=0)).is_file()
 
 

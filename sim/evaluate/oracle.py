@@ -1,0 +1,127 @@
+"""The same search and the same loop on a model that cannot be wrong: the simulator, tried out from where it stands.
+
+A latent is here the true state: hand, object, hand relative to object, and the gripper, in metres. What the search
+reaches with it is what it could reach with a perfect model; what it misses, no better model will bring.
+
+Shapes: B requests (all of the present state), S candidates, H steps, one token of D = 10 numbers.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from planner.costs import CostConfig
+from planner.goals import AchievedGoals
+from planner.mpc import ControlConfig, Controller
+from planner.planning import Planner, PlannerConfig
+from sim.control import check_action
+from sim.env import FrankaEnv
+from sim.evaluate.drivers import Frame, Turn, turn
+from sim.expert import GOAL_WAYPOINTS
+from sim.tasks import MAX_STEPS
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.images import Frames
+from vjepa2_ac.world_model import Cost, History, Rollout
+
+Array = NDArray[np.float64]
+
+GRIPPER_SCALE = 0.02  # [m]: a gripper that is wrong altogether counts as 2 cm
+GATE = 0.015  # [m]: true states differ by the gripper from the first step on, so it must not come first
+ACHIEVED = AchievedGoals(mean=0.003, deviation=0.002)  # [m], over the numbers of a state
+
+
+class TrueWorld:
+    """The simulator as a world model: candidates are really carried out, and taken back."""
+
+    def __init__(self, env: FrankaEnv) -> None:
+        self.env, self.device = env, torch.device("cpu")
+
+    def encode(self, frames: Frames) -> Tensor:
+        """Not from pictures: this world knows the state."""
+        raise InputError("the simulator does not look at pictures; give it states")
+
+    def rollout(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
+    ) -> Rollout:
+        """What every candidate leads to from the present state."""
+        batch, samples, horizon, _ = actions_BSHA.shape
+        states = np.zeros((batch, samples, horizon, 1, latents_BND.shape[-1]))
+        poses = np.zeros((batch, samples, horizon, 7))
+        cell = self.env.cell
+        here = cell.snapshot()
+        for request, sample in np.ndindex(batch, samples):
+            cell.restore(here)
+            for step in range(horizon):
+                cell.controller.step(check_action(actions_BSHA[request, sample, step].double().numpy()))
+                states[request, sample, step, 0] = state(self.env)
+                poses[request, sample, step] = cell.controller.measured_pose()
+        cell.restore(here)
+        return Rollout(torch.from_numpy(states).float(), torch.from_numpy(poses).float(), actions_BSHA)
+
+    def score(
+        self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
+    ) -> Tensor:
+        """The costs [B, S] of what the candidates lead to."""
+        return cost(self.rollout(latents_BND, pose_B7, actions_BSHA))
+
+
+class OracleDriver:
+    """Pursues the true states behind the goal pictures with the search under evaluation."""
+
+    def __init__(self, env: FrankaEnv, planner: PlannerConfig, control: ControlConfig, seed: int) -> None:
+        self.env = env
+        goals = [_latents(each) for each in goal_states(env)]
+        progress = replace(control.progress, achieved=ACHIEVED)
+        self.control = Controller(
+            Planner(TrueWorld(env), _adapted(planner)), goals, replace(control, history=0, progress=progress), seed=seed
+        )
+
+    def step(self, frame: Frame, pose: Array) -> Turn:
+        """The first action of a plan made in the simulator itself."""
+        started = time.perf_counter()
+        step = self.control.step(_latents(state(self.env)), pose)
+        return turn(step, step.goal, step.passed, started)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def state(env: FrankaEnv) -> Array:
+    """The true state [10]."""
+    truth = env.truth()
+    closedness = env.cell.controller.measured_pose()[6]
+    return np.concatenate([truth.hand, truth.object, truth.hand - truth.object, [GRIPPER_SCALE * closedness]])
+
+
+def goal_states(env: FrankaEnv) -> list[Array]:
+    """The states in which the goal pictures were taken: the expert plays the episode again, and it is taken back."""
+    start, expert, found = env.cell.snapshot(), env.expert(), []
+    for _ in range(2 * MAX_STEPS[env.task]):
+        before = expert.stage
+        action = expert.act(env.truth())
+        if before in GOAL_WAYPOINTS[env.task] and expert.stage != before:
+            found.append(state(env))
+        if expert.done:
+            break
+        env.cell.controller.step(action)
+    env.cell.restore(start)
+    return found
+
+
+def _adapted(config: PlannerConfig) -> PlannerConfig:
+    """The same search, by the plain distance of states; surprises there are none."""
+    gripper = config.search.gripper
+    if gripper.mode == "branches" and gripper.gate is None:
+        gripper = replace(gripper, gate=GATE)
+    search = replace(config.search, gripper=gripper, gradient_steps=0)
+    return replace(config, search=search, cost=CostConfig(earlier=config.cost.earlier))
+
+
+def _latents(state_10: Array) -> Tensor:
+    return torch.from_numpy(state_10).float()[None]
