@@ -104,7 +104,7 @@ def test_energies_are_mapped(console: Page, here_and_there: tuple[Path, Path]) -
     console.js("document.querySelector('#plane').value = 'xz'; document.querySelector('#map').click()")
     console.until("document.querySelector('#energy-map svg')")
     assert console.js("document.querySelectorAll('#energy-map svg rect title').length") == 11**2
-    assert "Lowest at Δx 4.5 cm, Δz 1.5 cm" in console.text("#energy-map")  # the nearest of moves 1.5 cm apart
+    assert "Lowest at Δx 4.5 cm, Δz 1.5 cm:" in console.text("#energy-map")  # the nearest of moves 1.5 cm apart
 
 
 def test_a_refusal_is_shown_where_it_belongs(console: Page, here_and_there: tuple[Path, Path]) -> None:

@@ -47,3 +47,8 @@ export function significant(value, digits = 3) {
   if (value === 0) return "0";
   return Number(value.toPrecision(digits)).toString().replace("-", "−");
 }
+
+// A number with as many digits as tell `spread` apart.
+export function resolving(value, spread) {
+  return fixed(value, spread > 0 ? Math.min(Math.max(0, 1 - Math.floor(Math.log10(spread))), 8) : 3);
+}

@@ -61,7 +61,7 @@ function plan() {
 function show(found, pose) {
   first = found.wanted[0];
   byId("answer").replaceChildren(...planView(found, pose));
-  say(`A plan of ${found.actions.length} moves.`);
+  say(`A plan of ${found.actions.length === 1 ? "one move" : `${found.actions.length} moves`}.`);
 }
 
 function map() {

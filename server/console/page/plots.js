@@ -1,6 +1,6 @@
 // Pictures of plans, drawn as SVG to scale. Colours come from the style sheet.
 
-import { drawing, fixed, significant, svg } from "./dom.js";
+import { drawing, fixed, resolving, significant, svg } from "./dom.js";
 
 const WIDE = 340;
 const HIGH = 260;
@@ -30,7 +30,7 @@ export function tracePlot(trace, level, levelName) {
   const y = (value) => HIGH - EDGE.bottom - ((value - low) / (high - low)) * (HIGH - EDGE.top - EDGE.bottom);
   const grid = ticks(low, high, 4).map((value) => [
     svg("line", { class: "grid", x1: EDGE.left, x2: WIDE - EDGE.right, y1: y(value), y2: y(value) }),
-    svg("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, significant(value)),
+    svg("text", { x: EDGE.left - 6, y: y(value) + 4, "text-anchor": "end" }, resolving(value, high - low)),
   ]).flat();
   const step = Math.ceil(trace.length / 8);
   const names = trace.map((_, i) => i % step ? null : svg("text", { x: x(i), y: HIGH - EDGE.bottom + 16, "text-anchor": "middle" }, String(i + 1)));
@@ -59,31 +59,34 @@ export function gripperStrip(closedness) {
 }
 
 // Energies over a square of moves; `moves` are the same along both sides [m], `values[row][column]` belongs to up, across.
-export function heatMap(moves, values, names, marks) {
+// With `flip`, across grows to the left, as y does when one looks along x.
+export function heatMap(moves, values, names, flip, marks) {
   const side = 300;
   const cell = side / moves.length;
   const flat = values.flat();
   const [low, high] = [Math.min(...flat), Math.max(...flat)];
   const shade = (value) => (high > low ? (value - low) / (high - low) : 1);
+  const column = (c) => (flip ? moves.length - 1 - c : c);
   const place = (value) => ((value - moves[0]) / (moves.at(-1) - moves[0])) * (side - cell) + cell / 2;
   const [left, top] = [EDGE.left, EDGE.top];
+  const beside = (value) => left + place(flip ? -value : value);
   const parts = values.flatMap((row, r) => row.map((value, c) => svg("rect", {
-    x: left + c * cell, y: top + side - (r + 1) * cell, width: cell + 0.4, height: cell + 0.4, fill: colour(shade(value)),
-  }, svg("title", {}, `${names[0]} ${fixed(100 * moves[c], 1)} cm, ${names[1]} ${fixed(100 * moves[r], 1)} cm: ${significant(value, 4)}`))));
+    x: left + column(c) * cell, y: top + side - (r + 1) * cell, width: cell + 0.4, height: cell + 0.4, fill: colour(shade(value)),
+  }, svg("title", {}, `${names[0]} ${fixed(100 * moves[c], 1)} cm, ${names[1]} ${fixed(100 * moves[r], 1)} cm: ${resolving(value, high - low)}`))));
   for (const value of [moves[0], 0, moves.at(-1)]) {
     const text = fixed(100 * value, 1);
-    parts.push(svg("text", { x: left + place(value), y: top + side + 16, "text-anchor": "middle" }, text),
+    parts.push(svg("text", { x: beside(value), y: top + side + 16, "text-anchor": "middle" }, text),
       svg("text", { x: left - 6, y: top + side - place(value) + 4, "text-anchor": "end" }, text));
   }
   for (const { kind, at, title } of marks) {
-    const [x, y] = [left + place(at[0]), top + side - place(at[1])];
+    const [x, y] = [beside(at[0]), top + side - place(at[1])];
     parts.push(svg("g", { class: `mark ${kind}` }, MARKS[kind](x, y), svg("title", {}, title)));
   }
   parts.push(svg("text", { x: left + side / 2, y: top + side + 32, "text-anchor": "middle" }, `${names[0]} [cm]`),
     svg("text", { x: 12, y: top + side / 2, "text-anchor": "middle", transform: `rotate(-90 12 ${top + side / 2})` }, `${names[1]} [cm]`));
   parts.push(...Array.from({ length: 30 }, (_, i) => svg("rect", { x: left + side + 18, y: top + (29 - i) * side / 30, width: 12, height: side / 30 + 0.4, fill: colour(i / 29) })));
-  parts.push(svg("text", { x: left + side + 36, y: top + 10 }, significant(high, 4)), svg("text", { x: left + side + 36, y: top + side }, significant(low, 4)));
-  return drawing(left + side + 92, top + side + 42, `Energies from ${significant(low, 4)} to ${significant(high, 4)}`, ...parts);
+  parts.push(svg("text", { x: left + side + 36, y: top + 10 }, resolving(high, high - low)), svg("text", { x: left + side + 36, y: top + side }, resolving(low, high - low)));
+  return drawing(left + side + 92, top + side + 42, `Energies from ${resolving(low, high - low)} to ${resolving(high, high - low)}`, ...parts);
 }
 
 const MARKS = {
