@@ -27,7 +27,7 @@ Frame = NDArray[np.uint8]  # [H, W, 3]
 Act = Callable[[], Array | None]  # None: done, stay
 
 FRAMES_PER_SECOND = 20
-_EVERY = round(1 / FRAMES_PER_SECOND / TIMESTEP / TICK)  # controller ticks between two frames of a film
+TICKS_A_FRAME = round(1 / FRAMES_PER_SECOND / TIMESTEP / TICK)  # controller ticks between two frames of a film
 _GOAL_MARK, _INK, _PAPER = (64, 190, 90), (245, 245, 245), (34, 36, 40)
 
 
@@ -51,7 +51,7 @@ def film(env: FrankaEnv, act: Act, steps: int, linger: int = 4) -> Played:
     def shoot() -> None:
         nonlocal ticks
         ticks += 1
-        if ticks % _EVERY == 0:
+        if ticks % TICKS_A_FRAME == 0:
             frames.append(_compose(env))
 
     env.cell.controller.on_tick = shoot
@@ -99,7 +99,7 @@ def all_cameras(seed: int = 2, size: int = 480) -> Frame:
     pretty = env.render()
     assert pretty is not None
     third = size // 3
-    views = [_written(_small(env.picture(name), third), name) for name in ("left", "right", "wrist")]
+    views = [labelled(small(env.picture(name), third), name) for name in ("left", "right", "wrist")]
     env.close()
     return np.concatenate([pretty, np.concatenate(views)], axis=1)
 
@@ -121,10 +121,10 @@ def _row(task: TaskName, kind: Kind, seed: int, columns: int, size: int) -> Fram
         seen.append(observation["frame"])
     moments = [seen[round(k)] for k in np.linspace(0, len(seen) - 1, columns)]
     goals = [
-        _marked(_small(frame, size), name) for frame, name in zip(env.goal.frames, GOAL_NAMES[env.task], strict=True)
+        marked(small(frame, size), name) for frame, name in zip(env.goal.frames, GOAL_NAMES[env.task], strict=True)
     ]
     env.close()
-    return np.concatenate([*(_small(frame, size) for frame in moments), *goals], axis=1)
+    return np.concatenate([*(small(frame, size) for frame in moments), *goals], axis=1)
 
 
 def _compose(env: FrankaEnv) -> Frame:
@@ -132,23 +132,26 @@ def _compose(env: FrankaEnv) -> Frame:
     if pretty is None:
         raise InputError('a film needs an environment made with render_mode="rgb_array"')
     half = pretty.shape[0] // 2
-    now = _written(_small(env.picture("left"), half), "camera")
-    goal = _marked(_small(env.goal.frames[-1], half), "goal")
+    now = labelled(small(env.picture("left"), half), "camera")
+    goal = marked(small(env.goal.frames[-1], half), "goal")
     return np.concatenate([pretty, np.concatenate([now, goal])], axis=1)
 
 
-def _small(frame: Frame, size: int) -> Frame:
+def small(frame: Frame, size: int) -> Frame:
+    """The picture as a square of `size` pixels."""
     return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def _marked(frame: Frame, name: str) -> Frame:
+def marked(frame: Frame, name: str) -> Frame:
+    """The picture framed as a goal, with its name."""
     framed = frame.copy()
     edge = max(2, frame.shape[0] // 64)
     cv2.rectangle(framed, (0, 0), (frame.shape[1] - 1, frame.shape[0] - 1), _GOAL_MARK, 2 * edge)
-    return _written(framed, name)
+    return labelled(framed, name)
 
 
-def _written(frame: Frame, words: str) -> Frame:
+def labelled(frame: Frame, words: str) -> Frame:
+    """The picture with a few words in its corner."""
     written, height = frame.copy(), frame.shape[0]
     scale = height / 420
     (across, up), below = cv2.getTextSize(words, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)

@@ -47,6 +47,9 @@ def evaluate(
     precision: Annotated[
         str, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
     ] = "auto",
+    videos: Annotated[
+        int, typer.Option(min=0, help="Films for each task and object, failures and successes in turn.")
+    ] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread and its own renderer.")] = 1,
 ) -> None:
     """Close the loop in simulation, many times, from goal pictures and poses alone; physics judges.
@@ -59,6 +62,7 @@ def evaluate(
 
         vjepa2-ac evaluate --task pick_and_place --set search.gripper.gate=0.015 --set cost.pools=[2,4] --out runs/gate
     """
+    from sim.evaluate import films
     from sim.evaluate import settings as chosen
     from sim.evaluate.report import publish
     from sim.evaluate.runs import evaluate as run
@@ -77,6 +81,10 @@ def evaluate(
     )  # fmt: skip
     with progress("evaluating", len(jobs), unit="episodes") as advance:
         records = run(out, config, jobs, workers=workers, advance=advance)
+    if videos:
+        filmed = films.chosen(records, videos)
+        with progress("filming", len(filmed), unit="films") as advance:
+            films.shoot_all(out, config, filmed, workers=workers, advance=advance)
     command = " ".join(["vjepa2-ac", *sys.argv[1:]])
     typer.echo(publish(out, config, records, command))
 

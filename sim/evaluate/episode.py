@@ -155,7 +155,7 @@ def _written(turn: Turn, pose: NDArray[np.float64], info: dict[str, Any]) -> Rec
     """A turn as JSON holds it, with what the judge saw after it."""
     return {
         **asdict(turn),
-        "action_7": [round(float(number), 5) for number in turn.action_7],
+        "action_7": [float(number) for number in turn.action_7],  # exactly, so that the episode can be played again
         "pose_7": [round(float(number), 5) for number in pose],
         "passed": [list(each) for each in turn.passed],
         "plan_ms": round(turn.plan_ms, 2),

@@ -9,8 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from sim.evaluate import curves
+from sim.evaluate import curves, films
 from sim.evaluate.episode import Record
+from sim.evaluate.runs import place
 from sim.evaluate.settings import Job
 from sim.evaluate.summary import TABLE_HEAD, Row, Sign, table_cells
 
@@ -87,8 +88,8 @@ def _gallery(out: Path, row: Row, records: Sequence[Record]) -> str:
 
 def _figure(out: Path, record: Record) -> str:
     job = Job(driver=record["driver"], task=record["task"], kind=record["object"], seed=record["seed"])
-    strip = out / "episodes" / f"{job.name}.jpg"
-    film = Path("films") / f"{job.name}.mp4"
+    strip = place(out, job).with_suffix(".jpg")
+    film = films.place(Path(), record)
     done = record["success_end"]
     words = "done" if done else escape(record["failure"])
     verdict = (
