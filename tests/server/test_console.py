@@ -171,6 +171,16 @@ def test_sessions_are_opened_stepped_and_closed(console: Page, here_and_there: t
     console.until("document.querySelectorAll('[data-session]').length === 0")
 
 
+def test_a_narrow_window_scrolls_downwards_alone(console: Page, here_and_there: tuple[Path, Path]) -> None:
+    console.send("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False)
+    try:
+        fill(console, *here_and_there)
+        plan(console)
+        assert console.js("document.documentElement.scrollWidth") == 400
+    finally:
+        console.send("Emulation.clearDeviceMetricsOverride")
+
+
 def test_the_python_it_shows_gives_the_plan_it_shows(
     console: Page,
     here_and_there: tuple[Path, Path],

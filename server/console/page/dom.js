@@ -50,5 +50,5 @@ export function significant(value, digits = 3) {
 
 // A number with as many digits as tell `spread` apart.
 export function resolving(value, spread) {
-  return fixed(value, spread > 0 ? Math.min(Math.max(0, 1 - Math.floor(Math.log10(spread))), 8) : 3);
+  return fixed(value, spread > 0 ? Math.min(Math.max(0, 2 - Math.floor(Math.log10(spread))), 8) : 3);
 }
