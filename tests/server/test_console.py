@@ -176,7 +176,7 @@ def test_a_narrow_window_scrolls_downwards_alone(console: Page, here_and_there: 
     try:
         fill(console, *here_and_there)
         plan(console)
-        assert console.js("document.documentElement.scrollWidth") == 400
+        assert console.js("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     finally:
         console.send("Emulation.clearDeviceMetricsOverride")
 
