@@ -11,6 +11,7 @@ import typer
 from vjepa2_ac.errors import ConfigError
 
 if TYPE_CHECKING:
+    from planner.mpc import ControlConfig
     from planner.planning import PlannerConfig
     from sim.evaluate.settings import EvaluationConfig
 
@@ -38,11 +39,12 @@ def evaluate(
         list[str] | None,
         typer.Option("--set", help="NAME=VALUE of docs/planning.md, as search.gripper.gate=0.015. Repeat it."),
     ] = None,
+    achieved: Annotated[
+        int | None, typer.Option(min=1, help="Measure first what achieved goals cost, on so many training scenes.")
+    ] = None,
     baselines: Annotated[str, typer.Option(help="Besides: all, or of nothing, random, expert, oracle.")] = "",
     only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the planner out.")] = False,
-    server: Annotated[
-        str | None, typer.Option(help="Plan through a service: http://HOST:PORT or grpc://HOST:PORT.")
-    ] = None,
+    server: Annotated[str | None, typer.Option(help="Plan through a service, http://… or grpc://….")] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")] = None,
     precision: Annotated[
         str, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
@@ -77,7 +79,7 @@ def evaluate(
     )
     config = _config(
         model=model, split=split, planner=planner, given=settings or [], server=server, max_steps=max_steps,
-        precision=precision, budget=budget, out=out,
+        precision=precision, budget=budget, achieved=achieved, out=out,
     )  # fmt: skip
     with progress("evaluating", len(jobs), unit="episodes") as advance:
         records = run(out, config, jobs, workers=workers, advance=advance)
@@ -91,7 +93,7 @@ def evaluate(
 
 def _config(
     *, model: str, split: str, planner: str, given: list[str], server: str | None, max_steps: int | None,
-    precision: str, budget: float | None, out: Path,
+    precision: str, budget: float | None, achieved: int | None, out: Path,
 ) -> EvaluationConfig:  # fmt: skip
     from planner.mpc import ControlConfig
     from sim.collect_commands import split_name
@@ -99,15 +101,30 @@ def _config(
 
     known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps}
     if server is not None:
+        if achieved is not None:
+            raise ConfigError("--achieved needs a model in this process; a service has its own progress settings")
         options = _options(planner, given, budget)
-        return EvaluationConfig(model="", server=server, options=options, **known)
+        return EvaluationConfig(model="", weights=_served_by(server), server=server, options=options, **known)
     search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
     if budget is not None:
         search = _within(budget, search, model, precision, out)
-    weights = fingerprint(model)
+    if achieved is not None:
+        control = _with_achieved(achieved, control, search, model, precision, out)
     return EvaluationConfig(
-        model=model, weights=weights, planner=search, budget_ms=budget, control=control, precision=precision, **known
-    )
+        model=model, weights=fingerprint(model), planner=search, budget_ms=budget, control=control,
+        achieved_scenes=achieved, precision=precision, **known,
+    )  # fmt: skip
+
+
+def _served_by(server: str) -> str:
+    """Which models the service has, as it names them."""
+    import os
+
+    from sim.evaluate.episode import TOKEN
+    from vjepa2_ac.client import PlannerClient
+
+    with PlannerClient(server, token=os.environ.get(TOKEN)) as client:
+        return ", ".join(f"{each['name']} {each['version']}" for each in client.models())
 
 
 def _options(planner: str, given: list[str], budget: float | None) -> dict[str, Any]:
@@ -129,3 +146,21 @@ def _within(budget: float, search: PlannerConfig, model: str, precision: str, ou
     from sim.evaluate.budgets import measured, remembered
 
     return remembered(out, budget, search) or measured(budget, search, model, precision)
+
+
+def _with_achieved(
+    scenes: int, control: ControlConfig, planner: PlannerConfig, model: str, precision: str, out: Path
+) -> ControlConfig:
+    """The loop, told what achieved goals cost; a folder that is gone on with keeps what it began with."""
+    from dataclasses import replace
+
+    from sim.evaluate.achieved import measure, remembered
+    from sim.tasks import TASKS
+    from vjepa2_ac.terminal import progress
+    from vjepa2_ac.world_model import WorldModel
+
+    found = remembered(out, scenes)
+    if found is None:
+        with progress("achieved goals", scenes * len(TASKS), unit="scenes") as advance:
+            found = measure(WorldModel.open(model, precision=precision), planner, scenes, advance=advance)
+    return replace(control, progress=replace(control.progress, achieved=found))

@@ -18,13 +18,14 @@ from planner.mpc import ControlConfig, Controller
 from planner.planning import Planner
 from sim.bounds import Policy, actor
 from sim.env import FrankaEnv
-from vjepa2_ac.client import Options, PlannerClient
+from vjepa2_ac.client import Options, PlannerClient, PlannerError
 from vjepa2_ac.errors import PlanningError
 
 Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]
 
 STAY = np.zeros(7)
+NO_PLAN = ("no_plan", "deadline_exceeded")  # what a service says when there is none that would be safe to follow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,9 +86,14 @@ class ServedDriver:
         self.session = client.session(goals, **asked)
 
     def step(self, frame: Frame, pose: Array) -> Turn:
-        """The first action of the service's plan."""
+        """The first action of the service's plan; the robot stays where it is when there is none."""
         started = time.perf_counter()
-        step = self.session.step(frame, pose)
+        try:
+            step = self.session.step(frame, pose)
+        except PlannerError as error:
+            if error.code not in NO_PLAN:
+                raise
+            return Turn(action_7=STAY, goal=self.session.sub_goal, error=str(error))
         passed = tuple((int(each["sub_goal"]), str(each["verdict"])) for each in step.passed)
         return turn(step, step.sub_goal, passed, started)
 

@@ -139,7 +139,7 @@ def _band(record: Record, step: int, width: int) -> Frame:
     top = max(cost for _, cost in [*real, *imagined]) or 1.0
     for points, colour in ((imagined, IMAGINED), (real, MEASURED)):
         shown = [(at, cost) for at, cost in points if at <= step + (points is imagined)]
-        line = [(8 + (width - 16) * at // len(turns), int(BAND - 8 - (BAND - 16) * cost / top)) for at, cost in shown]
+        line = [(8 + (width - 16) * at // len(turns), int(BAND - 6 - (BAND - 30) * cost / top)) for at, cost in shown]
         cv2.polylines(band, [np.array(line, dtype=np.int32)], False, colour, 2, cv2.LINE_AA)
     cv2.putText(band, "cost: seen", (8, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, MEASURED, 1, cv2.LINE_AA)
     cv2.putText(band, "imagined", (90, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, IMAGINED, 1, cv2.LINE_AA)

@@ -6,6 +6,7 @@ change what comes out. Each is written aside and renamed; where its file is, it 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import json
@@ -158,6 +159,7 @@ def _begin(config: EvaluationConfig) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     _players.append(Player(config))
+    atexit.register(_players[0].close)  # while OpenGL is still there
 
 
 def _play_here(out: Path, job: Job) -> Record:

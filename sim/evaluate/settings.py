@@ -36,6 +36,7 @@ class EvaluationConfig:
     split: Split = "test"
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     budget_ms: float | None = None  # that chose the planner's size
+    achieved_scenes: int | None = None  # on which `control.progress.achieved` was measured
     control: ControlConfig = field(default_factory=ControlConfig)
     precision: str = "auto"
     frame_size: int = 256

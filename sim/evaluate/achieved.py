@@ -1,0 +1,83 @@
+"""What the cost is like where a goal has truly been achieved: measured in training scenes, before any is judged.
+
+The expert plays up to each goal, the hand is moved a little, and the picture from there is compared with the goal's.
+What is found belongs to the model and its cost, and holds for every episode that is evaluated with them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.costs import GoalCost
+from planner.goals import AchievedGoals
+from planner.planning import PlannerConfig
+from planner.protocols import World
+from sim.env import FrankaEnv
+from sim.evaluate.runs import SETTINGS
+from sim.expert import GOAL_WAYPOINTS
+from sim.tasks import MAX_STEPS, TASKS, TaskName
+from vjepa2_ac.config import from_dict
+
+Frame = NDArray[np.uint8]
+
+NEAR = 0.01  # [m], along each axis: a hand this near has achieved its goal
+
+
+def measure(
+    world: World,
+    config: PlannerConfig,
+    scenes: int,
+    *,
+    tasks: Sequence[TaskName] = TASKS,
+    frame_size: int = 256,
+    advance: Callable[[int], object] = lambda _: None,
+) -> AchievedGoals:
+    """Mean and deviation over the goals of all tasks, from the first `scenes` seeds of the training split."""
+    # Neither focus nor surprise, as the loop itself judges.
+    cost_config, costs = replace(config.cost, focus=0.0, surprise=0.0), []
+    for task in tasks:
+        env = FrankaEnv(task, split="train", frame_size=frame_size)
+        for seed in range(scenes):
+            for goal, seen in near_goals(env, seed):
+                goal_1ND, seen_1ND = world.encode(goal), world.encode(seen)
+                costs.append(float(GoalCost(cost_config, goal_1ND).of_frame(seen_1ND)))
+            advance(1)
+        env.close()
+    return AchievedGoals.from_costs(costs)
+
+
+def remembered(out: Path, scenes: int) -> AchievedGoals | None:
+    """What the evaluation in `out` measured on as many scenes, if there is one."""
+    said = out / SETTINGS
+    settings = json.loads(said.read_text(encoding="utf-8")).get("settings", {}) if said.is_file() else {}
+    if settings.get("achieved_scenes") != scenes:
+        return None
+    return from_dict(AchievedGoals, settings["control"]["progress"]["achieved"], str(said))
+
+
+def near_goals(env: FrankaEnv, seed: int) -> Iterator[tuple[Frame, Frame]]:
+    """Every goal picture of an episode, and one taken where the hand stands about a centimetre beside."""
+    _, info = env.reset(seed=seed)
+    rng, expert, goals = np.random.default_rng(seed), env.expert(), iter(info["goal"])
+    for _ in range(2 * MAX_STEPS[env.task]):
+        before = expert.stage
+        action = expert.act(env.truth())
+        if before in GOAL_WAYPOINTS[env.task] and expert.stage != before:
+            yield next(goals), _from_beside(env, rng)
+        if expert.done:
+            return
+        env.cell.controller.step(action)
+
+
+def _from_beside(env: FrankaEnv, rng: np.random.Generator) -> Frame:
+    here = env.cell.snapshot()
+    env.cell.controller.step(np.concatenate([rng.uniform(-NEAR, NEAR, 3), np.zeros(4)]))
+    seen = env.picture()
+    env.cell.restore(here)
+    return seen
