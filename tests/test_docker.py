@@ -1,0 +1,58 @@
+"""What can be held of the container without an engine; `docker/check` holds more, with tools of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from server.settings import PREFIX, Settings
+from tests.server.running import running
+
+DOCKER = Path(__file__).parents[1] / "docker"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+
+
+def ready(port: int) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "VJEPA2_AC_PORT": str(port)}
+    return subprocess.run(
+        [sys.executable, DOCKER / "ready"], env=environment, capture_output=True, text=True, timeout=20
+    )
+
+
+def test_the_health_check_tells_a_ready_service_from_none() -> None:
+    with running() as (_, where):
+        port = int(where.url.rpartition(":")[2])
+        asked = ready(port)
+        assert (asked.returncode, asked.stdout) == (0, "ready\n"), asked.stderr
+    asked = ready(port)
+    assert asked.returncode == 1
+    assert "no answer" in asked.stderr
+
+
+def test_every_image_runs_without_rights() -> None:
+    for stage in ("sim", "serve"):
+        body = DOCKERFILE.split(f" AS {stage}\n")[1].split("\nFROM ")[0]
+        users = re.findall(r"^USER (\S+)", body, re.MULTILINE)
+        assert users[-1:] in ([], ["10001:10001"])
+    assert "USER 10001:10001" in DOCKERFILE.split(" AS runtime\n")[1].split("\nFROM ")[0]
+
+
+def test_containers_are_reached_from_this_machine_alone_and_write_to_volumes_alone() -> None:
+    for service in COMPOSE["services"].values():
+        assert service["read_only"]
+        assert service["cap_drop"] == ["ALL"]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_the_settings_that_are_made_exist_and_a_container_outlives_its_drain() -> None:
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {"VJEPA2_AC_HOME"}
+    for service in (COMPOSE["services"]["planner"], COMPOSE["services"]["planner-cpu"]):
+        assert set(service["environment"]) <= known
+        assert float(service["stop_grace_period"].rstrip("s")) > float(service["environment"]["VJEPA2_AC_DRAIN_S"])
+    assert set(re.findall(r"(VJEPA2_AC_\w+)", DOCKERFILE)) <= known
