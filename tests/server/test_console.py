@@ -9,11 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.model import Served
 from server.run import Listening
 from tests.planner.worlds import HOME, moved
 from tests.server import pictures
 from tests.server.browser import Page, browsing
-from tests.server.running import running
+from tests.server.running import SlowWorld, running, served
+from vjepa2_ac.errors import CheckpointError
 
 TOKEN = "a-token-for-tests"
 
@@ -220,6 +222,31 @@ def test_a_token_is_asked_for(page: Page, here_and_there: tuple[Path, Path]) -> 
         fill(page, *here_and_there)
         plan(page)
         assert TOKEN not in page.js("document.querySelector('#code').textContent + location.href")
+
+
+def test_a_search_is_cancelled_by_escape(page: Page, here_and_there: tuple[Path, Path]) -> None:
+    world = SlowWorld()
+    with running(served(world)) as (_, where):
+        page.open(f"{where.url}/console")
+        page.until("document.querySelector('#preset').options.length")
+        fill(page, *here_and_there)
+        world.gate.clear()
+        world.scoring.clear()
+        page.press("Enter", control=True)
+        assert world.scoring.wait(10)
+        page.press("Escape")
+        page.until("document.querySelector('#status').textContent === 'Cancelled.'")
+        world.gate.set()
+
+
+def test_a_model_that_cannot_be_loaded_is_told_with_its_reason(page: Page) -> None:
+    def fail() -> Served:
+        raise CheckpointError("the file is cut off")
+
+    with running(fail) as (_, where):
+        page.open(f"{where.url}/console")
+        page.until("document.querySelector('#ready').textContent === 'not ready'")
+        assert "the file is cut off" in page.text("#model")
 
 
 def test_nothing_may_be_loaded_from_elsewhere(point: Listening) -> None:

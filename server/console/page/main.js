@@ -190,7 +190,7 @@ async function greet() {
     const { models } = await ask("/v1/models");
     byId("model").textContent = models.map(({ name, version }) => `${name} ${version}`).join(", ");
     if (byId("preset").options.length) return;
-    byId("preset").append(make("option", { value: "" }, "the service's"), ...info.presets.map((name) => make("option", { value: name }, name)));
+    byId("preset").append(make("option", { value: "" }, "as the service"), ...info.presets.map((name) => make("option", { value: name }, name)));
   } catch (error) {
     if (error.code !== "unauthenticated") showProblem(error);
   }

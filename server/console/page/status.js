@@ -36,7 +36,7 @@ export class Status extends EventTarget {
     byId("model").textContent = "A token is needed.";
   }
 
-  async #tell(text, kind, reason) {
+  #tell(text, kind, reason) {
     const state = text + reason;
     if (state === this.#state) return;
     this.#state = state;
