@@ -112,7 +112,7 @@ def _config(
         control = _with_achieved(achieved, control, search, model, precision, out)
     return EvaluationConfig(
         model=model, weights=fingerprint(model), planner=search, budget_ms=budget, control=control,
-        achieved_scenes=achieved, precision=precision, **known,
+        achieved_scenes=achieved, precision=precision, asked=(planner, *given), **known,
     )  # fmt: skip
 
 

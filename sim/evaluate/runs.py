@@ -14,6 +14,7 @@ import multiprocessing
 import os
 import platform
 import signal
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -50,16 +51,11 @@ def evaluate(
     """
     with held(out, config):
         todo = [job for job in jobs if not place(out, job).is_file()]
-        done = len(jobs) - len(todo)
-        if advance is not None and done:
-            advance(done, f"{done} were there")
-        successes = played = 0
+        running = _Running(advance)
+        running.count(_records(out, [job for job in jobs if place(out, job).is_file()]))
         for record in _played(out, config, todo, workers):
-            played += record["driver"] == "planner"
-            successes += record["driver"] == "planner" and record["success_end"]
-            if advance is not None:
-                advance(1, f"planner: {successes} of {played} done" if played else f"{record['driver']}")
-        return [json.loads(place(out, job).read_text(encoding="utf-8")) for job in jobs]
+            running.count([record])
+        return _records(out, jobs)
 
 
 def place(out: Path, job: Job) -> Path:
@@ -110,6 +106,25 @@ def write(path: Path, text: str) -> None:
     aside = path.with_name(path.name + ".part")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
+
+
+class _Running:
+    """Success so far, as long work shows it."""
+
+    def __init__(self, advance: Advance | None) -> None:
+        self.advance, self.played, self.done = advance, Counter[str](), Counter[str]()
+
+    def count(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self.played[record["driver"]] += 1
+            self.done[record["driver"]] += bool(record["success_end"])
+        if self.advance is not None and records:
+            said = [f"{driver} {self.done[driver]} of {count}" for driver, count in self.played.items()]
+            self.advance(len(records), ", ".join(said))
+
+
+def _records(out: Path, jobs: Sequence[Job]) -> list[Record]:
+    return [json.loads(place(out, job).read_text(encoding="utf-8")) for job in jobs]
 
 
 def _compare(found: Any, config: EvaluationConfig, out: Path) -> None:

@@ -34,6 +34,7 @@ class EvaluationConfig:
     server: str | None = None  # a planning service that plans instead of a model in this process
     options: dict[str, Any] = field(default_factory=dict)  # what that service is asked for
     split: Split = "test"
+    asked: tuple[str, ...] = ()  # the preset and the settings by name that the next ones were made of
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     budget_ms: float | None = None  # that chose the planner's size
     achieved_scenes: int | None = None  # on which `control.progress.achieved` was measured

@@ -114,9 +114,12 @@ def test_the_expert_succeeds_and_doing_nothing_does_not(tmp_path: Path) -> None:
 def test_a_run_goes_on_where_it_was(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     evaluate(tmp_path, config(), jobs(["nothing"], ["reach"], ["box"], range(2)))
     begun: list[Job] = []
+    said: list[tuple[int, str]] = []
     original = Player.play
     monkeypatch.setattr(Player, "play", lambda self, job: (begun.append(job), original(self, job))[1])
-    found = evaluate(tmp_path, config(), jobs(["nothing"], ["reach"], ["box"], range(3)))
+    wanted = jobs(["nothing"], ["reach"], ["box"], range(3))
+    found = evaluate(tmp_path, config(), wanted, advance=lambda steps=1, note="": said.append((steps, note)))
+    assert said == [(2, "nothing 0 of 2"), (1, "nothing 0 of 3")]
     assert [job.seed for job in begun] == [2]
     assert [record["seed"] for record in found] == [0, 1, 2]
     assert not list(tmp_path.rglob("*.part"))
