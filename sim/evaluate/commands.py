@@ -78,8 +78,8 @@ def evaluate(
         drivers, chosen.tasks_named(task), chosen.kinds_named(kinds), range(seed_base, seed_base + episodes)
     )
     config = _config(
-        model=model, split=split, planner=planner, given=settings or [], server=server, max_steps=max_steps,
-        precision=precision, budget=budget, achieved=achieved, out=out,
+        model="" if only_baselines else model, split=split, planner=planner, given=settings or [],
+        server=server, max_steps=max_steps, precision=precision, budget=budget, achieved=achieved, out=out,
     )  # fmt: skip
     with progress("evaluating", len(jobs), unit="episodes") as advance:
         records = run(out, config, jobs, workers=workers, advance=advance)

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from planner.moves import GRIPPER
@@ -17,6 +16,7 @@ from sim import workspace
 from sim.control import LIMIT
 from sim.tasks import TASKS, TaskName, task_name
 from sim.variation import KINDS, SPLITS, Kind, Split
+from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.errors import ConfigError
 
@@ -145,10 +145,10 @@ def with_settings(
 
 
 def fingerprint(source: str) -> str:
-    """SHA-256 over the files of a model; empty where the name is no path."""
-    path = Path(source)
-    if not path.exists():
+    """SHA-256 over the files of a model; empty for one drawn at random and for none."""
+    if not source or source.startswith("random:"):
         return ""
+    path = find(source)
     found = hashlib.sha256()
     for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
         with file.open("rb") as opened:

@@ -18,7 +18,7 @@ from sim.scene import Scene
 from sim.tasks import MAX_STEPS, TASKS
 from sim.variation import KINDS
 
-# Successes of V-JEPA 2-AC on a real Franka, averaged over two labs (V-JEPA 2, table 2); pick-and-place with three
+# Successes of V-JEPA 2-AC on a real Franka, averaged over two labs; pick-and-place with three
 # sub-goal pictures. The paper's reach knows no objects.
 PAPER: dict[tuple[str, str], float] = {
     ("reach", "cup"): 1.0,

@@ -219,7 +219,16 @@ def test_the_command_writes_json_and_shows_the_paper_beside(
     small: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["evaluate", "--task", "grasp", "--object", "cup", "--episodes", "1", "--max-steps", "2"]
-    arguments += ["--baselines", "nothing", "--planner", "fast", "--out", str(tmp_path / "found")]
+    arguments += [
+        "--model",
+        "random:tiny",
+        "--baselines",
+        "nothing",
+        "--planner",
+        "fast",
+        "--out",
+        str(tmp_path / "found"),
+    ]
     for setting in FEW:
         arguments += ["--set", setting]
     assert run(arguments) == 0
@@ -237,6 +246,16 @@ def test_the_command_writes_json_and_shows_the_paper_beside(
     assert "<polyline" in page
     assert "http" not in page
     assert place(tmp_path / "found", Job(driver="planner", task="grasp", kind="cup", seed=0)).is_file()
+
+
+def test_baselines_alone_need_no_model(tmp_path: Path) -> None:
+    arguments = ["evaluate", "--only-baselines", "--baselines", "expert", "--task", "reach", "--episodes", "1"]
+    assert run([*arguments, "--out", str(tmp_path / "found")]) == 0
+    rows_found = json.loads((tmp_path / "found" / "evaluation.json").read_text())["rows"]
+    assert [(row["driver"], row["object"], row["at_end"]) for row in rows_found] == [
+        ("expert", "cup", 1),
+        ("expert", "box", 1),
+    ]
 
 
 def test_rows_come_in_the_order_of_tasks(tmp_path: Path) -> None:
