@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+import transformers
 
 from tests.checkpoints import samples
 from vjepa2_ac.checkpoints import convert, load, save
@@ -18,8 +19,6 @@ from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa2_ac.models.pooler import AttentiveClassifier
-
-transformers = pytest.importorskip("transformers")
 
 WITNESS_TOLERANCE = 1e-5  # both compute in float32, in another order
 
