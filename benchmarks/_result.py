@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -74,6 +75,9 @@ def machine() -> dict[str, Any]:
 
 def commit() -> str:
     """The commit the code came from, marked where the working tree differs from it."""
+
+    if shutil.which("git") is None:
+        return "unknown"
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
