@@ -11,20 +11,13 @@ from dataclasses import dataclass
 from vjepa2_ac.errors import (
     CancelledError,
     DeadlineError,
+    FieldError,
     InputError,
     NotEnoughMemoryError,
     PlanningError,
     StaleObservationError,
     VJEPA2ACError,
 )
-
-
-class FieldError(InputError):
-    """One field of a request cannot be used: which, what came, and what is expected."""
-
-    def __init__(self, field: str, came: str, expected: str) -> None:
-        super().__init__(f"{field}: {came}; expected {expected}")
-        self.field = field
 
 
 class MalformedError(InputError):

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from torch import Tensor
 
 from planner.protocols import World
-from server.errors import FieldError
 from server.messages import Goal as GoalMessage
 from server.messages import GoalReference
-from server.pictures import Frame, Picture, fingerprint
 from server.shelf import Shelf
+from vjepa2_ac.errors import FieldError
+from vjepa2_ac.pictures import Frame, Picture, fingerprint
 
 RECENT = 64  # goals that came with a request and may come again
 Decode = Callable[[bytes, str], Awaitable[Picture]]

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 
-from server.errors import FieldError, MalformedError
-from server.pictures import WANTED
+from server.errors import MalformedError
+from vjepa2_ac.errors import FieldError
+from vjepa2_ac.pictures import WANTED
 
 Number = Annotated[float, Field(allow_inf_nan=True)]  # what is not finite gets a better sentence in `checks`
 Vector = list[Number]

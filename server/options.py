@@ -7,10 +7,9 @@ from dataclasses import replace
 from planner.budget import CostModel, within
 from planner.planning import PlannerConfig
 from planner.presets import PRESETS, preset
-from server.errors import FieldError
 from server.messages import PlanOptions
 from server.settings import Settings
-from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.errors import ConfigError, FieldError
 
 
 def planner_config(options: PlanOptions, settings: Settings, cost_model: CostModel | None = None) -> PlannerConfig:

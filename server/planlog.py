@@ -20,10 +20,10 @@ import torch
 
 from planner.plan import Plan
 from server.messages import Model, PlanResponse
-from server.pictures import PNG
 from server.tape import TapedPlanner
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
+from vjepa2_ac.pictures import PNG
 
 log = logging.getLogger(__name__)
 KeptPicture = tuple[str, bytes]  # its name, and its bytes where they are to be kept

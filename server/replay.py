@@ -19,11 +19,11 @@ from planner.camera import CameraTurn
 from planner.planning import Planner, PlannerConfig, Request
 from planner.protocols import World
 from server.model import Served
-from server.pictures import Frame, decode
 from server.planlog import picture_path, pictures_of, versions
 from server.tape import played_back
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.pictures import Frame, decode
 
 ANY_SIDE = 1 << 16  # what was served once was small enough
 ROUNDING = 1e-5  # [m, rad]

@@ -21,28 +21,29 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from planner import checks
 from planner.camera import CameraTurn
 from planner.costs import CostConfig, GoalCost
 from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import PlannerConfig, Request
 from planner.presets import PRESETS
-from server import answers, checks
+from server import answers
 from server import messages as m
-from server.errors import DrainingError, FieldError
+from server.errors import DrainingError
 from server.goals import Goal, Goals
 from server.logs import request_id
 from server.metrics import Metrics
 from server.model import InterruptibleWorld, ModelHost, Served, open_model
 from server.options import planner_config
-from server.pictures import Picture, decode
 from server.planlog import PlanLog, line_of
 from server.sessions import Session
 from server.settings import Settings
 from server.shelf import Shelf
 from server.tape import TapedPlanner
 from server.worker import Job, Worker
-from vjepa2_ac.errors import DeadlineError, StaleObservationError
+from vjepa2_ac.errors import DeadlineError, FieldError, StaleObservationError
+from vjepa2_ac.pictures import Picture, decode
 from vjepa2_ac.poses import Array
 from vjepa2_ac.world_model import Rollout
 
@@ -159,7 +160,7 @@ class PlanningService:
         self._admit()
         config, camera = self._config(asked.options)
         goal = await self.goals.find(asked.goal)
-        session = Session(goal, config, camera, asked.options.seed or 0, self.clock)
+        session = Session(goal, config, self.settings.control, camera, asked.options.seed or 0, self.clock)
         self.sessions.put(session.key, session)
         return self.describe(session)
 

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from torch import Tensor
 
 from planner.camera import CameraTurn
-from planner.mpc import Controller, Status, Step
+from planner.mpc import ControlConfig, Controller, Status, Step
 from planner.planning import PlannerConfig
 from server.goals import Goal
 from server.messages import Session as SessionMessage
 from server.model import InterruptibleWorld
-from server.pictures import Picture
 from server.tape import TapedPlanner
+from vjepa2_ac.pictures import Picture
 from vjepa2_ac.poses import Array
 
 
@@ -26,25 +26,24 @@ class Session:
         self,
         goal: Goal,
         config: PlannerConfig,
+        control: ControlConfig,
         camera: CameraTurn | None,
         seed: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.key, self.clock = uuid.uuid4().hex, clock
-        self.goal, self.config, self.camera, self.seed = goal, config, camera, seed
+        self.goal, self.config, self.control, self.camera, self.seed = goal, config, control, camera, seed
         self.status: Status = "going"
-        self.sub_goal, self.steps, self.cost = 0, 0, 0.0
+        self.sub_goal, self.steps = 0, 0
         self.planner: TapedPlanner | None = None
         self._controller: Controller | None = None
 
     def step(self, world: InterruptibleWorld, picture: Picture, pose: Array, deadline: float | None) -> Step:
-        """What to do next. What is done, or was given up, stays so."""
-        if self.status != "going":
-            return Step(status=self.status, plan=None, goal=self.sub_goal, cost=self.cost, passed=())
+        """What to do next. A goal that was reached and lost again is pursued again."""
         controller = self._control(world)
         observed: Tensor = world.encode(picture.frame_HW3)[0]
         step = controller.step(observed, pose, deadline=deadline)
-        self.status, self.sub_goal, self.cost, self.steps = step.status, step.goal, step.cost, controller.steps
+        self.status, self.sub_goal, self.steps = step.status, step.goal, controller.steps
         return step
 
     def describe(self, expires_in_s: float) -> SessionMessage:
@@ -61,5 +60,5 @@ class Session:
     def _control(self, world: InterruptibleWorld) -> Controller:
         if self._controller is None:
             self.planner = TapedPlanner(world, self.config, camera=self.camera, clock=self.clock)
-            self._controller = Controller(self.planner, self.goal.latents(world), seed=self.seed)
+            self._controller = Controller(self.planner, self.goal.latents(world), self.control, seed=self.seed)
         return self._controller

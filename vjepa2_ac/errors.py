@@ -9,6 +9,14 @@ class InputError(VJEPA2ACError, ValueError):
     """A value, array or file that was handed in cannot be used."""
 
 
+class FieldError(InputError):
+    """One field of a request cannot be used: which, what came, and what is expected."""
+
+    def __init__(self, field: str, came: str, expected: str) -> None:
+        super().__init__(f"{field}: {came}; expected {expected}")
+        self.field = field
+
+
 class ConfigError(InputError):
     """A configuration holds an unknown key or a value that makes no sense."""
 

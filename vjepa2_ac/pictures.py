@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from server.errors import FieldError
+from vjepa2_ac.errors import FieldError
 
 Frame = NDArray[np.uint8]  # [H, W, 3] RGB
 LEAST_SIDE = 8  # [pixels]

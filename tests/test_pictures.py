@@ -8,9 +8,9 @@ import zlib
 import numpy as np
 import pytest
 
-from server.errors import FieldError
-from server.pictures import PNG, decode
 from tests.server import pictures
+from vjepa2_ac.errors import FieldError
+from vjepa2_ac.pictures import PNG, decode
 
 
 def refused(data: bytes, words: str, max_side: int = 4096) -> None:
@@ -43,12 +43,12 @@ def bomb(side: int) -> bytes:
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.pictures._decoded", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr("vjepa2_ac.pictures._decoded", lambda *_: pytest.fail("it was decoded"))
     refused(bomb(60_000), r"60000 x 60000 pixels; expected at most 4096 a side")
 
 
 def test_a_jpeg_bomb_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.pictures._decoded", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr("vjepa2_ac.pictures._decoded", lambda *_: pytest.fail("it was decoded"))
     data = bytearray(pictures.jpeg(pictures.noise()))
     at = data.index(b"\xff\xc0")
     data[at + 5 : at + 9] = struct.pack(">HH", 50_000, 50_000)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from planner.limits import LimitsConfig
-from server.errors import FieldError
+from vjepa2_ac.errors import FieldError
 from vjepa2_ac.poses import PARTS, Array
 
 POSE = f"7 numbers: {' '.join(PARTS)} in metres, radians and 0 open … 1 closed"
