@@ -50,6 +50,12 @@ class PlannerConfig:
         """Steps of a plan."""
         return self.search.horizon if self.method == "search" else self.paper.horizon
 
+    def held_to(self, limits: LimitsConfig) -> PlannerConfig:
+        """The same search within `limits`; what the gripper cannot do in a step is not imagined either."""
+        limit = min(self.search.gripper.limit, limits.grip)
+        gripper = replace(self.search.gripper, limit=limit, deadband=min(self.search.gripper.deadband, limit / 2))
+        return replace(self, limits=limits, search=replace(self.search, gripper=gripper))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:

@@ -24,7 +24,7 @@ def planner_config(options: PlanOptions, settings: Settings, cost_model: CostMod
         config = _budgeted(config, options, cost_model)
     _refuse_too_much(config, settings)
     limits = replace(settings.limits, dry_run=settings.limits.dry_run or bool(options.dry_run))
-    return replace(config, limits=limits)
+    return config.held_to(limits)
 
 
 def candidate_steps(config: PlannerConfig) -> int:

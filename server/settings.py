@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationErr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from planner.limits import LimitsConfig
+from planner.mpc import ControlConfig
 from planner.presets import PRESETS
 from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import ConfigError
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     device: str | None = None
     preset: str = "balanced"
     limits: LimitsConfig = LimitsConfig()
+    control: ControlConfig = ControlConfig()  # when a session's sub-goals are passed, and what it remembers
     workspace_margin: float = Field(0.1, ge=0)  # [m] outside of the workspace from where a hand may still come back
 
     # how much
@@ -69,6 +71,7 @@ class Settings(BaseSettings):
     max_streams: PositiveInt = 64
     idle_connection_s: PositiveFloat = 60.0
     drain_s: PositiveFloat = 30.0  # how long accepted requests may take once the service is told to stop
+    stop_with_stdin: bool = False  # stop when standard input ends, as it does when the program that wrote there is gone
     decode_threads: PositiveInt = 2
 
     # what is written down

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from planner.limits import LimitsConfig
 from planner.moves import GRIPPER
 from planner.mpc import ControlConfig
 from planner.planning import PlannerConfig
@@ -18,6 +19,7 @@ from sim.tasks import TASKS, TaskName, task_name
 from sim.variation import KINDS, SPLITS, Kind, Split
 from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.config import from_dict, require, to_dict
+from vjepa2_ac.config import with_settings as changed
 from vjepa2_ac.errors import ConfigError
 
 DriverName = Literal["planner", "nothing", "random", "expert", "oracle"]
@@ -108,17 +110,18 @@ def baselines_named(text: str) -> tuple[DriverName, ...]:
 def in_this_cell(name: str = "default") -> PlannerConfig:
     """The preset of that name, told the workspace and the largest action of the simulated robot."""
     config = preset(DEFAULT_PRESET if name == "default" else name)
-    limits = replace(
-        config.limits,
+    return plain(config.held_to(limits_of_this_cell()))
+
+
+def limits_of_this_cell() -> LimitsConfig:
+    """The safety envelope that an operator of the simulated robot would set."""
+    return LimitsConfig(
         lowest=(workspace.LOW[0], workspace.LOW[1], workspace.LOW[2]),
         highest=(workspace.HIGH[0], workspace.HIGH[1], workspace.HIGH[2]),
         step=float(LIMIT[0]),
         turn=float(LIMIT[3]),
         grip=float(LIMIT[GRIPPER]),
     )
-    # What the gripper cannot do in a step must not be imagined either.
-    gripper = replace(config.search.gripper, limit=min(config.search.gripper.limit, float(LIMIT[GRIPPER])))
-    return plain(replace(config, limits=limits, search=replace(config.search, gripper=gripper)))
 
 
 def plain(config: PlannerConfig) -> PlannerConfig:
@@ -130,18 +133,10 @@ def with_settings(
     planner: PlannerConfig, control: ControlConfig, given: Sequence[str]
 ) -> tuple[PlannerConfig, ControlConfig]:
     """Both, changed by `NAME=VALUE` with the dotted names of the planning document; values are JSON or text."""
-    changed = {"planner": to_dict(planner), "control": to_dict(control)}
     of_control = {each.name for each in fields(ControlConfig)}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set is written like search.samples=48; cannot read {text!r}")
-        path = name.strip().split(".")
-        _put(changed["control" if path[0] in of_control else "planner"], path, _value(value), text)
-    return (
-        from_dict(PlannerConfig, changed["planner"], "--set"),
-        from_dict(ControlConfig, changed["control"], "--set"),
-    )
+    control_given = [text for text in given if text.partition("=")[0].strip().split(".")[0] in of_control]
+    planner_given = [text for text in given if text not in control_given]
+    return changed(planner, planner_given), changed(control, control_given)
 
 
 def fingerprint(source: str) -> str:
@@ -154,19 +149,3 @@ def fingerprint(source: str) -> str:
         with file.open("rb") as opened:
             found.update(hashlib.file_digest(opened, "sha256").digest())
     return found.hexdigest()[:16]
-
-
-def _put(settings: dict[str, Any], path: list[str], value: Any, text: str) -> None:
-    for part in path[:-1]:
-        inner = settings.get(part)
-        if not isinstance(inner, dict):
-            raise ConfigError(f"--set {text}: '{part}' has no parts; give it as a whole, as JSON")
-        settings = inner
-    settings[path[-1]] = value
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text.strip()
