@@ -10,7 +10,7 @@ Shapes: M moves, N tokens, D width of a latent, 7 numbers of a pose or an action
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -57,11 +57,14 @@ class Exploration:
     pose_after: ArrayLike
 
 
-def exploratory_actions(size: float = 0.04) -> Array:
-    """Six actions [6, 7] along the axes, there and back, that end where they began; `size` in metres."""
+def exploratory_actions(size: float = 0.04, towards: ArrayLike = (1.0, 1.0, 1.0)) -> Array:
+    """Six actions [6, 7] along the axes, there and back, that end where they began; `size` in metres.
+
+    The sign of each number of `towards` [3] says which way along its axis there is room.
+    """
     actions = np.zeros((6, 7))
-    for axis in range(3):
-        actions[2 * axis, axis], actions[2 * axis + 1, axis] = size, -size
+    for axis, sign in enumerate(np.where(np.asarray(towards) < 0, -1.0, 1.0)):
+        actions[2 * axis, axis], actions[2 * axis + 1, axis] = sign * size, -sign * size
     return actions
 
 
@@ -71,14 +74,31 @@ def calibrate(
     config: CalibrationConfig | None = None,
     cost: CostConfig | None = None,
 ) -> CameraTurn:
-    """The camera's turn; its `residual` near 1 says that the view is bad. Raises InputError for too little motion."""
+    """The camera's turn about where the hand was; its `residual` near 1 says that the view is bad.
+
+    Raises InputError for moves too short, too long or too much alike to tell a turn from.
+    """
     config = config or CalibrationConfig()
-    true_M3 = np.array([pose_difference(move.pose_before, move.pose_after)[POSITION] for move in explored])
-    turn = CameraTurn()
+    true_M3 = true_moves(explored)
+    _check_motion(true_M3, yaw_only=config.yaw_only)
+    _check_lengths(true_M3, config.search.step_limit)
+    turn = CameraTurn(about=_middle(explored))
     for _ in range(config.rounds):
         imagined_M3 = imagined_moves(world, explored, turn, config, cost or CostConfig())
-        turn = best_turn(imagined_M3, true_M3, yaw_only=config.yaw_only)
+        turn = replace(best_turn(imagined_M3, true_M3, yaw_only=config.yaw_only), about=turn.about)
     return turn
+
+
+def true_moves(explored: Sequence[Exploration]) -> Array:
+    """The translations [M, 3] that the hand really made."""
+    moves = [pose_difference(move.pose_before, move.pose_after)[POSITION] for move in explored]
+    return np.array(moves, dtype=np.float64).reshape(-1, 3)
+
+
+def evaluations(moves: int, config: CalibrationConfig | None = None) -> int:
+    """The most candidates that a calibration from so many moves imagines, of one step each."""
+    config = config or CalibrationConfig()
+    return moves * config.rounds * config.search.most_evaluations
 
 
 def imagined_moves(
@@ -121,3 +141,17 @@ def _check_motion(true_M3: Array, *, yaw_only: bool) -> None:
     if spread[1] < LEAST_MOTION / 2:
         across = "both horizontal directions" if yaw_only else "at least two directions"
         raise InputError(f"the moves must go {LEAST_MOTION} m and more in {across}; theirs are {np.round(spread, 4)}")
+
+
+def _check_lengths(true_M3: Array, longest: float) -> None:
+    """The model is asked for each move as a single step, so a longer one could not be its answer."""
+    length = float(np.linalg.norm(true_M3, axis=1).max())
+    if length > longest:
+        raise InputError(f"a move is {length:.3f} m long; the longest that can be recognised is {longest:g} m")
+
+
+def _middle(explored: Sequence[Exploration]) -> tuple[float, float, float]:
+    """Where the hand was, on average [m]."""
+    poses = np.array([pose for move in explored for pose in (move.pose_before, move.pose_after)], dtype=np.float64)
+    x, y, z = poses[:, POSITION].mean(axis=0).tolist()
+    return (x, y, z)

@@ -3,6 +3,9 @@
 A predictor that was trained with the camera in one place takes another place for a turned scene: asked for a move, it
 imagines it turned. With the turn known, poses and actions are put into the model's frame before they reach it, and
 what it plans is turned back before it reaches the robot. `calibration` estimates the turn.
+
+Moves tell nothing about where the camera was turned about. A point has to be said, `about`: the place where the hand
+works is a good one, because there the model then finds the hand where it has learned to see it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from numpy.typing import ArrayLike
 from vjepa2_ac.config import require
 from vjepa2_ac.poses import GRIPPER, POSITION, ROTATION, Array, euler_angles, rotation_matrix
 
+BAD_VIEW = 0.5  # share of exploratory motion that a camera's turn may leave unexplained
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraTurn:
@@ -24,14 +29,23 @@ class CameraTurn:
     pitch: float = 0.0
     yaw: float = 0.0
     residual: float = 0.0  # what the turn leaves unexplained of the moves it was estimated from, as a share
+    about: tuple[float, float, float] = (0.0, 0.0, 0.0)  # [m] the point of the base frame that stays where it is
 
     def __post_init__(self) -> None:
         require(bool(np.isfinite([self.roll, self.pitch, self.yaw]).all()), "a camera's turn is three finite angles")
+        require(bool(np.isfinite(self.about).all()), "a camera is turned about a point of three finite numbers")
 
     @property
     def matrix(self) -> Array:
         """R, from the model's frame to the robot's base."""
         return rotation_matrix([self.roll, self.pitch, self.yaw])
+
+    @property
+    def warning(self) -> str | None:
+        """What to say of a view that explains too little of the motion; None for a good one."""
+        if self.residual <= BAD_VIEW:
+            return None
+        return f"the camera's turn leaves {100 * self.residual:.0f} % of the motion unexplained; the view may be bad"
 
     def actions_to_base(self, actions: ArrayLike) -> Array:
         """Actions [..., 7] planned in the model's frame, as the robot must make them."""
@@ -43,9 +57,10 @@ class CameraTurn:
 
     def poses_to_model(self, poses: ArrayLike) -> Array:
         """Poses [..., 7] in the robot's base, as the model knows them."""
-        poses, R = np.asarray(poses, dtype=np.float64), self.matrix.T
+        poses, R, about = np.asarray(poses, dtype=np.float64), self.matrix.T, np.asarray(self.about)
+        positions = (poses[..., POSITION] - about) @ R.T + about
         angles = euler_angles(R @ rotation_matrix(poses[..., ROTATION]))
-        return np.concatenate((poses[..., POSITION] @ R.T, angles, poses[..., GRIPPER]), axis=-1)
+        return np.concatenate((positions, angles, poses[..., GRIPPER]), axis=-1)
 
 
 def _turned_actions(R: Array, actions: Array) -> Array:

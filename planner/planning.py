@@ -31,8 +31,6 @@ from planner.search_config import SearchConfig
 from vjepa2_ac.poses import GRIPPER, Array, integrate, vector
 from vjepa2_ac.world_model import History
 
-BAD_VIEW = 0.5  # share of exploratory motion that a camera's turn may leave unexplained
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannerConfig:
@@ -202,8 +200,8 @@ class Planner:
             said.append(
                 f"the goal looks out of reach: the best plan lowers the cost by {100 * confidence.gain:.1f} % only"
             )
-        if self.camera and self.camera.residual > BAD_VIEW:
-            said.append(f"the camera's turn leaves {100 * self.camera.residual:.0f} % of the motion unexplained")
+        if self.camera and self.camera.warning:
+            said.append(self.camera.warning)
         if self.config.limits.dry_run:
             said.append("dry run: the robot is asked to stay where it is")
         return said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,6 +60,25 @@ def test_moves_along_one_line_are_not_enough() -> None:
         best_turn(MOVES_M3[:2], MOVES_M3[:2])
     with pytest.raises(InputError, match="at least 2 moves"):
         best_turn(MOVES_M3[:1], MOVES_M3[:1])
+
+
+def test_a_move_that_no_single_step_of_the_model_could_be_is_refused() -> None:
+    world = PointWorld()
+    explored = explore(world)
+    far = replace(explored[0], pose_after=integrate(explored[0].pose_before, [0.12, 0, 0, 0, 0, 0, 0]))
+    with pytest.raises(InputError, match=r"0\.120 m long; the longest that can be recognised is 0\.1 m"):
+        calibrate(world, [*explored, far])
+
+
+def test_the_turn_is_about_where_the_hand_was() -> None:
+    world = PointWorld(yaw=0.5)
+    np.testing.assert_allclose(calibrate(world, explore(world)).about, HOME[:3], atol=0.02)
+
+
+def test_exploratory_moves_go_where_there_is_room() -> None:
+    assert [row[row != 0].item() for row in exploratory_actions(0.02, (-0.1, 0.3, 0.0))] == [
+        -0.02, 0.02, 0.02, -0.02, 0.02, -0.02
+    ]  # fmt: skip
 
 
 def test_exploratory_moves_end_where_they_began() -> None:
