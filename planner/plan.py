@@ -16,6 +16,8 @@ from planner.limits import Clipping
 from planner.problem import StopReason
 from vjepa2_ac.poses import Array
 
+DT_S = 0.25  # between actions: the models have learned to see the world at 4 pictures a second
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from planner.mpc import Step
-from planner.plan import Plan
+from planner.plan import DT_S, Plan
 from server import messages as m
 from server.model import ModelHost, Served
 from server.planlog import versions
@@ -20,7 +20,6 @@ from server.settings import Settings
 from vjepa2_ac import __version__
 from vjepa2_ac.errors import PlanningError
 
-DT_S = 0.25  # the models have learned to see the world at 4 pictures a second
 CONVENTIONS = {
     "pose": "x y z [m], roll pitch yaw [rad] extrinsic xyz (R = Rz·Ry·Rx), gripper closedness 0 open … 1 closed",
     "action": "difference of two successive poses: Δxyz [m], Euler xyz of R₂R₁ᵀ [rad], Δgripper",

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from planner.budget import SIZES, CostModel, measure
-from planner.planning import Planner, PlannerConfig, Request
+from planner.budget import CostModel
+from planner.planning import PlannerConfig
 from planner.protocols import World
+from planner.warm_up import warm_up
 from server.errors import NotReadyError
 from server.settings import Settings
 from server.worker import Job
-from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.images import Frames
+from vjepa2_ac.model_version import version_of
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 log = logging.getLogger(__name__)
 State = Literal["loading", "ready", "failed"]
-WARM_UP_SAMPLES = 8
-REPEATS = 4  # of each timed size, the untimed one included
-MOST_MEASURING_S = 5.0  # a machine for which timing would take longer gets a rough estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,17 +48,6 @@ def open_model(settings: Settings) -> Served:
         "parameters": str(parameters),
     }
     return Served(world=model, name=settings.model, version=version_of(model), details=details)
-
-
-def version_of(model: WorldModel) -> str:
-    """A hash of everything in a world model that its answers depend on."""
-    digest = hashlib.sha256(repr((model.preprocessing, model.normalize_latents, model.dtype)).encode())
-    for part in (model.encoder, model.predictor):
-        digest.update(repr(part.config).encode())
-        for name, weights in sorted(part.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(weights.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 class InterruptibleWorld:
@@ -130,7 +114,7 @@ class ModelHost:
         try:
             served = self._open()
             world = InterruptibleWorld(served.world)
-            self.cost_model = _warm_up(world, config)
+            self.cost_model = warm_up(world, config)
         except Exception as error:
             self.state, self.reason = "failed", str(error) or type(error).__name__
             log.exception("the model %s could not be loaded", self.name)
@@ -138,29 +122,3 @@ class ModelHost:
         self._served, self._world, self.state = served, world, "ready"
         took_s = round(time.monotonic() - started, 2)
         log.info("the model is ready", extra={"model": served.name, "version": served.version, "took_s": took_s})
-
-
-def _warm_up(world: World, config: PlannerConfig) -> CostModel:
-    """Plan twice, with few candidates; the first time also pays for memory and kernels, the second tells the speed."""
-    few = replace(config.search, samples=WARM_UP_SAMPLES, iterations=1, horizon=1, elites=2, kept_elites=0)
-    once = replace(config, method="search", search=few)
-    latents_ND = world.encode(_noise())[0]
-    pose = [*np.mean([config.limits.lowest, config.limits.highest], axis=0), 0.0, 0.0, 0.0, 0.0]
-    planner = Planner(world, once)
-    for _ in range(2):
-        plan = planner.plan(Request(latents_ND=latents_ND, pose=pose, goal_ND=latents_ND))
-    rough = CostModel(call=0.0, step=0.0, each=plan.timings["search"] / 1e3 / plan.evaluations)
-    expected_s = REPEATS * sum(rough.seconds(samples, horizon) for samples, horizon in SIZES)
-    return _measured(world, latents_ND, rough) if expected_s < MOST_MEASURING_S else rough
-
-
-def _measured(world: World, latents_ND: Tensor, rough: CostModel) -> CostModel:
-    """A better cost model; this also warms up large batches."""
-    try:
-        return measure(world, latents_ND, sizes=SIZES, repeats=REPEATS - 1)
-    except ConfigError:  # a world so quick that its time does not grow with the samples
-        return rough
-
-
-def _noise() -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)

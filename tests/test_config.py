@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from vjepa2_ac.config import from_dict, require, to_dict
+from vjepa2_ac.config import from_dict, require, to_dict, with_settings
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.ac_predictor import ACPredictorConfig
 from vjepa2_ac.models.encoder import EncoderConfig
@@ -116,3 +116,21 @@ def test_a_whole_number_serves_as_a_number_but_not_the_other_way_round() -> None
 def test_a_model_that_cannot_be_is_refused(values: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         from_dict(EncoderConfig, values, "config.json")
+
+
+def test_settings_change_a_config_by_their_dotted_names() -> None:
+    changed = with_settings(Outer(name="a"), ["size=[1, 2]", "inner.rate=0.25", "kind=far"])
+    assert (changed.size, changed.inner.rate, changed.kind) == ((1, 2), 0.25, "far")
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ("rate", "is written like search.samples=48; cannot read 'rate'"),
+        ("inner.rat=1", "did you mean 'rate'"),
+        ("limit.most=1", "'limit' has no parts"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(given: str, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        with_settings(Outer(name="a"), [given])

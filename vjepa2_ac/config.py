@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,20 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str) -> Conf
         raise ConfigError(f"{where}: {error}") from error
 
 
+def with_settings(config: ConfigT, given: Sequence[str], where: str = "--set") -> ConfigT:
+    """`config`, changed by settings written `NAME=VALUE`: names are dotted, values JSON, or text where they are none.
+
+    All of them are read before anything is checked, so that settings may need each other.
+    """
+    values = to_dict(config)
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"{where} is written like search.samples=48; cannot read {text!r}")
+        _put(values, name.strip().split("."), value, f"{where} {text}")
+    return from_dict(type(config), values, where)
+
+
 def require(condition: bool, message: str) -> None:
     """Refuse a configuration that makes no sense; called from `__post_init__`."""
     if not condition:
@@ -54,6 +69,18 @@ def nearest(word: str, known: typing.Iterable[str]) -> str | None:
     lowered = {name.lower(): name for name in known}
     matches = difflib.get_close_matches(word.lower(), lowered, n=1)
     return lowered[matches[0]] if matches else None
+
+
+def _put(values: dict[str, Any], path: list[str], text: str, where: str) -> None:
+    for part in path[:-1]:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"{where}: '{part}' has no parts; give it as a whole, as JSON")
+        values = inner
+    try:
+        values[path[-1]] = json.loads(text)
+    except json.JSONDecodeError:
+        values[path[-1]] = text.strip()
 
 
 def _hints(cls: Any) -> dict[str, Any]:
