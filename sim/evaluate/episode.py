@@ -15,9 +15,9 @@ from planner.planning import Planner
 from sim.bounds import policy_name
 from sim.env import FrankaEnv
 from sim.evaluate.drivers import Driver, PlannedDriver, ScriptedDriver, ServedDriver, Turn
+from sim.evaluate.failures import Moment, failure, moment
 from sim.evaluate.oracle import OracleDriver
 from sim.evaluate.settings import EvaluationConfig, Job
-from sim.tasks import TaskName
 from vjepa2_ac.client import PlannerClient
 from vjepa2_ac.world_model import WorldModel
 
@@ -47,6 +47,7 @@ class Player:
         observation, info = env.reset(seed=job.seed)
         goals: list[Frame] = list(info["goal"])
         redraws, seen, turns = int(info["redraws"]), [observation["frame"]], []
+        moments = [moment(env)]
         ever = dict.fromkeys(STAGES, False)
         first_done = -1
         driver = self._driver(job, env, goals)
@@ -57,7 +58,8 @@ class Player:
                 turn = driver.step(observation["frame"], pose)
                 observation, _, _, over, info = env.step(turn.action_7)
                 seen.append(observation["frame"])
-                turns.append(_written(turn, pose, info))
+                moments.append(moment(env))
+                turns.append(_written(turn, pose, info, moments[-1]))
                 ever = {stage: was or bool(info[stage]) for stage, was in ever.items()}
                 if info["success"] and first_done < 0:
                     first_done = int(info["steps"])
@@ -66,6 +68,9 @@ class Player:
         truth, at_end = env.truth(), bool(info["success_end"])
         # A scene that its expert failed in was drawn again; that counts against the expert, and nobody else.
         counts = redraws == 0 or job.driver != "expert"
+        goal = {"hand": env.goal.hand, "object": env.goal.object}
+        errors = sum(bool(turn["error"]) for turn in turns)
+        mode = failure(job.task, moments, goal, was_done=bool(info["success_any"]), without_plan=errors)
         record = {
             "driver": job.driver,
             "task": job.task,
@@ -76,13 +81,13 @@ class Player:
             "first_done": first_done,
             "steps": int(info["steps"]),
             "status": turns[-1]["status"],
-            "failure": "" if at_end and counts else failure(job.task, ever, bool(info["success_any"])),
+            "failure": "" if at_end and counts else mode,
             "ever": ever,
             "hand_error": float(np.linalg.norm(truth.hand - env.goal.hand)),
             "object_error": float(np.linalg.norm(truth.object - env.goal.object)),
             # The last goal is passed again at every later look; the first time counts.
             "passed": {str(goal): how for turn in reversed(turns) for goal, how in turn["passed"]},
-            "errors": sum(bool(turn["error"]) for turn in turns),
+            "errors": errors,
             "evaluations": sum(turn["evaluations"] for turn in turns),
             "plans": sum(turn["imagined_cost"] is not None for turn in turns),
             "redraws": redraws,
@@ -134,24 +139,7 @@ class Player:
         return PlannedDriver(self._planner, list(goals), config.control, seed)
 
 
-def failure(task: TaskName, ever: dict[str, bool], was_done: bool) -> str:
-    """How far an episode that failed had come, in a few words: its failure mode."""
-    if was_done:
-        return "done, then lost"
-    if task == "reach":
-        return "never near"
-    if task == "reach_with_object":
-        return "never near" if not ever["reached"] else "near, but the object was not"
-    if not ever["reached"]:
-        return "never at the object"
-    if not ever["grasped"]:
-        return "at the object, not grasped"
-    if not ever["lifted"]:
-        return "grasped, not lifted"
-    return "lifted, not placed" if task == "pick_and_place" else "lifted, not held"
-
-
-def _written(turn: Turn, pose: NDArray[np.float64], info: dict[str, Any]) -> Record:
+def _written(turn: Turn, pose: NDArray[np.float64], info: dict[str, Any], after: Moment) -> Record:
     """A turn as JSON holds it, with what the judge saw after it."""
     return {
         **asdict(turn),
@@ -161,5 +149,6 @@ def _written(turn: Turn, pose: NDArray[np.float64], info: dict[str, Any]) -> Rec
         "plan_ms": round(turn.plan_ms, 2),
         "stages": [stage for stage in STAGES if info[stage]],
         "success": bool(info["success"]),
+        "moment": asdict(after),
         "cut": [name for name in ("action", "workspace", "joints") if info[f"clipped_{name}"]],
     }

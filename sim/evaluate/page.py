@@ -11,6 +11,7 @@ from typing import Any
 
 from sim.evaluate import curves, films
 from sim.evaluate.episode import Record
+from sim.evaluate.failures import MODES
 from sim.evaluate.runs import place
 from sim.evaluate.settings import Job
 from sim.evaluate.summary import TABLE_HEAD, Row, Sign, table_cells
@@ -58,14 +59,14 @@ def _success(rows: Sequence[Row]) -> str:
 
 def _modes(rows: Sequence[Row]) -> str:
     body = [
-        (row.task, row.object, escape(mode), str(count))
+        (row.task, row.object, escape(mode), f"{count} of {row.episodes}", escape(MODES.get(mode, "")))
         for row in rows
         if row.driver == "planner"
         for mode, count in row.failures.items()
     ]
     if not body:
         return ""
-    return "<h2>How the planner failed</h2>" + _table(("task", "object", "mode", "episodes"), body)
+    return "<h2>How the planner failed</h2>" + _table(("task", "object", "mode", "episodes", "that is"), body)
 
 
 def _signs(signs: Sequence[Sign]) -> str:

@@ -13,7 +13,7 @@ import torch
 from planner.mpc import ControlConfig
 from planner.planning import Planner
 from sim.evaluate import episode, runs
-from sim.evaluate.episode import Player, failure
+from sim.evaluate.episode import Player
 from sim.evaluate.runs import evaluate, place
 from sim.evaluate.settings import (
     EvaluationConfig,
@@ -200,15 +200,6 @@ def test_a_model_is_known_by_its_bytes(tmp_path: Path) -> None:
     assert fingerprint("random:tiny") == ""
 
 
-def test_failures_are_named_by_how_far_they_came() -> None:
-    ever = dict.fromkeys(episode.STAGES, False)
-    assert failure("pick_and_place", ever, False) == "never at the object"
-    assert failure("pick_and_place", {**ever, "reached": True}, False) == "at the object, not grasped"
-    lifted = {**ever, "reached": True, "grasped": True, "lifted": True}
-    assert failure("pick_and_place", lifted, False) == "lifted, not placed"
-    assert failure("grasp", lifted, True) == "done, then lost"
-
-
 def test_auroc_of_known_cases() -> None:
     assert auroc([3.0, 2.0, 1.0], [True, False, False]) == 1.0
     assert auroc([1.0, 1.0, None], [True, False, True]) == 0.5
@@ -241,7 +232,7 @@ def test_the_command_writes_json_and_shows_the_paper_beside(
     assert [row["driver"] for row in found["rows"]] == ["planner", "nothing"]
     assert found["seeds"] == [0]
     page = (tmp_path / "found" / "report.html").read_text()
-    assert "at the object" in page
+    assert "How the planner failed" in page
     assert "data:image/jpeg" in page
     assert "<polyline" in page
     assert "http" not in page
