@@ -40,6 +40,10 @@ def serve(
     log_pictures: Annotated[
         bool | None, typer.Option("--log-pictures", help="Keep pictures beside the plan log, for `replay`.")
     ] = None,
+    stop_with_stdin: Annotated[
+        bool | None,
+        typer.Option("--stop-with-stdin", help="Stop when standard input ends; for programs that start it."),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="json, text, or auto: text on a terminal.")] = None,
 ) -> None:
@@ -57,8 +61,11 @@ def serve(
     from server.run import Listening, Running
     from server.service import PlanningService
     from server.settings import read_settings
+    from vjepa2_ac.checkpoints.places import find
 
     settings = read_settings(**options)
+    if not settings.model.startswith("random:"):
+        find(settings.model)  # a model that is not there is said here and now, not by /readyz
     set_up(settings.log_level, settings.log_format)
 
     def tell(where: Listening) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import ssl
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -54,6 +57,8 @@ class Running:
         with self._signals():
             serving = asyncio.create_task(web._serve([door]))
             loading = asyncio.create_task(self._load(rpc))
+            if self.settings.stop_with_stdin:
+                threading.Thread(target=self._stop_with_stdin, name="stdin", daemon=True).start()
             on_listening(self._where(door, grpc_port))
             stopping = asyncio.create_task(self._stop.wait())
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -71,6 +76,13 @@ class Running:
         """Begin to drain."""
         if self._loop and self._stop:
             self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _stop_with_stdin(self) -> None:
+        # Read past Python's buffer, whose lock a thread must not hold when the interpreter ends.
+        while os.read(sys.stdin.fileno(), 4096):
+            pass
+        log.info("standard input has ended")
+        self.stop()
 
     async def _load(self, rpc: RpcServer | None) -> None:
         await self.service.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +24,7 @@ from vjepa2_ac.world_model import WorldModel
 
 Frame = NDArray[np.uint8]
 Record = dict[str, Any]
+Watch = Callable[[Job, int, Record], object]  # told of each step of an episode: its job, number and turn
 
 TOKEN = "VJEPA2_AC_TOKEN"  # environment variable that opens a guarded service
 STAGES = ("reached", "grasped", "lifted", "placed")
@@ -32,9 +34,9 @@ STRIP = 5  # pictures of an episode that are kept
 class Player:
     """Plays episodes in one process, with one model and one cell at a time."""
 
-    def __init__(self, config: EvaluationConfig) -> None:
+    def __init__(self, config: EvaluationConfig, watch: Watch = lambda job, step, turn: None) -> None:
         torch.set_num_threads(1)
-        self.config = config
+        self.config, self.watch = config, watch
         self._planner: Planner | None = None
         self._client: PlannerClient | None = None
         self._env: FrankaEnv | None = None
@@ -60,6 +62,7 @@ class Player:
                 seen.append(observation["frame"])
                 moments.append(moment(env))
                 turns.append(_written(turn, pose, info, moments[-1]))
+                self.watch(job, len(turns) - 1, turns[-1])
                 ever = {stage: was or bool(info[stage]) for stage, was in ever.items()}
                 if info["success"] and first_done < 0:
                     first_done = int(info["steps"])

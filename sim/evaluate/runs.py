@@ -25,7 +25,7 @@ import mujoco
 import numpy as np
 import torch
 
-from sim.evaluate.episode import Frame, Player, Record
+from sim.evaluate.episode import Frame, Player, Record, Watch
 from sim.evaluate.settings import EvaluationConfig, Job
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
@@ -44,16 +44,18 @@ def evaluate(
     *,
     workers: int = 1,
     advance: Advance | None = None,
+    watch: Watch = lambda job, step, turn: None,
 ) -> list[Record]:
     """The records of all jobs, in their order; what `out` already holds is not played again.
 
+    `watch` is told of every step as it is made, where one worker plays in this process.
     InputError where `out` holds an evaluation with other settings, or something else altogether.
     """
     with held(out, config):
         todo = [job for job in jobs if not place(out, job).is_file()]
         running = _Running(advance)
         running.count(_records(out, [job for job in jobs if place(out, job).is_file()]))
-        for record in _played(out, config, todo, workers):
+        for record in _played(out, config, todo, workers, watch):
             running.count([record])
         return _records(out, jobs)
 
@@ -148,9 +150,9 @@ def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
     return {key: value for leaves in inner for key, value in leaves.items()}
 
 
-def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: int) -> Iterator[Record]:
+def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: int, watch: Watch) -> Iterator[Record]:
     if workers == 1 or len(todo) < 2:
-        player = Player(config)
+        player = Player(config, watch)
         try:
             for job in todo:
                 yield _play(player, out, job)
