@@ -1,0 +1,108 @@
+"""A planning service in a process of its own, on free ports of loopback, as benchmarks and the soak measure it.
+
+`python -m benchmarks._service MODEL [SETTING=JSON …]` runs one until SIGTERM; `service(…)` starts that and stops it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+POINT = "point"
+"""The model of that name is the tests' point world, which answers at once; others are opened as the service does."""
+
+START_S = 120.0  # until a model is opened and warmed up
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service under way: its process and its two addresses."""
+
+    pid: int
+    url: str
+    grpc: str
+
+    def address(self, wire: str) -> str:
+        """What a client on that wire is given."""
+        return self.url if wire == "rest" else f"grpc://{self.grpc}"
+
+
+@contextlib.contextmanager
+def service(model: str = POINT, log: Path | None = None, **settings: Any) -> Iterator[Service]:
+    """A service that is ready; SIGTERM ends it, and it has to end well. `log` takes what it says."""
+    words = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+    command = [sys.executable, "-m", "benchmarks._service", model, *words]
+    with open(log or os.devnull, "wb") as said:  # noqa: PTH123 - os.devnull is no place of ours
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True)
+        try:
+            assert process.stdout is not None
+            told = json.loads(process.stdout.readline() or "null")
+            if told is None:
+                raise RuntimeError(f"the service of {model} ended with {process.wait(10)}; see its log")
+            started = Service(process.pid, told["url"], told["grpc"])
+            _wait_until_ready(started.url)
+            yield started
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                ended = process.wait(60)
+            finally:
+                process.kill()
+    if ended != 0:
+        raise RuntimeError(f"the service ended with {ended}")
+
+
+def open_served(model: str) -> Any:
+    """What a service of that model has (server.model.Served)."""
+    from server.model import Served, open_model
+    from server.settings import Settings
+
+    if model == POINT:
+        from tests.planner.worlds import PointWorld
+
+        return Served(world=PointWorld(), name=POINT, version="1")
+    return open_model(Settings(model=model))
+
+
+def _wait_until_ready(url: str) -> None:
+    ends_at = time.monotonic() + START_S
+    while (answer := httpx.get(url + "/readyz")).status_code != 200:
+        if time.monotonic() > ends_at or "failed" in answer.text:
+            raise RuntimeError(f"the service did not become ready: {answer.text}")
+        time.sleep(0.05)
+
+
+def _main(model: str, *words: str) -> None:
+    from server.logs import set_up
+    from server.run import Listening, Running
+    from server.service import PlanningService
+    from server.settings import Settings
+
+    settings = {name: json.loads(value) for name, _, value in (word.partition("=") for word in words)}
+    set_up("warning", "json")
+    made = PlanningService(
+        Settings(**{"port": 0, "grpc_port": 0, "model": model, **settings}), partial(open_served, model)
+    )
+
+    def tell(where: Listening) -> None:
+        print(json.dumps({"url": where.url, "grpc": where.grpc}), flush=True)
+
+    sys.exit(0 if asyncio.run(Running(made).run(tell)) else 1)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
