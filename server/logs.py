@@ -32,7 +32,7 @@ def set_up(level: str, form: Literal["auto", "json", "text"]) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level.upper())
-    for name in ("uvicorn", "uvicorn.error", "grpc"):
+    for name in ("uvicorn", "uvicorn.error", "grpc", "python_multipart"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel("WARNING")

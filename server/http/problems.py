@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.errors import Problem, problem_of
+from server.http.routes import methods_at
 from server.logs import request_id
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,10 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         "detail": said.get(error.status_code, error.detail),
         "request_id": request_id.get(),
     }
-    return _response(body, error.status_code, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := methods_at(request.url.path)):
+        headers["Allow"] = ", ".join(methods)  # several routes may share a path; the router names the first's alone
+    return _response(body, error.status_code, headers)
 
 
 def _response(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
