@@ -16,18 +16,13 @@ POSE = f"7 numbers: {' '.join(PARTS)} in metres, radians and 0 open … 1 closed
 ACTION = "7 numbers: Δx Δy Δz in metres, three angles in radians, Δgripper"
 FAR = 10.0  # [m] no arm reaches there: such numbers are millimetres
 LARGEST_ACTION = 1.0  # [m]
+MARGIN = 0.1  # [m] around the workspace, from where a hand may still come back
 ROUNDING = 1e-6  # a gripper may be this much outside of 0…1
 
 
-def check_pose(values: Sequence[float], field: str, limits: LimitsConfig, margin: float) -> Array:
-    """The pose [7], or a FieldError."""
-    pose = _vector(values, field, POSE)
-    if (np.abs(pose[:3]) > FAR).any():
-        raise FieldError(field, f"a position of {_numbers(pose[:3])}", "metres (are these millimetres?)")
-    _check_angles(pose[3:6], field)
-    if not -ROUNDING <= pose[6] <= 1 + ROUNDING:
-        raise FieldError(field, f"gripper {pose[6]:g}", "a closedness from 0 open to 1 closed")
-    pose[6] = np.clip(pose[6], 0.0, 1.0)
+def check_pose(values: Sequence[float], field: str, limits: LimitsConfig, margin: float = MARGIN) -> Array:
+    """The pose [7] of a hand that is in the workspace or within `margin` [m] of it, or a FieldError."""
+    pose = read_pose(values, field)
     low, high = np.array(limits.lowest) - margin, np.array(limits.highest) + margin
     for axis, value, lowest, highest in zip("xyz", pose[:3], low, high, strict=True):
         if not lowest <= value <= highest:
@@ -36,6 +31,18 @@ def check_pose(values: Sequence[float], field: str, limits: LimitsConfig, margin
                 f"{axis} = {value:g} m is outside of the workspace",
                 f"{lowest:g} … {highest:g} m, its {margin:g} m of margin included",
             )
+    return pose
+
+
+def read_pose(values: Sequence[float], field: str) -> Array:
+    """The pose [7] that the values can be, wherever the workspace is; or a FieldError."""
+    pose = _vector(values, field, POSE)
+    if (np.abs(pose[:3]) > FAR).any():
+        raise FieldError(field, f"a position of {_numbers(pose[:3])}", "metres (are these millimetres?)")
+    _check_angles(pose[3:6], field)
+    if not -ROUNDING <= pose[6] <= 1 + ROUNDING:
+        raise FieldError(field, f"gripper {pose[6]:g}", "a closedness from 0 open to 1 closed")
+    pose[6] = np.clip(pose[6], 0.0, 1.0)
     return pose
 
 
@@ -56,9 +63,17 @@ def check_candidates(values: Sequence[Sequence[Sequence[float]]], field: str, ma
 
 def check_camera_turn(values: Sequence[float], field: str) -> Array:
     """Roll, pitch, yaw [3] of a camera, or a FieldError."""
-    turn = _vector(values, field, "3 numbers: roll pitch yaw in radians", size=3)
+    turn = _vector(values, field, "3 numbers: roll pitch yaw in radians", parts=PARTS[3:6])
     _check_angles(turn, field)
     return turn
+
+
+def check_point(values: Sequence[float], field: str) -> Array:
+    """A point [3] of the robot's base frame, or a FieldError."""
+    point = _vector(values, field, "3 numbers: x y z in metres", parts=PARTS[:3])
+    if (np.abs(point) > FAR).any():
+        raise FieldError(field, f"a position of {_numbers(point)}", "metres (are these millimetres?)")
+    return point
 
 
 def _check_action(values: Sequence[float], field: str) -> None:
@@ -70,12 +85,11 @@ def _check_action(values: Sequence[float], field: str) -> None:
         raise FieldError(field, f"Δgripper {action[6]:g}", "a change of closedness within -1 … 1")
 
 
-def _vector(values: Sequence[float], field: str, expected: str, size: int = 7) -> Array:
-    if len(values) != size:
+def _vector(values: Sequence[float], field: str, expected: str, parts: Sequence[str] = PARTS) -> Array:
+    if len(values) != len(parts):
         raise FieldError(field, f"{len(values)} numbers", expected)
     vector = np.array(values, dtype=np.float64)
     if not np.isfinite(vector).all():
-        parts = PARTS if size == len(PARTS) else PARTS[3:6]
         bad = next(part for part, value in zip(parts, vector, strict=True) if not math.isfinite(value))
         raise FieldError(field, f"{bad} is not a finite number", expected)
     return vector

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from planner.checks import MARGIN
 from planner.limits import LimitsConfig
 from planner.mpc import ControlConfig
 from planner.presets import PRESETS
@@ -55,7 +56,7 @@ class Settings(BaseSettings):
     preset: str = "balanced"
     limits: LimitsConfig = LimitsConfig()
     control: ControlConfig = ControlConfig()  # when a session's sub-goals are passed, and what it remembers
-    workspace_margin: float = Field(0.1, ge=0)  # [m] outside of the workspace from where a hand may still come back
+    workspace_margin: float = Field(MARGIN, ge=0)  # [m] outside of the workspace from where a hand may still come back
 
     # how much
     max_body_bytes: PositiveInt = 16 * MIB

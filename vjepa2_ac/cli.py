@@ -24,6 +24,7 @@ ROOMS: tuple[str, ...] = (
     "vjepa2_ac.fitcheck",
     "vjepa2_ac.landscape",
     "vjepa2_ac.training",
+    "planner",
     "server",
     "sim",
 )

@@ -1,0 +1,113 @@
+"""`vjepa2-ac plan`: one plan from pictures on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vjepa2_ac.errors import ConfigError
+
+if TYPE_CHECKING:
+    from planner.single.answer import Answer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command()(plan)
+
+
+def plan(
+    observation: Annotated[str, typer.Option(help="What the camera sees: a PNG or JPEG, or `FILE.npz:STEP`.")],
+    goal: Annotated[list[str], typer.Option(help="What it should see. Repeat it for sub-goals in order.")],
+    pose: Annotated[
+        str | None,
+        typer.Option(
+            help='Where the hand is: `"x y z roll pitch yaw gripper"` in m, rad and 0 open … 1 closed. '
+            "A `.npz` step brings its own."
+        ),
+    ] = None,
+    sub_goal: Annotated[int, typer.Option(help="Which of the goals to plan towards, counted from 0.")] = 0,
+    model: Annotated[
+        str | None,
+        typer.Option(help='"default" (unless said), a released name, a path, or `random:SIZE` to try things.'),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="fast, balanced (unless said) or paper.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="A setting of docs/planning.md, as search.horizon=2. Repeat it."
+        ),
+    ] = None,
+    budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that pick the size of the search.")] = None,
+    deadline_ms: Annotated[float | None, typer.Option(help="The best plan known by then is the answer.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same plan.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan, but ask the robot to stay where it is.")] = False,
+    server: Annotated[
+        str | None, typer.Option(help="Ask a planning service instead: http(s)://… or grpc(s)://….")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="The service's token; else the environment's VJEPA2_AC_TOKEN.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM file of the authority to trust, for https and grpcs.")] = None,
+    timeout_s: Annotated[float, typer.Option(min=0.1, help="How long to wait for the service.")] = 60.0,
+    grid: Annotated[int, typer.Option(help="With --out: moves along each side of the energy maps; 0 for none.")] = 9,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one, unless told.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder for plan.json and plan.png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of the table.")] = False,
+) -> None:
+    """Plan once, from pictures on disk: which moves lead from what the camera sees to what it should see?
+
+    The plan comes as a table, or as JSON with --json; --out also draws it, with the energies around it, its cost as the
+    search went on, and its path. With --server a planning service answers, and this process needs no torch.
+
+        vjepa2-ac plan --observation now.png --pose "0.4 0 0.3 3.14 0 0 0" --goal wanted.png --model random:tiny
+
+        vjepa2-ac plan --observation trajectory.npz:0 --goal trajectory.npz:1 --server http://127.0.0.1:8000 --out plan
+    """
+    from planner.single.question import Wishes, read_question
+    from planner.single.table import table
+
+    wishes = Wishes(
+        preset=preset,
+        settings=tuple(settings or ()),
+        budget_ms=budget_ms,
+        deadline_ms=deadline_ms,
+        seed=seed,
+        dry_run=dry_run,
+    )
+    question = read_question(observation, pose, goal, sub_goal, wishes)
+    points = grid if out is not None else 0
+    if server is None:
+        if token_file or ca:
+            raise ConfigError("--token-file and --ca are for a service: say --server too")
+        from planner.single.here import open_model, plan_here
+
+        answer = plan_here(question, lambda: open_model(model or "default", precision or "auto", device), points=points)
+    else:
+        if model or precision or device:
+            raise ConfigError("a service plans with its own model: leave out --model, --precision and --device")
+        from planner.single.served import plan_by_service, read_token
+
+        answer = plan_by_service(
+            question, server, token=read_token(token_file), ca=ca, timeout_s=timeout_s, points=points
+        )
+    typer.echo(answer.to_json() if as_json else table(answer))
+    if out is not None:
+        _write(answer, out)
+
+
+def _write(answer: Answer, out: Path) -> None:
+    from planner.single.picture import draw
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "plan.json").write_text(answer.to_json() + "\n", encoding="utf-8")
+        (out / "plan.png").write_bytes(draw(answer))
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be written to: {error.strerror}") from None
+    typer.echo(f"wrote {out / 'plan.json'} and {out / 'plan.png'}", err=True)

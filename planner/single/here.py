@@ -1,0 +1,121 @@
+"""The answer of a world model in this process, the way that the service goes."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from planner.budget import within
+from planner.checks import check_pose
+from planner.costs import GoalCost
+from planner.plan import DT_S, Plan
+from planner.planning import Planner, PlannerConfig, Request
+from planner.presets import preset
+from planner.protocols import World
+from planner.single.answer import Answer
+from planner.single.landscape import around
+from planner.single.question import Question, Wishes
+from planner.warm_up import warm_up
+from vjepa2_ac.client.answers import Plan as ToldPlan
+from vjepa2_ac.config import with_settings
+from vjepa2_ac.errors import PlanningError
+from vjepa2_ac.poses import Array
+
+DEFAULT_PRESET = "balanced"
+Opened = tuple[World, dict[str, str]]
+"""A world to plan in, and the name and version that plans are told with."""
+
+
+def open_model(source: str, precision: str, device: str | None) -> Opened:
+    """The model of that name. Raises CheckpointError where there is none."""
+    from vjepa2_ac.model_version import version_of
+    from vjepa2_ac.world_model import WorldModel
+
+    model = WorldModel.open(source, precision=precision, device=device)
+    return model, {"name": source, "version": version_of(model)}
+
+
+def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) -> Answer:
+    """The plan of the model that `opened` brings, and the energies around it."""
+    config = configured(question.wishes)
+    check_pose(question.pose.tolist(), "--pose", config.limits)
+    world, model = opened()
+    config, doubts = _in_time(config, world, question.wishes)
+    planner, times = Planner(world, config), _Laps()
+    deadline_ms = question.wishes.deadline_ms
+    deadline = None if deadline_ms is None else planner.clock() + deadline_ms / 1e3
+    goal_ND = world.encode(question.goal.picture.frame_HW3)[0]
+    times.lap("goal")
+    latents_ND = world.encode(question.observation.picture.frame_HW3)[0]
+    times.lap("encode")
+    request = Request(latents_ND=latents_ND, pose=question.pose, goal_ND=goal_ND, seed=question.wishes.seed)
+    plan = planner.plan(request, deadline=deadline)
+    told = _told(plan, model, times.all() | plan.timings, doubts)
+
+    def score(actions_SH7: Array) -> Array:
+        cost = GoalCost(config.cost, goal_ND[None], latents_ND[None])
+        pose_17, actions_1SH7 = (torch.from_numpy(each).float()[None] for each in (question.pose, actions_SH7))
+        return world.score(latents_ND[None], pose_17, actions_1SH7, cost)[0].double().cpu().numpy()
+
+    return Answer(question=question, plan=told, landscape=around(plan.wanted_H7, points, score))
+
+
+def configured(wishes: Wishes) -> PlannerConfig:
+    """The preset with what was asked for. Raises ConfigError."""
+    config = with_settings(preset(wishes.preset or DEFAULT_PRESET), wishes.settings)
+    limits = replace(config.limits, dry_run=config.limits.dry_run or wishes.dry_run)
+    return config.held_to(limits)
+
+
+def _in_time(config: PlannerConfig, world: World, wishes: Wishes) -> tuple[PlannerConfig, list[str]]:
+    """The search that a budget allows, and doubts about it; a clock that counts does not count the first calls."""
+    if not wishes.is_timed:
+        return config, []
+    speed = warm_up(world, config)
+    if wishes.budget_ms is None:
+        return config, []
+    choice = within(wishes.budget_ms, config, speed)
+    if choice.fits:
+        return choice.config, []
+    return choice.config, [f"even the smallest search is expected to take {choice.expected_ms:.0f} ms here"]
+
+
+class _Laps:
+    """How long each part took [ms]."""
+
+    def __init__(self) -> None:
+        self.started = self.lap_started = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name], self.lap_started = 1e3 * (now - self.lap_started), now
+
+    def all(self) -> dict[str, float]:
+        return self.laps | {"total": 1e3 * (time.perf_counter() - self.started)}
+
+
+def _told(plan: Plan, model: dict[str, str], timings: dict[str, float], doubts: list[str]) -> ToldPlan:
+    """A plan in the words of the wire. Raises PlanningError for one that costs no number."""
+    if not math.isfinite(plan.cost):
+        raise PlanningError("the cost of the best plan is no number; the robot must not move on it")
+    content: dict[str, Any] = plan.to_dict()
+    del content["timings"]
+    content["trace"] = [cost for cost in plan.trace if math.isfinite(cost)]
+    content["gripper_costs"] = {name: cost for name, cost in plan.gripper_costs.items() if math.isfinite(cost)}
+    content["warnings"] = [*plan.warnings, *doubts]
+    return ToldPlan.of(
+        content
+        | {
+            "plan_id": uuid.uuid4().hex,
+            "model": model,
+            "dt_s": DT_S,
+            "timings_ms": {name: round(took_ms, 3) for name, took_ms in timings.items()},
+        }
+    )

@@ -1,0 +1,68 @@
+"""The answer of a planning service; nothing here imports torch."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from planner.single.answer import Answer
+from planner.single.landscape import around
+from planner.single.question import Question, Wishes
+from vjepa2_ac.client import PlannerClient
+from vjepa2_ac.errors import ConfigError
+
+TOKEN = "VJEPA2_AC_TOKEN"  # environment variable that opens a guarded service
+SIZES = ("samples", "iterations", "horizon")
+
+
+def plan_by_service(
+    question: Question,
+    url: str,
+    *,
+    token: str | None = None,
+    ca: Path | None = None,
+    timeout_s: float = 30.0,
+    points: int,
+) -> Answer:
+    """The plan of the service at `url`, and its energies around it."""
+    wishes, goals = question.wishes, [goal.picture.data for goal in question.goals]
+    seen = question.observation.picture.data
+    options = options_of(wishes)
+    with PlannerClient(url, token=token, ca=ca, timeout_s=timeout_s) as client:
+        plan = client.plan(
+            seen, question.pose, goals, sub_goal=question.sub_goal, deadline_ms=wishes.deadline_ms, **options
+        )
+        score = partial(client.energy, seen, question.pose, goals, sub_goal=question.sub_goal)
+        landscape = around(plan.wanted, points, score)
+    return Answer(question=question, plan=plan, landscape=landscape, server=url)
+
+
+def options_of(wishes: Wishes) -> dict[str, Any]:
+    """What a service can be asked for; everything else is its operator's to say."""
+    named = {"preset": wishes.preset, "budget_ms": wishes.budget_ms, "dry_run": wishes.dry_run or None}
+    options: dict[str, Any] = {"seed": wishes.seed, **{name: value for name, value in named.items() if value}}
+    search = "paper" if wishes.preset == "paper" else "search"
+    for text in wishes.settings:
+        name, _, value = text.partition("=")
+        section, _, size = name.strip().rpartition(".")
+        if section != search or size not in SIZES or not value.strip().isdigit():
+            known = ", ".join(f"{search}.{size}" for size in SIZES)
+            raise ConfigError(f"--set {text}: of a service's settings, only {known} can be changed, to whole numbers")
+        options[size] = int(value)
+    return options
+
+
+def read_token(path: Path | None) -> str | None:
+    """The first token of a file, or else that of the environment."""
+    if path is None:
+        return os.environ.get(TOKEN)
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the token file {path} cannot be read: {error}") from None
+    tokens = [line for line in lines if line and not line.startswith("#")]
+    if not tokens:
+        raise ConfigError(f"the token file {path} holds no token")
+    return tokens[0]

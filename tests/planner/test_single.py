@@ -1,0 +1,192 @@
+"""`vjepa2-ac plan` in this process: one plan from pictures on disk, in the point world and on real networks."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from planner.single import here
+from planner.single.landscape import around
+from server.messages import PlanResponse
+from tests.planner.worlds import HOME, PointWorld, moved, paint
+from vjepa2_ac.cli import run
+from vjepa2_ac.poses import Array
+
+POSE = " ".join(map(str, HOME))
+GOAL = moved(0.04, -0.02, 0.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pictures of the point world, which is what any model's name opens."""
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}))
+    for name, pose in (("now", HOME), ("wanted", GOAL), ("later", moved(0.0, 0.0, 0.05))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), paint(pose)[..., ::-1])
+    frames = np.stack([paint(HOME), paint(GOAL)])[None]
+    np.savez(tmp_path / "trajectory.npz", observations=frames, states=np.stack([HOME, GOAL])[None])
+    return tmp_path
+
+
+def plan(folder: Path, *options: str, goal: str = "wanted.png", pose: str | None = POSE) -> int:
+    where = [] if pose is None else ["--pose", pose]
+    return run(["plan", "--observation", f"{folder}/now.png", *where, "--goal", f"{folder}/{goal}", *options])
+
+
+def answered(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return content
+
+
+def test_the_plan_leads_to_what_the_goal_shows(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(folder, "--json") == 0
+    found = answered(capsys)
+    np.testing.assert_allclose(found["targets"][0][:3], GOAL[:3], atol=0.01)
+    assert found["landscape"] is None  # nobody asked for a picture
+
+
+def test_json_says_what_a_service_would_say_and_what_was_asked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan(folder, "--json", "--seed", "3", "--set", "search.horizon=2") == 0
+    found = answered(capsys)
+    served = PlanResponse.model_validate({name: found.pop(name) for name in PlanResponse.model_fields})
+    assert (len(served.actions), served.seed, served.model.name, served.dt_s) == (2, 3, "point", 0.25)
+    assert set(served.timings_ms) == {"goal", "encode", "search", "safety", "total"}
+    assert set(found) == {"observation", "goal", "asked", "server", "landscape"}
+    assert found["observation"]["pose"] == list(HOME)
+    assert len(found["observation"]["sha256"]) == 64
+    assert found["asked"]["settings"] == ["search.horizon=2"]
+
+
+def test_the_same_seed_gives_the_same_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plans = []
+    for seed in ("1", "1", "2"):
+        assert plan(folder, "--json", "--seed", seed) == 0
+        plans.append(answered(capsys)["actions"])
+    assert plans[0] == plans[1] != plans[2]
+
+
+def test_the_table_holds_moves_targets_and_doubts(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(folder, "--dry-run", "--set", "search.horizon=2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if "  0.4000   0.0000   0.3000" in line] == ["now", "0", "1"]
+    assert any(line.startswith("cost ") and "below doing nothing" in line for line in lines)
+    assert "warning     dry run: the robot is asked to stay where it is" in lines
+
+
+def test_a_folder_gets_numbers_and_a_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(folder, "--out", f"{folder}/made/here", "--set", "search.horizon=3") == 0
+    content = json.loads((folder / "made/here/plan.json").read_text())
+    drawn = cv2.imdecode(np.frombuffer((folder / "made/here/plan.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert min(drawn.shape[:2]) > 500
+    maps = content["landscape"]["maps"]
+    assert [(each["across"], each["up"], np.shape(each["energies"])) for each in maps] == [
+        ("y", "x", (9, 9)),
+        ("x", "z", (9, 9)),
+    ]
+    assert content["landscape"]["plan_energy"] == pytest.approx(content["cost"], abs=1e-5)
+    assert content["landscape"]["idle_energy"] == pytest.approx(content["idle_cost"], abs=1e-5)
+    assert "wrote" in capsys.readouterr().err
+
+
+def test_the_valley_lies_at_the_plan_that_leads_to_the_goal() -> None:
+    plan_17 = np.array([[0.0375, -0.01875, 0.0, 0.0, 0.0, 0.0, 1.0]])
+    asked: list[Array] = []
+
+    def score(actions_SH7: Array) -> Array:
+        asked.append(actions_SH7)
+        distance: Array = np.abs(actions_SH7 - plan_17).sum(axis=(1, 2))
+        return distance
+
+    found = around(plan_17, 9, score)
+    assert found is not None
+    assert (found.plan_energy, found.idle_energy) == (0, pytest.approx(1.05625))
+    for each, (across, up) in zip(found.maps, ((-0.01875, 0.0375), (0.0375, 0.0)), strict=True):
+        row, column = np.unravel_index(each.energies_PP.argmin(), (9, 9))
+        assert (found.offsets_P[column], found.offsets_P[row]) == pytest.approx((across, up))
+    assert (asked[0][:-1, 0, 6] == 1.0).all()  # the gripper stays as planned
+
+
+def test_a_recorded_step_brings_its_pose(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recorded = f"{folder}/trajectory.npz"
+    assert run(["plan", "--observation", f"{recorded}:0", "--goal", f"{recorded}:1", "--json"]) == 0
+    np.testing.assert_allclose(answered(capsys)["targets"][0][:3], GOAL[:3], atol=0.01)
+
+
+def test_one_of_several_goals_is_planned_towards(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(folder, "--goal", f"{folder}/later.png", "--sub-goal", "1", "--json") == 0
+    found = answered(capsys)
+    np.testing.assert_allclose(found["targets"][0][:3], moved(0.0, 0.0, 0.05)[:3], atol=0.01)
+    assert found["goal"]["sub_goal"] == 1
+    assert len(found["goal"]["sources"]) == 2
+
+
+def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan(folder, "--json", "--budget-ms", "60", "--deadline-ms", "60000") == 0
+    assert answered(capsys)["evaluations"] > 12
+    assert plan(folder, "--deadline-ms", "0.001") == 2
+    assert "not one iteration was finished" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"pose": None}, "--pose: none, and .* does not say where the hand is; expected 7 numbers: x y z roll"),
+        ({"pose": "0.4 0 0.3 0 0 0"}, "--pose: 6 numbers; expected 7 numbers: x y z roll pitch yaw gripper in metres"),
+        ({"pose": "0.4 0 0.3 0 0 zero 0"}, "--pose: '0.4 0 0.3 0 0 zero 0'; expected 7 numbers"),
+        ({"pose": "0.4 0 nan 0 0 0 0"}, "--pose: z is not a finite number"),
+        ({"pose": "400 0 300 0 0 0 0"}, r"metres \(are these millimetres\?\)"),
+        ({"pose": "0.4 0 0.3 180 0 0 0"}, r"angles of 180, 0, 0; expected radians within ± 2π \(are these degrees\?\)"),
+        ({"pose": "0.4 0 0.3 0 0 0 8"}, "--pose: gripper 8; expected a closedness from 0 open to 1 closed"),
+        ({"pose": "1.4 0 0.3 0 0 0 0"}, "--pose: x = 1.4 m is outside of the workspace; expected 0.1 … 1 m"),
+        ({"goal": "none.png"}, "--goal: no picture at"),
+        ({"goal": "broken.png"}, "--goal .*broken.png: .* expected a PNG or JPEG picture"),
+        ({"goal": "blank.png"}, "--goal .*blank.png: the picture is blank"),
+        ({"goal": "trajectory.npz"}, "holds several steps; say which"),
+        ({"options": ("--sub-goal", "1")}, "--sub-goal: 1; expected 0 … 0: goals are counted from 0"),
+        ({"options": ("--preset", "fats")}, "no preset 'fats'; did you mean 'fast'?"),
+        ({"options": ("--set", "search.sample=3")}, "did you mean 'samples'"),
+        ({"options": ("--budget-ms", "0")}, "--budget-ms: 0; expected a positive number"),
+        ({"options": ("--budget-ms", "9", "--set", "search.samples=9")}, "a budget chooses them"),
+        ({"options": ("--budget-ms", "9", "--preset", "paper")}, "the published search has a fixed size"),
+        ({"options": ("--out", "{folder}/x", "--grid", "1")}, "from 2 to 51 moves a side"),
+        ({"options": ("--out", "{folder}/now.png")}, "--out .*now.png cannot be written to"),
+        ({"options": ("--token-file", "x")}, "say --server too"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_cannot_be_used_is_refused_in_a_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any], complaint: str
+) -> None:
+    (folder / "broken.png").write_bytes(b"nothing of the kind")
+    cv2.imwrite(str(folder / "blank.png"), np.full((32, 32, 3), 90, np.uint8))
+    more = [text.format(folder=folder) for text in options.pop("options", ())]
+    assert plan(folder, *more, **options) == 2
+    said = capsys.readouterr().err.strip()
+    assert re.search(complaint, said), said
+    assert said.startswith("error: ")
+    assert "\n" not in said
+
+
+def test_the_workspace_can_be_said(folder: Path) -> None:
+    assert plan(folder, "--set", "limits.highest=[2.0, 0.6, 0.9]", pose="1.4 0 0.3 0 0 0 0") == 0
+
+
+def test_any_model_that_opens_can_be_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, name in enumerate(("now", "wanted")):
+        noise = np.random.default_rng(seed).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), noise)
+    few = ["samples=4", "elites=2", "kept_elites=1", "iterations=1"]
+    pictures = ["--observation", f"{tmp_path}/now.jpg", "--goal", f"{tmp_path}/wanted.jpg", "--pose", POSE]
+    options = [word for text in few for word in ("--set", f"search.{text}")]
+    assert run(["plan", *pictures, *options, "--model", "random:tiny", "--precision", "fp32", "--json"]) == 0
+    found = answered(capsys)
+    assert found["model"]["name"] == "random:tiny"
+    assert len(found["model"]["version"]) == 16
+    assert np.isfinite(found["actions"]).all()
