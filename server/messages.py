@@ -17,9 +17,20 @@ from server.errors import MalformedError
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.pictures import WANTED
 
-Number = Annotated[float, Field(allow_inf_nan=True)]  # what is not finite gets a better sentence in `checks`
+Number = Annotated[float, Field(strict=True, allow_inf_nan=True)]  # what is not finite gets a better sentence later
+Flag = Annotated[bool, Field(strict=True)]  # neither 0 nor "no": the robot may stand still or move by it
 Vector = list[Number]
 MessageT = TypeVar("MessageT", bound="Message")
+
+
+def _whole(value: Any) -> Any:
+    """What may be read as a whole number: 3.0 is one in JSON, a text or a truth is none."""
+    if isinstance(value, (bool, str)):
+        raise ValueError("a valid integer")
+    return value
+
+
+WHOLE = BeforeValidator(_whole)
 
 
 def _bytes(value: Any) -> Any:
@@ -56,7 +67,7 @@ class Observation(Message):
     picture: Bytes = Field(b"", description="PNG or JPEG, base64 in JSON; a part of its own in multipart requests")
     pose: Vector = Field(default_factory=list, description="[7]: x y z [m], roll pitch yaw [rad], gripper 0 … 1")
     id: Annotated[str, Field(max_length=128)] | None = Field(None, description="yours; repeated in the answer")
-    age_ms: Annotated[float, Field(ge=0)] | None = Field(None, description="[ms] since the picture was taken")
+    age_ms: Annotated[Number, Field(ge=0)] | None = Field(None, description="[ms] since the picture was taken")
     commanded: Vector | None = Field(None, description="[7]: where the hand was told to be, if actions start there")
 
 
@@ -71,16 +82,17 @@ class PlanOptions(Message):
     """How to search; what is not said is as the service's preset has it."""
 
     preset: str | None = Field(None, description="fast, balanced or paper")
-    samples: Annotated[int, Field(ge=3, le=100_000)] | None = Field(None, description="of each population")
-    iterations: Annotated[int, Field(ge=1, le=1000)] | None = None
-    horizon: Annotated[int, Field(ge=1, le=1000)] | None = Field(None, description="actions in the chunk")
-    budget_ms: Annotated[float, Field(gt=0)] | None = Field(None, description="chooses the three above for this time")
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = Field(None, description="the same seed, the same plan")
-    dry_run: bool | None = Field(None, description="plan and report, but ask the robot to stay where it is")
+    samples: Annotated[int, Field(ge=3, le=100_000), WHOLE] | None = Field(None, description="of each population")
+    iterations: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
+    horizon: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = Field(None, description="actions in the chunk")
+    budget_ms: Annotated[Number, Field(gt=0)] | None = Field(None, description="chooses the three above for this time")
+    seed: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = Field(None, description="the same seed, the same plan")
+    dry_run: Flag | None = Field(None, description="plan and report, but ask the robot to stay where it is")
     camera_turn: Vector | None = Field(None, description="[3] rad: from the model's frame to the robot's base")
+    camera_about: Vector | None = Field(None, description="[3] m: that the turn leaves where it is; else the origin")
 
 
-Deadline = Annotated[float, Field(gt=0, le=3_600_000)]
+Deadline = Annotated[Number, Field(gt=0, le=3_600_000)]
 
 
 class PlanRequest(Message):
@@ -88,7 +100,9 @@ class PlanRequest(Message):
 
     observation: Observation = Field(default_factory=lambda: Observation())
     goal: GoalReference = Field(default_factory=lambda: GoalReference())
-    sub_goal: Annotated[int, Field(ge=0)] | None = Field(None, description="of a goal with several pictures, from 0")
+    sub_goal: Annotated[int, Field(ge=0), WHOLE] | None = Field(
+        None, description="of a goal with several pictures, from 0"
+    )
     options: PlanOptions = Field(default_factory=lambda: PlanOptions())
     deadline_ms: Deadline | None = Field(None, description="from arrival; the best plan found by then is the answer")
 
@@ -200,6 +214,33 @@ class StepRequest(Message):
     deadline_ms: Deadline | None = None
 
 
+class Exploration(Message):
+    """One exploratory move: what was seen, and where the hand was, before and after."""
+
+    before: Bytes = Field(b"", description="PNG or JPEG, base64 in JSON; a part of its own in multipart requests")
+    after: Bytes = Field(b"", description="PNG or JPEG, likewise")
+    pose_before: Vector = Field(default_factory=list, description="[7]: x y z [m], roll pitch yaw [rad], gripper 0 … 1")
+    pose_after: Vector = Field(default_factory=list, description="[7]")
+
+
+class CalibrationRequest(Message):
+    """Find out from these moves how the camera is turned, and plan accordingly from now on."""
+
+    moves: list[Exploration] = Field(default_factory=list, max_length=32)
+    yaw_only: Flag | None = Field(None, description="the camera keeps its height and tilt; yes, unless said otherwise")
+
+
+class Calibration(Message):
+    """How a session's camera is turned against the one that the model knows."""
+
+    session_id: str
+    camera_turn: Vector = Field(description="[3] roll pitch yaw [rad] from the model's frame to the robot's base")
+    about: Vector = Field(description="[3] [m] the point that the turn leaves where it is")
+    residual: float = Field(description="share of the motion that the turn leaves unexplained; near 1 the view is bad")
+    moves: int = Field(description="it was estimated from")
+    warnings: list[str]
+
+
 class PassedGoal(Message):
     """A sub-goal that this observation passed."""
 
@@ -238,7 +279,7 @@ class EnergyRequest(Message):
 
     observation: Observation = Field(default_factory=lambda: Observation())
     goal: GoalReference = Field(default_factory=lambda: GoalReference())
-    sub_goal: Annotated[int, Field(ge=0)] | None = None
+    sub_goal: Annotated[int, Field(ge=0), WHOLE] | None = None
     candidates: list[list[Vector]] = Field(default_factory=list, description="[candidates][horizon][7]")
     deadline_ms: Deadline | None = None
 
@@ -258,8 +299,8 @@ class RolloutRequest(Message):
     observation: Observation = Field(default_factory=lambda: Observation())
     candidates: list[list[Vector]] = Field(default_factory=list, description="[candidates][horizon][7]")
     goal: GoalReference = Field(default_factory=lambda: GoalReference())
-    sub_goal: Annotated[int, Field(ge=0)] | None = None
-    with_latents: bool | None = None
+    sub_goal: Annotated[int, Field(ge=0), WHOLE] | None = None
+    with_latents: Flag | None = None
     deadline_ms: Deadline | None = None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.budget import CostModel, within
+from planner.camera import CameraTurn
+from planner.checks import check_camera_turn, check_point
 from planner.planning import PlannerConfig
 from planner.presets import PRESETS, preset
 from server.messages import PlanOptions
@@ -25,6 +27,18 @@ def planner_config(options: PlanOptions, settings: Settings, cost_model: CostMod
     _refuse_too_much(config, settings)
     limits = replace(settings.limits, dry_run=settings.limits.dry_run or bool(options.dry_run))
     return config.held_to(limits)
+
+
+def camera_turn(options: PlanOptions) -> CameraTurn | None:
+    """How the caller says that the camera is turned. Raises FieldError."""
+    about, turn = options.camera_about, options.camera_turn
+    if turn is None:
+        if about is not None:
+            raise FieldError("options.camera_about", "a point without options.camera_turn", "both, or neither")
+        return None
+    roll, pitch, yaw = check_camera_turn(turn, "options.camera_turn").tolist()
+    x, y, z = (0.0, 0.0, 0.0) if about is None else check_point(about, "options.camera_about").tolist()
+    return CameraTurn(roll=roll, pitch=pitch, yaw=yaw, about=(x, y, z))
 
 
 def candidate_steps(config: PlannerConfig) -> int:

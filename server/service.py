@@ -22,22 +22,23 @@ import torch
 from numpy.typing import ArrayLike
 
 from planner import checks
+from planner.calibration import CalibrationConfig
 from planner.camera import CameraTurn
 from planner.costs import CostConfig, GoalCost
 from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import PlannerConfig, Request
 from planner.presets import PRESETS
-from server import answers
+from server import answers, calibration
 from server import messages as m
-from server.errors import DrainingError
+from server.errors import DrainingError, NotFoundError
 from server.goals import Goal, Goals
 from server.logs import request_id
 from server.metrics import Metrics
 from server.model import InterruptibleWorld, ModelHost, Served, open_model
-from server.options import planner_config
+from server.options import camera_turn, planner_config
 from server.planlog import PlanLog, line_of
-from server.sessions import Session
+from server.sessions import Calibrated, Session
 from server.settings import Settings
 from server.shelf import Shelf
 from server.tape import TapedPlanner
@@ -196,6 +197,31 @@ class PlanningService:
             self._counted(answer.plan)
         return answer
 
+    async def calibrate(self, session_id: str, asked: m.CalibrationRequest) -> m.Calibration:
+        """How the session's camera is turned; its plans take it into account from now on."""
+        self._admit()
+        session = self.sessions.get(session_id)
+        moves = await calibration.check(asked, self.settings, self._decode)
+        config = CalibrationConfig(yaw_only=asked.yaw_only is not False)
+
+        def work(job: Job) -> m.Calibration:
+            turn = calibration.estimate(self._begin(job)[0], moves, config)
+            session.calibrated = Calibrated(turn=turn, moves=len(moves))
+            return calibration.answer(session.key, turn, len(moves))
+
+        return await self._run(work, None)
+
+    def calibration(self, session_id: str) -> m.Calibration:
+        """What the exploratory moves of a session told. Raises NotFoundError where there were none."""
+        found = self._calibrated(session_id)
+        return calibration.answer(session_id, found.turn, found.moves)
+
+    async def forget_calibration(self, session_id: str) -> None:
+        """Plan again as the session was opened."""
+        self._calibrated(session_id)
+        session = self.sessions.get(session_id)
+        await self._run(lambda job: setattr(session, "calibrated", None), None)
+
     async def energy(self, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
         """What given action sequences would cost."""
         self._admit()
@@ -278,11 +304,13 @@ class PlanningService:
         _ = self.host.served
 
     def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None]:
-        camera = None
-        if options.camera_turn is not None:
-            roll, pitch, yaw = checks.check_camera_turn(options.camera_turn, "options.camera_turn").tolist()
-            camera = CameraTurn(roll=roll, pitch=pitch, yaw=yaw)
-        return planner_config(options, self.settings, self.host.cost_model), camera
+        return planner_config(options, self.settings, self.host.cost_model), camera_turn(options)
+
+    def _calibrated(self, session_id: str) -> Calibrated:
+        found = self.sessions.get(session_id).calibrated
+        if found is None:
+            raise NotFoundError(f"the session {session_id!r} has no calibration; it needs exploratory moves first")
+        return found
 
     def _deadline(self, deadline_ms: float | None, time_left_s: float | None) -> float | None:
         given = [seconds for seconds in (deadline_ms and deadline_ms / 1e3, time_left_s) if seconds is not None]
@@ -380,6 +408,8 @@ class PlanningService:
         watch("queue_depth", "Requests that wait for their turn", lambda: float(self.worker.depth))
         watch("sessions", "Open sessions", lambda: float(len(self.sessions)))
         watch("goals", "Registered goals", lambda: float(len(self.goals.registered)))
+        watch("streams", "Open streams", lambda: float(self.streams))
+        watch("tasks", "Tasks of the event loop", lambda: float(len(asyncio.all_tasks())))
 
 
 def _row(pose: ArrayLike) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -19,8 +20,16 @@ from vjepa2_ac.pictures import Picture
 from vjepa2_ac.poses import Array
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """The camera's turn, and how many moves it was estimated from."""
+
+    turn: CameraTurn
+    moves: int
+
+
 class Session:
-    """Steps are taken by the worker alone, one after the other."""
+    """Steps are taken, and the camera is turned, by the worker alone, one after the other."""
 
     def __init__(
         self,
@@ -36,7 +45,24 @@ class Session:
         self.status: Status = "going"
         self.sub_goal, self.steps = 0, 0
         self.planner: TapedPlanner | None = None
+        self._calibrated: Calibrated | None = None
         self._controller: Controller | None = None
+
+    @property
+    def calibrated(self) -> Calibrated | None:
+        """What the exploratory moves of this session told; None before any."""
+        return self._calibrated
+
+    @calibrated.setter
+    def calibrated(self, found: Calibrated | None) -> None:
+        self._calibrated = found
+        if self.planner is not None:
+            self.planner.camera = self._turn
+
+    @property
+    def _turn(self) -> CameraTurn | None:
+        """What plans are made with: what was estimated goes before what was said when the session was opened."""
+        return self._calibrated.turn if self._calibrated else self.camera
 
     def step(self, world: InterruptibleWorld, picture: Picture, pose: Array, deadline: float | None) -> Step:
         """What to do next. A goal that was reached and lost again is pursued again."""
@@ -59,6 +85,6 @@ class Session:
 
     def _control(self, world: InterruptibleWorld) -> Controller:
         if self._controller is None:
-            self.planner = TapedPlanner(world, self.config, camera=self.camera, clock=self.clock)
+            self.planner = TapedPlanner(world, self.config, camera=self._turn, clock=self.clock)
             self._controller = Controller(self.planner, self.goal.latents(world), self.control, seed=self.seed)
         return self._controller

@@ -46,6 +46,8 @@ def test_stubs_are_up_to_date(tmp_path: Path) -> None:
         (m.StepRequest, pb.StreamObservation),
         (m.StepResponse, pb.StepResponse),
         (m.StreamProblem, pb.StreamProblem),
+        (m.Exploration, pb.Exploration),
+        (m.Calibration, pb.Calibration),
         (m.EnergyRequest, pb.EnergyRequest),
         (m.EnergyResponse, pb.EnergyResponse),
         (m.RolloutRequest, pb.RolloutRequest),

@@ -17,7 +17,10 @@ from vjepa2_ac.errors import CancelledError
 
 LARGE = 64 * 1024  # [bytes] from here on a body is parsed beside the event loop
 LARGEST_PART = 1 << 30  # [bytes] the gate limits whole bodies
-PARTS = "the parts of a multipart request are 'request' (JSON), 'observation' and 'goal' (PNG or JPEG)"
+PARTS = (
+    "the parts of a multipart request are 'request' (JSON) and, as PNG or JPEG, 'observation' and 'goal'; 'pictures' "
+    "of a goal to register; 'before' and 'after' of exploratory moves"
+)
 T = TypeVar("T")
 
 
@@ -85,9 +88,20 @@ def _with_pictures(content: Any, files: dict[str, list[bytes]]) -> Any:
             _inside(content, "goal")["pictures"] = pictures
         elif name == "pictures":
             content["pictures"] = pictures
+        elif name in ("before", "after"):
+            _into_moves(content, name, pictures)
         else:
             raise MalformedError(f"there are {len(pictures)} parts {name!r}; {PARTS}")
     return content
+
+
+def _into_moves(content: dict[str, Any], name: str, pictures: list[bytes]) -> None:
+    """The pictures before (or after) each exploratory move, in the order of the moves."""
+    moves = content.get("moves")
+    if not isinstance(moves, list) or len(moves) != len(pictures) or not all(isinstance(move, dict) for move in moves):
+        raise MalformedError(f"there are {len(pictures)} parts {name!r}; 'moves' needs one object for each of them")
+    for move, picture in zip(moves, pictures, strict=True):
+        move[name] = picture
 
 
 def _inside(content: dict[str, Any], name: str) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from collections.abc import Coroutine
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from server import messages as m
-from server.http.openapi import body_of, refusals
+from server.http.openapi import body_of, links_to, refusals
 from server.http.reading import read_request, unless_gone
 from server.service import PlanningService
 
@@ -27,6 +28,12 @@ def the_service(request: Request) -> PlanningService:
 Service = Annotated[PlanningService, Depends(the_service)]
 
 
+def methods_at(path: str) -> list[str]:
+    """Every method that some route here answers at `path`."""
+    found = [route for route in router.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
+    return sorted({method for route in found for method in route.methods})
+
+
 def answered(message: BaseModel, status: int = 200) -> Response:
     """A message as JSON, without what is not there."""
     return Response(message.model_dump_json(exclude_none=True), status, media_type="application/json")
@@ -40,20 +47,33 @@ async def _read(request: Request, service: PlanningService, kind: type[m.Message
     return await read_request(request, kind, service.settings.idle_connection_s)
 
 
-@router.post("/v1/plan", tags=["planning"], response_model=m.PlanResponse, openapi_extra=body_of(m.PlanRequest, True))
+@router.post(
+    "/v1/plan",
+    tags=["planning"],
+    response_model=m.PlanResponse,
+    openapi_extra=body_of(m.PlanRequest, "observation", "goal"),
+)
 async def plan(request: Request, service: Service) -> Response:
     """The action chunk that leads from an observation towards a goal."""
     return await _ask(request, service.plan(await _read(request, service, m.PlanRequest)))
 
 
-@router.post("/v1/energy", tags=["planning"], response_model=m.EnergyResponse, openapi_extra=body_of(m.EnergyRequest))
+@router.post(
+    "/v1/energy",
+    tags=["planning"],
+    response_model=m.EnergyResponse,
+    openapi_extra=body_of(m.EnergyRequest, "observation", "goal"),
+)
 async def energy(request: Request, service: Service) -> Response:
     """What given action sequences would cost, without searching."""
     return await _ask(request, service.energy(await _read(request, service, m.EnergyRequest)))
 
 
 @router.post(
-    "/v1/rollout", tags=["planning"], response_model=m.RolloutResponse, openapi_extra=body_of(m.RolloutRequest)
+    "/v1/rollout",
+    tags=["planning"],
+    response_model=m.RolloutResponse,
+    openapi_extra=body_of(m.RolloutRequest, "observation", "goal"),
 )
 async def rollout(request: Request, service: Service) -> Response:
     """Where given action sequences would lead."""
@@ -65,7 +85,8 @@ async def rollout(request: Request, service: Service) -> Response:
     tags=["goals"],
     response_model=m.Goal,
     status_code=201,
-    openapi_extra=body_of(m.RegisterGoalRequest, True),
+    responses=links_to("goal_id", ("/v1/goals/{goal_id}", "delete")),
+    openapi_extra=body_of(m.RegisterGoalRequest, "pictures"),
 )
 async def register_goal(request: Request, service: Service) -> Response:
     """Encode a goal once and keep it under the hash of its pictures; the same pictures are the same goal."""
@@ -90,7 +111,13 @@ async def delete_goal(goal_id: str, service: Service) -> Response:
     tags=["sessions"],
     response_model=m.Session,
     status_code=201,
-    openapi_extra=body_of(m.OpenSessionRequest, True),
+    responses=links_to(
+        "session_id",
+        ("/v1/sessions/{session_id}", "get"),
+        ("/v1/sessions/{session_id}/step", "post"),
+        ("/v1/sessions/{session_id}", "delete"),
+    ),
+    openapi_extra=body_of(m.OpenSessionRequest, "goal"),
 )
 async def open_session(request: Request, service: Service) -> Response:
     """Pursue a goal's pictures one after the other, each search starting from the plan before."""
@@ -120,11 +147,35 @@ async def close_session(session_id: str, service: Service) -> Response:
     "/v1/sessions/{session_id}/step",
     tags=["sessions"],
     response_model=m.StepResponse,
-    openapi_extra=body_of(m.StepRequest, True),
+    openapi_extra=body_of(m.StepRequest, "observation"),
 )
 async def step_session(session_id: str, request: Request, service: Service) -> Response:
     """What to do next, after the first action of the plan before was made. Not to be repeated after a time-out."""
     return await _ask(request, service.step(session_id, await _read(request, service, m.StepRequest)))
+
+
+@router.post(
+    "/v1/sessions/{session_id}/calibration",
+    tags=["sessions"],
+    response_model=m.Calibration,
+    openapi_extra=body_of(m.CalibrationRequest, "before", "after"),
+)
+async def calibrate_session(session_id: str, request: Request, service: Service) -> Response:
+    """Find out from exploratory moves how the camera is turned; the session's plans heed it from now on."""
+    return await _ask(request, service.calibrate(session_id, await _read(request, service, m.CalibrationRequest)))
+
+
+@router.get("/v1/sessions/{session_id}/calibration", tags=["sessions"], response_model=m.Calibration)
+async def get_calibration(session_id: str, service: Service) -> Response:
+    """How the session's camera is turned, as its exploratory moves told."""
+    return answered(service.calibration(session_id))
+
+
+@router.delete("/v1/sessions/{session_id}/calibration", tags=["sessions"], status_code=204, response_class=Response)
+async def delete_calibration(session_id: str, service: Service) -> Response:
+    """Forget it; the session plans again as it was opened."""
+    await service.forget_calibration(session_id)
+    return Response(status_code=204)
 
 
 @router.get("/v1/models", tags=["about"], response_model=m.Models)

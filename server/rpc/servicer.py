@@ -111,6 +111,30 @@ class Planning(planning_pb2_grpc.PlanningServicer):
 
         return await self._ask(context, "CloseSession", pb.CloseSessionResponse, close)
 
+    async def CalibrateSession(self, request: pb.CalibrateSessionRequest, context: Context) -> pb.Calibration:
+        async def calibrate() -> m.Calibration:
+            plain = to_plain(request)
+            session_id = plain.pop("session_id")
+            return await self.service.calibrate(session_id, m.read(m.CalibrationRequest, plain))
+
+        return await self._ask(context, "CalibrateSession", pb.Calibration, calibrate)
+
+    async def GetCalibration(self, request: pb.GetCalibrationRequest, context: Context) -> pb.Calibration:
+        async def calibration() -> m.Calibration:
+            return self.service.calibration(request.session_id)
+
+        return await self._ask(context, "GetCalibration", pb.Calibration, calibration)
+
+    async def DeleteCalibration(
+        self, request: pb.DeleteCalibrationRequest, context: Context
+    ) -> pb.DeleteCalibrationResponse:
+        return await self._ask(
+            context,
+            "DeleteCalibration",
+            pb.DeleteCalibrationResponse,
+            lambda: self.service.forget_calibration(request.session_id),
+        )
+
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
         async def models() -> m.Models:
             return self.service.models()

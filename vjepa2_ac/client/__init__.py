@@ -8,9 +8,9 @@ with PlannerClient("http://127.0.0.1:8000") as planner:
 """
 
 from vjepa2_ac.client.aio import AsyncPlannerClient, AsyncSession
-from vjepa2_ac.client.answers import Confidence, Goal, Plan, Rollout, SessionState, Step
+from vjepa2_ac.client.answers import Calibration, Confidence, Goal, Plan, Rollout, SessionState, Step
 from vjepa2_ac.client.broker import ChunkBroker, LateError, Move
-from vjepa2_ac.client.calls import Options
+from vjepa2_ac.client.calls import Exploration, Options
 from vjepa2_ac.client.errors import PlannerError, PlannerUnavailableError
 from vjepa2_ac.client.pictures import Picture
 from vjepa2_ac.client.sync import PlannerClient, Session
@@ -18,8 +18,10 @@ from vjepa2_ac.client.sync import PlannerClient, Session
 __all__ = [
     "AsyncPlannerClient",
     "AsyncSession",
+    "Calibration",
     "ChunkBroker",
     "Confidence",
+    "Exploration",
     "Goal",
     "LateError",
     "Move",

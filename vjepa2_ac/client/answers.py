@@ -101,6 +101,18 @@ class SessionState:
     expires_in_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How a session's camera is turned against the one that the model knows."""
+
+    session_id: str
+    camera_turn: list[float]  # roll pitch yaw [rad] from the model's frame to the robot's base
+    about: list[float]  # x y z [m], the point that the turn leaves where it is
+    residual: float  # share of the motion that the turn leaves unexplained; near 1 the view is bad
+    moves: int  # it was estimated from
+    warnings: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollout:
     """Where candidates lead: poses [S, H, 7], energies [S, H] with a goal, latents [S, H, N, D] where asked for."""

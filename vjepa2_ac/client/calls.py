@@ -40,6 +40,11 @@ METHODS = {
     "get_session": Method("GET", "/v1/sessions/{session_id}", "GetSession", "Session"),
     # A step that was made moves the session on: made twice, it would count as two looks.
     "step": Method("POST", "/v1/sessions/{session_id}/step", "StepSession", "StepResponse", is_repeatable=False),
+    "calibrate": Method("POST", "/v1/sessions/{session_id}/calibration", "CalibrateSession", "Calibration"),
+    "get_calibration": Method("GET", "/v1/sessions/{session_id}/calibration", "GetCalibration", "Calibration"),
+    "delete_calibration": Method(
+        "DELETE", "/v1/sessions/{session_id}/calibration", "DeleteCalibration", "DeleteCalibrationResponse"
+    ),
     "close_session": Method("DELETE", "/v1/sessions/{session_id}", "CloseSession", "CloseSessionResponse"),
     "models": Method("GET", "/v1/models", "ListModels", "ListModelsResponse"),
     "info": Method("GET", "/v1/info", "GetServerInfo", "ServerInfo"),
@@ -70,6 +75,7 @@ class Options(TypedDict, total=False):
     seed: int
     dry_run: bool
     camera_turn: ArrayLike  # [3] roll pitch yaw [rad]
+    camera_about: ArrayLike  # [3] x y z [m]
 
 
 class Look(TypedDict, total=False):
@@ -78,6 +84,16 @@ class Look(TypedDict, total=False):
     observation_id: str  # repeated in the answer
     age_s: float  # since the picture was taken
     commanded: ArrayLike  # [7]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """One exploratory move: what was seen, and where the hand was, before and after."""
+
+    before: Picture
+    after: Picture
+    pose_before: ArrayLike  # [7]
+    pose_after: ArrayLike  # [7]
 
 
 GoalLike = Picture | Goal | str | Sequence[Picture]
@@ -112,6 +128,19 @@ def pictures(what: Picture | Sequence[Picture]) -> list[bytes]:
     return [picture_bytes(each) for each in what]
 
 
+def explored(moves: Sequence[Exploration]) -> list[dict[str, Any]]:
+    """The fields of exploratory moves."""
+    return [
+        {
+            "before": picture_bytes(move.before),
+            "after": picture_bytes(move.after),
+            "pose_before": numbers(move.pose_before, "pose_before"),
+            "pose_after": numbers(move.pose_after, "pose_after"),
+        }
+        for move in moves
+    ]
+
+
 def options(given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the options that were given."""
     unknown = given.keys() - Options.__annotations__.keys()
@@ -120,8 +149,9 @@ def options(given: Mapping[str, Any]) -> dict[str, Any]:
             f"there is no option {', '.join(sorted(unknown))}; there are {', '.join(Options.__annotations__)}"
         )
     fields = {name: value for name, value in given.items() if value is not None}
-    if "camera_turn" in fields:
-        fields["camera_turn"] = numbers(fields["camera_turn"], "camera_turn")
+    for name in ("camera_turn", "camera_about"):
+        if name in fields:
+            fields[name] = numbers(fields[name], name)
     return fields
 
 

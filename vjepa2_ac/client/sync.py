@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -11,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa2_ac.client import calls
-from vjepa2_ac.client.answers import Array, Goal, Plan, Rollout, SessionState, Step
-from vjepa2_ac.client.calls import Call, GoalLike, Look, Options
+from vjepa2_ac.client.answers import Array, Calibration, Goal, Plan, Rollout, SessionState, Step
+from vjepa2_ac.client.calls import Call, Exploration, GoalLike, Look, Options
 from vjepa2_ac.client.errors import Attempts, PlannerError
 from vjepa2_ac.client.pictures import Picture
 from vjepa2_ac.client.wires import Address
@@ -174,6 +175,24 @@ class Session:
     def state(self) -> SessionState:
         """How far the session is."""
         return SessionState(**self.client._ask("get_session", None, {"session_id": self.id}))
+
+    def calibrate(
+        self, moves: Sequence[Exploration], *, yaw_only: bool = True, timeout_s: float | None = None
+    ) -> Calibration:
+        """How the camera is turned, found from exploratory moves; the session's plans heed it from now on.
+
+        A few centimetres along each axis, there and back, are good moves. `residual` says whether the view is.
+        """
+        fields = {"session_id": self.id, "moves": calls.explored(moves), "yaw_only": yaw_only}
+        return Calibration(**self.client._ask("calibrate", timeout_s, fields))
+
+    def calibration(self) -> Calibration:
+        """What was found. Raises PlannerError with the code `not_found` before any `calibrate`."""
+        return Calibration(**self.client._ask("get_calibration", None, {"session_id": self.id}))
+
+    def forget_calibration(self) -> None:
+        """Plan again as the session was opened."""
+        self.client._ask("delete_calibration", None, {"session_id": self.id})
 
     def close(self) -> None:
         """End the session; one that has expired is closed already."""

@@ -59,7 +59,7 @@ class GoalReference(_message.Message):
     def __init__(self, pictures: _Optional[_Iterable[bytes]] = ..., id: _Optional[str] = ...) -> None: ...
 
 class PlanOptions(_message.Message):
-    __slots__ = ("preset", "samples", "iterations", "horizon", "budget_ms", "seed", "dry_run", "camera_turn")
+    __slots__ = ("preset", "samples", "iterations", "horizon", "budget_ms", "seed", "dry_run", "camera_turn", "camera_about")
     PRESET_FIELD_NUMBER: _ClassVar[int]
     SAMPLES_FIELD_NUMBER: _ClassVar[int]
     ITERATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -68,6 +68,7 @@ class PlanOptions(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     CAMERA_TURN_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_ABOUT_FIELD_NUMBER: _ClassVar[int]
     preset: str
     samples: int
     iterations: int
@@ -76,7 +77,8 @@ class PlanOptions(_message.Message):
     seed: int
     dry_run: bool
     camera_turn: Numbers
-    def __init__(self, preset: _Optional[str] = ..., samples: _Optional[int] = ..., iterations: _Optional[int] = ..., horizon: _Optional[int] = ..., budget_ms: _Optional[float] = ..., seed: _Optional[int] = ..., dry_run: _Optional[bool] = ..., camera_turn: _Optional[_Union[Numbers, _Mapping]] = ...) -> None: ...
+    camera_about: Numbers
+    def __init__(self, preset: _Optional[str] = ..., samples: _Optional[int] = ..., iterations: _Optional[int] = ..., horizon: _Optional[int] = ..., budget_ms: _Optional[float] = ..., seed: _Optional[int] = ..., dry_run: _Optional[bool] = ..., camera_turn: _Optional[_Union[Numbers, _Mapping]] = ..., camera_about: _Optional[_Union[Numbers, _Mapping]] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
     __slots__ = ("observation", "goal", "sub_goal", "options", "deadline_ms")
@@ -309,6 +311,60 @@ class CloseSessionRequest(_message.Message):
     def __init__(self, session_id: _Optional[str] = ...) -> None: ...
 
 class CloseSessionResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Exploration(_message.Message):
+    __slots__ = ("before", "after", "pose_before", "pose_after")
+    BEFORE_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    POSE_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    POSE_AFTER_FIELD_NUMBER: _ClassVar[int]
+    before: bytes
+    after: bytes
+    pose_before: Pose
+    pose_after: Pose
+    def __init__(self, before: _Optional[bytes] = ..., after: _Optional[bytes] = ..., pose_before: _Optional[_Union[Pose, _Mapping]] = ..., pose_after: _Optional[_Union[Pose, _Mapping]] = ...) -> None: ...
+
+class CalibrateSessionRequest(_message.Message):
+    __slots__ = ("session_id", "moves", "yaw_only")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    YAW_ONLY_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    moves: _containers.RepeatedCompositeFieldContainer[Exploration]
+    yaw_only: bool
+    def __init__(self, session_id: _Optional[str] = ..., moves: _Optional[_Iterable[_Union[Exploration, _Mapping]]] = ..., yaw_only: _Optional[bool] = ...) -> None: ...
+
+class Calibration(_message.Message):
+    __slots__ = ("session_id", "camera_turn", "about", "residual", "moves", "warnings")
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_TURN_FIELD_NUMBER: _ClassVar[int]
+    ABOUT_FIELD_NUMBER: _ClassVar[int]
+    RESIDUAL_FIELD_NUMBER: _ClassVar[int]
+    MOVES_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    camera_turn: _containers.RepeatedScalarFieldContainer[float]
+    about: _containers.RepeatedScalarFieldContainer[float]
+    residual: float
+    moves: int
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, session_id: _Optional[str] = ..., camera_turn: _Optional[_Iterable[float]] = ..., about: _Optional[_Iterable[float]] = ..., residual: _Optional[float] = ..., moves: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetCalibrationRequest(_message.Message):
+    __slots__ = ("session_id",)
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    def __init__(self, session_id: _Optional[str] = ...) -> None: ...
+
+class DeleteCalibrationRequest(_message.Message):
+    __slots__ = ("session_id",)
+    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
+    session_id: str
+    def __init__(self, session_id: _Optional[str] = ...) -> None: ...
+
+class DeleteCalibrationResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

@@ -84,6 +84,21 @@ class PlanningStub:
                 request_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.CloseSessionRequest.SerializeToString,
                 response_deserializer=vjepa2__ac_dot_pb_dot_planning__pb2.CloseSessionResponse.FromString,
                 _registered_method=True)
+        self.CalibrateSession = channel.unary_unary(
+                '/vjepa2_ac.v1.Planning/CalibrateSession',
+                request_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.CalibrateSessionRequest.SerializeToString,
+                response_deserializer=vjepa2__ac_dot_pb_dot_planning__pb2.Calibration.FromString,
+                _registered_method=True)
+        self.GetCalibration = channel.unary_unary(
+                '/vjepa2_ac.v1.Planning/GetCalibration',
+                request_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.GetCalibrationRequest.SerializeToString,
+                response_deserializer=vjepa2__ac_dot_pb_dot_planning__pb2.Calibration.FromString,
+                _registered_method=True)
+        self.DeleteCalibration = channel.unary_unary(
+                '/vjepa2_ac.v1.Planning/DeleteCalibration',
+                request_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.DeleteCalibrationRequest.SerializeToString,
+                response_deserializer=vjepa2__ac_dot_pb_dot_planning__pb2.DeleteCalibrationResponse.FromString,
+                _registered_method=True)
         self.Energy = channel.unary_unary(
                 '/vjepa2_ac.v1.Planning/Energy',
                 request_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.EnergyRequest.SerializeToString,
@@ -174,6 +189,26 @@ class PlanningServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CalibrateSession(self, request, context):
+        """Where the camera stands elsewhere than in the model's training, exploratory moves tell how it is turned; the
+        session's plans take that into account from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCalibration(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteCalibration(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Energy(self, request, context):
         """What given action sequences would cost, without searching.
         """
@@ -252,6 +287,21 @@ def add_PlanningServicer_to_server(servicer, server):
                     servicer.CloseSession,
                     request_deserializer=vjepa2__ac_dot_pb_dot_planning__pb2.CloseSessionRequest.FromString,
                     response_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.CloseSessionResponse.SerializeToString,
+            ),
+            'CalibrateSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CalibrateSession,
+                    request_deserializer=vjepa2__ac_dot_pb_dot_planning__pb2.CalibrateSessionRequest.FromString,
+                    response_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.Calibration.SerializeToString,
+            ),
+            'GetCalibration': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCalibration,
+                    request_deserializer=vjepa2__ac_dot_pb_dot_planning__pb2.GetCalibrationRequest.FromString,
+                    response_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.Calibration.SerializeToString,
+            ),
+            'DeleteCalibration': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCalibration,
+                    request_deserializer=vjepa2__ac_dot_pb_dot_planning__pb2.DeleteCalibrationRequest.FromString,
+                    response_serializer=vjepa2__ac_dot_pb_dot_planning__pb2.DeleteCalibrationResponse.SerializeToString,
             ),
             'Energy': grpc.unary_unary_rpc_method_handler(
                     servicer.Energy,
@@ -544,6 +594,87 @@ class Planning:
             '/vjepa2_ac.v1.Planning/CloseSession',
             vjepa2__ac_dot_pb_dot_planning__pb2.CloseSessionRequest.SerializeToString,
             vjepa2__ac_dot_pb_dot_planning__pb2.CloseSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CalibrateSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vjepa2_ac.v1.Planning/CalibrateSession',
+            vjepa2__ac_dot_pb_dot_planning__pb2.CalibrateSessionRequest.SerializeToString,
+            vjepa2__ac_dot_pb_dot_planning__pb2.Calibration.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCalibration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vjepa2_ac.v1.Planning/GetCalibration',
+            vjepa2__ac_dot_pb_dot_planning__pb2.GetCalibrationRequest.SerializeToString,
+            vjepa2__ac_dot_pb_dot_planning__pb2.Calibration.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCalibration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/vjepa2_ac.v1.Planning/DeleteCalibration',
+            vjepa2__ac_dot_pb_dot_planning__pb2.DeleteCalibrationRequest.SerializeToString,
+            vjepa2__ac_dot_pb_dot_planning__pb2.DeleteCalibrationResponse.FromString,
             options,
             channel_credentials,
             insecure,
