@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from planner.failure_model import FailureModel
 from planner.problem import Found
 from vjepa2_ac.config import require
 
@@ -21,6 +22,7 @@ class ConfidenceConfig:
     least_gain: float = 0.02  # a plan that lowers the cost by a smaller share is not worth its move
     most_flatness: float = 0.98
     achieved_cost: float | None = None  # costs up to this one are those of achieved goals; None: not known
+    failure: FailureModel | None = None  # what the signs mean for this model; None: not known
 
     def __post_init__(self) -> None:
         require(0 <= self.least_gain < 1, f"least_gain lies within 0…1, got {self.least_gain}")

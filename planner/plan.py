@@ -30,6 +30,7 @@ class Plan:
     idle_cost: float  # of doing nothing
     trace: tuple[float, ...]  # the best cost known after each iteration, whatever the gripper does
     confidence: Confidence
+    failure_probability: float | None = None  # of what the plan belongs to; None where no episodes have told
     stop_reason: StopReason
     seed: int
     iterations: int

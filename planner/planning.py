@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -21,6 +21,7 @@ from planner.camera import CameraTurn
 from planner.cem import CEMConfig
 from planner.confidence import Confidence, ConfidenceConfig, judge
 from planner.costs import CostConfig
+from planner.failure_model import signs
 from planner.limits import LimitsConfig, Safe, make_safe
 from planner.paper import search_as_published
 from planner.plan import Plan
@@ -181,6 +182,7 @@ class Planner:
             idle_cost=found.idle_cost,
             trace=found.trace,
             confidence=confidence,
+            failure_probability=self._failure(found, confidence),
             stop_reason=found.stop_reason,
             seed=request.seed,
             iterations=found.iterations,
@@ -191,6 +193,10 @@ class Planner:
             timings={"search": took_ms, "safety": 1e3 * (self.clock() - started)},
             dry_run=limits.dry_run,
         )
+
+    def _failure(self, found: Found, confidence: Confidence) -> float | None:
+        model = self.config.confidence.failure
+        return None if model is None else model.probability(signs(asdict(confidence), found.cost, found.idle_cost))
 
     def _warnings(self, safe: Safe, confidence: Confidence) -> list[str]:
         said = []

@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+    from sim.evaluate.sweep_commands import evaluate_sweep
+    from sim.evaluate.trust_commands import evaluate_confidence
+
     app.command()(evaluate)
+    app.command()(evaluate_sweep)
+    app.command()(evaluate_confidence)
 
 
 def evaluate(
@@ -41,6 +46,9 @@ def evaluate(
     ] = None,
     achieved: Annotated[
         int | None, typer.Option(min=1, help="Measure first what achieved goals cost, on so many training scenes.")
+    ] = None,
+    confidence: Annotated[
+        Path | None, typer.Option(help="File of `evaluate-confidence`: plans then say their chance of failure.")
     ] = None,
     baselines: Annotated[str, typer.Option(help="Besides: all, or of nothing, random, expert, oracle.")] = "",
     only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the planner out.")] = False,
@@ -80,6 +88,7 @@ def evaluate(
     config = _config(
         model="" if only_baselines else model, split=split, planner=planner, given=settings or [],
         server=server, max_steps=max_steps, precision=precision, budget=budget, achieved=achieved, out=out,
+        confidence=confidence,
     )  # fmt: skip
     with progress("evaluating", len(jobs), unit="episodes") as advance:
         records = run(out, config, jobs, workers=workers, advance=advance)
@@ -93,7 +102,7 @@ def evaluate(
 
 def _config(
     *, model: str, split: str, planner: str, given: list[str], server: str | None, max_steps: int | None,
-    precision: str, budget: float | None, achieved: int | None, out: Path,
+    precision: str, budget: float | None, achieved: int | None, out: Path, confidence: Path | None,
 ) -> EvaluationConfig:  # fmt: skip
     from planner.mpc import ControlConfig
     from sim.collect_commands import split_name
@@ -103,11 +112,15 @@ def _config(
     if server is not None:
         if achieved is not None:
             raise ConfigError("--achieved needs a model in this process; a service has its own progress settings")
+        if confidence is not None:
+            raise ConfigError("--confidence needs a model in this process")
         options = _options(planner, given, budget)
         return EvaluationConfig(model="", weights=_served_by(server), server=server, options=options, **known)
     search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
     if budget is not None:
         search = _within(budget, search, model, precision, out)
+    if confidence is not None:
+        search = _with_confidence(confidence, search, model)
     if achieved is not None:
         control = _with_achieved(achieved, control, search, model, precision, out)
     return EvaluationConfig(
@@ -146,6 +159,18 @@ def _within(budget: float, search: PlannerConfig, model: str, precision: str, ou
     from sim.evaluate.budgets import measured, remembered
 
     return remembered(out, budget, search) or measured(budget, search, model, precision)
+
+
+def _with_confidence(path: Path, planner: PlannerConfig, model: str) -> PlannerConfig:
+    """The planner, told what its signs of confidence mean; refused where they were of another model or cost."""
+    from dataclasses import replace
+
+    from planner.failure_model import read
+    from sim.evaluate.settings import fingerprint
+    from vjepa2_ac.config import to_dict
+
+    failure = read(path, weights=fingerprint(model), cost=to_dict(planner.cost))
+    return replace(planner, confidence=replace(planner.confidence, failure=failure))
 
 
 def _with_achieved(

@@ -40,6 +40,7 @@ class Turn:
     horizon: int = 0  # [steps] that the plan looks ahead
     idle_cost: float | None = None  # of what doing nothing is imagined to end in
     confidence: dict[str, Any] = field(default_factory=dict)
+    failure_probability: float | None = None  # as the plan has it
     gripper_costs: dict[str, float] = field(default_factory=dict)
     evaluations: int = 0
     stop_reason: str = ""
@@ -132,6 +133,7 @@ def turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: flo
         horizon=len(actions),
         idle_cost=plan.idle_cost,
         confidence=asdict(plan.confidence),
+        failure_probability=getattr(plan, "failure_probability", None),  # a service does not tell
         gripper_costs=dict(plan.gripper_costs),
         evaluations=plan.evaluations,
         stop_reason=plan.stop_reason,

@@ -1,0 +1,85 @@
+"""The chance that what a plan belongs to will fail, from the signs of its search: a logistic model fitted to episodes.
+
+The signs by themselves say that something is odd; how odd is bad depends on the model, the cost and the task. So a few
+coefficients are fitted to episodes of which it is known how they ended (`vjepa2-ac evaluate-confidence`), and hold for
+that model and that cost alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vjepa2_ac.config import from_dict, require
+from vjepa2_ac.errors import ConfigError, InputError
+
+FORMAT = "vjepa2-ac failure model, version 1"
+SIGNS = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_out_of_reach", "log_idle_cost", "log_cost")
+FAR_OUT = 5.0  # deviations beyond which a sign counts no further: nothing was seen there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureModel:
+    """Coefficients on standardised signs, and what they were fitted for."""
+
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+    coefficients: tuple[float, ...]
+    intercept: float
+    signs: tuple[str, ...] = SIGNS
+    weights: str = ""  # fingerprint of the world model's files
+    cost: dict[str, Any] = field(default_factory=dict)  # settings of the cost that plans were searched by
+    episodes: int = 0  # that it was fitted to
+
+    def __post_init__(self) -> None:
+        require(self.signs == SIGNS, f"a failure model reads the signs {', '.join(SIGNS)}; got {', '.join(self.signs)}")
+        for name in ("centre", "scale", "coefficients"):
+            values = getattr(self, name)
+            require(len(values) == len(SIGNS), f"{name} needs {len(SIGNS)} numbers, got {len(values)}")
+            require(all(map(math.isfinite, values)), f"{name} must be finite, got {values}")
+        require(all(scale > 0 for scale in self.scale), f"scale is positive, got {self.scale}")
+
+    def probability(self, values: tuple[float, ...]) -> float | None:
+        """The chance of failure for the signs of a plan, in the order of `SIGNS`; None where one is no number."""
+        if not all(map(math.isfinite, values)):
+            return None
+        standard = zip(values, self.centre, self.scale, strict=True)
+        terms = [max(-FAR_OUT, min(FAR_OUT, (value - centre) / scale)) for value, centre, scale in standard]
+        logit = self.intercept + sum(a * b for a, b in zip(self.coefficients, terms, strict=True))
+        return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
+
+
+def signs(confidence: Mapping[str, Any], cost: float, idle_cost: float) -> tuple[float, ...]:
+    """The signs of a plan, from what it says of itself; not a number where a cost is none."""
+    own = [float(confidence[name]) for name in SIGNS[:-2]]
+    return (*own, _log(idle_cost), _log(cost))
+
+
+def read(path: Path, *, weights: str | None = None, cost: Mapping[str, Any] | None = None) -> FailureModel:
+    """The model in a file of `evaluate-confidence`; ConfigError if it is for other weights or another cost."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} is not a {FORMAT}")
+    model = from_dict(FailureModel, content["failure"], str(path))
+    if weights is not None and model.weights != weights:
+        raise ConfigError(
+            f"{path} was fitted to other weights ({model.weights or 'random'}, not {weights or 'random'})"
+        )
+    for name, value in (cost or {}).items():
+        if model.cost.get(name) != value:
+            raise ConfigError(
+                f"{path} was fitted with cost.{name} = {json.dumps(model.cost.get(name))}, not {json.dumps(value)}; "
+                "its probabilities would mean nothing"
+            )
+    return model
+
+
+def _log(cost: float) -> float:
+    return math.log(max(cost, 1e-12)) if math.isfinite(cost) else math.nan

@@ -1,0 +1,256 @@
+"""Many planners on the same episodes, so that each ingredient shows what it is worth and what it costs.
+
+Every variant is an ordinary evaluation in a folder of its own: it can be stopped and gone on with, and has its own
+report. What comes out is one table, in which each variant stands beside the baseline on the episodes both have played.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from planner.goals import AchievedGoals
+from planner.mpc import ControlConfig
+from planner.planning import PlannerConfig
+from sim.bounds import wilson
+from sim.evaluate import achieved, budgets
+from sim.evaluate.comparison import Paired, holm, outcomes, paired
+from sim.evaluate.episode import Record
+from sim.evaluate.report import publish
+from sim.evaluate.runs import evaluate, place, versions, write
+from sim.evaluate.settings import EvaluationConfig, Job, fingerprint, in_this_cell, jobs, with_settings
+from sim.evaluate.summary import aligned, rows
+from sim.evaluate.variants import Variant
+from sim.tasks import TASKS, TaskName
+from sim.variation import Kind, Split
+from vjepa2_ac.config import to_dict
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.terminal import Advance
+from vjepa2_ac.world_model import WorldModel
+
+JSON, TABLE = "sweep.json", "sweep.md"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """What all variants have in common: the model, and the episodes they play."""
+
+    model: str
+    tasks: tuple[TaskName, ...] = TASKS
+    kinds: tuple[Kind, ...] = ("cup", "box")
+    seed_base: int = 0
+    episodes: int = 50
+    split: Split = "test"
+    achieved_scenes: int | None = None
+    precision: str = "auto"
+    max_steps: int | None = None
+
+    def jobs(self, variant: Variant) -> list[Job]:
+        """The episodes of a variant: the first seeds, where it plays fewer than the others."""
+        episodes = min(self.episodes, variant.episodes or self.episodes)
+        return jobs(["planner"], self.tasks, self.kinds, range(self.seed_base, self.seed_base + episodes))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A variant's place in the table."""
+
+    name: str
+    group: str
+    settings: tuple[str, ...]
+    episodes: int
+    at_end: int
+    at_end_interval: tuple[float, float]
+    by_task: dict[str, float]
+    evaluations: float | None  # candidates imagined for a plan, on average
+    plan_ms: float | None  # median of a whole look: encoding, search, limits
+    median_steps: float | None  # until first done
+    failures: dict[str, int]
+    beside: Paired | None = None  # the baseline; None for itself
+    p_holm: float | None = None  # the sign test's, raised for the number of variants
+
+
+def sweep(
+    out: Path,
+    field: Field,
+    variants: Sequence[Variant],
+    *,
+    play: Sequence[Variant] | None = None,
+    workers: int = 1,
+    command: str = "",
+    advance: Advance | None = None,
+) -> list[Line]:
+    """Play the variants of `play` (all of them), one after the other, and compare all whose episodes are there.
+
+    The table in `out` is written anew after each. A variant whose settings are the baseline's is left out.
+    """
+    weights, known = fingerprint(field.model), _Achieved(field)
+    asked = {each.name: _asked(out, field, weights, each) for each in variants}
+    empty = [each.name for each in variants if not each.is_baseline and _is_baseline(asked, each)]
+    there = [each for each in variants if each.name not in empty]
+    found: list[Line] = []
+    for variant in [each for each in there if play is None or each in play]:
+        folder, config = out / variant.folder, asked[variant.name]
+        config = replace(config, control=known.told(folder, config))
+        config = replace(config, planner=_sized(folder, config))
+        records = evaluate(folder, config, field.jobs(variant), workers=workers, advance=_named(variant, advance))
+        publish(folder, config, records, command)
+        found = lines(out, field, there)
+        _leave(out, field, found, empty, command)
+    return found
+
+
+def lines(out: Path, field: Field, variants: Sequence[Variant]) -> list[Line]:
+    """The table of all variants that have been played, the baseline first."""
+    records = {variant.name: _records(out, field, variant) for variant in variants}
+    baseline = outcomes(next(records[each.name] for each in variants if each.is_baseline))
+    found = [_line(variant, records[variant.name], baseline) for variant in variants if records[variant.name]]
+    compared = [each for each in found if each.beside is not None]
+    raised = holm([each.beside.p for each in compared if each.beside is not None])
+    said = {each.name: p for each, p in zip(compared, raised, strict=True)}
+    return [replace(each, p_holm=said.get(each.name)) for each in found]
+
+
+def table(found: Sequence[Line]) -> str:
+    """The lines, aligned for a terminal and valid Markdown."""
+    tasks = list(dict.fromkeys(task for line in found for task in line.by_task))
+    rates = ("at the end", "95 % interval", *tasks)
+    beside = ("won", "lost", "points", "95 % interval", "p", "p (Holm)")
+    head = ("group", "variant", "episodes", *rates, *beside, "candidates", "ms a plan", "steps")
+    return aligned(head, [_cells(line, tasks) for line in found])
+
+
+def told(found: Sequence[Line], empty: Sequence[str]) -> str:
+    """The table and how to read it."""
+    said = [
+        table(found),
+        "Success at the end, with a 95 % Wilson interval. Won and lost are episodes of the same task, object and seed "
+        "that the variant did and the baseline did not, and the other way round; points is their difference as a share "
+        "of all pairs. p is an exact sign test, Holm's is raised for the number of variants.",
+    ]
+    if empty:
+        said.append(f"Left out, because their settings are the baseline's: {', '.join(empty)}.")
+    return "\n\n".join(said)
+
+
+class _Achieved:
+    """What achieved goals cost, measured once for each cost that variants use."""
+
+    def __init__(self, field: Field) -> None:
+        self.field, self.known = field, dict[str, AchievedGoals]()
+
+    def told(self, folder: Path, config: EvaluationConfig) -> ControlConfig:
+        scenes = self.field.achieved_scenes
+        if scenes is None:
+            return config.control
+        key = json.dumps(to_dict(replace(config.planner.cost, focus=0.0, surprise=0.0)))
+        if key not in self.known:
+            self.known[key] = achieved.remembered(folder, scenes) or self._measured(config, scenes)
+        return replace(config.control, progress=replace(config.control.progress, achieved=self.known[key]))
+
+    def _measured(self, config: EvaluationConfig, scenes: int) -> AchievedGoals:
+        world = WorldModel.open(config.model, precision=config.precision)
+        return achieved.measure(world, config.planner, scenes, tasks=self.field.tasks)
+
+
+def _asked(out: Path, field: Field, weights: str, variant: Variant) -> EvaluationConfig:
+    """The settings of a variant, as far as nothing needs to be measured for them."""
+    try:
+        planner, control = with_settings(in_this_cell(variant.planner), ControlConfig(), variant.settings)
+    except ConfigError as error:
+        raise ConfigError(f"variant {variant.name!r}: {error}") from error
+    return EvaluationConfig(
+        model=field.model, weights=weights, split=field.split, asked=(variant.planner, *variant.settings),
+        planner=planner, budget_ms=variant.budget, achieved_scenes=field.achieved_scenes, control=control,
+        precision=field.precision, max_steps=field.max_steps,
+    )  # fmt: skip
+
+
+def _sized(folder: Path, config: EvaluationConfig) -> PlannerConfig:
+    if config.budget_ms is None:
+        return config.planner
+    known = budgets.remembered(folder, config.budget_ms, config.planner)
+    return known or budgets.measured(config.budget_ms, config.planner, config.model, config.precision)
+
+
+def _is_baseline(asked: dict[str, EvaluationConfig], variant: Variant) -> bool:
+    baseline = next(iter(asked.values()))
+    return replace(asked[variant.name], asked=()) == replace(baseline, asked=())
+
+
+def _named(variant: Variant, advance: Advance | None) -> Advance | None:
+    if advance is None:
+        return None
+    told: Callable[..., object] = advance
+    return lambda steps=1, note="": told(steps, f"{variant.name}: {note.removeprefix('planner ')}")
+
+
+def _records(out: Path, field: Field, variant: Variant) -> list[Record]:
+    places = [place(out / variant.folder, job) for job in field.jobs(variant)]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in places if path.is_file()]
+
+
+def _line(variant: Variant, records: Sequence[Record], baseline: dict[Any, bool]) -> Line:
+    done = sum(record["success_end"] for record in records)
+    whole = rows([{**record, "task": "reach", "object": "cup"} for record in records])[0]  # all tasks taken as one
+    tasks = dict.fromkeys(record["task"] for record in records)
+    return Line(
+        name=variant.name,
+        group=variant.group,
+        settings=(variant.planner, *variant.settings),
+        episodes=len(records),
+        at_end=done,
+        at_end_interval=wilson(done, len(records)),
+        by_task={task: _share([r["success_end"] for r in records if r["task"] == task]) for task in tasks},
+        evaluations=whole.evaluations,
+        plan_ms=whole.plan_ms,
+        median_steps=whole.median_steps,
+        failures=whole.failures,
+        beside=None if variant.is_baseline else paired(outcomes(records), baseline),
+    )
+
+
+def _share(done: Sequence[bool]) -> float:
+    return sum(done) / len(done)
+
+
+def _cells(line: Line, tasks: Sequence[str]) -> tuple[str, ...]:
+    beside = line.beside
+    low, high = line.at_end_interval
+    compared: tuple[str, ...] = ("–",) * 6
+    if beside is not None and beside.pairs:
+        compared = (
+            str(beside.won),
+            str(beside.lost),
+            f"{100 * beside.difference:+.0f}",
+            f"{100 * beside.interval[0]:+.0f} … {100 * beside.interval[1]:+.0f}",
+            f"{beside.p:.3f}",
+            "–" if line.p_holm is None else f"{line.p_holm:.3f}",
+        )
+    numbers = (line.evaluations, line.plan_ms, line.median_steps)
+    return (
+        line.group,
+        line.name,
+        str(line.episodes),
+        f"{line.at_end / line.episodes:.0%}",
+        f"{low:.0%} – {high:.0%}",
+        *(f"{line.by_task[task]:.0%}" if task in line.by_task else "–" for task in tasks),
+        *compared,
+        *("–" if number is None else f"{number:.0f}" for number in numbers),
+    )
+
+
+def _leave(out: Path, field: Field, found: Sequence[Line], empty: Sequence[str], command: str) -> None:
+    said = {
+        "command": command,
+        "versions": versions(),
+        "weights": fingerprint(field.model),
+        "field": asdict(field),
+        "same_as_baseline": list(empty),
+        "variants": [asdict(line) for line in found],
+    }
+    write(out / JSON, json.dumps(said, indent=1) + "\n")
+    write(out / TABLE, told(found, empty) + "\n")

@@ -1,0 +1,68 @@
+"""`vjepa2-ac evaluate-sweep`: what each ingredient of the planner is worth, on the same episodes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vjepa2_ac.errors import InputError
+
+
+def evaluate_sweep(
+    out: Annotated[Path, typer.Option(help="Folder for the results; one that was begun is gone on with.")],
+    table: Annotated[Path | None, typer.Argument(help="YAML of variants; the shipped ablations, if not said.")] = None,
+    model: Annotated[str, typer.Option(help="default, a release folder, an official .pt, or random:SIZE.")] = "default",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Variants or groups to play, * for anything. Repeat it; default: all.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="all, or of reach, grasp, reach_with_object, pick_and_place.")] = "all",
+    kinds: Annotated[str, typer.Option("--object", help="all, or of cup, box.")] = "all",
+    episodes: Annotated[int, typer.Option(min=1, help="For each task, object and variant.")] = 50,
+    seed_base: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")] = 10_000,
+    split: Annotated[str, typer.Option(help="test (unseen seeds), shift (unseen looks) or train.")] = "test",
+    planner: Annotated[str | None, typer.Option(help="Preset of the baseline; the table's, if not said.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE for the baseline and all variants. Repeat it.")
+    ] = None,
+    achieved: Annotated[
+        int | None, typer.Option(min=1, help="Measure first what achieved goals cost, on so many training scenes.")
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto.")] = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread and its own renderer.")] = 1,
+    show: Annotated[bool, typer.Option("--list", help="Only list the variants, with what they change.")] = False,
+) -> None:
+    """Compare planners on the same episodes: success, candidates, time, and a paired test against the baseline.
+
+    Each variant is an evaluation in OUT/VARIANT with a report of its own. Stop it whenever you like; the same command
+    goes on where it was. Begin with few episodes and add more later.
+
+        vjepa2-ac evaluate-sweep --model runs/release --episodes 50 --workers 2 --out runs/ablations
+
+        vjepa2-ac evaluate-sweep my-table.yaml --only gripper --only "pool*" --task grasp --out runs/grasping
+    """
+    from sim.collect_commands import split_name
+    from sim.evaluate import settings as named
+    from sim.evaluate import variants as read
+    from sim.evaluate.sweep import JSON, TABLE, Field, sweep, told
+    from vjepa2_ac.terminal import progress
+
+    variants = read.read(table or read.SHIPPED, planner, settings or [])
+    play = read.chosen(variants, only or [])
+    if show:
+        for each in play:
+            typer.echo(f"{each.group or '–'} · {each.name}: {', '.join((each.planner, *each.settings))}")
+        return
+    if out.is_file():
+        raise InputError(f"{out} is a file; results need a folder")
+    field = Field(
+        model=model, tasks=named.tasks_named(task), kinds=named.kinds_named(kinds), seed_base=seed_base,
+        episodes=episodes, split=split_name(split), achieved_scenes=achieved, precision=precision, max_steps=max_steps,
+    )  # fmt: skip
+    command = " ".join(["vjepa2-ac", *sys.argv[1:]])
+    with progress("comparing", sum(len(field.jobs(each)) for each in play), unit="episodes") as advance:
+        found = sweep(out, field, variants, play=play, workers=workers, command=command, advance=advance)
+    typer.echo(f"{told(found, ())}\n\n{out / JSON}\n{out / TABLE}")

@@ -1,0 +1,28 @@
+"""`vjepa2-ac evaluate-confidence`: what a plan's signs say about failure, and the file that tells the planner."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate_confidence(
+    folders: Annotated[list[Path], typer.Argument(help="Evaluations of one model and one cost.")],
+    out: Annotated[Path, typer.Option(help="File for the coefficients and the report.")] = Path("confidence.json"),
+) -> None:
+    """Fit chances of failure to the plans of evaluated episodes, and judge them on seeds left out.
+
+    Use episodes of seeds that judge nothing else. With the file, each plan carries its chance of failure:
+
+        vjepa2-ac evaluate --model runs/release --seed-base 11000 --episodes 50 --out runs/trust
+
+        vjepa2-ac evaluate-confidence runs/trust --out runs/confidence.json
+
+        vjepa2-ac evaluate --model runs/release --confidence runs/confidence.json --out runs/warned
+    """
+    from sim.evaluate.trust import calibrate
+
+    typer.echo(calibrate(folders, out, " ".join(["vjepa2-ac", *sys.argv[1:]])))

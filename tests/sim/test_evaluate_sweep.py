@@ -1,0 +1,127 @@
+"""Planners beside each other on the same episodes: read from YAML, played, gone on with, and compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from planner.mpc import ControlConfig
+from sim.evaluate.comparison import difference_interval, holm, paired, sign_test
+from sim.evaluate.episode import Player
+from sim.evaluate.settings import in_this_cell, with_settings
+from sim.evaluate.sweep import JSON, TABLE, Field, sweep, table
+from sim.evaluate.variants import SHIPPED, chosen, read
+from tests.sim.test_evaluate import small_world
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.world_model import WorldModel
+
+YAML = """
+baseline: {planner: fast, set: {search.samples: 4, search.elites: 2, search.kept_elites: 1, search.iterations: 1}}
+variants:
+  draws:
+    gaussian draws: {set: {search.noise: gaussian}}
+    sobol draws: {set: {search.noise: sobol}}
+  how much:
+    6 samples: {set: {search.samples: 6}, episodes: 1}
+"""
+
+
+@pytest.fixture
+def yaml(tmp_path: Path) -> Path:
+    path = tmp_path / "table.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def test_a_table_changes_the_baseline_by_what_it_names(yaml: Path) -> None:
+    found = read(yaml, given=["search.samples=5"])
+    assert [each.name for each in found] == ["baseline", "gaussian draws", "sobol draws", "6 samples"]
+    planner, _ = with_settings(in_this_cell(found[1].planner), ControlConfig(), found[1].settings)
+    assert (planner.search.noise, planner.search.samples, planner.search.iterations) == ("gaussian", 5, 1)
+    assert found[3].folder == "6-samples"
+    assert [each.name for each in chosen(found, ["draws"])] == ["baseline", "gaussian draws", "sobol draws"]
+    with pytest.raises(ConfigError, match="draws, how much"):
+        chosen(found, ["cost"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("plan: {}", "has 'baseline' and 'variants'"),
+        ("variants: {cost: {l2: {sets: {}}}}", "did you mean 'set'"),
+        ("variants: {a: {x y: {}}, b: {x-y: {}}}", "share a folder"),
+        ("variants: {a: {8: {}}}", "into quotes"),
+        ("baseline: [", "no YAML"),
+    ],
+)
+def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "table.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        read(path)
+
+
+def test_every_shipped_variant_is_a_planner_that_can_be_built() -> None:
+    found = read(SHIPPED)
+    for variant in found:
+        with_settings(in_this_cell(variant.planner), ControlConfig(), variant.settings)
+    gated = read(SHIPPED, given=["search.gripper.gate=0.015", "cost.pools=[2,4]"])
+    for variant in gated:
+        with_settings(in_this_cell(variant.planner), ControlConfig(), variant.settings)
+
+
+def test_shipped_budgets_are_the_shares_they_are_named_for() -> None:
+    shares = {"baseline": 21, "1/80 of the budget": 80, "1/40 of the budget": 40, "1/8 of the budget": 8}
+    shares |= {"the whole budget": 1}
+    for variant in read(SHIPPED):
+        if variant.name in shares:
+            search = with_settings(in_this_cell(variant.planner), ControlConfig(), variant.settings)[0].search
+            assert search.most_evaluations == pytest.approx(8000 / shares[variant.name], rel=0.03)
+
+
+def test_pairs_are_counted_where_they_differ() -> None:
+    keys = [("grasp", "cup", seed) for seed in range(5)]
+    ours = dict(zip(keys, [True, True, True, False, True], strict=True))
+    baseline = dict(zip(keys[:4], [False, False, True, True], strict=True))
+    found = paired(ours, baseline)
+    assert (found.pairs, found.won, found.lost, found.difference) == (4, 2, 1, 0.25)
+    assert found.interval[0] < 0.25 < found.interval[1]
+    assert found.p == 1.0
+
+
+def test_a_sign_test_counts_coins() -> None:
+    assert sign_test(0, 0) == 1.0
+    assert sign_test(5, 0) == 2 / 32
+    assert sign_test(1, 6) == sign_test(6, 1) == 2 * (1 + 7) / 128
+    assert difference_interval(0, 0, 0) == (-1.0, 1.0)
+    low, high = difference_interval(40, 0, 50)
+    assert 0.6 < low < 0.8 < high < 0.9
+
+
+def test_looking_often_raises_chances() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WorldModel, "open", small_world)
+    played: list[int] = []
+    original = Player.play
+    monkeypatch.setattr(Player, "play", lambda self, job: (played.append(job.seed), original(self, job))[1])
+    field = Field(model="random:tiny", tasks=("reach",), kinds=("box",), seed_base=7, episodes=2, max_steps=1)
+    variants, said = read(yaml), list[str]()
+    found: Any = None
+    for _ in range(2):
+        found = sweep(tmp_path / "out", field, variants, advance=lambda steps=1, note="": said.append(note))
+    assert played == [7, 8, 7, 8, 7]  # the variant that is the baseline is left out, the slow one plays one episode
+    assert [(each.name, each.episodes) for each in found] == [("baseline", 2), ("gaussian draws", 2), ("6 samples", 1)]
+    assert found[2].beside.pairs == 1
+    assert found[2].evaluations > found[0].evaluations
+    assert said[-1] == "6 samples: 0 of 1"
+    kept = json.loads((tmp_path / "out" / JSON).read_text())
+    assert kept["same_as_baseline"] == ["sobol draws"]
+    assert table(found) in (tmp_path / "out" / TABLE).read_text()
+    assert (tmp_path / "out" / "6-samples" / "report.html").is_file()

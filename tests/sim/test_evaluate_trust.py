@@ -1,0 +1,105 @@
+"""Chances of failure from signs: fitted where the truth is known, judged on seeds left out, read by the planner."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from planner.failure_model import FAR_OUT, SIGNS, read
+from sim.evaluate import logistic
+from sim.evaluate.trust import calibrate, gathered, judged, reliability
+from vjepa2_ac.errors import InputError
+
+COST = {"distance": "l1", "pools": []}
+
+
+def evaluation(folder: Path, seeds: range, cost: dict[str, Any] = COST, told: float = 3.0) -> Path:
+    """An evaluation in which `gain` tells failures by odds of e^told a deviation, and nothing else tells anything."""
+    (folder / "episodes").mkdir(parents=True)
+    settings = {"model": "runs/release", "weights": "abc", "server": None, "planner": {"cost": cost}}
+    (folder / "settings.json").write_text(json.dumps({"settings": settings}))
+    rng = np.random.default_rng(1)
+    for seed in seeds:
+        gain = rng.normal()
+        failed = bool(rng.random() < 1 / (1 + np.exp(told * gain)))
+        confidence = {"elite_spread": rng.random(), "gain": gain, "flatness": rng.random(), "gripper_contrast": 0.0}
+        turn = {
+            "confidence": {**confidence, "goal_reached": False, "goal_out_of_reach": False},
+            "idle_cost": 1.0 + rng.random(),
+            "imagined_cost": 0.5 + rng.random(),
+        }
+        turns = [turn, turn, {"confidence": {}, "idle_cost": None, "imagined_cost": None}]
+        record = {"seed": seed, "task": "grasp", "success_end": not failed, "turns": turns}
+        (folder / "episodes" / f"planner-grasp-cup-{seed:06d}.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_sign_that_tells_is_found_and_its_chances_are_true(tmp_path: Path) -> None:
+    found = judged(gathered([evaluation(tmp_path / "a", range(400))]))
+    assert (found.plans, found.episodes, found.seeds) == (800, 400, 400)
+    assert found.auroc is not None
+    assert found.auroc_interval is not None
+    assert found.auroc_interval[0] < found.auroc < found.auroc_interval[1]
+    assert found.auroc > 0.85
+    assert found.brier < 0.6 * found.brier_of_the_rate
+    assert sum(each.plans for each in found.reliability) == 800
+    assert all(abs(each.said - each.failed) < 0.25 for each in found.reliability if each.plans > 40)
+    strict = found.thresholds[-1]
+    assert strict.warned_failed is not None
+    assert strict.others_failed is not None
+    assert strict.warned_failed > 0.85 > strict.others_failed
+
+
+def test_signs_that_tell_nothing_are_worth_nothing_on_seeds_left_out(tmp_path: Path) -> None:
+    found = judged(gathered([evaluation(tmp_path / "a", range(200), told=0.0)]))
+    assert found.auroc is not None
+    assert 0.35 < found.auroc < 0.65
+    assert found.brier > 0.95 * found.brier_of_the_rate
+
+
+def test_the_planner_reads_what_was_fitted(tmp_path: Path) -> None:
+    folders = [evaluation(tmp_path / "a", range(100)), evaluation(tmp_path / "b", range(100, 200))]
+    said = calibrate(folders, tmp_path / "confidence.json", "vjepa2-ac evaluate-confidence")
+    assert "AUROC" in said
+    assert "400 plans of 200 episodes" in said
+    model = read(tmp_path / "confidence.json", weights="abc", cost=COST)
+    assert model.episodes == 200
+    plans = gathered(folders)
+    fit = logistic.fit(plans.signs_NF, plans.failed_N, FAR_OUT)
+    chances = [model.probability(tuple(values)) for values in plans.signs_NF.tolist()]
+    np.testing.assert_allclose(chances, fit.chances(plans.signs_NF, FAR_OUT), atol=1e-12)
+    assert np.argmax(np.abs(model.coefficients)) == SIGNS.index("gain")
+
+
+def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
+    one = evaluation(tmp_path / "one", range(50))
+    with pytest.raises(InputError, match="another cost"):
+        gathered([one, evaluation(tmp_path / "other", range(50), cost={"distance": "l2"})])
+    with pytest.raises(InputError, match="holds no evaluation"):
+        gathered([tmp_path])
+    with pytest.raises(InputError, match="ended alike"):
+        gathered([evaluation(tmp_path / "single", range(1))])
+    with pytest.raises(InputError, match="at least 5, got 4"):
+        gathered([evaluation(tmp_path / "few", range(4), told=0.0)])
+
+
+def test_auroc_counts_ties_half_and_weights_as_copies() -> None:
+    score, event = np.array([3.0, 2.0, 2.0, 1.0]), np.array([True, True, False, False])
+    assert logistic.auroc(score, event) == pytest.approx(3.5 / 4)
+    assert logistic.auroc(score, event, np.array([2.0, 1.0, 1.0, 0.0])) == pytest.approx(2.5 / 3)
+    assert logistic.auroc(score, np.ones(4, dtype=bool)) is None
+
+
+def test_reliability_intervals_know_that_plans_of_a_seed_are_alike() -> None:
+    rng = np.random.default_rng(0)
+    failed_of_seed = rng.random(20) < 0.5
+    many, few = (
+        reliability(np.full(20 * copies, 0.5), np.repeat(failed_of_seed, copies), np.repeat(np.arange(20), copies))
+        for copies in (50, 1)
+    )
+    assert many[0].interval == few[0].interval
+    assert many[0].plans == 50 * few[0].plans
