@@ -99,27 +99,78 @@ def video(
 
 @simulation.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the films.")] = Path("runs/demo"),
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for films and report; runs/demo/DATE-TIME, if not said.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="What plans: default, a release folder, a released name, or random:SIZE.")
+    ] = "default",
+    server: Annotated[str | None, typer.Option(help="Ask this running service, http://… or grpc://….")] = None,
+    expert: Annotated[bool, typer.Option("--expert", help="The scripted expert drives; needs no model.")] = False,
+    task: Annotated[str, typer.Option(help="all, or of reach, grasp, reach_with_object, pick_and_place.")] = "all",
+    planner: Annotated[
+        str | None, typer.Option(help="fast, balanced or paper; the service's own, if not said.")
+    ] = None,
     seed: Seed = 0,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")] = None,
+    window: Annotated[bool, typer.Option(help="Open the report where there is a display.")] = True,
 ) -> None:
-    """Show every task once: the scripted expert plays, physics judges, each episode becomes an MP4.
+    """The main job, shown: the Franka reaches, grasps, carries and places what goal pictures show.
 
-    Exit code 1 if a task missed its goal.
+    Starts the planning service on loopback and asks it as a robot would, from camera frames and poses alone. Prints
+    every step, then writes a film of each task and a report. Exit code 1 if a task missed its goal.
 
-        vjepa2-ac sim demo --seed 3
+        vjepa2-ac sim demo
+
+        vjepa2-ac sim demo --server http://127.0.0.1:8000 --task pick_and_place --seed 3
     """
-    from sim.demo import show
-    from sim.tasks import TASKS
+    from datetime import datetime
 
-    typer.echo(f"The scripted expert plays {len(TASKS)} tasks in front of the camera; physics judges.")
-    missed = 0
-    for shown in show(out, seed):
-        missed += not shown.is_done
-        verdict = "done" if shown.is_done else "missed"
-        typer.echo(f"  {shown.task:<17} {shown.kind:<4} {shown.steps:3d} steps  {verdict:<7} {shown.path}")
-    typer.echo(f"{len(TASKS) - missed} of {len(TASKS)} done; the films are in {out.resolve()}")
-    if missed:
+    from sim.demo import DemoConfig, has_display, open_report, show
+    from sim.evaluate.settings import tasks_named
+
+    out = out or Path("runs/demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
+    config = DemoConfig(
+        tasks=tasks_named(task),
+        model=model,
+        server=server,
+        is_expert=expert,
+        preset=planner,
+        seed=seed,
+        max_steps=max_steps,
+    )
+    is_done = show(out, config, typer.echo)
+    if window and has_display():
+        open_report(out)
+    if not is_done:
         raise typer.Exit(1)
+
+
+@simulation.command()
+def strip(
+    films: Annotated[list[Path], typer.Argument(help="Films of `demo`, `evaluate` or `video`, in order.")],
+    out: Annotated[Path, typer.Option(help="A .gif plays them in turn; a .png has a row for each.")],
+    width: Annotated[
+        int | None, typer.Option(min=64, max=1920, help="Of the GIF, or of one picture of the strip [px].")
+    ] = None,
+    columns: Annotated[int, typer.Option(min=2, max=12, help="Pictures of each film in a strip.")] = 5,
+) -> None:
+    """Make films small enough for a page: an animated GIF, or a strip of pictures.
+
+    vjepa2-ac sim strip runs/demo/*/films/*.mp4 --out demo.gif
+    """
+    from sim.film import write_png
+    from sim.strip import gif
+    from sim.strip import strip as drawn
+    from vjepa2_ac.errors import ConfigError
+
+    if out.suffix not in (".gif", ".png"):
+        raise ConfigError(f"--out is a .gif or a .png, not {out.name}")
+    if out.suffix == ".gif":
+        gif(out, films, width or 400)
+    else:
+        write_png(out, drawn(films, columns, width or 240))
+    typer.echo(f"{out}: {out.stat().st_size // 1024} KiB")
 
 
 @simulation.command()

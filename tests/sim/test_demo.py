@@ -1,17 +1,133 @@
-"""The demo shows every task once, really solved, in films that open."""
+"""The demo drives the robot through a service of its own, tells what happened, and leaves nothing running."""
 
 from __future__ import annotations
 
-from itertools import islice
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import av
+import pytest
+import torch
 
-from sim.demo import show
+from sim import demo
+from sim.evaluate.films import place
+from sim.evaluate.settings import Job
+from tests.models.small import ac_predictor, encoder
+from vjepa2_ac.checkpoints.release import save
+from vjepa2_ac.cli import run
+from vjepa2_ac.images import Preprocessing
+
+GONE_WITHIN_S = 60.0
+DEMO = ("sim", "demo", "--no-window", "--task", "reach")
 
 
-def test_each_task_is_solved_and_filmed(tmp_path: Path) -> None:
-    for shown in islice(show(tmp_path, seed=3, size=128), 2):
-        assert shown.is_done
-        with av.open(str(shown.path)) as film:
-            assert sum(1 for _ in film.decode(video=0)) >= shown.steps  # five film frames a step
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """A small model with random weights, in a folder whose name is in the command of whatever serves it."""
+    torch.manual_seed(0)
+    folder = tmp_path / "release"
+    predictor = ac_predictor(img_size=(32, 32), embed_dim=48)
+    save(folder, encoder=encoder(), predictor=predictor, preprocessing=Preprocessing(img_size=(32, 32)))
+    return folder
+
+
+def test_a_service_drives_the_robot_and_is_gone_afterwards(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "shown"
+    given = ["--model", str(release), "--planner", "fast", "--max-steps", "2", "--out", str(out)]
+    assert run([*DEMO, *given]) == 1  # random weights; and the hand cannot get there in two steps
+    said = capsys.readouterr().out
+    assert re.search(r"ready after .* s", said)
+    assert re.search(r"at http://127\.0\.0\.1:\d+", said)
+    assert re.search(r"^ +2 +\d\.\d{4} +\d\.\d{4} .* cm .* ms$", said, re.MULTILINE), said
+    assert "0 of 1 tasks done; missed reach" in said
+    film = place(out, {"driver": "planner", "task": "reach", "object": "cup", "seed": 0})
+    assert str(film) in said
+    with av.open(str(film)) as opened:
+        assert opened.streams.video[0].frames == 2 * 5
+    assert film.name in (out / "report.html").read_text()
+    assert not serving(release)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_demo_leaves_no_service_behind(release: Path, tmp_path: Path, end: signal.Signals) -> None:
+    command = [sys.executable, "-m", "vjepa2_ac.cli", *DEMO, "--model", str(release), "--out", str(tmp_path / "shown")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+        assert process.stdout is not None
+        assert any("It is ready" in line for line in process.stdout)
+        assert serving(release)
+        process.send_signal(end)
+        assert process.wait(GONE_WITHIN_S) != 0
+    until = time.monotonic() + GONE_WITHIN_S
+    while serving(release) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not serving(release)
+
+
+def test_the_expert_needs_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "shown"
+    assert run([*DEMO, "--expert", "--seed", "3", "--out", str(out)]) == 0
+    assert "1 of 1 tasks done" in capsys.readouterr().out
+    assert place(out, {"driver": "expert", "task": "reach", "object": "cup", "seed": 3}).is_file()
+    assert (out / "report.html").is_file()
+
+
+def test_a_missing_model_is_said_before_anything_is_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*DEMO, "--model", "/nowhere", "--out", str(tmp_path / "shown")]) == 2
+    said = capsys.readouterr().err
+    assert "there is no file or folder /nowhere" in said
+    assert "--expert" in said
+
+
+def test_a_service_that_cannot_start_says_why(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (release / "model.safetensors").write_bytes(b"nothing of the kind")
+    assert run([*DEMO, "--model", str(release), "--out", str(tmp_path / "shown")]) == 2
+    assert "the planning service has no model: " in capsys.readouterr().err
+    assert not serving(release)
+
+
+def test_a_folder_that_holds_something_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.txt").touch()
+    assert run([*DEMO, "--expert", "--out", str(tmp_path)]) == 2
+    assert "not empty" in capsys.readouterr().err
+
+
+def test_a_step_says_what_the_gripper_did() -> None:
+    thoughts = {"cost": 0.31, "imagined_cost": 0.2, "confidence": {"gain": 0.25, "elite_spread": 0.004}, "plan_ms": 81}
+    turn = {"action_7": [0.05, 0, -0.012, 0, 0, 0, 0.5], "pose_7": [0.5, 0, 0.1, 0, 0, 0, 0.1], **thoughts}
+    said = " ".join(demo.line(2, turn).split())
+    assert said == "3 0.3100 0.2000 25% 0.4 cm +5.0 +0.0 -1.2 10% closing 81 ms"
+
+
+def test_what_repeats_is_said_once() -> None:
+    said: list[str] = []
+    tell = demo._Commentary(said.append)
+    job = Job(driver="planner", task="reach", kind="cup", seed=0)
+    still = {"status": "done", "passed": [[0, "achieved"]], "confidence": {}, "error": "", "stages": ["reached"]}
+    for step in range(3):
+        tell(job, step, still)
+    assert [" ".join(each.split()) for each in said] == [
+        "1 done: stays where it is",
+        "goal picture 'reached' passed (achieved)",
+        "physics: reached",
+    ]
+
+
+def serving(release: Path) -> list[str]:
+    """Commands of the services that run with that model."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:  # it has ended meanwhile
+            continue
+        if "serve --stop-with-stdin" in command and str(release) in command:
+            found.append(command)
+    return found
