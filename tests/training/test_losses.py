@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vjepa2_ac.training.losses import action_conditioned_loss, gap, normalized
+from vjepa2_ac.training.losses import action_conditioned_loss, contrast_loss, gap, normalized
 
 TOKENS, WIDTH = 2, 3
 
@@ -70,3 +70,18 @@ def test_levels_are_normalised_apart() -> None:
 
 def test_a_gap_is_measured_in_float32() -> None:
     assert gap(torch.ones(2, dtype=torch.bfloat16), torch.zeros(2)).dtype == torch.float32
+
+
+def test_contrast_sees_only_what_the_two_of_a_pair_differ_in() -> None:
+    real_BND = torch.randn(4, TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
+    shared_12ND = torch.randn(2, 1, TOKENS, WIDTH).expand(-1, 2, -1, -1).flatten(0, 1)
+    assert contrast_loss(real_BND + shared_12ND, real_BND) < 1e-10
+    imagined_BND = real_BND.clone()
+    imagined_BND[0] += 0.5  # one of the first pair, everywhere; the second pair is right
+    torch.testing.assert_close(contrast_loss(imagined_BND, real_BND), torch.tensor(0.5**2 / 2))
+
+
+def test_who_ignores_the_command_pays_the_whole_real_difference() -> None:
+    real_BND = torch.randn(2, TOKENS, WIDTH, generator=torch.Generator().manual_seed(2))
+    alike_BND = real_BND.mean(dim=0, keepdim=True).expand(2, -1, -1)
+    torch.testing.assert_close(contrast_loss(alike_BND, real_BND), (real_BND[0] - real_BND[1]).square().mean())

@@ -143,6 +143,7 @@ def test_event_windows_hold_a_move_of_the_gripper(tmp_path: Path, encoder: Frame
 def test_pairs_begin_at_the_same_moment_and_part(tmp_path: Path, encoder: FrameEncoder) -> None:
     data = episodes.branches(episodes.folder(tmp_path / "episodes", range(2)))
     batch = batches_of(open_cached(data, encoder), pair_share=1.0, pair_frames=3)[0]
+    assert batch["is_paired"]
     closing = batch["actions_BS7"][:, 0, 6].view(2, 2) > 0.1
     assert closing.sum(dim=1).tolist() == [1, 1]
     assert batch["poses_BT7"].shape == (4, 3, 7)

@@ -25,7 +25,7 @@ from vjepa2_ac.models.build import draw, draw_weights, shrink_residuals
 from vjepa2_ac.models.encoder import attention_dtype, check_shape
 from vjepa2_ac.models.rope import Grid, Rope, Rotation
 
-ACTION_UNITS = (0.05, 0.05, 0.05, 0.25, 0.25, 0.25, 1.0)  # [m], [rad], [stroke]; what counts as one in modulation
+ACTION_UNITS = (0.05, 0.05, 0.05, 0.25, 0.25, 0.25, 0.25)  # [m], [rad], [stroke]; what counts as one in modulation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

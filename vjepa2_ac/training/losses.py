@@ -77,6 +77,16 @@ def action_conditioned_loss(
     )
 
 
+def contrast_loss(imagined_BND: Tensor, latents_BND: Tensor) -> Tensor:
+    """How far the imagined difference between the two of each pair is from the real one: its mean square.
+
+    Windows 2i and 2i + 1 left the same state. What they share, most of the picture, cancels, so what is left is what
+    the commands did; a difference of a few tokens is faint in the L1 distance of whole frames. Ours, not the paper's.
+    """
+    imagined, real = (latents.unflatten(0, (-1, 2)).float().diff(dim=1) for latents in (imagined_BND, latents_BND))
+    return (imagined - real).square().mean()
+
+
 def masked_prediction_loss(
     predicted: Sequence[Tensor], targets_BND: Tensor, masks: Sequence[Masks], exponent: float = 1.0
 ) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.latents import FrameEncoder
-from vjepa2_ac.training.losses import action_conditioned_loss
+from vjepa2_ac.training.losses import action_conditioned_loss, contrast_loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class PostTrainingConfig:
     exponent: float = 1.0  # 1 is L1
     normalize: bool = True  # targets and predictions, by layer norm without affine
     curriculum: tuple[tuple[float, int], ...] = ()  # (share of the run, rollout steps from there on), rising
+    contrast_weight: float = 0.0  # of `contrast_loss`, in batches of counterfactual pairs
 
     def __post_init__(self) -> None:
         if self.rollout_steps < 1 or any(steps < 1 for _, steps in self.curriculum):
@@ -49,10 +51,14 @@ class PostTraining(Learner):
         predictor.extrinsics_encoder.requires_grad_(predictor.config.use_extrinsics)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """`loss` and its two parts, `forced` and `rollout`; frames are encoded unless the batch brings latents."""
+        """`loss` and its parts, `forced`, `rollout` and perhaps `contrast` (0 where a batch holds no pairs).
+
+        Frames are encoded unless the batch brings latents.
+        """
+        latents_BND = self._latents(batch)
         loss = action_conditioned_loss(
             self.predictor,
-            self._latents(batch),
+            latents_BND,
             batch["actions_BS7"],
             batch["poses_BT7"],
             batch.get("extrinsics_BT6"),
@@ -60,7 +66,15 @@ class PostTraining(Learner):
             exponent=self.config.exponent,
             normalize=self.config.normalize,
         )
-        return {"loss": loss.total, "forced": loss.teacher_forcing, "rollout": loss.rollout}
+        parts = {"forced": loss.teacher_forcing, "rollout": loss.rollout}
+        if not self.config.contrast_weight:
+            return {"loss": loss.total, **parts}
+        contrast = torch.zeros_like(loss.total)
+        if batch["is_paired"]:
+            tokens = latents_BND.shape[1] // batch["poses_BT7"].shape[1]
+            later_BND = latents_BND[:, tokens : tokens + loss.imagined_BND.shape[1]]
+            contrast = contrast_loss(loss.imagined_BND, later_BND)
+        return {"loss": loss.total + self.config.contrast_weight * contrast, **parts, "contrast": contrast}
 
     def _latents(self, batch: Batch) -> Tensor:
         if "latents_BND" in batch:

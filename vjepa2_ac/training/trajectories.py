@@ -70,7 +70,7 @@ class Trajectory:
 
 
 def cached_trajectories(
-    source: Path,
+    source: Path | Sequence[EpisodeRef],
     window: WindowConfig,
     sampling: SamplingConfig,
     encoder: FrameEncoder,
@@ -86,7 +86,8 @@ def cached_trajectories(
     work = _encoding(encoder, window, every_frame=every_frame)
     store = Store.keyed(root, {"what": "latents", **encoder.key, "fps": window.fps, "every frame": every_frame})
     bad = BadEpisodes(sampling.bad_episodes)
-    items = [(ref, camera) for ref in find_episodes(source) for camera in window.cameras]
+    refs = find_episodes(source) if isinstance(source, Path) else source
+    items = [(ref, camera) for ref in refs for camera in window.cameras]
     identities = fill(store, items, work, bad, processes)
     _tell(bad, processes)
     return [_stored(store, identity, window) for identity in identities]
@@ -141,15 +142,17 @@ class TrajectoryBatches:
     def __getitem__(self, micro_batch: int) -> dict[str, Any]:
         """`latents_BND` or `frames_BTHW3`, `poses_BT7`, `actions_BS7`, and `extrinsics_BT6` where asked for.
 
-        `bad` names the episodes that failed to decode; others were drawn in their place.
+        `bad` names the episodes that failed to decode; others were drawn in their place. `is_paired` says that windows
+        2i and 2i + 1 left the same state.
         """
         bad: dict[str, str] = {}
-        if dice(self.seed, micro_batch, attempt=ATTEMPTS).random() < self.sampling.pair_share:
+        is_paired = bool(dice(self.seed, micro_batch, attempt=ATTEMPTS).random() < self.sampling.pair_share)
+        if is_paired:
             windows = self._pair_windows(micro_batch)
         else:
             windows = [self._drawn(sample, bad) for sample in self.layout.samples(micro_batch)]
         batch = _collated(windows, self.window, extrinsics=self.extrinsics)
-        return batch | {"bad": bad}
+        return batch | {"bad": bad, "is_paired": is_paired}
 
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
         frames = self.window.frames_per_clip
