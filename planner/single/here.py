@@ -6,7 +6,7 @@ import math
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -105,17 +105,13 @@ def _told(plan: Plan, model: dict[str, str], timings: dict[str, float], doubts: 
     """A plan in the words of the wire. Raises PlanningError for one that costs no number."""
     if not math.isfinite(plan.cost):
         raise PlanningError("the cost of the best plan is no number; the robot must not move on it")
-    content: dict[str, Any] = plan.to_dict()
-    del content["timings"]
-    content["trace"] = [cost for cost in plan.trace if math.isfinite(cost)]
-    content["gripper_costs"] = {name: cost for name, cost in plan.gripper_costs.items() if math.isfinite(cost)}
-    content["warnings"] = [*plan.warnings, *doubts]
-    return ToldPlan.of(
-        content
-        | {
-            "plan_id": uuid.uuid4().hex,
-            "model": model,
-            "dt_s": DT_S,
-            "timings_ms": {name: round(took_ms, 3) for name, took_ms in timings.items()},
-        }
-    )
+    content: dict[str, Any] = plan.to_dict() | {
+        "plan_id": uuid.uuid4().hex,
+        "model": model,
+        "dt_s": DT_S,
+        "trace": [cost for cost in plan.trace if math.isfinite(cost)],
+        "gripper_costs": {name: cost for name, cost in plan.gripper_costs.items() if math.isfinite(cost)},
+        "warnings": [*plan.warnings, *doubts],
+        "timings_ms": {name: round(took_ms, 3) for name, took_ms in timings.items()},
+    }
+    return ToldPlan.of({entry.name: content[entry.name] for entry in fields(ToldPlan) if entry.name in content})

@@ -59,13 +59,15 @@ def _draw_frame(axes: Axes, frame_HW3: NDArray[np.uint8], title: str) -> None:
 
 
 def _draw_trace(axes: Axes, plan: Plan) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     iterations = np.arange(1, len(plan.trace) + 1)
     axes.plot(iterations, plan.trace, "o-", color=PLANNED, markersize=4, label="best so far")
     if np.isfinite(plan.idle_cost):
         axes.axhline(plan.idle_cost, color="grey", linestyle="--", linewidth=1, label="doing nothing")
     axes.set_title("cost after each iteration", fontsize=10)
     axes.set_xlabel("iteration")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.legend(fontsize=8, frameon=False)
 
