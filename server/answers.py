@@ -14,6 +14,7 @@ import torch
 from planner.mpc import Step
 from planner.plan import DT_S, Plan
 from server import messages as m
+from server import traces
 from server.model import ModelHost, Served
 from server.planlog import versions
 from server.settings import Settings
@@ -43,7 +44,13 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is done inside."""
+        """Time what is done inside, and trace it."""
+        with traces.stage(name), self.timed(name):
+            yield
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Time what is done inside, whose own parts are traced."""
         started = time.perf_counter()
         yield
         setattr(self, name, 1e3 * (time.perf_counter() - started))

@@ -15,6 +15,7 @@ from planner.camera import CameraTurn
 from planner.protocols import World
 from server import messages as m
 from server.settings import Settings
+from server.traces import stage
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.pictures import Picture
 from vjepa2_ac.poses import Array
@@ -43,9 +44,10 @@ async def check(asked: m.CalibrationRequest, settings: Settings, decode: Decode)
 def estimate(world: World, moves: Sequence[Explored], config: CalibrationConfig) -> CameraTurn:
     """The turn that explains the moves best; in the worker's thread only. Raises InputError for too little motion."""
     latents: dict[str, Tensor] = {}
-    for picture in (each for move in moves for each in (move.before, move.after)):
-        if picture.sha256 not in latents:  # what was seen after one move is often seen before the next
-            latents[picture.sha256] = world.encode(picture.frame_HW3)[0]
+    with stage("encode"):
+        for picture in (each for move in moves for each in (move.before, move.after)):
+            if picture.sha256 not in latents:  # what was seen after one move is often seen before the next
+                latents[picture.sha256] = world.encode(picture.frame_HW3)[0]
     explored = [
         calibration.Exploration(
             before_ND=latents[move.before.sha256],
@@ -55,7 +57,8 @@ def estimate(world: World, moves: Sequence[Explored], config: CalibrationConfig)
         )
         for move in moves
     ]
-    return calibration.calibrate(world, explored, config)
+    with stage("search"):
+        return calibration.calibrate(world, explored, config)
 
 
 def answer(session_id: str, turn: CameraTurn, moves: int) -> m.Calibration:

@@ -44,6 +44,10 @@ def serve(
         bool | None,
         typer.Option("--stop-with-stdin", help="Stop when standard input ends; for programs that start it."),
     ] = None,
+    traces: Annotated[
+        bool | None,
+        typer.Option("--traces/--no-traces", help="Send OpenTelemetry traces; else as OTEL_* variables say."),
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="json, text, or auto: text on a terminal.")] = None,
 ) -> None:

@@ -11,6 +11,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from server.traces import trace_id
+
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
 _OURS = ("server", "planner", "vjepa2_ac")
@@ -32,7 +34,7 @@ def set_up(level: str, form: Literal["auto", "json", "text"]) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level.upper())
-    for name in ("uvicorn", "uvicorn.error", "grpc", "python_multipart"):
+    for name in ("uvicorn", "uvicorn.error", "grpc", "python_multipart", "opentelemetry"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel("WARNING")
@@ -50,6 +52,8 @@ class JSONLines(logging.Formatter):
         }
         if found := request_id.get():
             line["request_id"] = found
+        if traced := trace_id():
+            line["trace_id"] = traced
         line |= _extra(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

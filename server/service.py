@@ -29,7 +29,7 @@ from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import PlannerConfig, Request
 from planner.presets import PRESETS
-from server import answers, calibration
+from server import answers, calibration, traces
 from server import messages as m
 from server.errors import DrainingError, NotFoundError
 from server.goals import Goal, Goals
@@ -78,6 +78,7 @@ class PlanningService:
         self.host = ModelHost(settings.model, opener or partial(open_model, settings))
         self.worker = Worker(settings.queue_size, clock)
         self.metrics = Metrics()
+        self.traces = traces.open_traces(settings.traces)
         self.plan_log = (
             PlanLog(settings.plan_log, keep_pictures=settings.log_pictures) if settings.plan_log is not None else None
         )
@@ -109,6 +110,8 @@ class PlanningService:
         self._decoders.shutdown(wait=False)
         if self.plan_log:
             await asyncio.to_thread(self.plan_log.close)
+        if self.traces:
+            await asyncio.to_thread(self.traces.close)
         return finished
 
     @property
@@ -181,7 +184,7 @@ class PlanningService:
         def work(job: Job) -> m.StepResponse:
             world, served = self._begin(job, look)
             times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
-            with times.stage("encode"):
+            with times.timed("encode"):
                 step = session.step(world, look.picture, look.pose, deadline)
             times.total = 1e3 * (self.clock() - look.arrived_at)
             answer = None
@@ -285,7 +288,13 @@ class PlanningService:
         """Keep a goal and encode it now, so that the first plan towards it need not."""
         self._admit()
         goal = await self.goals.register(asked.pictures)
-        await self._run(lambda job: len(goal.latents(self._begin(job)[0])), None)
+
+        def work(job: Job) -> int:
+            world = self._begin(job)[0]
+            with traces.stage("goal"):
+                return len(goal.latents(world))
+
+        await self._run(work, None)
         return self.goals.describe(goal)
 
     def models(self) -> m.Models:
@@ -344,13 +353,15 @@ class PlanningService:
 
     async def _decode(self, data: bytes, field: str) -> Picture:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._decoders, decode, data, field, self.settings.max_picture_side)
+        with traces.stage("decode"):
+            return await loop.run_in_executor(self._decoders, decode, data, field, self.settings.max_picture_side)
 
     def _begin(
         self, job: Job, look: _Look | None = None, deadline: float | None = None
     ) -> tuple[InterruptibleWorld, Served]:
         """The turn of a request has come: is it still worth doing?"""
         self.metrics.queue_wait.observe(job.waited_s)
+        traces.past("queue", job.waited_s)
         world = self.host.world
         world.job = job
         if look and look.taken_at is not None:
@@ -370,6 +381,16 @@ class PlanningService:
             raise
 
     def _counted(self, answer: m.PlanResponse) -> m.PlanResponse:
+        traces.note(
+            {
+                "vjepa2_ac.plan_id": answer.plan_id,
+                "vjepa2_ac.model": f"{answer.model.name} {answer.model.version}",
+                "vjepa2_ac.stop_reason": answer.stop_reason,
+                "vjepa2_ac.iterations": answer.iterations,
+                "vjepa2_ac.evaluations": answer.evaluations,
+                "vjepa2_ac.cost": answer.cost,
+            }
+        )
         self.metrics.iterations.observe(answer.iterations)
         self.metrics.costs.observe(answer.cost)
         self.metrics.stops.labels(answer.stop_reason).inc()

@@ -16,6 +16,7 @@ from server.goals import Goal
 from server.messages import Session as SessionMessage
 from server.model import InterruptibleWorld
 from server.tape import TapedPlanner
+from server.traces import stage
 from vjepa2_ac.pictures import Picture
 from vjepa2_ac.poses import Array
 
@@ -67,7 +68,8 @@ class Session:
     def step(self, world: InterruptibleWorld, picture: Picture, pose: Array, deadline: float | None) -> Step:
         """What to do next. A goal that was reached and lost again is pursued again."""
         controller = self._control(world)
-        observed: Tensor = world.encode(picture.frame_HW3)[0]
+        with stage("encode"):
+            observed: Tensor = world.encode(picture.frame_HW3)[0]
         step = controller.step(observed, pose, deadline=deadline)
         self.status, self.sub_goal, self.steps = step.status, step.goal, controller.steps
         return step
@@ -86,5 +88,7 @@ class Session:
     def _control(self, world: InterruptibleWorld) -> Controller:
         if self._controller is None:
             self.planner = TapedPlanner(world, self.config, camera=self._turn, clock=self.clock)
-            self._controller = Controller(self.planner, self.goal.latents(world), self.control, seed=self.seed)
+            with stage("goal"):
+                goals = self.goal.latents(world)
+            self._controller = Controller(self.planner, goals, self.control, seed=self.seed)
         return self._controller

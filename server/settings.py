@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     # what is written down
     plan_log: Path | None = None  # one JSON line for each served plan
     log_pictures: bool = False  # keep the pictures beside the plan log, so that plans can be replayed
+    traces: bool | None = None  # by OTLP; where it is not said, the standard OTEL_* variables decide
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, TooManyError, problem_of
 from server.service import PlanningService
+from server.traces import stage
 
 Look = m.StepRequest | Exception
 """An observation, or why what came is none."""
@@ -88,7 +89,8 @@ async def _answer(
         if isinstance(look, Exception):
             raise look
         observation_id = look.observation.id
-        answer = await service.step(session_id, look)
+        with stage("step"):
+            answer = await service.step(session_id, look)
         return answer.model_copy(update={"dropped": dropped})
     except (NotFoundError, DrainingError):
         raise

@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from planner.camera import CameraTurn
 from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, Request
+from planner.problem import Found, Problem
 from planner.protocols import World
+from server.traces import stage
 from vjepa2_ac.errors import InputError
 
 
 class TapedPlanner(Planner):
-    """Keeps its last request and, where there was a deadline, the clock's readings relative to it [s]."""
+    """Keeps its last request and, where there was a deadline, the clock's readings relative to it [s].
+
+    Its stages appear in traces.
+    """
 
     def __init__(
         self,
@@ -39,6 +44,16 @@ class TapedPlanner(Planner):
         plan = super().plan(request, deadline=deadline, is_wanted=is_wanted)
         self.readings = [] if deadline is None else [reading - deadline for reading in self.readings]
         return plan
+
+    def _search(
+        self, problems: Sequence[Problem], deadline: float | None, is_wanted: Callable[[], bool]
+    ) -> list[Found]:
+        with stage("search"):
+            return super()._search(problems, deadline, is_wanted)
+
+    def _finished(self, request: Request, found: Found, took_ms: float) -> Plan:
+        with stage("safety"):
+            return super()._finished(request, found, took_ms)
 
     def _read(self) -> float:
         now = self._time()

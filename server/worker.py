@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -31,6 +32,7 @@ class Job:
     queued_at: float
     deadline: float | None
     future: Future[Any] = field(default_factory=Future)
+    context: Context = field(default_factory=copy_context)  # the log and traces of this thread say whose job it is
     waited_s: float = 0.0
     gone: bool = False
 
@@ -123,7 +125,7 @@ class Worker:
             job.waited_s = started - job.queued_at
             try:
                 job.refuse_if_gone()
-                answer, error = job.work(job), None
+                answer, error = job.context.run(job.work, job), None
             except BaseException as raised:  # whatever it is, it belongs to the caller; this thread must live on
                 answer, error = None, raised
             self._usual_s += 0.3 * (self.clock() - started - self._usual_s)

@@ -34,7 +34,7 @@ def create_app(service: PlanningService, doorman: Doorman) -> ASGIApp:
     app.add_exception_handler(HTTPException, on_http_error)
     _document(app)
     add_console(app)
-    gate: ASGIApp = Gate(app, doorman, service.metrics, service.settings)
+    gate: ASGIApp = Gate(app, doorman, service.metrics, service.settings, service.traces)
     if service.settings.allowed_origins:
         gate = CORSMiddleware(
             gate,

@@ -14,6 +14,7 @@ from server.http.problems import problem_response
 from server.logs import new_request_id, request_id
 from server.metrics import Metrics
 from server.settings import Settings
+from server.traces import Span, Traces, enter, failed
 
 log = logging.getLogger(__name__)
 OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs", "/console"}
@@ -30,8 +31,10 @@ SECURITY = {
 class Gate:
     """ASGI middleware around everything."""
 
-    def __init__(self, app: ASGIApp, doorman: Doorman, metrics: Metrics, settings: Settings) -> None:
-        self.app, self.doorman, self.metrics = app, doorman, metrics
+    def __init__(
+        self, app: ASGIApp, doorman: Doorman, metrics: Metrics, settings: Settings, traces: Traces | None = None
+    ) -> None:
+        self.app, self.doorman, self.metrics, self.traces = app, doorman, metrics, traces
         self.max_body_bytes, self.allowed_origins = settings.max_body_bytes, settings.allowed_origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,16 +46,21 @@ class Gate:
         given = new_request_id(headers.get(b"x-request-id"))
         token = request_id.set(given)
         visit = _Visit(scope, send, given)
+        span = self._span(scope, headers, given)
         try:
             self._admit(scope, headers)
             await self.app(scope, self._limited(receive), visit.send)
         except (UnauthenticatedError, ForeignOriginError, TooLargeError) as error:
+            failed(error)
             await visit.refuse(error)
         except Exception:
             log.exception("a fault outside of every route")
         finally:
             self._count(scope, visit)
+            if span is not None:
+                _finish(span, scope, visit)
             request_id.reset(token)
+            enter(None)
 
     def _admit(self, scope: Scope, headers: dict[bytes, str]) -> None:
         self._refuse_foreign(headers)
@@ -62,6 +70,16 @@ class Gate:
         length = headers.get(b"content-length", "0")
         if length.isdigit() and int(length) > self.max_body_bytes:
             raise TooLargeError(f"the body has {length} bytes; at most {self.max_body_bytes} are accepted")
+
+    def _span(self, scope: Scope, headers: dict[bytes, str], given: str) -> Span | None:
+        """Of a request, as a child of the caller's own; what is asked again and again has none."""
+        if self.traces is None or scope["path"] in QUIET or scope["path"].startswith(OPEN_FOLDERS):
+            return None
+        carrier = {name.decode("latin-1"): value for name, value in headers.items()}
+        said = {"url.path": scope["path"], "vjepa2_ac.request_id": given, "http.request.method": _method(scope)}
+        span = self.traces.begin(_method(scope), carrier, said)
+        enter(span)
+        return span
 
     def _refuse_foreign(self, headers: dict[bytes, str]) -> None:
         """Any page in the operator's browser can send requests to loopback; only ours and allowed ones may."""
@@ -96,6 +114,18 @@ class Gate:
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
         facts = {"method": scope.get("method", "WS"), "path": scope["path"], "status": visit.status}
         log.log(level, "answered", extra=facts | {"took_ms": round(1e3 * took_s, 1)})
+
+
+def _finish(span: Span, scope: Scope, visit: _Visit) -> None:
+    if route := getattr(scope.get("route"), "path", ""):
+        span.rename(f"{_method(scope)} {route}")
+        span.note({"http.route": route})
+    span.note({"http.response.status_code": visit.status})
+    span.end()
+
+
+def _method(scope: Scope) -> str:
+    return str(scope.get("method", "GET"))  # a WebSocket begins as a GET
 
 
 class _Visit:

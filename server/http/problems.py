@@ -15,6 +15,7 @@ from starlette.responses import Response
 from server.errors import Problem, problem_of
 from server.http.routes import methods_at
 from server.logs import request_id
+from server.traces import failed
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -44,6 +45,7 @@ def problem_response(problem: Problem) -> Response:
 async def on_error(request: Request, error: Exception) -> Response:
     """The response to any error of a route; a fault's traceback goes to the log."""
     problem = problem_of(error)
+    failed(error)
     if problem.is_fault:
         log.error("a fault while answering %s %s", request.method, request.url.path, exc_info=error)
     return problem_response(problem)

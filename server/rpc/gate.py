@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -12,15 +13,17 @@ from server.auth import Doorman
 from server.errors import MalformedError, UnauthenticatedError, problem_of
 from server.logs import new_request_id, request_id
 from server.rpc.problems import abort
+from server.traces import Span, Traces, enter
 
 OPEN = "/grpc.health.v1.Health/"
+OURS = "/vjepa2_ac.v1."  # calls that are traced
 
 
 class Gate(grpc.aio.ServerInterceptor):
     """An interceptor in front of everything, reflection included."""
 
-    def __init__(self, doorman: Doorman) -> None:
-        self.doorman = doorman
+    def __init__(self, doorman: Doorman, traces: Traces | None = None) -> None:
+        self.doorman, self.traces = doorman, traces
 
     async def intercept_service(
         self,
@@ -37,7 +40,18 @@ class Gate(grpc.aio.ServerInterceptor):
             self.doorman.check(_text(metadata.get("authorization")))
         except UnauthenticatedError as error:
             return _refusing(handler, error)
-        return _tolerant(handler)
+        handler = _tolerant(handler)
+        if self.traces is None or not handler_call_details.method.startswith(OURS):
+            return handler
+        return _traced(handler, partial(self._begin, self.traces, handler_call_details.method, metadata))
+
+    def _begin(self, traces: Traces, method: str, metadata: dict[str, str | bytes]) -> Span:
+        """The span of a call, as a child of the caller's own."""
+        name = method.removeprefix("/")
+        service, _, call = name.partition("/")
+        said = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": call}
+        carrier = {key: text for key, value in metadata.items() if (text := _text(value)) is not None}
+        return traces.begin(name, carrier, {**said, "vjepa2_ac.request_id": request_id.get()})
 
 
 def _tolerant(handler: Any) -> Any:
@@ -55,6 +69,29 @@ def _tolerant(handler: Any) -> Any:
         return await handler.unary_unary(request, context)
 
     return handler._replace(request_deserializer=deserialize, unary_unary=handler.unary_unary and answer)
+
+
+def _traced(handler: Any, begin: Callable[[], Span]) -> Any:
+    """The handler, with a span around each call; a call has a task of its own, so nothing needs to be put back."""
+
+    async def answer(request: Any, context: Any) -> Any:
+        span = begin()
+        enter(span)
+        try:
+            return await handler.unary_unary(request, context)
+        finally:
+            span.end()
+
+    async def answers(requests: Any, context: Any) -> AsyncIterator[Any]:
+        span = begin()
+        enter(span)
+        try:
+            async for each in handler.stream_stream(requests, context):
+                yield each
+        finally:
+            span.end()
+
+    return handler._replace(unary_unary=handler.unary_unary and answer, stream_stream=handler.stream_stream and answers)
 
 
 def _refusing(handler: Any, error: Exception) -> Any:

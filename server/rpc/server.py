@@ -26,7 +26,7 @@ class RpcServer:
         self.service = service
         self._health = health.HealthServicer()
         self._server = grpc.aio.server(
-            interceptors=[Gate(doorman)],
+            interceptors=[Gate(doorman, service.traces)],
             options=[
                 ("grpc.max_receive_message_length", service.settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),

@@ -18,6 +18,7 @@ from server.errors import MalformedError, problem_of
 from server.rpc.problems import abort
 from server.service import PlanningService
 from server.stream import Look, pursue
+from server.traces import failed, note
 from vjepa2_ac.errors import VJEPA2ACError
 from vjepa2_ac.pb import planning_pb2 as pb
 from vjepa2_ac.pb import planning_pb2_grpc
@@ -197,6 +198,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
         if isinstance(error, grpc.aio.AbortError):
             raise error
         problem = problem_of(error)
+        failed(error)
         if problem.is_fault:
             log.error("a fault while answering %s", method, exc_info=error)
         self._count(method, problem.row.grpc, started)
@@ -205,6 +207,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
     def _count(self, method: str, code: str, started: float) -> None:
         took_s = time.monotonic() - started
         self.service.metrics.requests.labels("grpc", method, code).inc()
+        note({"rpc.grpc.status_code": grpc.StatusCode[code].value[0]})
         self.service.metrics.durations.labels("grpc", method).observe(took_s)
         log.info("answered", extra={"method": method, "status": code, "took_ms": round(1e3 * took_s, 1)})
 
