@@ -87,7 +87,7 @@ def over_grpc() -> Iterator[tuple[Collector, dict[str, str]]]:
     collector = Collector()
 
     class Servicer(trace_service_pb2_grpc.TraceServiceServicer):
-        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # as the protocol has it
+        def Export(self, request: Any, context: Any) -> Any:  # noqa: N802
             collector.take(request)
             return trace_service_pb2.ExportTraceServiceResponse()
 
