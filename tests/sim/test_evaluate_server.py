@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from planner.goals import ProgressConfig
+from planner.mpc import ControlConfig
+from server.model import Served
 from sim.evaluate.commands import _options
+from sim.evaluate.runs import evaluate
+from sim.evaluate.settings import EvaluationConfig, in_this_cell, jobs, limits_of_this_cell
+from tests.models.small import ac_predictor, encoder
 from tests.server.running import running, tiny_model
 from vjepa2_ac.cli import run
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.world_model import WorldModel
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])
@@ -46,3 +56,31 @@ def test_a_service_is_asked_only_what_it_takes() -> None:
     assert _options("default", ["search.horizon=2"], 200.0) == {"budget_ms": 200.0, "horizon": 2}
     with pytest.raises(ConfigError, match=r"gripper\.gate"):
         _options("fast", ["search.gripper.gate=0.015"], None)
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_a_service_gives_the_episodes_of_the_loop_in_this_process(wire: str, tmp_path: Path) -> None:
+    model = WorldModel(encoder(), ac_predictor(img_size=(32, 32), embed_dim=48), Preprocessing(img_size=(32, 32)),
+                       precision="fp32", device="cpu")  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorldModel, "open", lambda *_, **__: model)
+        # A goal that is soon given up and one that is passed: the two loops must agree on both.
+        control = ControlConfig(progress=ProgressConfig(window=1, timeout=3, least_fall=0.0))
+        here = EvaluationConfig(planner=in_this_cell("fast"), control=control, max_steps=6)
+        wanted = jobs(["planner"], ["pick_and_place"], ["box"], range(2))
+        alone = evaluate(tmp_path / "here", here, wanted)
+    opened = partial(Served, world=model, name="small", version="1")
+    with running(opened, preset="fast", limits=limits_of_this_cell(), control=control) as (_, where):
+        url = where.url if wire == "http" else f"grpc://{where.grpc}"
+        served = evaluate(tmp_path / "served", EvaluationConfig(server=url, max_steps=6), wanted)
+    assert [[told(turn) for turn in each["turns"]] for each in alone] == [
+        [told(turn) for turn in each["turns"]] for each in served
+    ]
+    assert any(turn["action_7"][0] for turn in alone[0]["turns"])
+    assert {turn["status"] for each in alone for turn in each["turns"]} > {"going"}
+    assert any(each["passed"] for each in alone)
+
+
+def told(turn: dict[str, Any]) -> dict[str, Any]:
+    """All that does not depend on the time it took."""
+    return {name: value for name, value in turn.items() if name != "plan_ms"}
