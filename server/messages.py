@@ -85,7 +85,9 @@ class PlanOptions(Message):
     samples: Annotated[int, Field(ge=3, le=100_000), WHOLE] | None = Field(None, description="of each population")
     iterations: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
     horizon: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = Field(None, description="actions in the chunk")
-    budget_ms: Annotated[Number, Field(gt=0)] | None = Field(None, description="chooses the three above for this time")
+    budget_ms: Annotated[Number, Field(gt=0, le=3_600_000)] | None = Field(
+        None, description="chooses the three above for this time"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = Field(None, description="the same seed, the same plan")
     dry_run: Flag | None = Field(None, description="plan and report, but ask the robot to stay where it is")
     camera_turn: Vector | None = Field(None, description="[3] rad: from the model's frame to the robot's base")

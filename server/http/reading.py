@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from server.errors import MalformedError
 from server.messages import MessageT, read
@@ -25,7 +25,10 @@ T = TypeVar("T")
 
 
 async def read_request(request: Request, kind: type[MessageT], patience_s: float) -> MessageT:
-    """The request that a body describes. Raises MalformedError, FieldError, and 408 for one that does not end."""
+    """The request that a body describes. Raises MalformedError, FieldError, and 408 for one that does not end.
+
+    Raises CancelledError when the caller hangs up within it.
+    """
     try:
         async with asyncio.timeout(patience_s):
             if request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -33,6 +36,8 @@ async def read_request(request: Request, kind: type[MessageT], patience_s: float
             body = await request.body()
     except TimeoutError:
         raise HTTPException(408, f"the body did not come within {patience_s:g} s") from None
+    except ClientDisconnect:
+        raise CancelledError("the caller hung up within the body") from None
     if len(body) > LARGE:
         return await asyncio.to_thread(_parse, kind, body)
     return _parse(kind, body)

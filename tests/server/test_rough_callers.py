@@ -1,0 +1,60 @@
+"""Callers who hang up in the middle, ask in a way that is not known, or write numbers and truths as they please."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+
+import httpx
+import pytest
+
+from server.run import Listening
+from tests.planner.worlds import HOME
+from tests.server import pictures
+from vjepa2_ac.client import PlannerClient, PlannerError
+
+HEAD = "POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 500\r\n\r\n"
+KINDS = ("application/json", "multipart/form-data; boundary=b")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_hanging_up_within_a_body_is_no_fault(point: Listening, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    caplog.set_level(logging.ERROR, logger="server")
+    host, _, port = point.url.removeprefix("http://").rpartition(":")
+    for body in ("", '{"observation": ', "--b\r\nContent-Disp"):
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall((HEAD.format(kind=kind) + body).encode())
+            threading.Event().wait(0.1)
+    threading.Event().wait(0.2)
+    assert httpx.get(point.url + "/v1/info").status_code == 200
+    assert not caplog.records
+
+
+def test_a_wrong_method_is_told_every_right_one(point: Listening) -> None:
+    for path, methods in (("/v1/goals", "GET, POST"), ("/v1/sessions/x", "DELETE, GET"), ("/v1/plan", "POST")):
+        answer = httpx.request("PATCH", point.url + path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, methods)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("dry_run", 0), ("dry_run", "no"), ("samples", "50"), ("seed", True), ("budget_ms", "100"), ("horizon", 1.5)],
+)
+def test_numbers_and_truths_are_not_guessed(point: Listening, field: str, value: object) -> None:
+    refused = httpx.post(point.url + "/v1/plan", json={"options": {field: value}}).json()
+    assert (refused["code"], refused["field"]) == ("invalid_field", f"options.{field}")
+
+
+def test_whole_numbers_may_be_written_with_a_point(point: Listening) -> None:
+    refused = httpx.post(point.url + "/v1/plan", json={"options": {"samples": 50.0, "horizon": 1.0}}).json()
+    assert refused["field"] == "observation.pose"
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_a_budget_without_end_is_refused(point: Listening, wire: str) -> None:
+    url = point.url if wire == "rest" else f"grpc://{point.grpc}"
+    picture = pictures.of(HOME)
+    with PlannerClient(url, retries=0) as client, pytest.raises(PlannerError, match="less than or equal to") as caught:
+        client.plan(picture, HOME, picture, budget_ms=1e308)
+    assert (caught.value.code, caught.value.field) == ("invalid_field", "options.budget_ms")
