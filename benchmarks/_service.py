@@ -24,7 +24,8 @@ import httpx
 POINT = "point"
 """The model of that name is the tests' point world, which answers at once; others are opened as the service does."""
 
-START_S = 120.0  # until a model is opened and warmed up
+START_S = 300.0  # until a model is opened and warmed up, on a machine that may be busy
+END_S = 300.0
 ROOT = Path(__file__).parents[1]
 
 
@@ -59,7 +60,7 @@ def service(model: str = POINT, log: Path | None = None, **settings: Any) -> Ite
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                ended = process.wait(60)
+                ended = process.wait(END_S)
             finally:
                 process.kill()
     if ended != 0:

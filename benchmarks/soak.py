@@ -69,10 +69,10 @@ def main() -> None:
         with service(POINT, log, **SETTINGS) as running:
             soak = Soak(running, asked.seed)
             readings = asyncio.run(soak.run(60 * asked.minutes))
-        faults = [line for line in log.read_text().splitlines() if "traceback" in line.lower()]
-    wrong = soak.wrong + leaks(readings) + faults
-    rows = [{"what": what, "times": count} for what, count in sorted(soak.did.items())]
-    publish("soak", {"what callers did, and what came of it": rows, "the service": readings}, {"wrong": wrong})
+            wrong = soak.wrong + leaks(readings)
+            wrong += [line for line in log.read_text().splitlines() if "traceback" in line.lower()]
+            rows = [{"what": what, "times": count} for what, count in sorted(soak.did.items())]
+            publish("soak", {"what callers did, and what came of it": rows, "the service": readings}, {"wrong": wrong})
     for each in wrong[:20]:
         print(f"WRONG: {each[:400]}", file=sys.stderr)
     sys.exit(1 if wrong else 0)
