@@ -63,7 +63,8 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
         pose_17, actions_1SH7 = (torch.from_numpy(each).float()[None] for each in (question.pose, actions_SH7))
         return world.score(latents_ND[None], pose_17, actions_1SH7, cost)[0].double().cpu().numpy()
 
-    return Answer(question=question, plan=told, landscape=around(plan.wanted_H7, points, score))
+    landscape = around(plan.wanted_H7, points, score)
+    return Answer(question=question, plan=told, landscape=landscape, failure_probability=plan.failure_probability)
 
 
 def configured(wishes: Wishes) -> PlannerConfig:

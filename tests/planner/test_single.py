@@ -58,7 +58,7 @@ def test_json_says_what_a_service_would_say_and_what_was_asked(
     served = PlanResponse.model_validate({name: found.pop(name) for name in PlanResponse.model_fields})
     assert (len(served.actions), served.seed, served.model.name, served.dt_s) == (2, 3, "point", 0.25)
     assert set(served.timings_ms) == {"goal", "encode", "search", "safety", "total"}
-    assert set(found) == {"observation", "goal", "asked", "server", "landscape"}
+    assert set(found) == {"observation", "goal", "asked", "server", "landscape", "failure_probability"}
     assert found["observation"]["pose"] == list(HOME)
     assert len(found["observation"]["sha256"]) == 64
     assert found["asked"]["settings"] == ["search.horizon=2"]
@@ -125,6 +125,12 @@ def test_one_of_several_goals_is_planned_towards(folder: Path, capsys: pytest.Ca
     np.testing.assert_allclose(found["targets"][0][:3], moved(0.0, 0.0, 0.05)[:3], atol=0.01)
     assert found["goal"]["sub_goal"] == 1
     assert len(found["goal"]["sources"]) == 2
+
+
+def test_a_fitted_failure_model_speaks_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    even = {"centre": [0] * 7, "scale": [1] * 7, "coefficients": [0] * 7, "intercept": 0}
+    assert plan(folder, "--set", f"confidence.failure={json.dumps(even)}") == 0
+    assert "failure     expected with a probability of 0.50" in capsys.readouterr().out
 
 
 def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
