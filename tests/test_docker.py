@@ -1,13 +1,15 @@
-"""What can be held of the container without an engine; `docker/check` holds more, with tools of its own."""
+"""What can be held of the container in seconds; `docker/check` lints it, `docker/build-check` builds and runs it."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from server.settings import PREFIX, Settings
@@ -56,3 +58,18 @@ def test_the_settings_that_are_made_exist_and_a_container_outlives_its_drain() -
         assert set(service["environment"]) <= known
         assert float(service["stop_grace_period"].rstrip("s")) > float(service["environment"]["VJEPA2_AC_DRAIN_S"])
     assert set(re.findall(r"(VJEPA2_AC_\w+)", DOCKERFILE)) <= known
+
+
+@pytest.mark.parametrize("script", ["check", "build-check"])
+def test_the_checks_can_be_started(script: str) -> None:
+    assert os.access(DOCKER / script, os.X_OK)
+    subprocess.run(["bash", "-n", DOCKER / script], check=True, timeout=20)
+
+
+def test_a_build_can_be_given_other_pins(tmp_path: Path) -> None:
+    shutil.copy(DOCKER.parent / "constraints.txt", tmp_path)
+    (replace,) = re.findall(r"for pin in \$PINS; do .*; done", DOCKERFILE)
+    wanted = ["torch==2.13.0+cpu", "torchvision==0.28.0"]
+    subprocess.run(["sh", "-ec", replace], cwd=tmp_path, env={**os.environ, "PINS": " ".join(wanted)}, check=True)
+    pins = (tmp_path / "constraints.txt").read_text().splitlines()
+    assert [pin for pin in pins if pin.startswith("torch")] == wanted
