@@ -70,6 +70,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         render_mode: str | None = None,
         render_size: int = 480,
         robot_xml: str | Path | None = None,
+        camera_yaw: float = 0.0,
     ) -> None:
         """Build the cell.
 
@@ -86,9 +87,10 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
             render_mode: `rgb_array` lets `render` return the pretty view.
             render_size: its height and width in pixels.
             robot_xml: another MJCF of the arm with the same names.
+            camera_yaw: degrees by which the cameras are turned around the workspace, towards the robot's left.
         """
         self.task = task_name(task)
-        self.variation = Variation(split=split, factors=tuple(factors), kind=kind)
+        self.variation = Variation(split=split, factors=tuple(factors), kind=kind, camera_yaw=camera_yaw)
         self.max_steps = MAX_STEPS[self.task] if max_steps is None else max_steps
         if self.max_steps < 1:
             raise ConfigError(f"an episode has at least one step, got max_steps={self.max_steps}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -47,6 +47,7 @@ class Variation:
     split: Split = "train"
     factors: tuple[str, ...] = FACTORS
     kind: Kind | None = None  # None: drawn
+    camera_yaw: float = 0.0  # [deg] by which the cameras stand further to the robot's left, beside what is drawn
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -60,7 +61,7 @@ class Variation:
     def without(self, factors: Iterable[str]) -> Variation:
         """The same variation with some factors held at their usual value."""
         kept = tuple(factor for factor in self.factors if factor not in set(factors))
-        return Variation(split=self.split, factors=kept, kind=self.kind)
+        return replace(self, factors=kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,8 @@ def draw(variation: Variation, entropy: int) -> Draw:
     unseen = variation.split == "shift"
     kind = variation.kind or _kind(stream("kind"))
     size = _size(stream("size"), kind)
+    camera = _camera(stream("camera"), unseen)
+    camera["camera_azimuth"] += variation.camera_yaw
     return Draw(
         split=variation.split,
         entropy=entropy,
@@ -135,7 +138,7 @@ def draw(variation: Variation, entropy: int) -> Draw:
         **_colours(stream("colours"), unseen),
         **_surfaces(stream("surfaces"), unseen),
         **_light(stream("light"), unseen),
-        **_camera(stream("camera"), unseen),
+        **camera,
         distractors=_distractors(stream("distractors"), unseen),
     )
 

@@ -57,6 +57,12 @@ def evaluate(
     precision: Annotated[
         str, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
     ] = "auto",
+    camera_yaw: Annotated[
+        float, typer.Option(help="Degrees by which the camera is turned around the workspace, goal pictures included.")
+    ] = 0.0,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Begin each episode with moves that tell the planner of the camera.")
+    ] = False,
     videos: Annotated[
         int, typer.Option(min=0, help="Films for each task and object, failures and successes in turn.")
     ] = 0,
@@ -74,6 +80,7 @@ def evaluate(
     """
     from sim.evaluate import films
     from sim.evaluate import settings as chosen
+    from sim.evaluate.exploring import summary
     from sim.evaluate.report import publish
     from sim.evaluate.runs import evaluate as run
     from vjepa2_ac.terminal import progress
@@ -88,7 +95,7 @@ def evaluate(
     config = _config(
         model="" if only_baselines else model, split=split, planner=planner, given=settings or [],
         server=server, max_steps=max_steps, precision=precision, budget=budget, achieved=achieved, out=out,
-        confidence=confidence,
+        confidence=confidence, camera_yaw=camera_yaw, calibrate=calibrate,
     )  # fmt: skip
     with progress("evaluating", len(jobs), unit="episodes") as advance:
         records = run(out, config, jobs, workers=workers, advance=advance)
@@ -98,24 +105,30 @@ def evaluate(
             films.shoot_all(out, config, filmed, workers=workers, advance=advance)
     command = " ".join(["vjepa2-ac", *sys.argv[1:]])
     typer.echo(publish(out, config, records, command))
+    if learned := summary(records):
+        typer.echo(learned)
 
 
 def _config(
     *, model: str, split: str, planner: str, given: list[str], server: str | None, max_steps: int | None,
     precision: str, budget: float | None, achieved: int | None, out: Path, confidence: Path | None,
+    camera_yaw: float, calibrate: bool,
 ) -> EvaluationConfig:  # fmt: skip
     from planner.mpc import ControlConfig
     from sim.collect_commands import split_name
     from sim.evaluate.settings import EvaluationConfig, fingerprint, in_this_cell, with_settings
 
     known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps}
+    known |= {"camera_yaw": camera_yaw, "calibrate": calibrate}
     if server is not None:
+        from sim.evaluate.service import served_by
+
         if achieved is not None:
             raise ConfigError("--achieved needs a model in this process; a service has its own progress settings")
         if confidence is not None:
             raise ConfigError("--confidence needs a model in this process")
         options = _options(planner, given, budget)
-        return EvaluationConfig(model="", weights=_served_by(server), server=server, options=options, **known)
+        return EvaluationConfig(model="", weights=served_by(server), server=server, options=options, **known)
     search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
     if budget is not None:
         search = _within(budget, search, model, precision, out)
@@ -127,17 +140,6 @@ def _config(
         model=model, weights=fingerprint(model), planner=search, budget_ms=budget, control=control,
         achieved_scenes=achieved, precision=precision, asked=(planner, *given), **known,
     )  # fmt: skip
-
-
-def _served_by(server: str) -> str:
-    """Which models the service has, as it names them."""
-    import os
-
-    from sim.evaluate.episode import TOKEN
-    from vjepa2_ac.client import PlannerClient
-
-    with PlannerClient(server, token=os.environ.get(TOKEN)) as client:
-        return ", ".join(f"{each['name']} {each['version']}" for each in client.models())
 
 
 def _options(planner: str, given: list[str], budget: float | None) -> dict[str, Any]:

@@ -7,18 +7,23 @@ object pose, no judge's word, no simulator. Baselines that may know more are giv
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
+from planner import calibration
+from planner.calibration import CalibrationConfig
+from planner.camera import CameraTurn
 from planner.mpc import ControlConfig, Controller
 from planner.planning import Planner
 from sim.bounds import Policy, actor
 from sim.env import FrankaEnv
-from vjepa2_ac.client import Options, PlannerClient, PlannerError
+from sim.evaluate.exploring import Explored
+from vjepa2_ac.client import Exploration, Options, PlannerClient, PlannerError
 from vjepa2_ac.errors import PlanningError
 
 Array = NDArray[np.float64]
@@ -56,6 +61,9 @@ class Driver(Protocol):
     def step(self, frame: Frame, pose: Array) -> Turn:
         """What to do, seeing `frame` with the hand in `pose` [7]."""
 
+    def calibrate(self, explored: Sequence[Explored]) -> CameraTurn | None:
+        """Learn from exploratory moves how the camera is turned; None for a driver that does not look through it."""
+
     def close(self) -> None:
         """The episode is over."""
 
@@ -74,6 +82,13 @@ class PlannedDriver:
         except PlanningError as error:
             return Turn(action_7=STAY, goal=self.control.goal, error=str(error))
         return turn(step, step.goal, step.passed, started)
+
+    def calibrate(self, explored: Sequence[Explored]) -> CameraTurn:
+        """From pictures, by the model that plans."""
+        planner = self.control.planner
+        self.control.planner = calibrated(planner, explored, lambda frame: planner.world.encode(frame)[0])
+        assert self.control.planner.camera is not None
+        return self.control.planner.camera
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -98,6 +113,16 @@ class ServedDriver:
         passed = tuple((int(each["sub_goal"]), str(each["verdict"])) for each in step.passed)
         return turn(step, step.sub_goal, passed, started)
 
+    def calibrate(self, explored: Sequence[Explored]) -> CameraTurn:
+        """From pictures, by the service."""
+        moves = [
+            Exploration(before=each.before, after=each.after, pose_before=each.pose_before, pose_after=each.pose_after)
+            for each in explored
+        ]
+        found = self.session.calibrate(moves)
+        (roll, pitch, yaw), (x, y, z) = found.camera_turn, found.about
+        return CameraTurn(roll=roll, pitch=pitch, yaw=yaw, residual=found.residual, about=(x, y, z))
+
     def close(self) -> None:
         """End the session."""
         self.session.close()
@@ -114,8 +139,31 @@ class ScriptedDriver:
         action = self.act()
         return Turn(action_7=STAY, status="done") if action is None else Turn(action_7=np.asarray(action))
 
+    def calibrate(self, explored: Sequence[Explored]) -> None:
+        """It knows where things are."""
+
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def calibrated(
+    planner: Planner,
+    explored: Sequence[Explored],
+    encode: Callable[[Any], Tensor],
+    config: CalibrationConfig | None = None,
+) -> Planner:
+    """The same planner, told of the camera's turn that explains the moves best."""
+    moves = [
+        calibration.Exploration(
+            before_ND=encode(each.before),
+            after_ND=encode(each.after),
+            pose_before=each.pose_before,
+            pose_after=each.pose_after,
+        )
+        for each in explored
+    ]
+    camera = calibration.calibrate(planner.world, moves, config)
+    return Planner(planner.world, planner.config, camera=camera, clock=planner.clock)
 
 
 def turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: float) -> Turn:

@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from planner.camera import CameraTurn
 from planner.planning import Planner
 from sim.bounds import policy_name
 from sim.env import FrankaEnv
 from sim.evaluate.drivers import Driver, PlannedDriver, ScriptedDriver, ServedDriver, Turn
+from sim.evaluate.exploring import explore, told
 from sim.evaluate.failures import Moment, failure, moment
 from sim.evaluate.oracle import OracleDriver
 from sim.evaluate.settings import EvaluationConfig, Job
@@ -49,19 +51,20 @@ class Player:
         observation, info = env.reset(seed=job.seed)
         goals: list[Frame] = list(info["goal"])
         redraws, seen, turns = int(info["redraws"]), [observation["frame"]], []
-        moments = [moment(env)]
+        truths = [moment(env)]
         ever = dict.fromkeys(STAGES, False)
         first_done = -1
         driver = self._driver(job, env, goals)
         try:
+            camera = self._calibrated(driver, env)
             over = False
             while not over:
                 pose = observation["pose"]
                 turn = driver.step(observation["frame"], pose)
                 observation, _, _, over, info = env.step(turn.action_7)
                 seen.append(observation["frame"])
-                moments.append(moment(env))
-                turns.append(_written(turn, pose, info, moments[-1]))
+                truths.append(moment(env))
+                turns.append(_written(turn, pose, info, truths[-1]))
                 self.watch(job, len(turns) - 1, turns[-1])
                 ever = {stage: was or bool(info[stage]) for stage, was in ever.items()}
                 if info["success"] and first_done < 0:
@@ -73,7 +76,7 @@ class Player:
         counts = redraws == 0 or job.driver != "expert"
         goal = {"hand": env.goal.hand, "object": env.goal.object}
         errors = sum(bool(turn["error"]) for turn in turns)
-        mode = failure(job.task, moments, goal, was_done=bool(info["success_any"]), without_plan=errors)
+        mode = failure(job.task, truths, goal, was_done=bool(info["success_any"]), without_plan=errors)
         record = {
             "driver": job.driver,
             "task": job.task,
@@ -94,6 +97,7 @@ class Player:
             "evaluations": sum(turn["evaluations"] for turn in turns),
             "plans": sum(turn["imagined_cost"] is not None for turn in turns),
             "redraws": redraws,
+            "camera": None if camera is None else told(camera),
             "seconds": round(time.perf_counter() - started, 3),
             "turns": turns,
         }
@@ -111,6 +115,7 @@ class Player:
                 kind=job.kind,
                 frame_size=self.config.frame_size,
                 max_steps=self.config.max_steps,
+                camera_yaw=self.config.camera_yaw,
             )
             self._cell = (job.task, job.kind)
         return self._env
@@ -127,8 +132,16 @@ class Player:
         if job.driver == "planner":
             return self._evaluated(goals, job.seed)
         if job.driver == "oracle":
-            return OracleDriver(env, self.config.planner, self.config.control, job.seed)
+            return OracleDriver(
+                env, self.config.planner, self.config.control, job.seed, camera_yaw=self.config.camera_yaw
+            )
         return ScriptedDriver(env, policy_name(job.driver), job.seed)
+
+    def _calibrated(self, driver: Driver, env: FrankaEnv) -> CameraTurn | None:
+        """What exploratory moves before the episode tell its driver, where they are asked for."""
+        if not self.config.calibrate or isinstance(driver, ScriptedDriver):
+            return None
+        return driver.calibrate(explore(env, driver.look if isinstance(driver, OracleDriver) else env.picture))
 
     def _evaluated(self, goals: list[Frame], seed: int) -> Driver:
         config = self.config

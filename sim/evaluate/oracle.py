@@ -3,12 +3,17 @@
 A latent is here the true state: hand, object, hand relative to object, and the gripper, in metres. What the search
 reaches with it is what it could reach with a perfect model; what it misses, no better model will bring.
 
+With a turned camera it is a model that is perfect but for one belief: that the camera stands where it always did. What
+it sees is turned, and so is what it takes an action to do.
+
 Shapes: B requests (all of the present state), S candidates, H steps, one token of D = 10 numbers.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,13 +21,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from planner.calibration import CalibrationConfig
+from planner.camera import CameraTurn
 from planner.costs import CostConfig
 from planner.goals import AchievedGoals
 from planner.mpc import ControlConfig, Controller
 from planner.planning import Planner, PlannerConfig
+from sim.cameras import LOOK_AT
 from sim.control import check_action
 from sim.env import FrankaEnv
-from sim.evaluate.drivers import Frame, Turn, turn
+from sim.episode import Snapshot
+from sim.evaluate.drivers import Frame, Turn, calibrated, turn
+from sim.evaluate.exploring import Explored
 from sim.expert import GOAL_WAYPOINTS
 from sim.tasks import MAX_STEPS
 from vjepa2_ac.errors import InputError
@@ -33,14 +43,35 @@ Array = NDArray[np.float64]
 
 GRIPPER_SCALE = 0.02  # [m]: a gripper that is wrong altogether counts as 2 cm
 GATE = 0.015  # [m]: true states differ by the gripper from the first step on, so it must not come first
+CALIBRATION = CalibrationConfig(  # true states are clear, candidates are slow, and nothing depends on absolute poses
+    rounds=1, search=replace(CalibrationConfig().search, samples=24, elites=6, kept_elites=2, iterations=5)
+)
 ACHIEVED = AchievedGoals(mean=0.003, deviation=0.002)  # [m], over the numbers of a state
 
 
 class TrueWorld:
     """The simulator as a world model: candidates are really carried out, and taken back."""
 
-    def __init__(self, env: FrankaEnv) -> None:
+    def __init__(self, env: FrankaEnv, camera_yaw: float = 0.0) -> None:
         self.env, self.device = env, torch.device("cpu")
+        # A camera that stands further to the left shows what the model takes for a scene turned to the right.
+        self.camera = CameraTurn(yaw=math.radians(camera_yaw), about=LOOK_AT) if camera_yaw else None
+        self._instants: dict[bytes, Snapshot] = {}
+
+    def look(self) -> Tensor:
+        """The present state [1, 10] as the camera shows it; an instant that candidates can be tried out from later."""
+        latents_ND = self.seen(state(self.env))
+        self._instants[latents_ND.numpy().tobytes()] = self.env.cell.snapshot()
+        return latents_ND
+
+    def seen(self, state_10: Array) -> Tensor:
+        """A true state as the model takes it to be, [1, 10]."""
+        if self.camera is None:
+            return _latents(state_10)
+        R, about = self.camera.matrix.T, np.asarray(LOOK_AT)
+        hand, thing, between = state_10[:3], state_10[3:6], state_10[6:9]
+        turned = [(hand - about) @ R.T + about, (thing - about) @ R.T + about, between @ R.T, state_10[9:]]
+        return _latents(np.concatenate(turned))
 
     def encode(self, frames: Frames) -> Tensor:
         """Not from pictures: this world knows the state."""
@@ -49,18 +80,20 @@ class TrueWorld:
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        """What every candidate leads to from the present state."""
+        """What every candidate leads to from the present state, or from an instant that was looked at."""
         batch, samples, horizon, _ = actions_BSHA.shape
         states = np.zeros((batch, samples, horizon, 1, latents_BND.shape[-1]))
         poses = np.zeros((batch, samples, horizon, 7))
         cell = self.env.cell
         here = cell.snapshot()
         for request, sample in np.ndindex(batch, samples):
-            cell.restore(here)
+            cell.restore(self._instants.get(latents_BND[request].numpy().tobytes(), here))
             for step in range(horizon):
-                cell.controller.step(check_action(actions_BSHA[request, sample, step].double().numpy()))
-                states[request, sample, step, 0] = state(self.env)
-                poses[request, sample, step] = cell.controller.measured_pose()
+                action = actions_BSHA[request, sample, step].double().numpy()
+                cell.controller.step(check_action(self.camera.actions_to_base(action) if self.camera else action))
+                pose = cell.controller.measured_pose()
+                states[request, sample, step] = self.seen(state(self.env)).numpy()
+                poses[request, sample, step] = self.camera.poses_to_model(pose) if self.camera else pose
         cell.restore(here)
         return Rollout(torch.from_numpy(states).float(), torch.from_numpy(poses).float(), actions_BSHA)
 
@@ -74,19 +107,31 @@ class TrueWorld:
 class OracleDriver:
     """Pursues the true states behind the goal pictures with the search under evaluation."""
 
-    def __init__(self, env: FrankaEnv, planner: PlannerConfig, control: ControlConfig, seed: int) -> None:
-        self.env = env
-        goals = [_latents(each) for each in goal_states(env)]
+    def __init__(
+        self, env: FrankaEnv, planner: PlannerConfig, control: ControlConfig, seed: int, *, camera_yaw: float = 0.0
+    ) -> None:
+        self.env, self.world = env, TrueWorld(env, camera_yaw)
+        goals = [self.world.seen(each) for each in goal_states(env)]
         progress = replace(control.progress, achieved=ACHIEVED)
         self.control = Controller(
-            Planner(TrueWorld(env), _adapted(planner)), goals, replace(control, history=0, progress=progress), seed=seed
+            Planner(self.world, _adapted(planner)), goals, replace(control, history=0, progress=progress), seed=seed
         )
 
     def step(self, frame: Frame, pose: Array) -> Turn:
         """The first action of a plan made in the simulator itself."""
         started = time.perf_counter()
-        step = self.control.step(_latents(state(self.env)), pose)
+        step = self.control.step(self.world.seen(state(self.env)), pose)
         return turn(step, step.goal, step.passed, started)
+
+    def look(self) -> Tensor:
+        """The present state, as it is seen; what exploratory moves are calibrated from."""
+        return self.world.look()
+
+    def calibrate(self, explored: Sequence[Explored]) -> CameraTurn:
+        """From true states, turned as the camera is."""
+        self.control.planner = calibrated(self.control.planner, explored, lambda seen: seen, CALIBRATION)
+        assert self.control.planner.camera is not None
+        return self.control.planner.camera
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -41,12 +41,15 @@ class EvaluationConfig:
     budget_ms: float | None = None  # that chose the planner's size
     achieved_scenes: int | None = None  # on which `control.progress.achieved` was measured
     control: ControlConfig = field(default_factory=ControlConfig)
+    camera_yaw: float = 0.0  # [deg] by which the camera is turned around the workspace
+    calibrate: bool = False  # whether exploratory moves before an episode tell the planner of it
     precision: str = "auto"
     frame_size: int = 256
     max_steps: int | None = None  # None: as many as the task usually has
 
     def __post_init__(self) -> None:
         require(self.split in SPLITS, f"no split {self.split!r}; there are {', '.join(SPLITS)}")
+        require(abs(self.camera_yaw) <= 90, f"a camera may be turned by up to 90°, got {self.camera_yaw}")
         require(self.max_steps is None or self.max_steps >= 1, f"an episode has steps, got {self.max_steps}")
 
 
