@@ -57,11 +57,12 @@ class Turn(NamedTuple):
     def before(self, x_BND: Tensor) -> Tensor:
         """Normalised tokens, scaled and shifted step by step."""
         scale_BT1D, shift_BT1D = 1 + self.scale.unsqueeze(2), self.shift.unsqueeze(2)
-        return (_by_step(x_BND, self.scale) * scale_BT1D + shift_BT1D).flatten(1, 2)
+        return torch.addcmul(shift_BT1D, _by_step(x_BND, self.scale), scale_BT1D).flatten(1, 2)
 
     def add(self, x_BND: Tensor, branch_BND: Tensor) -> Tensor:
         """Tokens plus a branch's output, scaled step by step."""
-        return x_BND + (_by_step(branch_BND, self.gate) * (1 + self.gate.unsqueeze(2))).flatten(1, 2)
+        gate_BT1D = 1 + self.gate.unsqueeze(2)
+        return torch.addcmul(_by_step(x_BND, self.gate), _by_step(branch_BND, self.gate), gate_BT1D).flatten(1, 2)
 
 
 class Modulation(nn.Linear):
