@@ -6,6 +6,7 @@ import json
 import platform
 import shlex
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -89,22 +90,40 @@ def commit() -> str:
 
 def timed(work: Any, *, repeats: int = 5, seconds: float = 2.0) -> float:
     """The shortest time `work()` takes [s], of some repeats after one to warm up; slow work is measured less often."""
-    import torch
-
-    def once() -> float:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        started = time.perf_counter()
-        work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return time.perf_counter() - started
-
-    once()
+    work()
     times: list[float] = []
     while len(times) < repeats and (len(times) < 2 or sum(times) < seconds):
-        times.append(once())
+        times.append(seconds_of(work))
     return min(times)
+
+
+def taking_turns(works: Mapping[str, Any], repeats: int, *, warm_up: bool = True) -> dict[str, list[float]]:
+    """The times [s] of each kind of work, repeat by repeat: they take turns, so that a busy machine slows all alike."""
+    for work in works.values() if warm_up else ():
+        work()
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            times[name].append(seconds_of(work))
+    return times
+
+
+def ratio(times: Sequence[float], baseline: Sequence[float]) -> float:
+    """How many times the baseline's time it took: the median over repeats that stood side by side."""
+    return statistics.median(time / other for time, other in zip(times, baseline, strict=True))
+
+
+def seconds_of(work: Any) -> float:
+    """The time one call takes [s], the accelerator's part included."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
 
 
 def _processor() -> str:

@@ -124,11 +124,11 @@ def request(model: WorldModel, candidates: int, horizon: int) -> tuple[Tensor, T
     return latents_BND, pose_B7, 0.05 * torch.randn(1, candidates, horizon, 7, device=model.device)
 
 
-def step_flops(model: WorldModel) -> float:
-    """Multiplications and additions of one candidate's first step."""
+def step_flops(model: WorldModel, past: int = 0) -> float:
+    """Multiplications and additions of one candidate's step after so many others, whose keys are remembered."""
     config = model.predictor.config
     tokens, width = config.conditioning_tokens + config.tokens_per_frame, config.predictor_embed_dim
-    block = 2 * tokens * width * width * (4 + 2 * config.mlp_ratio) + 4 * tokens * tokens * width
+    block = 2 * tokens * width * width * (4 + 2 * config.mlp_ratio) + 4 * tokens * (past + 1) * tokens * width
     return config.depth * block + 4 * config.tokens_per_frame * config.embed_dim * width
 
 
