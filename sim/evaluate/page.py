@@ -30,7 +30,7 @@ pre { overflow: auto; padding: .6rem; background: #8881; }
 
 def page(out: Path, said: dict[str, Any], rows: Sequence[Row], signs: Sequence[Sign], records: Sequence[Record]) -> str:
     """The report of an evaluation in `out`, whose pictures are put into the page and whose films are linked."""
-    model = said["settings"]["server"] or said["settings"]["model"]
+    model = " at ".join(filter(None, (said["settings"]["model"], said["settings"]["server"])))
     return "\n".join(
         [
             "<!doctype html><html lang='en'><head><meta charset='utf-8'>",

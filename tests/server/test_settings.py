@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from planner.goals import AchievedGoals
 from server.settings import Settings, read_settings
 from vjepa2_ac.errors import ConfigError
 
@@ -36,6 +37,14 @@ def test_settings_come_from_the_environment_and_options_go_first(monkeypatch: py
     assert read_settings().port == 9000
     assert read_settings(port=9001).port == 9001
     assert read_settings().limits.step == 0.03
+
+
+def test_an_operator_says_when_sub_goals_are_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VJEPA2_AC_CONTROL", '{"progress": {"achieved": {"mean": 0.1, "deviation": 0.01}}}')
+    assert read_settings().control.progress.achieved == AchievedGoals(mean=0.1, deviation=0.01)
+    monkeypatch.setenv("VJEPA2_AC_CONTROL__PROGRESS__TIMOUT", "20")
+    with pytest.raises(ConfigError, match="timout"):
+        read_settings()
 
 
 def test_a_misspelt_setting_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
