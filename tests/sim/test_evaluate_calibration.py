@@ -22,9 +22,11 @@ from sim.evaluate.settings import EvaluationConfig, in_this_cell, with_settings
 from sim.variation import Variation, draw
 from tests.planner.worlds import HOME, PointWorld, moved, paint
 from tests.server.running import running, served
+from tests.sim.test_evaluate import FEW, small_world
 from vjepa2_ac.cli import run
 from vjepa2_ac.client import PlannerClient
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.world_model import WorldModel
 
 YAW = 40.0  # [deg]
 GOAL = moved(0.05, 0.0, 0.0)
@@ -115,9 +117,14 @@ def test_with_a_perfect_model_calibration_makes_up_for_a_turned_camera() -> None
     env.close()
 
 
-def test_the_command_says_what_the_moves_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_what_the_moves_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WorldModel, "open", small_world)
     arguments = ["evaluate", "--model", "random:tiny", "--task", "reach", "--object", "box", "--episodes", "1"]
-    arguments += ["--max-steps", "1", "--planner", "fast", "--set", "search.samples=6", "--camera-yaw", "30"]
+    arguments += ["--max-steps", "1", "--planner", "fast", "--camera-yaw", "30"]
+    for setting in FEW:
+        arguments += ["--set", setting]
     assert run([*arguments, "--calibrate", "--out", str(tmp_path / "found")]) == 0
     assert "camera's yaw found in 1 episodes" in capsys.readouterr().out
     found = json.loads((tmp_path / "found" / "evaluation.json").read_text())
