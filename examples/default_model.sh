@@ -40,5 +40,6 @@ in_time vjepa2-ac collect --out "$out/episodes" --episodes "$episodes" --workers
 in_time vjepa2-ac collect --out "$out/held-out" --episodes "$held_out" --workers "$workers" --size "$size" --split test
 learn pretrain "$out/encoder" --data "$out/episodes" --recipe "$pretrain"
 learn train "$out/predictor" --data "$out/episodes" --recipe "$train" --encoder "$out/encoder/release"
-in_time vjepa2-ac fit-check "$out/held-out" --model "$out/predictor/release" --out "$out/fit-check"
+in_time vjepa2-ac fit-check "$out/held-out" --model "$out/predictor/release" --out "$out/fit-check" \
+    --read-out-from "$out/episodes" --cache "$out/cache"
 echo "the model is in $out/predictor/release, what it knows in $out/fit-check"

@@ -17,7 +17,7 @@ from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.data.writer import write_episode
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
-from vjepa2_ac.fitcheck.report import RANDOM, control_subject
+from vjepa2_ac.fitcheck.report import RANDOM, control_subject, doubts
 from vjepa2_ac.fitcheck.tracks import read_tracks
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
@@ -50,10 +50,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scenes(tmp_path_factory.mktemp("simulated"), "test")
+
+
+def write_scenes(root: Path, split: str) -> Path:
     """Six episodes as the simulator writes them, each with a pair of branches."""
-    root = tmp_path_factory.mktemp("simulated")
     for number in range(6):
-        facts: dict[str, Any] = {"seed": number}
+        facts: dict[str, Any] = {"seed": number, "split": split}
         truth = {"object_position": np.full((12, 3), 0.1 * number), "is_held": np.arange(12) > 5}
         write_episode(recording(3 * number, rows=12, facts=facts, truth=truth), root)
         for side in (1, 2):
@@ -64,6 +67,27 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             changes["commands_N7"] = poses_N7
             write_episode(recording(3 * number + side, rows=4, **changes), root)
     return root
+
+
+def test_read_outs_may_learn_from_other_episodes_whose_latents_are_kept(
+    simulated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lessons, cache = write_scenes(tmp_path / "train", "train"), tmp_path / "cache"
+    command = ["fit-check", str(simulated), "--model", str(model), *QUICK, "--read-out-from", str(lessons)]
+    command += ["--cache", str(cache)]
+    assert run([*command, "--out", str(tmp_path / "one")]) == 0
+    own = report_of(tmp_path / "one")["models"][str(model)]["readout"]
+    assert (own["learned_from"], own["scenes"], own["judged_on"]) == (120, 6, 120)
+    kept = sorted(cache.rglob("*.npy"))
+    assert len(kept) == 2 * 18  # of the model and of the random encoder
+    monkeypatch.setattr("vjepa2_ac.training.store.Store.put", None)  # nothing is encoded twice
+    assert run([*command, "--out", str(tmp_path / "two")]) == 0
+    assert report_of(tmp_path / "one") == report_of(tmp_path / "two")
+
+
+def test_what_is_held_out_may_not_be_learned_from(simulated: Path, model: Path, tmp_path: Path) -> None:
+    command = ["fit-check", str(simulated), "--model", str(model), "--read-out-from", str(simulated)]
+    assert run([*command, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path), *QUICK]) == 2
 
 
 def report_of(out: Path) -> Any:
@@ -84,11 +108,21 @@ def test_a_report_has_numbers_pictures_and_a_table(
     assert control["readout"]["linear"]["hand"]["value"] > 0  # what is asked of the encoder alone
     assert report["episodes"] | {"source": ""} == {
         "source": "", "episodes": 18, "scenes": 6, "frames": 120, "pairs": 6, "gripper transitions": 0, "left out": {},
+        "frames with the object out of reach": 0, "read-outs learn from": None,
     }  # fmt: skip
     for name in ("drift", "axes", "figures"):
         assert cv2.imread(str(tmp_path / f"{name}.png")) is not None
     shown = capsys.readouterr().out
     assert "ranked right at the end" in shown
+    assert f"{model}: meets" in shown.replace("\n", "")
+    verdicts = {each["goal"]: each for each in report["goals"][str(model)]}
+    hand = verdicts["hand, best read-out [cm]"]
+    assert hand["at most"] == 1.0
+    assert hand["value"] == min(own["readout"][kind]["hand"]["value"] for kind in ("linear", "attentive", "dense"))
+    assert hand["met"] == (hand["value"] <= 1.0)
+    unknown = verdicts["one-step error with false actions ÷ with true ones: gripper zeroed where it moves"]
+    assert unknown["met"] is None
+    assert unknown["not measured"] == "the gripper never moves"
     assert "✗" in shown
     assert "no predictor was trained" in shown
 
@@ -124,6 +158,15 @@ def test_a_control_of_another_shape_is_refused(model: Path, tmp_path: Path) -> N
     wide = WorldModel.open(write_model(tmp_path / "wide", seed=0, width=48), precision="fp32")
     with pytest.raises(ConfigError, match="of the model's shape"):
         control_subject(wide, WorldModel.open(model, precision="fp32"))
+
+
+def test_a_control_of_another_budget_or_origin_is_doubted() -> None:
+    model = {"encoder": "runs/encoder/release", "updates": 2500, "data": "train"}
+    assert doubts(model | {"encoder": "random:runs/encoder/release"}, model) == []
+    assert len(doubts(model, model)) == 1
+    assert (
+        "updates 600, the model with 2500" in doubts({"encoder": "random:x", "updates": 600, "data": "train"}, model)[0]
+    )
 
 
 def test_a_folder_without_episodes_is_unusable_input(model: Path, tmp_path: Path) -> None:

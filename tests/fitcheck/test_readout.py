@@ -6,10 +6,14 @@ import torch
 from torch import Tensor
 
 from tests.fitcheck.worlds import PERFECT, footage, walk
-from vjepa2_ac.fitcheck import attentive, ridge
+from vjepa2_ac.fitcheck import ridge
+from vjepa2_ac.fitcheck.attentive import AttentiveReadOut
+from vjepa2_ac.fitcheck.dense import DenseReadOut
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
+from vjepa2_ac.fitcheck.examples import Known, Split, examples, split_frames
 from vjepa2_ac.fitcheck.footage import Footage, stretches
-from vjepa2_ac.fitcheck.readout import Split, read_out, split_frames
+from vjepa2_ac.fitcheck.learning import Lesson, ReadOutNetwork, learn, read
+from vjepa2_ac.fitcheck.readout import Reader, ReadOut, read_out
 from vjepa2_ac.fitcheck.whereabouts import whereabouts
 
 SCENES = [walk(number, objects_R3=np.random.default_rng(number).normal(0, 0.1, (14, 3))) for number in range(12)]
@@ -17,6 +21,12 @@ SCENES = [walk(number, objects_R3=np.random.default_rng(number).normal(0, 0.1, (
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+def both_sides(seen: Footage, split: Split | NotMeasured, steps: int) -> tuple[ReadOut, Reader]:
+    assert isinstance(split, Split)
+    known, asked = Known(examples(seen, split.known), split.validation), examples(seen, split.asked)
+    return read_out(known, asked, steps=steps, linear_frames=1000, seed=0, device=torch.device("cpu"))
 
 
 def seen_with_objects() -> Footage:
@@ -37,6 +47,22 @@ def test_scenes_are_learned_from_or_judged_on_never_both() -> None:
     assert asked
     assert not known & asked
     assert split.validation < known
+
+
+def test_with_lessons_elsewhere_every_scene_judges() -> None:
+    split = split_frames(SCENES, 1000, 1000, rng(), learn_elsewhere=True)
+    assert isinstance(split, Split)
+    assert split.known == []
+    assert {SCENES[which].group for which, _ in split.asked} == {track.group for track in SCENES}
+
+
+def test_an_object_that_fell_off_the_table_is_not_asked_about() -> None:
+    objects_R3 = np.zeros((14, 3))
+    objects_R3[9:, 2] = -73.0  # [m], as once collected
+    fallen = walk(0, objects_R3=objects_R3)
+    split = split_frames([fallen, *SCENES[1:]], 1000, 1000, rng(), learn_elsewhere=True)
+    assert isinstance(split, Split)
+    assert [row for which, row in split.asked if which == 0] == list(range(9))
 
 
 def test_few_scenes_are_too_few() -> None:
@@ -68,20 +94,24 @@ def bright_token(places_M: Tensor) -> Tensor:
     return noise
 
 
-def test_the_attentive_readout_sees_where_a_token_is() -> None:
+@pytest.mark.parametrize("which", ["attentive", "dense"])
+def test_a_readout_sees_where_a_token_is(which: str) -> None:
+    def fresh() -> ReadOutNetwork:
+        return AttentiveReadOut(16, 8, [1]) if which == "attentive" else DenseReadOut(16, 8, 1)
+
     places_M = torch.randint(16, (600,), generator=torch.Generator().manual_seed(0))
     frames, targets = bright_token(places_M), (places_M.double()[:, None] - 7.5) / 4.6
-    reader = attentive.learn(frames[:500], targets[:500], [1], steps=200, seed=0)
-    assert (attentive.read(reader, frames[500:]) - targets[500:]).abs().mean() < 0.25  # guessing: 0.87
-    again = attentive.learn(frames[:500], targets[:500], [1], steps=200, seed=0)
-    assert torch.equal(attentive.read(reader, frames[:9]), attentive.read(again, frames[:9]))
+    lesson = Lesson(steps=200, batch=64, rate=2e-3)
+    reader = learn(fresh(), frames[:500], targets[:500], lesson)
+    assert (read(reader, frames[500:]) - targets[500:]).abs().mean() < 0.25  # guessing: 0.87
+    again = learn(fresh(), frames[:500], targets[:500], lesson)
+    assert torch.equal(read(reader, frames[:9]), read(again, frames[:9]))
 
 
 def test_positions_in_the_latents_are_read_in_centimetres() -> None:
     seen = seen_with_objects()
     split = split_frames(SCENES, 1000, 1000, rng())
-    assert isinstance(split, Split)
-    found, _ = read_out(seen, split, steps=20, seed=0, device=torch.device("cpu"))
+    found, _ = both_sides(seen, split, steps=20)
     hand, thing, guess = found.linear["hand"], found.linear["object"], found.mean["object"]
     assert isinstance(hand, Estimate)
     assert isinstance(thing, Estimate)
@@ -94,8 +124,7 @@ def test_positions_in_the_latents_are_read_in_centimetres() -> None:
 def test_without_a_simulator_nobody_knows_the_object() -> None:
     tracks = [walk(number) for number in range(6)]
     split = split_frames(tracks, 100, 100, rng())
-    assert isinstance(split, Split)
-    found, _ = read_out(footage(tracks), split, steps=2, seed=0, device=torch.device("cpu"))
+    found, _ = both_sides(footage(tracks), split, steps=2)
     assert isinstance(found.linear["object"], NotMeasured)
     assert isinstance(found.attentive["object"], NotMeasured)
     assert isinstance(found.linear["hand"], Estimate)
@@ -104,8 +133,7 @@ def test_without_a_simulator_nobody_knows_the_object() -> None:
 def test_a_perfect_imagination_puts_the_hand_where_it_is_read_in_the_real_frame() -> None:
     tracks = [walk(number) for number in range(6)]
     seen, split = footage(tracks), split_frames(tracks, 100, 100, rng())
-    assert isinstance(split, Split)
-    _, reader = read_out(seen, split, steps=30, seed=0, device=torch.device("cpu"))
+    _, reader = both_sides(seen, split, steps=30)
     found = whereabouts(PERFECT, seen, stretches(tracks, 4)[:11], 4, reader)
     imagined, real = ([each.value for each in side["hand"]] for side in (found.imagined, found.real))
     assert imagined == pytest.approx(real, abs=1e-3)

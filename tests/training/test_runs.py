@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.data.folders import hazardous
+from tests.data.test_hazards import UNUSABLE
 from tests.parity.golden import FOLDER
 from tests.training import episodes
 from tests.training.test_engine import assert_same, final
 from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
+from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.training.run import Run
 
 
@@ -89,6 +93,43 @@ def test_a_cooldown_starts_from_a_pretraining(data: Path, encoder: Path, tmp_pat
         more = ["--set", "steps=2", "--set", "schedule=linear_decay", "--cache", cache]
         command = ["pretrain", "--data", str(data), "--recipe", "tiny-pretrain", "--start", str(start), "--out", out]
         assert cli.run([*command, *more]) == 0
+
+
+def test_a_control_trains_on_a_random_encoder_of_the_same_shape(data: Path, encoder: Path, tmp_path: Path) -> None:
+    assert train(data, Path(f"random:{encoder}"), tmp_path / "control", "--set", "steps=2") == 0
+    trained, control = load(encoder, parts=("encoder",)), load(tmp_path / "control" / "release")
+    assert control.metadata["encoder"] == f"random:{encoder}"
+    assert control.preprocessing == trained.preprocessing
+    assert trained.encoder is not None
+    assert control.encoder is not None
+    assert control.encoder.config == trained.encoder.config
+    pairs = zip(control.encoder.parameters(), trained.encoder.parameters(), strict=True)
+    assert not all(torch.equal(one.bfloat16(), other.bfloat16()) for one, other in pairs)
+
+
+def test_a_folder_as_real_droid_comes_trains_and_says_what_it_left_out(
+    encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refs = hazardous(tmp_path / "droid")  # nine episodes; the last two cannot be used
+    shifted = ["--set", "window.cameras=[left,right]", "--set", "steps=2", "--set", "log_every=2"]
+    for cache in ("true", "false"):
+        assert train(tmp_path / "droid", encoder, tmp_path / cache, *shifted, "--set", f"cache={cache}") == 0
+        told = capsys.readouterr().err
+        assert "2 episodes are left out:" in told
+        assert re.search(f"{re.escape(named(refs, 'video far too short', tmp_path))}: .* 20 frames", told)
+        assert f"{named(refs, 'no metadata', tmp_path)}: metadata_*.json is missing" in told
+        assert not any(named(refs, name, tmp_path) in told for name in refs if name not in UNUSABLE)
+        assert load(tmp_path / cache / "release").predictor is not None
+
+
+def named(refs: dict[str, EpisodeRef], name: str, root: Path) -> str:
+    """As messages call it."""
+    return str(refs[name].folder.relative_to(root / "droid"))
+
+
+def test_more_bad_episodes_than_allowed_end_the_run(encoder: Path, tmp_path: Path) -> None:
+    hazardous(tmp_path / "droid")
+    assert train(tmp_path / "droid", encoder, tmp_path / "run", "--set", "sampling.bad_episodes=1") != 0
 
 
 def test_a_predictor_can_start_from_trained_weights(data: Path, encoder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,14 +26,31 @@ def fit_check(
     ] = None,
     control: Annotated[
         str | None,
-        typer.Option(help="A predictor trained on a random encoder of the same shape, with the same budget."),
+        typer.Option(
+            help="A predictor trained on a random encoder of the same shape, with the same budget: "
+            "`train --encoder random:MODEL`."
+        ),
+    ] = None,
+    read_out_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Episodes from which read-outs learn (the train split); without it, from a part of the held-out ones."
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Where latents of --read-out-from are kept, as in `train`; the user's cache by default."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for fit-check.json and the pictures.")] = Path("fit-check"),
     scenes: Annotated[int, typer.Option(help="Episodes to use, each with its branches; drawn from the seed.")] = 50,
     horizon: Annotated[int, typer.Option(help="Steps of the longest rollout.")] = 8,
     candidates: Annotated[int, typer.Option(help="Actions among which the true one is ranked.")] = 64,
     moments: Annotated[int, typer.Option(help="Moments at which each question is asked. Time grows with it.")] = 128,
-    read_out_steps: Annotated[int, typer.Option(help="Training steps of the attentive read-out.")] = 600,
+    read_out_steps: Annotated[int, typer.Option(help="Training steps of the attentive and the dense read-out.")] = 1500,
+    read_out_scenes: Annotated[int, typer.Option(help="Scenes to take of --read-out-from.")] = 1000,
+    read_out_frames: Annotated[
+        int, typer.Option(help="Frames these two learn from, at most; they are held in memory.")
+    ] = 40_000,
     camera: Annotated[str, typer.Option(help="left, right or wrist.")] = "left",
     fps: Annotated[float, typer.Option(help="Frames per second the model was trained at.")] = 4.0,
     bad_episodes: Annotated[int, typer.Option(help="How many may be unusable; each is named.")] = 20,
@@ -48,38 +65,49 @@ def fit_check(
     Latent error against copying the last frame; the rank of the true action; errors with shuffled actions and with the
     gripper's action zeroed; pairs that left one state opening or closing; cost along each axis; and how many
     centimetres off hand and object are read from the latents. Intervals come from resampling episodes. What the
-    episodes cannot tell (object positions on a real robot, pairs) is said to be not measured.
+    episodes cannot tell (object positions on a real robot, pairs) is said to be not measured. At the end stands which
+    goals each model meets.
 
     Writes fit-check.json, drift.png, axes.png and figures.png.
 
         vjepa2-ac fit-check episodes/test --model default
 
+        vjepa2-ac fit-check episodes/test --model default --read-out-from episodes/train
+
         vjepa2-ac fit-check episodes/test --model runs/before --compare runs/after --control runs/random
     """
+    from vjepa2_ac.checkpoints.places import home
+    from vjepa2_ac.fitcheck import goals
     from vjepa2_ac.fitcheck.pictures import draw
     from vjepa2_ac.fitcheck.questions import FitCheckConfig
-    from vjepa2_ac.fitcheck.report import Subject, control_subject, is_alike, random_encoders
+    from vjepa2_ac.fitcheck.report import ReadOutSource, Subject, control_subject, doubts, is_alike, random_encoders
     from vjepa2_ac.fitcheck.report import fit_check as measure
     from vjepa2_ac.fitcheck.table import show
     from vjepa2_ac.world_model import WorldModel
 
     config = FitCheckConfig(
         camera=camera, fps=fps, scenes=scenes, horizon=horizon, candidates=candidates, moments=moments,
-        bad_episodes=bad_episodes, seed=seed, steps=read_out_steps,
+        bad_episodes=bad_episodes, seed=seed, steps=read_out_steps, frames=read_out_frames,
+        lesson_scenes=read_out_scenes,
     )  # fmt: skip
+    lessons = None if read_out_from is None else ReadOutSource(read_out_from, cache or home() / "training-cache")
     names = [model] if compare is None else [model, compare if compare != model else f"{compare} (again)"]
     opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
     worlds = list(zip(names, opened, strict=True))
-    subjects = [Subject(name, world) for name, world in worlds]
+    facts = [_facts(source) for source in [model, compare] if source]
+    subjects = [Subject(name, world, facts=each) for (name, world), each in zip(worlds, facts, strict=True)]
     if control is not None:
-        subjects.append(control_subject(WorldModel.open(control, precision=precision, seed=seed), opened[0]))
+        controls = WorldModel.open(control, precision=precision, seed=seed)
+        subjects.append(control_subject(controls, opened[0], _facts(control)))
+        for doubt in doubts(_facts(control), facts[0]):
+            typer.echo(f"note: {doubt}", err=True)
         worlds = [(name, world) for name, world in worlds if not is_alike(world, opened[0])]
     # Another seed than that of a `random:SIZE` model, which would be its own control.
     subjects += random_encoders(worlds, seed + 1)
-    report = measure(subjects, episodes, config)
+    report = measure(subjects, episodes, config, lessons)
 
     out.mkdir(parents=True, exist_ok=True)
-    content = json.dumps(report.as_dict(), indent=1, ensure_ascii=False)
+    content = json.dumps(report.as_dict() | {"goals": goals.as_dict(report)}, indent=1, ensure_ascii=False)
     (out / "fit-check.json").write_text(content + "\n", encoding="utf-8")
     for name, png in draw(report).items():
         (out / f"{name}.png").write_bytes(png)
@@ -88,3 +116,13 @@ def fit_check(
     else:
         show(report, compared=compare is not None)
         typer.echo(f"wrote fit-check.json, drift.png, axes.png and figures.png to {out}")
+
+
+def _facts(source: str) -> dict[str, Any]:
+    """What a release says of its training, as far as it does."""
+    from vjepa2_ac.checkpoints import load
+
+    if source.startswith("random:"):
+        return {}
+    metadata = load(source, parts=()).metadata
+    return {what: metadata[what] for what in ("updates", "data", "encoder") if what in metadata}

@@ -41,6 +41,7 @@ class Figure:
     scale: float = 1.0  # from the estimate's unit to the one in `words`
     digits: int = 2
     goal: Goal | None = None
+    claim: str = ""  # lines of one claim stand for one goal: the best of them counts
 
     def of(self, column: Column) -> Found:
         """What a model reached, in the unit of the words."""
@@ -74,9 +75,9 @@ def sections(horizon: int) -> dict[str, list[Figure]]:
             for axis in AXES
         ],
         "read-out error, beside that of always saying the mean": [
-            _readout(kind, quantity) for kind in ("linear", "attentive", "mean") for quantity in WIDTHS
+            _readout(kind, quantity) for kind in ("linear", "attentive", "dense", "mean") for quantity in WIDTHS
         ],
-        "read from imagined frames, attentive": [
+        "read from imagined frames, dense": [
             Figure(words=f"hand after {steps} step{'s' if steps > 1 else ''} [cm]", pick=_imagined("hand", steps))
             for steps in sorted({1, horizon})
         ]
@@ -100,6 +101,7 @@ def _readout(kind: str, quantity: str) -> Figure:
         pick=pick,
         digits=3 if quantity == "closedness" else 2,
         goal=None if kind == "mean" else READ_OUT_GOALS.get(quantity),
+        claim=f"{quantity}, best read-out [{unit}]",
     )
 
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.fitcheck.estimates import NotMeasured
+from vjepa2_ac.fitcheck.examples import Split, split_frames
 from vjepa2_ac.fitcheck.footage import Stretch, drawn, stretches
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.ranking import Moments, choose_moments, moves_gripper
-from vjepa2_ac.fitcheck.readout import Split, split_frames
 from vjepa2_ac.fitcheck.tracks import Track
+
+JUDGED_FRAMES = 2000  # read-outs are judged on, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,13 +28,15 @@ class FitCheckConfig:
     horizon: int = 8  # steps of the longest rollout
     candidates: int = 64  # beside the true action
     moments: int = 128  # of each kind of question
-    frames: int = 2000  # a read-out learns from, at most
-    steps: int = 600  # of training the attentive read-out
+    frames: int = 40_000  # read-outs learn from, at most
+    linear_frames: int = 4000  # of them the linear one, at most: its time grows with their cube
+    steps: int = 1500  # of training the attentive and the dense one
+    lesson_scenes: int = 1000  # of the episodes that read-outs alone learn from, at most
     bad_episodes: int = 20  # that may be left out, each named
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("scenes", "horizon", "candidates", "frames", "steps"):
+        for name in ("scenes", "horizon", "candidates", "frames", "linear_frames", "steps", "lesson_scenes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.moments < 4 or self.bad_episodes < 0 or self.seed < 0 or self.fps <= 0:
@@ -52,8 +56,11 @@ class Questions:
     unseen_rollouts: list[Stretch]  # in scenes the read-outs do not learn from
 
 
-def choose(tracks: Sequence[Track], config: FitCheckConfig) -> Questions:
-    """The questions; each kind has random numbers of its own, so that changing one leaves the others as they are."""
+def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: bool = False) -> Questions:
+    """The questions; each kind has random numbers of its own, so that changing one leaves the others as they are.
+
+    With `learn_elsewhere` all scenes are there to judge read-outs on, none to learn from.
+    """
     rngs = iter([np.random.default_rng((config.seed, stream)) for stream in range(7)])
     long, steps = stretches(tracks, config.horizon), stretches(tracks, 1)
     rollouts = drawn(long, config.moments, next(rngs))
@@ -62,9 +69,13 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig) -> Questions:
     moving = [stretch for stretch in steps if moves_gripper(tracks, stretch)]
     transitions = drawn(moving, 2 * config.moments, next(rngs))
     pairs = find_pairs(tracks, 2 * config.moments, next(rngs))
-    split = split_frames(tracks, config.frames, max(config.frames // 2, 1), next(rngs))
+    split = split_frames(tracks, config.frames, JUDGED_FRAMES, next(rngs), learn_elsewhere=learn_elsewhere)
     unseen = set() if isinstance(split, NotMeasured) else {tracks[which].group for which, _ in split.asked}
-    unseen_long = [stretch for stretch in long if tracks[stretch.track].group in unseen]
+    unseen_long = [
+        Stretch(which, start)
+        for which, start in long
+        if tracks[which].group in unseen and tracks[which].in_reach[start : start + config.horizon + 1].all()
+    ]
     return Questions(
         rollouts, ranking, moments, transitions, pairs, split, drawn(unseen_long, config.moments // 2, next(rngs))
     )

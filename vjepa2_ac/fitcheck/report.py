@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ from vjepa2_ac.fitcheck.axes import Axis, along_axes
 from vjepa2_ac.fitcheck.controls import Controls, controls
 from vjepa2_ac.fitcheck.drift import Drift, drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
+from vjepa2_ac.fitcheck.examples import Known, Lessons, examples, read_lessons
 from vjepa2_ac.fitcheck.footage import Footage, Model, see
 from vjepa2_ac.fitcheck.pairs import Pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, Questions, choose
@@ -37,8 +39,10 @@ from vjepa2_ac.terminal import Advance, progress
 from vjepa2_ac.world_model import WorldModel
 
 RANDOM = "random encoder"
+UNTRAINED = "random:"  # how `train --encoder random:RELEASE` writes an encoder of that shape into the release
 FORMAT = "vjepa2-ac fit-check, version 1"
 SECTIONS = 7
+AnswerT = TypeVar("AnswerT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Subject:
     name: str
     model: Model
     has_predictor: bool = True
+    facts: dict[str, Any] = field(default_factory=dict)  # how it was trained, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,8 @@ class Column:
     axes: dict[str, Axis]
     readout: ReadOut | NotMeasured
     whereabouts: Whereabouts | NotMeasured
+    facts: dict[str, Any]  # how it was trained, as far as its release says
+    seconds: dict[str, float]  # that each part took
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +85,21 @@ class Report:
             "format": FORMAT,
             "config": to_dict(self.config),
             "episodes": self.episodes,
-            "models": {column.name: plain(column) for column in self.columns},
+            "models": {column.name: _lasting(plain(column)) for column in self.columns},
         }
 
 
-def fit_check(subjects: Sequence[Subject], source: Path, config: FitCheckConfig) -> Report:
+@dataclass(frozen=True, slots=True)
+class ReadOutSource:
+    """A folder read-outs learn from, and where its latents are kept."""
+
+    episodes: Path
+    cache: Path
+
+
+def fit_check(
+    subjects: Sequence[Subject], source: Path, config: FitCheckConfig, read_out_from: ReadOutSource | None = None
+) -> Report:
     """Measure all subjects on the episodes of one folder.
 
     Raises InputError for a folder without usable episodes, TooManyBadEpisodesError beyond the configured limit.
@@ -93,38 +110,73 @@ def fit_check(subjects: Sequence[Subject], source: Path, config: FitCheckConfig)
             source, camera=config.camera, fps=config.fps, scenes=config.scenes, seed=config.seed, bad=bad,
             advance=advance,
         )  # fmt: skip
-    questions = choose(tracks, config)
+    lessons = None
+    if read_out_from is not None:
+        lessons = read_lessons(
+            read_out_from.episodes, held_out=tracks, camera=config.camera, fps=config.fps, scenes=config.lesson_scenes,
+            frames=config.frames, cache=read_out_from.cache, bad=bad, seed=config.seed,
+        )  # fmt: skip
+    questions = choose(tracks, config, learn_elsewhere=lessons is not None)
     columns = []
     for subject in subjects:
+        begun = time.perf_counter()
         with progress(f"{subject.name}: encoding", len(tracks), unit="episodes") as advance:
             footage = see(tracks, subject.model, advance)
+        known = None if lessons is None else lessons.seen_by(subject.model)
+        encoding = {"encoding": time.perf_counter() - begun}
         with progress(f"{subject.name}: measuring", SECTIONS, unit="sections") as advance:
-            columns.append(examine(subject, footage, questions, config, advance))
-    return Report(columns, config, _contents(source, tracks, questions, bad))
+            column = examine(subject, footage, questions, config, advance, known)
+        columns.append(replace(column, seconds=encoding | column.seconds))
+    return Report(columns, config, _contents(source, tracks, questions, bad, lessons))
 
 
 def examine(
-    subject: Subject, footage: Footage, questions: Questions, config: FitCheckConfig, advance: Advance
+    subject: Subject,
+    footage: Footage,
+    questions: Questions,
+    config: FitCheckConfig,
+    advance: Advance,
+    known: Known | None = None,
 ) -> Column:
-    """One model's column; without a predictor, what can be said of its encoder."""
+    """One model's column; without a predictor, what can be said of its encoder.
+
+    Read-outs learn from `known`, or from a part of the footage where that is not given.
+    """
     model, seed = subject.model, config.seed
-    readout, reader = _readout(model, footage, questions, config)
-    advance()
-    axes = along_axes(model if subject.has_predictor else None, footage, questions.moments[::2], seed)
-    advance()
+    seconds: dict[str, float] = {}
+
+    def timed(part: str, ask: Callable[[], AnswerT]) -> AnswerT:
+        begun = time.perf_counter()
+        answer = ask()
+        seconds[part] = time.perf_counter() - begun
+        advance()
+        return answer
+
+    readout, reader = timed("read-outs", lambda: _readout(model, footage, questions, config, known))
+    steered = model if subject.has_predictor else None
+    axes = timed("axes", lambda: along_axes(steered, footage, questions.moments[::2], seed))
     if not subject.has_predictor:
         none = NotMeasured("no predictor was trained on this encoder; give one as the control")
-        return Column(subject.name, none, none, none, none, axes, readout, none)
+        return Column(subject.name, none, none, none, none, axes, readout, none, subject.facts, seconds)
     return Column(
         name=subject.name,
-        drift=_then(advance, _drift(model, footage, questions, config)),
-        ranking=_then(advance, rank(model, footage, questions.ranking, config.candidates, seed)),
-        controls=_then(advance, controls(model, footage, questions.moments, questions.transitions, seed)),
-        pairs=_then(advance, _pairs(model, footage, questions, config)),
+        drift=timed("drift", lambda: _drift(model, footage, questions, config)),
+        ranking=timed("percentiles", lambda: rank(model, footage, questions.ranking, config.candidates, seed)),
+        controls=timed(
+            "false actions", lambda: controls(model, footage, questions.moments, questions.transitions, seed)
+        ),
+        pairs=timed("pairs", lambda: _pairs(model, footage, questions, config)),
         axes=axes,
         readout=readout,
-        whereabouts=_then(advance, _whereabouts(model, footage, questions, config, reader)),
+        whereabouts=timed("whereabouts", lambda: _whereabouts(model, footage, questions, config, reader)),
+        facts=subject.facts,
+        seconds=seconds,
     )
+
+
+def _lasting(column: dict[str, Any]) -> dict[str, Any]:
+    """What another run would find too: all but the seconds."""
+    return {key: value for key, value in column.items() if key != "seconds"}
 
 
 def random_encoders(subjects: Sequence[tuple[str, WorldModel]], seed: int) -> list[Subject]:
@@ -148,13 +200,25 @@ def with_random_encoder(world: WorldModel, seed: int) -> WorldModel:
     )
 
 
-def control_subject(control: WorldModel, model: WorldModel) -> Subject:
+def control_subject(control: WorldModel, model: WorldModel, facts: dict[str, Any] | None = None) -> Subject:
     """A predictor trained on a random encoder, as the control of `model`; ConfigError where they do not compare."""
     if not is_alike(control, model):
         raise ConfigError(
             f"a control needs an encoder of the model's shape; got {control.encoder.config}, not {model.encoder.config}"
         )
-    return Subject(f"{RANDOM} (control)", control)
+    return Subject(f"{RANDOM} (control)", control, facts=facts or {})
+
+
+def doubts(control: dict[str, Any], model: dict[str, Any]) -> list[str]:
+    """What speaks against comparing a control with a model, by what their releases say of their training."""
+    found = []
+    if not str(control.get("encoder", "")).startswith(UNTRAINED):
+        found.append("the control's release does not say that its encoder is random")
+    return found + [
+        f"the control was trained with {what} {control.get(what)}, the model with {model.get(what)}"
+        for what in ("updates", "data")
+        if control.get(what) != model.get(what)
+    ]
 
 
 def is_alike(world: WorldModel, other: WorldModel) -> bool:
@@ -180,17 +244,23 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _then(advance: Advance, section: Any) -> Any:
-    advance()
-    return section
-
-
 def _readout(
-    model: Model, footage: Footage, questions: Questions, config: FitCheckConfig
+    model: Model, footage: Footage, questions: Questions, config: FitCheckConfig, known: Known | None
 ) -> tuple[ReadOut | NotMeasured, Reader | None]:
-    if isinstance(questions.split, NotMeasured):
-        return questions.split, None
-    return read_out(footage, questions.split, steps=config.steps, seed=config.seed, device=model.device)
+    split = questions.split
+    if isinstance(split, NotMeasured):
+        return split, None
+    if not split.asked:
+        return NotMeasured("in no held-out frame the object is within reach"), None
+    known = known or Known(examples(footage, split.known), split.validation)
+    return read_out(
+        known,
+        examples(footage, split.asked),
+        steps=config.steps,
+        linear_frames=config.linear_frames,
+        seed=config.seed,
+        device=model.device,
+    )
 
 
 def _drift(model: Model, footage: Footage, questions: Questions, config: FitCheckConfig) -> Drift | NotMeasured:
@@ -215,7 +285,9 @@ def _whereabouts(
     return whereabouts(model, footage, questions.unseen_rollouts, config.horizon, reader)
 
 
-def _contents(source: Path, tracks: Sequence[Track], questions: Questions, bad: BadEpisodes) -> dict[str, Any]:
+def _contents(
+    source: Path, tracks: Sequence[Track], questions: Questions, bad: BadEpisodes, lessons: Lessons | None
+) -> dict[str, Any]:
     return {
         "source": str(source),
         "episodes": len(tracks),
@@ -223,5 +295,19 @@ def _contents(source: Path, tracks: Sequence[Track], questions: Questions, bad: 
         "frames": sum(len(track) for track in tracks),
         "pairs": len(questions.pairs),
         "gripper transitions": len(questions.transitions),
+        "frames with the object out of reach": _out_of_reach(tracks),
+        "read-outs learn from": None
+        if lessons is None
+        else {
+            "source": str(lessons.source),
+            "episodes": len(lessons.tracks),
+            "scenes": len({track.group for track in lessons.tracks}),
+            "frames": len(lessons.moments),
+            "frames with the object out of reach": _out_of_reach(lessons.tracks),
+        },
         "left out": dict(bad.reasons),
     }
+
+
+def _out_of_reach(tracks: Sequence[Track]) -> int:
+    return sum(int((~track.in_reach).sum()) for track in tracks)

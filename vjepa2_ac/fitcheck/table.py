@@ -10,6 +10,7 @@ from rich.text import Text
 
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.figures import Figure, Found, sections
+from vjepa2_ac.fitcheck.goals import sentences
 from vjepa2_ac.fitcheck.report import Report
 
 WIDTH = 132  # characters where the terminal does not say
@@ -39,6 +40,11 @@ def show(report: Report, *, compared: bool = False, console: Console | None = No
     console.print("[..] holds the figure in 95 % of resamplings of the episodes", style="dim", markup=False)
     for reason in reasons:
         console.print(f"–  not measured: {reason}", style="dim", markup=False)
+    for line in sentences(report):
+        console.print(line, markup=False)
+    for column in report.columns:
+        parts = ", ".join(f"{part} {seconds:.0f}" for part, seconds in column.seconds.items())
+        console.print(f"{column.name} took, in seconds: {parts}", style="dim", markup=False)
 
 
 def _console() -> Console:

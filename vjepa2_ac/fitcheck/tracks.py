@@ -20,6 +20,8 @@ from vjepa2_ac.data.video import Frames
 from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.terminal import Advance
 
+REACH = 1.0  # [m] from the robot's base; a Franka's arm is 0.855 m long
+
 
 @dataclass(frozen=True, slots=True)
 class Track:
@@ -32,9 +34,18 @@ class Track:
     objects_R3: Array | None  # where the object is, base frame [m]; only simulations know
     held_R: NDArray[np.bool_] | None  # whether it is in the hand
     frames: Callable[[], Frames]  # decodes every moment's, [R, H, W, 3]
+    ref: EpisodeRef | None = None  # where it is kept
 
     def __len__(self) -> int:
         return len(self.poses_R7)
+
+    @property
+    def in_reach(self) -> NDArray[np.bool_]:
+        """[R], where the object may be seen as far as anybody knows: one that fell off the table is metres away."""
+        if self.objects_R3 is None:
+            return np.ones(len(self), dtype=bool)
+        is_near_R: NDArray[np.bool_] = np.linalg.norm(self.objects_R3, axis=1) < REACH
+        return is_near_R
 
     @property
     def closedness(self) -> Array:
@@ -83,9 +94,10 @@ def _track(episode: Episode, fps: float) -> Track:
         objects_R3=None if objects is None else objects[rows_R],
         held_R=None if held is None else held[rows_R].astype(bool),
         frames=lambda: episode.frames(rows_R),
+        ref=episode.ref,
     )
 
 
 def _group(metadata: dict[str, Any], name: str) -> str:
-    seed = (metadata.get("simulation") or {}).get("seed")
-    return name if seed is None else f"seed {seed}"
+    facts = metadata.get("simulation") or {}
+    return name if facts.get("seed") is None else f"{facts.get('split', '')} seed {facts['seed']}".strip()

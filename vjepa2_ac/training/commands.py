@@ -74,7 +74,10 @@ def train(
     recipe: RecipeOption = None,
     encoder: Annotated[
         str | None,
-        typer.Option(help="The frozen encoder: a release, official or Hugging Face weights, or `default`."),
+        typer.Option(
+            help="The frozen encoder: a release, official or Hugging Face weights, or `default`; "
+            "`random:` before it: one of that shape with random weights, as a control."
+        ),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="A predictor to start from, as for fine-tuning; a fresh one when not given.")

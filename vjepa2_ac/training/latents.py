@@ -86,5 +86,6 @@ def _hash(encoder: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, weight in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
-        digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        # As float32, so that a release's bf16 weights have one name, however they are held.
+        digest.update(weight.detach().float().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -37,6 +37,7 @@ from vjepa2_ac.training.recipes import PretrainRecipe, Recipe, TrainRecipe
 from vjepa2_ac.training.run import Run, written_aside
 from vjepa2_ac.training.trajectories import TrajectoryBatches, cached_trajectories, recorded_trajectories
 
+UNTRAINED = "random:"  # before an encoder's name: the same shape, its weights drawn from the recipe's seed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -150,12 +151,17 @@ def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> Clip
 
 
 def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[Encoder | EncoderV21, Preprocessing]:
-    loaded = load(inputs.encoder or "default", parts=("encoder",), precision="fp32")
+    source = inputs.encoder or "default"
+    shape = source.removeprefix(UNTRAINED)
+    loaded = load(shape, parts=("encoder",), precision="fp32")
     assert loaded.encoder is not None
+    encoder = loaded.encoder
+    if shape != source:
+        encoder = build(cast("Any", type(encoder)), cast("Any", encoder.config), seed=recipe.engine.seed)
     preprocessing = loaded.preprocessing
     if recipe.preprocessing is not None:
         preprocessing = Preprocessing(name=recipe.preprocessing, img_size=preprocessing.img_size)
-    return loaded.encoder, preprocessing
+    return encoder, preprocessing
 
 
 def _predictor(

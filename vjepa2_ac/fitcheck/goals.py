@@ -1,0 +1,79 @@
+"""Which goals a model meets, said plainly: one verdict for each, with the figure and how far it falls short."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
+from vjepa2_ac.fitcheck.figures import Figure, Goal, sections
+from vjepa2_ac.fitcheck.report import Column, Report
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One goal and what a model reached; `is_met` is None where nothing was measured."""
+
+    words: str
+    goal: Goal
+    value: float | None
+    digits: int
+    is_met: bool | None
+    reason: str | None = None  # why it was not measured
+
+    def __str__(self) -> str:
+        value = "not measured" if self.value is None else f"{self.value:.{self.digits}f}"
+        return f"{self.words} {value} (goal {self.goal})"
+
+
+def verdicts(column: Column, horizon: int) -> list[Verdict]:
+    """Every goal in the order of the table; of the lines that make one claim the best counts."""
+    claims: defaultdict[str, list[Figure]] = defaultdict(list)
+    for heading, figures in sections(horizon).items():
+        for figure in figures:
+            if figure.goal is not None:
+                claims[figure.claim or f"{heading}: {figure.words}"].append(figure)
+    return [_verdict(words, figures, column) for words, figures in claims.items()]
+
+
+def as_dict(report: Report) -> dict[str, Any]:
+    """The verdicts of every model, as JSON holds them."""
+    return {
+        column.name: [
+            {
+                "goal": verdict.words,
+                "at " + verdict.goal.at: verdict.goal.limit,
+                "value": None if verdict.value is None else round(verdict.value, 6),
+                "met": verdict.is_met,
+            }
+            | ({"not measured": verdict.reason} if verdict.reason else {})
+            for verdict in verdicts(column, report.config.horizon)
+        ]
+        for column in report.columns
+    }
+
+
+def sentences(report: Report) -> list[str]:
+    """A few lines for each model that was asked everything: how many goals it meets, which not, which nobody knows."""
+    lines = []
+    for column in report.columns:
+        found = verdicts(column, report.config.horizon)
+        met, missed, unknown = ([each for each in found if each.is_met is wanted] for wanted in (True, False, None))
+        lines.append(f"{column.name}: meets {len(met)} of {len(found)} goals")
+        lines += [f"  ✓ {each}" for each in met] + [f"  ✗ {each}" for each in missed]
+        lines += [f"  – {each.words}: not measured" for each in unknown]
+    return lines
+
+
+def _verdict(words: str, figures: list[Figure], column: Column) -> Verdict:
+    goal = figures[0].goal
+    assert goal is not None
+    found = [figure.of(column) for figure in figures]
+    values = [each.value for each in found if isinstance(each, Estimate) and not math.isnan(each.value)]
+    if not values:
+        reasons = [each.reason for each in found if isinstance(each, NotMeasured)]
+        return Verdict(words, goal, None, figures[0].digits, None, reasons[0] if reasons else "there was nothing in it")
+    best = min(values) if goal.at == "most" else max(values)
+    return Verdict(words, goal, best, figures[0].digits, goal.is_met(best))

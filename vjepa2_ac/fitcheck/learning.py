@@ -1,0 +1,79 @@
+"""How a read-out is trained, whichever network it is: AdamW, one cycle of the learning rate, a loss that forgives.
+
+Shapes: M frames to learn from, B a batch, Q frames asked about, N tokens, D latent width, K targets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FORGIVING = 0.1  # of a standard deviation, beyond which the loss grows linearly
+LARGEST_GRADIENT = 1.0
+ASKED_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """How long and how fast."""
+
+    steps: int
+    batch: int
+    rate: float
+    decay: float = 0.05
+    seed: int = 0
+
+
+class ReadOutNetwork(nn.Module):
+    """Latents [B, N, D] to numbers [B, K]."""
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """First weights from a seed."""
+        raise NotImplementedError
+
+
+def learn(
+    network: ReadOutNetwork, known_MND: Tensor, targets_MK: Tensor, lesson: Lesson, device: torch.device | str = "cpu"
+) -> ReadOutNetwork:
+    """The network, trained; latents lie wherever they do, `targets_MK` must have mean 0 and deviation 1.
+
+    Where the latents are bf16 the network computes in bf16 too: they come from a machine that is fast at it.
+    """
+    generator = torch.Generator().manual_seed(lesson.seed)
+    network.initialise(generator)
+    network.to(device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lesson.rate, weight_decay=lesson.decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_at(step / lesson.steps))
+    targets_MK = targets_MK.float().to(device)
+    for _ in range(lesson.steps):
+        drawn_B = torch.randint(len(known_MND), (lesson.batch,), generator=generator)
+        answers_BK = _answers(network, known_MND[drawn_B].to(device))
+        loss = F.smooth_l1_loss(answers_BK, targets_MK[drawn_B.to(device)], beta=FORGIVING)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+@torch.no_grad()
+def read(network: ReadOutNetwork, asked_QND: Tensor) -> Tensor:
+    """What a trained network says of frames, [Q, K]."""
+    return torch.cat([_answers(network, piece) for piece in torch.split(asked_QND, ASKED_AT_ONCE)])
+
+
+def _rate_at(progress: float) -> float:
+    """The share of the full rate: rising over the first tenth, then falling to nothing along a cosine."""
+    return min(1.0, 10 * progress + 0.01) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def _answers(network: ReadOutNetwork, latents_BND: Tensor) -> Tensor:
+    is_bf16 = latents_BND.dtype == torch.bfloat16
+    with torch.autocast(latents_BND.device.type, torch.bfloat16, enabled=is_bf16):
+        answers_BK: Tensor = network(latents_BND)
+    return answers_BK.float()
