@@ -160,7 +160,7 @@ def disturbed(rng: np.random.Generator, sight: Sight, expert: Behaviour) -> Beha
         planned_7 = expert.send(sight)
 
 
-HOLDING = ("lift", "over", "lower")  # what the expert does with something in its hand
+HOLDING = ("raise", "lift", "over", "lower")  # what the expert does with something in its hand
 
 
 def _next_task(rng: np.random.Generator, sight: Sight) -> TaskName:

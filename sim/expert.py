@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 STEP_LIMIT = 0.05  # [m] per axis and step
 CLOSE_ENOUGH = 0.006  # [m] to go on to the next waypoint
 PALM_ABOVE_TOOL = 0.036  # [m], what a tall object must leave free
+RAISED = 0.015  # [m] between table and object in the picture of a grasp: the fingers' tips are still beside it
 PATIENCE = 8  # steps at one waypoint before going on anyway
 
 
@@ -109,9 +110,17 @@ def _carry(truth: Truth, place: Array) -> Array:
     return np.asarray(truth.hand + place - truth.object)
 
 
-def _lifted(truth: Truth) -> Array:
-    rise = 0.055 - (truth.object[2] - truth.object_size[2] / 2)
+def _off_the_table(truth: Truth, clearance: float) -> Array:
+    rise = clearance - (truth.object[2] - truth.object_size[2] / 2)
     return np.asarray(truth.hand + np.array([0.0, 0.0, rise]))
+
+
+def _raised(truth: Truth) -> Array:
+    return _off_the_table(truth, RAISED)
+
+
+def _lifted(truth: Truth) -> Array:
+    return _off_the_table(truth, 0.055)
 
 
 def _over_target(truth: Truth) -> Array:
@@ -131,13 +140,14 @@ def _grasp(_: Array) -> list[Waypoint]:
         Waypoint("above", _above, grip=-LIMIT[6], tolerance=0.010),
         Waypoint("down", _at_object),
         Waypoint("close", _stay, grip=LIMIT[6], steps=2),
-        Waypoint("lift", _lifted, tolerance=0.010),
+        Waypoint("raise", _raised),
     ]
 
 
 def _pick_and_place(_: Array) -> list[Waypoint]:
     return [
         *_grasp(_),
+        Waypoint("lift", _lifted, tolerance=0.010),
         Waypoint("over", _over_target, tolerance=0.008),
         Waypoint("lower", _on_target, tolerance=0.004),
         Waypoint("open", _stay, grip=-LIMIT[6], steps=2),
@@ -159,7 +169,7 @@ _WAYPOINTS: dict[TaskName, Callable[[Array], list[Waypoint]]] = {
 # After which waypoint the goal pictures are taken.
 GOAL_WAYPOINTS: dict[TaskName, tuple[str, ...]] = {
     "reach": ("reach",),
-    "grasp": ("lift",),
+    "grasp": ("raise",),
     "reach_with_object": ("reach",),
-    "pick_and_place": ("lift", "over", "up"),
+    "pick_and_place": ("raise", "over", "up"),
 }

@@ -7,7 +7,8 @@
 | reach_with_object | the object in the hand | still held, and within 4 cm of where the goal picture shows it |
 | pick_and_place | an open hand | the object rests within 4 cm of its spot, released, the hand withdrawn |
 
-Pick-and-place has three goal pictures in a row: grasped and lifted, over the target, placed.
+Pick-and-place has three goal pictures in a row: grasped, over the target, placed. Grasped means held just off the
+table, so that a hand that goes where the picture shows it has the object between its fingers.
 """
 
 from __future__ import annotations

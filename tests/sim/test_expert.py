@@ -43,7 +43,18 @@ def test_stays_within_the_planners_step_limit_and_inside_the_workspace() -> None
             info = env.step(action)[-1]
             assert not info["clipped_action"]
             assert not info["clipped_workspace"]
-        assert list(dict.fromkeys(stages)) == ["above", "down", "close", "lift", "over", "lower", "open", "up", "done"]
+        assert list(dict.fromkeys(stages)) == [
+            "above",
+            "down",
+            "close",
+            "raise",
+            "lift",
+            "over",
+            "lower",
+            "open",
+            "up",
+            "done",
+        ]
         assert not expert.act(env.truth()).any()
 
 
