@@ -49,7 +49,7 @@ def paired(ours: Mapping[Key, bool], baseline: Mapping[Key, bool]) -> Paired:
 def sign_test(won: int, lost: int) -> float:
     """Exact, two-sided: the chance that fair coins fall as unevenly as `won` to `lost`, or more."""
     tosses, fewer = won + lost, min(won, lost)
-    return min(1.0, 2 * sum(comb(tosses, k) for k in range(fewer + 1)) / 2**tosses)
+    return min(1.0, 2 * sum(comb(tosses, k) for k in range(fewer + 1)) / (1 << tosses))
 
 
 def difference_interval(won: int, lost: int, pairs: int, z: float = 1.96) -> tuple[float, float]:

@@ -67,9 +67,9 @@ class Moment:
 def moment(env: FrankaEnv) -> Moment:
     """What is the case in the cell now; for the record alone, no driver sees it."""
     truth, scene = env.truth(), env.cell.scene
-    height, width, _ = env.observation_space["frame"].shape
+    width, height = (round(2 * middle) for middle in env.intrinsics()[:2, 2])  # the axis goes through the middle
     pixels_22 = project(scene.model, scene.data, "left", np.stack([truth.hand, truth.object]), width, height)
-    seen_2 = ((pixels_22 >= 0) & (pixels_22 < (width, height))).all(axis=1)
+    hand_in_view, object_in_view = (0 <= x < width and 0 <= y < height for x, y in pixels_22.tolist())
     return Moment(
         hand=_rounded(truth.hand),
         object=_rounded(truth.object),
@@ -77,8 +77,8 @@ def moment(env: FrankaEnv) -> Moment:
         is_pressed=env.stages.grasped,
         is_held=truth.is_held,
         is_upright=truth.is_upright,
-        hand_in_view=bool(seen_2[0]),
-        object_in_view=bool(seen_2[1]),
+        hand_in_view=hand_in_view,
+        object_in_view=object_in_view,
     )
 
 

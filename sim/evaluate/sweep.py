@@ -7,7 +7,7 @@ report. What comes out is one table, in which each variant stands beside the bas
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sim.evaluate import achieved, budgets
 from sim.evaluate.comparison import Paired, holm, outcomes, paired
 from sim.evaluate.episode import Record
 from sim.evaluate.report import publish
-from sim.evaluate.runs import evaluate, place, versions, write
+from sim.evaluate.runs import SETTINGS, evaluate, place, versions, write
 from sim.evaluate.settings import EvaluationConfig, Job, fingerprint, in_this_cell, jobs, with_settings
 from sim.evaluate.summary import aligned, rows
 from sim.evaluate.variants import Variant
@@ -98,14 +98,14 @@ def sweep(
         config = replace(config, planner=_sized(folder, config))
         records = evaluate(folder, config, field.jobs(variant), workers=workers, advance=_named(variant, advance))
         publish(folder, config, records, command)
-        found = lines(out, field, there)
+        found = lines(out, field, there, weights)
         _leave(out, field, found, empty, command)
     return found
 
 
-def lines(out: Path, field: Field, variants: Sequence[Variant]) -> list[Line]:
-    """The table of all variants that have been played, the baseline first."""
-    records = {variant.name: _records(out, field, variant) for variant in variants}
+def lines(out: Path, field: Field, variants: Sequence[Variant], weights: str) -> list[Line]:
+    """The table of all variants that have been played with these settings and weights, the baseline first."""
+    records = {variant.name: _records(out, field, variant, weights) for variant in variants}
     baseline = outcomes(next(records[each.name] for each in variants if each.is_baseline))
     found = [_line(variant, records[variant.name], baseline) for variant in variants if records[variant.name]]
     compared = [each for each in found if each.beside is not None]
@@ -184,11 +184,22 @@ def _is_baseline(asked: dict[str, EvaluationConfig], variant: Variant) -> bool:
 def _named(variant: Variant, advance: Advance | None) -> Advance | None:
     if advance is None:
         return None
-    told: Callable[..., object] = advance
-    return lambda steps=1, note="": told(steps, f"{variant.name}: {note.removeprefix('planner ')}")
+
+    def named(steps: int = 1, note: str = "") -> None:
+        advance(steps, f"{variant.name}: {note.removeprefix('planner ')}")
+
+    return named
 
 
-def _records(out: Path, field: Field, variant: Variant) -> list[Record]:
+def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Record]:
+    """What `out` holds of a variant; nothing, where it was played with something else."""
+    said = out / variant.folder / SETTINGS
+    if not said.is_file():
+        return []
+    found = json.loads(said.read_text(encoding="utf-8"))["settings"]
+    wanted = (weights, field.split, field.max_steps, [variant.planner, *variant.settings])
+    if (found["weights"], found["split"], found["max_steps"], found["asked"]) != wanted:
+        return []
     places = [place(out / variant.folder, job) for job in field.jobs(variant)]
     return [json.loads(path.read_text(encoding="utf-8")) for path in places if path.is_file()]
 

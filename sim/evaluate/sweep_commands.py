@@ -12,8 +12,10 @@ from vjepa2_ac.errors import InputError
 
 
 def evaluate_sweep(
-    out: Annotated[Path, typer.Option(help="Folder for the results; one that was begun is gone on with.")],
     table: Annotated[Path | None, typer.Argument(help="YAML of variants; the shipped ablations, if not said.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results; one that was begun is gone on with.")] = Path(
+        "runs/sweep"
+    ),
     model: Annotated[str, typer.Option(help="default, a release folder, an official .pt, or random:SIZE.")] = "default",
     only: Annotated[
         list[str] | None, typer.Option(help="Variants or groups to play, * for anything. Repeat it; default: all.")
@@ -47,7 +49,7 @@ def evaluate_sweep(
     from sim.collect_commands import split_name
     from sim.evaluate import settings as named
     from sim.evaluate import variants as read
-    from sim.evaluate.sweep import JSON, TABLE, Field, sweep, told
+    from sim.evaluate.sweep import JSON, TABLE, Field, sweep
     from vjepa2_ac.terminal import progress
 
     variants = read.read(table or read.SHIPPED, planner, settings or [])
@@ -64,5 +66,5 @@ def evaluate_sweep(
     )  # fmt: skip
     command = " ".join(["vjepa2-ac", *sys.argv[1:]])
     with progress("comparing", sum(len(field.jobs(each)) for each in play), unit="episodes") as advance:
-        found = sweep(out, field, variants, play=play, workers=workers, command=command, advance=advance)
-    typer.echo(f"{told(found, ())}\n\n{out / JSON}\n{out / TABLE}")
+        sweep(out, field, variants, play=play, workers=workers, command=command, advance=advance)
+    typer.echo(f"{(out / TABLE).read_text(encoding='utf-8')}\n{out / JSON}\n{out / TABLE}")

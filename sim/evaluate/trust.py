@@ -120,8 +120,7 @@ def gathered(folders: Sequence[Path]) -> Plans:
                 if turn["confidence"] and turn["idle_cost"] is not None:
                     values = signs(turn["confidence"], turn["imagined_cost"], turn["idle_cost"])
                     if np.isfinite(values).all():
-                        failed = not record["success_end"]
-                        found.append((values, failed, int(record["seed"]), episode, record["task"]))
+                        found.append((values, not record["success_end"], int(record["seed"]), episode, record["task"]))
     if not found or known is None:
         raise InputError("no plans with signs of confidence in " + ", ".join(map(str, folders)))
     values, failed, seeds, episodes, tasks = zip(*found, strict=True)

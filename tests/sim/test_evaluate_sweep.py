@@ -12,7 +12,7 @@ from planner.mpc import ControlConfig
 from sim.evaluate.comparison import difference_interval, holm, paired, sign_test
 from sim.evaluate.episode import Player
 from sim.evaluate.settings import in_this_cell, with_settings
-from sim.evaluate.sweep import JSON, TABLE, Field, sweep, table
+from sim.evaluate.sweep import JSON, TABLE, Field, lines, sweep, table
 from sim.evaluate.variants import SHIPPED, chosen, read
 from tests.sim.test_evaluate import small_world
 from vjepa2_ac.errors import ConfigError
@@ -125,3 +125,5 @@ def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, m
     assert kept["same_as_baseline"] == ["sobol draws"]
     assert table(found) in (tmp_path / "out" / TABLE).read_text()
     assert (tmp_path / "out" / "6-samples" / "report.html").is_file()
+    assert lines(tmp_path / "out", field, variants, "") == found
+    assert lines(tmp_path / "out", field, read(yaml, given=["search.samples=5"]), "") == []
