@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -82,3 +84,23 @@ def test_a_real_allocation_that_cannot_be_is_known_for_what_it_is() -> None:
 
 def test_the_machine_has_some_memory() -> None:
     assert 0 < available_bytes(CPU) < 1 << 50
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux counts them")
+def test_memory_that_was_freed_is_taken_again_without_page_faults() -> None:
+    code = """
+import resource, torch
+from vjepa2_ac.memory import Pieces
+
+def faults_of_taking_and_freeing():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [torch.ones(4 << 20, dtype=torch.uint8) for _ in range(8)]
+    del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+Pieces(torch.device("cpu"))
+faults_of_taking_and_freeing()
+print(faults_of_taking_and_freeing())
+"""  # in a process of its own: what the C library has learned stays with a process
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 800  # a tenth of the 8192 pages in them
