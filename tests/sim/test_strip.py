@@ -1,0 +1,50 @@
+"""Films become GIFs and strips that fit on a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from sim.film import write_mp4
+from sim.strip import GIF_FRAMES_PER_SECOND, PAUSE, strip
+from vjepa2_ac.cli import run
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> list[Path]:
+    """Two films of one second: a bright square that moves over a dark ground."""
+    paths = [tmp_path / "left.mp4", tmp_path / "right.mp4"]
+    for path, way in zip(paths, (-1, 1), strict=True):
+        frames = [np.full((96, 128, 3), 30, dtype=np.uint8) for _ in range(20)]
+        for number, frame in enumerate(frames):
+            frame[40:56, 56 + 2 * way * number : 72 + 2 * way * number] = (250, 120, 40)
+        write_mp4(path, frames)
+    return paths
+
+
+def test_a_gif_plays_the_films_in_turn_at_their_own_speed(films: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "both.gif"
+    assert run(["sim", "strip", *map(str, films), "--out", str(out), "--width", "64"]) == 0
+    with av.open(str(out)) as opened:
+        frames = [frame.to_ndarray(format="rgb24") for frame in opened.decode(video=0)]
+    assert len(frames) == 2 * (GIF_FRAMES_PER_SECOND + PAUSE)
+    assert frames[0].shape == (48, 64, 3)
+    assert np.abs(frames[0][24, 32].astype(int) - (250, 120, 40)).max() < 30
+
+
+def test_a_strip_has_a_row_for_each_film_from_first_to_last(films: list[Path], tmp_path: Path) -> None:
+    assert strip(films, columns=3, width=64).shape == (2 * 48, 3 * 64, 3)
+    assert run(["sim", "strip", *map(str, films), "--out", str(tmp_path / "both.png"), "--columns", "2"]) == 0
+    assert cv2.imread(str(tmp_path / "both.png")) is not None
+
+
+def test_what_cannot_be_made_is_said(films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sim", "strip", str(films[0]), "--out", str(tmp_path / "film.webp")]) == 2
+    assert run(["sim", "strip", str(tmp_path / "none.mp4"), "--out", str(tmp_path / "film.gif")]) == 2
+    said = capsys.readouterr().err
+    assert "a .gif or a .png" in said
+    assert "no film" in said
