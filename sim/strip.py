@@ -52,7 +52,7 @@ def read(film: Path) -> Iterator[Frame]:
     try:
         with av.open(str(film)) as container:
             for frame in container.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
+                yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{film} is no film that can be read: {error}") from None
 
@@ -73,7 +73,7 @@ def _with_palette(frames: Sequence[Frame]) -> Iterator[av.VideoFrame]:
     height, width = frames[0].shape[:2]
     tick = Fraction(1, GIF_FRAMES_PER_SECOND)
     graph = av.filter.Graph()
-    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=tick)
+    source = graph.add_buffer(width=width, height=height, format=av.VideoFormat("rgb24"), time_base=tick)
     twice, palette = graph.add("split"), graph.add("palettegen", f"max_colors={COLOURS}")
     painted, sink = graph.add("paletteuse", "dither=none"), graph.add("buffersink")
     source.link_to(twice)
@@ -89,6 +89,8 @@ def _with_palette(frames: Sequence[Frame]) -> Iterator[av.VideoFrame]:
     source.push(None)
     while True:
         try:
-            yield sink.pull()
+            painted_frame = sink.pull()
         except av.error.EOFError:
             return
+        assert isinstance(painted_frame, av.VideoFrame)
+        yield painted_frame

@@ -31,7 +31,7 @@ Service = Annotated[PlanningService, Depends(the_service)]
 def methods_at(path: str) -> list[str]:
     """Every method that some route here answers at `path`."""
     found = [route for route in router.routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
-    return sorted({method for route in found for method in route.methods})
+    return sorted({method for route in found for method in route.methods or ()})
 
 
 def answered(message: BaseModel, status: int = 200) -> Response:

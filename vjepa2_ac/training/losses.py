@@ -83,8 +83,12 @@ def contrast_loss(imagined_BND: Tensor, latents_BND: Tensor) -> Tensor:
     Windows 2i and 2i + 1 left the same state. What they share, most of the picture, cancels, so what is left is what
     the commands did; a difference of a few tokens is faint in the L1 distance of whole frames. Ours, not the paper's.
     """
-    imagined, real = (latents.unflatten(0, (-1, 2)).float().diff(dim=1) for latents in (imagined_BND, latents_BND))
-    return (imagined - real).square().mean()
+    return (_within_pairs(imagined_BND) - _within_pairs(latents_BND)).square().mean()
+
+
+def _within_pairs(latents_BND: Tensor) -> Tensor:
+    """What the second of each pair has more than the first, [B / 2, N, D]."""
+    return latents_BND[1::2].float() - latents_BND[::2].float()
 
 
 def masked_prediction_loss(
