@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent.parent.parent / "examples" / "default_model.sh"
-TINY = {"EPISODES": "6", "HELD_OUT": "6", "SIZE": "64", "PRETRAIN": "tiny-pretrain", "TRAIN": "tiny-train"}
+TINY = {
+    "EPISODES": "6",
+    "HELD_OUT": "6",
+    "SIZE": "64",
+    "PRETRAIN": "tiny-pretrain",
+    "TRAIN": "tiny-train",
+    "LAST": "tiny-train",
+}
 OUT_OF_TIME = 75
 
 
@@ -23,5 +30,5 @@ def test_it_goes_on_where_time_ran_out_and_ends_in_a_checked_model(tmp_path: Pat
     assert stopped.returncode == OUT_OF_TIME, stopped.stderr
     finished = subprocess.run([SCRIPT, tmp_path], env=env, capture_output=True, text=True)
     assert finished.returncode == 0, finished.stderr
-    assert (tmp_path / "predictor" / "release" / "model.safetensors").is_file()
+    assert (tmp_path / "model" / "release" / "model.safetensors").is_file()
     assert (tmp_path / "fit-check" / "fit-check.json").is_file()
