@@ -88,7 +88,9 @@ def test_bodies_that_cannot_be_used_say_why(
 
 def test_a_part_of_another_name_is_refused(http: httpx.Client) -> None:
     answer = http.post("/v1/plan", data={"request": "{}"}, files={"image": pictures.of(HOME)})
-    assert "'request' (JSON), 'observation' and 'goal'" in problem_of(answer)["detail"]
+    detail = problem_of(answer)["detail"]
+    assert "1 parts 'image'" in detail
+    assert "'request' (JSON) and, as PNG or JPEG, 'observation' and 'goal'" in detail
 
 
 def test_many_candidates_fit_into_a_part(http: httpx.Client) -> None:

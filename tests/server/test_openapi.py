@@ -33,7 +33,7 @@ def explore(folder: Path, log: pytest.LogCaptureFixture, *options: str) -> None:
 
 
 def test_nothing_that_the_document_leads_to_makes_a_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    explore(tmp_path, caplog, "--phases", "examples,fuzzing,stateful", "--max-examples", "8")
+    explore(tmp_path, caplog, "--phases", "examples,fuzzing,stateful", "--max-examples", "6", "--max-time", "25")
 
 
 @pytest.mark.long
