@@ -9,7 +9,8 @@ set -euo pipefail
 out=${1:-runs/default}
 episodes=${EPISODES:-1000} held_out=${HELD_OUT:-200} size=${SIZE:-256}
 workers=${WORKERS:-$(nproc)}
-pretrain=${PRETRAIN:-default-pretrain} train=${TRAIN:-default-train} last=${LAST:-default-train-rollout}
+pretrain=${PRETRAIN:-default-pretrain} train=${TRAIN:-default-train}
+rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
 
@@ -40,7 +41,10 @@ in_time vjepa2-ac collect --out "$out/episodes" --episodes "$episodes" --workers
 in_time vjepa2-ac collect --out "$out/held-out" --episodes "$held_out" --workers "$workers" --size "$size" --split test
 learn pretrain "$out/encoder" --data "$out/episodes" --recipe "$pretrain"
 learn train "$out/steps" --data "$out/episodes" --recipe "$train" --encoder "$out/encoder/release"
-learn train "$out/model" --data "$out/episodes" --recipe "$last" --encoder "$out/encoder/release" --start "$out/steps/release"
+learn train "$out/rollouts" --data "$out/episodes" --recipe "$rollout" --encoder "$out/encoder/release" \
+    --start "$out/steps/release"
+learn train "$out/model" --data "$out/episodes" --recipe "$last" --encoder "$out/encoder/release" \
+    --start "$out/rollouts/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$out/episodes" --cache "$out/cache"
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

@@ -45,9 +45,9 @@ class ProgressConfig:
     achieved: AchievedGoals | None = None  # not known: only settling passes a goal
     deviations: float = 1.0  # above their mean at which a cost still counts as achieved
     loose_deviations: float = 4.0  # and at which a goal may settle
-    window: int = 4  # [steps] without progress after which the cost has stopped falling
+    window: int = 6  # [steps] without progress after which the cost has stopped falling
     least_progress: float = 0.03  # share by which the cost must fall to count as progress
-    near_best: float = 0.08  # share above its own best at which a cost stands at its best
+    near_best: float = 0.3  # share above its own best at which a cost stands at its best
     least_fall: float = 0.3  # share by which the cost must have fallen since the start to settle
     timeout: int = 40  # [steps] after which the goal is given up
 
