@@ -16,7 +16,8 @@ TINY = {
     "SIZE": "64",
     "PRETRAIN": "tiny-pretrain",
     "TRAIN": "tiny-train",
-    "ROLLOUT": "tiny-train", "LAST": "tiny-train",
+    "ROLLOUT": "tiny-train",
+    "LAST": "tiny-train",
 }
 OUT_OF_TIME = 75
 
