@@ -80,11 +80,15 @@ def open_served(model: str) -> Any:
 
 
 def _wait_until_ready(url: str) -> None:
-    ends_at = time.monotonic() + START_S
-    while (answer := httpx.get(url + "/readyz")).status_code != 200:
-        if time.monotonic() > ends_at or "failed" in answer.text:
-            raise RuntimeError(f"the service did not become ready: {answer.text}")
+    ends_at, said = time.monotonic() + START_S, "it did not listen"
+    while time.monotonic() < ends_at and "failed" not in said:
+        with contextlib.suppress(httpx.TransportError):  # it names its address before it listens there
+            answer = httpx.get(url + "/readyz")
+            if answer.status_code == 200:
+                return
+            said = answer.text
         time.sleep(0.05)
+    raise RuntimeError(f"the service did not become ready: {said}")
 
 
 def _main(model: str, *words: str) -> None:
