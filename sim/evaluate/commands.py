@@ -36,6 +36,7 @@ def evaluate(
     episodes: Annotated[int, typer.Option(min=1, help="For each task, object and driver.")] = 100,
     seed_base: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")] = 0,
     split: Annotated[str, typer.Option(help="test (unseen seeds), shift (unseen looks) or train.")] = "test",
+    goals: Annotated[str, typer.Option(help="Goal pictures given: all of a task's, or the last alone.")] = "all",
     planner: Annotated[str, typer.Option(help="default, fast, balanced or paper.")] = "default",
     budget: Annotated[
         float | None, typer.Option(help="Milliseconds a plan may take: picks the size of the search, once, here.")
@@ -95,7 +96,7 @@ def evaluate(
     config = _config(
         model="" if only_baselines else model, split=split, planner=planner, given=settings or [],
         server=server, max_steps=max_steps, precision=precision, budget=budget, achieved=achieved, out=out,
-        confidence=confidence, camera_yaw=camera_yaw, calibrate=calibrate,
+        confidence=confidence, goals=goals, camera_yaw=camera_yaw, calibrate=calibrate,
     )  # fmt: skip
     with progress("evaluating", len(jobs), unit="episodes") as advance:
         records = run(out, config, jobs, workers=workers, advance=advance)
@@ -112,13 +113,13 @@ def evaluate(
 def _config(
     *, model: str, split: str, planner: str, given: list[str], server: str | None, max_steps: int | None,
     precision: str, budget: float | None, achieved: int | None, out: Path, confidence: Path | None,
-    camera_yaw: float, calibrate: bool,
+    goals: str, camera_yaw: float, calibrate: bool,
 ) -> EvaluationConfig:  # fmt: skip
     from planner.mpc import ControlConfig
     from sim.collect_commands import split_name
     from sim.evaluate.settings import EvaluationConfig, fingerprint, in_this_cell, with_settings
 
-    known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps}
+    known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps, "goals": goals}
     known |= {"camera_yaw": camera_yaw, "calibrate": calibrate}
     if server is not None:
         from sim.evaluate.service import served_by

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from planner.limits import LimitsConfig
 from planner.moves import GRIPPER
@@ -25,6 +25,7 @@ from vjepa2_ac.errors import ConfigError
 DriverName = Literal["planner", "nothing", "random", "expert", "oracle"]
 BASELINES: tuple[DriverName, ...] = ("nothing", "random", "expert", "oracle")
 DEFAULT_PRESET = "balanced"
+Goals = Literal["all", "last"]  # of a task's pictures, those that the driver is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class EvaluationConfig:
     achieved_scenes: int | None = None  # on which `control.progress.achieved` was measured
     control: ControlConfig = field(default_factory=ControlConfig)
     camera_yaw: float = 0.0  # [deg] by which the camera is turned around the workspace
+    goals: Goals = "all"
     calibrate: bool = False  # whether exploratory moves before an episode tell the planner of it
     precision: str = "auto"
     frame_size: int = 256
@@ -49,8 +51,13 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         require(self.split in SPLITS, f"no split {self.split!r}; there are {', '.join(SPLITS)}")
+        require(self.goals in get_args(Goals), f"goals are {' or '.join(get_args(Goals))}, got {self.goals!r}")
         require(abs(self.camera_yaw) <= 90, f"a camera may be turned by up to 90°, got {self.camera_yaw}")
         require(self.max_steps is None or self.max_steps >= 1, f"an episode has steps, got {self.max_steps}")
+
+    def first_goal(self, count: int) -> int:
+        """Of a task's `count` goals, counted from 0, the first that the driver is given; it gets all that follow."""
+        return 0 if self.goals == "all" else count - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

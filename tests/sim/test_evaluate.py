@@ -91,17 +91,20 @@ def test_the_same_job_gives_the_same_episode(small: None) -> None:
     assert first == second
 
 
-def test_pick_and_place_is_given_three_goal_pictures(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: list[int] = []
+def test_pick_and_place_is_given_three_goal_pictures_or_the_last(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[list[Any]] = []
     original = episode.PlannedDriver.__init__
 
     def spy(self: Any, planner: Planner, goals: list[Any], *rest: Any) -> None:
-        given.append(len(goals))
+        given.append(goals)
         original(self, planner, goals, *rest)
 
     monkeypatch.setattr(episode.PlannedDriver, "__init__", spy)
-    Player(config(max_steps=1)).play(Job(driver="planner", task="pick_and_place", kind="cup", seed=0))
-    assert given == [3]
+    for goals in ("all", "last"):
+        Player(config(max_steps=1, goals=goals)).play(Job(driver="planner", task="pick_and_place", kind="cup", seed=0))
+    every, last = given
+    assert (len(every), len(last)) == (3, 1)
+    np.testing.assert_array_equal(every[2], last[0])
 
 
 def test_the_expert_succeeds_and_doing_nothing_does_not(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def fill(store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, pro
     mine = [(identity, item) for identity, item in missing if identity in share]
     if mine:
         with processes.progress(work.title, len(mine)) as advance:
-            for identity, made in _made(mine, work, bad):
-                if made is not None and not store.has(identity):
+            for identity, made in _made(mine, work, bad, store):
+                if made is not None:
                     store.put(identity, *made)
                 advance()
     processes.wait()
@@ -117,22 +117,30 @@ def fill(store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, pro
 
 
 def _made(
-    missing: Sequence[tuple[str, Any]], work: Work, bad: BadEpisodes
+    missing: Sequence[tuple[str, Any]], work: Work, bad: BadEpisodes, store: Store
 ) -> Iterator[tuple[str, tuple[NDArray[Any], Facts] | None]]:
-    """Items in order; a few are read ahead by threads, because decoding releases Python's lock."""
+    """Items in order, None for those that failed or that another run has made by now.
+
+    A few are read ahead by threads, because decoding releases Python's lock.
+    """
+
+    def read(identity: str, item: Any) -> Any:
+        return None if store.has(identity) else work.read(item)
+
     with ThreadPoolExecutor(4) as threads:
         ahead: deque[tuple[str, Future[Any]]] = deque()
         rest = iter(missing)
         while True:
             for identity, item in rest:
-                ahead.append((identity, threads.submit(work.read, item)))
+                ahead.append((identity, threads.submit(read, identity, item)))
                 if len(ahead) == 8:
                     break
             if not ahead:
                 return
             identity, reading = ahead.popleft()
             try:
-                yield identity, work.finish(reading.result())
+                found = reading.result()
+                yield identity, None if found is None else work.finish(found)
             except EpisodeError as error:
                 bad.add(error)
                 yield identity, None
