@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.options import Device, ModelIfSaid, Observation, PlannerSettings, Pose, PrecisionIfSaid
 
 if TYPE_CHECKING:
     from planner.single.answer import Answer
@@ -19,27 +20,13 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(
-    observation: Annotated[str, typer.Option(help="What the camera sees: a PNG or JPEG, or `FILE.npz:STEP`.")],
+    observation: Observation,
     goal: Annotated[list[str], typer.Option(help="What it should see. Repeat it for sub-goals in order.")],
-    pose: Annotated[
-        str | None,
-        typer.Option(
-            help='Where the hand is: `"x y z roll pitch yaw gripper"` in m, rad and 0 open … 1 closed. '
-            "A `.npz` step brings its own."
-        ),
-    ] = None,
+    pose: Pose = None,
     sub_goal: Annotated[int, typer.Option(help="Which of the goals to plan towards, counted from 0.")] = 0,
-    model: Annotated[
-        str | None,
-        typer.Option(help='"default" (unless said), a released name, a path, or `random:SIZE` to try things.'),
-    ] = None,
+    model: ModelIfSaid = None,
     preset: Annotated[str | None, typer.Option(help="fast, balanced (unless said) or paper.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="NAME=VALUE", help="A setting of docs/planning.md, as search.horizon=2. Repeat it."
-        ),
-    ] = None,
+    settings: PlannerSettings = None,
     budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that pick the size of the search.")] = None,
     deadline_ms: Annotated[float | None, typer.Option(help="The best plan known by then is the answer.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same plan.")] = 0,
@@ -53,10 +40,8 @@ def plan(
     ca: Annotated[Path | None, typer.Option(help="PEM file of the authority to trust, for https and grpcs.")] = None,
     timeout_s: Annotated[float, typer.Option(min=0.1, help="How long to wait for the service.")] = 60.0,
     grid: Annotated[int, typer.Option(help="With --out: moves along each side of the energy maps; 0 for none.")] = 9,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one, unless told.")] = None,
+    precision: PrecisionIfSaid = None,
+    device: Device = None,
     out: Annotated[Path | None, typer.Option(help="A folder for plan.json and plan.png.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of the table.")] = False,
 ) -> None:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vjepa2_ac.options import Device, ModelIfSaid, PrecisionIfSaid
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
@@ -15,9 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    model: Annotated[
-        str | None, typer.Option(help='"default", a released name, a path, or `random:SIZE` to try things.')
-    ] = None,
+    model: ModelIfSaid = None,
     host: Annotated[str | None, typer.Option(help="Where to listen; beyond this machine a token is needed.")] = None,
     port: Annotated[int | None, typer.Option(help="For REST; 0 takes a free one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="For gRPC; 0 takes a free one.")] = None,
@@ -25,10 +25,8 @@ def serve(
     preset: Annotated[
         str | None, typer.Option(help="What is searched unless asked otherwise: fast, balanced, paper.")
     ] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one, unless told.")] = None,
+    precision: PrecisionIfSaid = None,
+    device: Device = None,
     token_file: Annotated[Path | None, typer.Option(help="Tokens that callers may show, one a line.")] = None,
     insecure: Annotated[
         bool | None, typer.Option("--insecure", help="Listen beyond this machine without a token.")

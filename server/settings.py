@@ -20,6 +20,7 @@ from planner.mpc import ControlConfig
 from planner.presets import PRESETS
 from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.precision import Precision
 
 PREFIX = "VJEPA2_AC_"
 NOT_OURS = {"HOME"}  # VJEPA2_AC_HOME says where weights are kept
@@ -51,7 +52,7 @@ class Settings(BaseSettings):
 
     # what answers
     model: str = "default"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     device: str | None = None
     preset: str = "balanced"
     limits: LimitsConfig = LimitsConfig()

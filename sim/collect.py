@@ -8,8 +8,6 @@ one is written last, and where it is, the job is done.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import multiprocessing
 import os
 import shutil
@@ -24,6 +22,7 @@ from typing import Any, Protocol
 
 import psutil
 
+from sim.folders import Owner, held
 from sim.variation import SPLITS, Split
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.writer import (
@@ -35,10 +34,16 @@ from vjepa2_ac.data.writer import (
     write_episode,
     write_index,
 )
-from vjepa2_ac.errors import ConfigError, InputError, NotEnoughDiskError, VJEPA2ACError
+from vjepa2_ac.errors import ConfigError, NotEnoughDiskError, VJEPA2ACError
 from vjepa2_ac.terminal import Advance
 
-COLLECTION = "collection.json"  # says what a folder was collected with; its presence makes it ours to resume
+COLLECTION, LOCK = "collection.json", ".collecting"
+OWNER = Owner(
+    name="collector",
+    settings=COLLECTION,
+    lock=LOCK,
+    differs="was collected with {name} {found}, not {wanted}",
+)
 FORMAT = "vjepa2-ac simulated episodes, version 1"
 LAB = "SIM"
 KEEP_FREE = 200_000_000  # [bytes] the disk is called full before it is
@@ -126,7 +131,7 @@ def collect(
     if jobs < 1 or workers < 1:
         raise ConfigError(f"need at least one episode and one worker, got {jobs} and {workers}")
     started = time.monotonic()
-    with _held(root, config):
+    with held(root, OWNER, config.to_dict()):
         _remove_leftovers(root)
         _rebuild_index(root)
         todo = [seed for seed in range(config.seed_base, config.seed_base + jobs) if not is_done(root, seed)]
@@ -161,42 +166,6 @@ def _place(root: Path, started: datetime) -> Path | None:
         if (folder / layout.TRAJECTORY).is_file():
             return folder
     return None
-
-
-@contextlib.contextmanager
-def _held(root: Path, config: CollectConfig) -> Iterator[None]:
-    """Make `root` ours, or see that it is: same configuration, nobody else at work in it."""
-    root.mkdir(parents=True, exist_ok=True)
-    said = root / COLLECTION
-    if said.is_file():
-        _compare(json.loads(said.read_text(encoding="utf-8")), config, root)
-    elif stranger := next((path.name for path in sorted(root.iterdir()) if path.name not in (LOCK, NEW)), None):
-        raise InputError(
-            f"{root} is not empty and was not made by this collector (it holds {stranger}); choose another"
-        )
-    with (root / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"another collector is at work in {root}") from error
-        (root / NEW).write_text(json.dumps(config.to_dict(), indent=1) + "\n", encoding="utf-8")
-        (root / NEW).replace(said)
-        yield
-
-
-LOCK, NEW = ".collecting", ".collection.new"
-
-
-def _compare(found: Any, config: CollectConfig, root: Path) -> None:
-    wanted = json.loads(json.dumps(config.to_dict()))
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{root / COLLECTION} is not of this collector ({FORMAT}); choose another folder")
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            raise InputError(
-                f"{root} was collected with {key} {json.dumps(found.get(key))}, not {json.dumps(value)}; "
-                "choose another folder"
-            )
 
 
 def _remove_leftovers(root: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sim.options import SeedBase, SplitName, Workers
 from vjepa2_ac import __version__
 from vjepa2_ac.errors import ConfigError
 
@@ -26,14 +27,12 @@ def collect(
     episodes: Annotated[
         int, typer.Option(min=1, help="Long episodes to have in the end, each from a seed of its own.")
     ],
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with its own renderer.")] = 1,
+    workers: Workers = 1,
     mix: Annotated[
         str, typer.Option(help="What is recorded, as shares: expert, noisy (disturbed, recovering), near, random.")
     ] = DEFAULT_MIX,
-    split: Annotated[
-        str, typer.Option(help="Scenes drawn from: train, test (unseen seeds) or shift (unseen looks).")
-    ] = ("train"),
-    seed_base: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")] = 0,
+    split: SplitName = "train",
+    seed_base: SeedBase = 0,
     branches: Annotated[
         int, typer.Option(min=0, help="Pairs per episode: short ones that leave one state opening and closing.")
     ] = 2,

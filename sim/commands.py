@@ -9,6 +9,8 @@ import typer
 
 from sim import collect_commands
 from sim.evaluate import commands as evaluate_commands
+from sim.options import MaxSteps, SplitName, Tasks
+from vjepa2_ac.options import MODELS
 
 if TYPE_CHECKING:
     from sim.variation import Kind, Split
@@ -19,7 +21,6 @@ simulation = typer.Typer(
 
 Task = Annotated[str, typer.Option(help="reach, grasp, reach_with_object or pick_and_place.")]
 Seed = Annotated[int, typer.Option(min=0, help="Which episode; the same seed gives the same one.")]
-SplitName = Annotated[str, typer.Option("--split", help="train, test (unseen seeds) or shift (unseen looks).")]
 KindName = Annotated[str | None, typer.Option("--object", help="cup or box; either, if not said.")]
 RobotXML = Annotated[Path | None, typer.Option(help="Another MJCF of a Panda with the same names; see sim/arm.py.")]
 
@@ -102,17 +103,15 @@ def demo(
     out: Annotated[
         Path | None, typer.Option(help="New folder for films and report; runs/demo/DATE-TIME, if not said.")
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="What plans: default, a release folder, a released name, or random:SIZE.")
-    ] = "default",
+    model: Annotated[str, typer.Option(help=f"What plans: {MODELS}.")] = "default",
     server: Annotated[str | None, typer.Option(help="Ask this running service, http://… or grpc://….")] = None,
     expert: Annotated[bool, typer.Option("--expert", help="The scripted expert drives; needs no model.")] = False,
-    task: Annotated[str, typer.Option(help="all, or of reach, grasp, reach_with_object, pick_and_place.")] = "all",
+    task: Tasks = "all",
     planner: Annotated[
         str | None, typer.Option(help="fast, balanced or paper; the service's own, if not said.")
     ] = None,
     seed: Seed = 0,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")] = None,
+    max_steps: MaxSteps = None,
     window: Annotated[bool, typer.Option(help="Open the report where there is a display.")] = True,
 ) -> None:
     """The main job, shown: the Franka reaches, grasps, carries and places what goal pictures show.

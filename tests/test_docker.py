@@ -66,6 +66,11 @@ def test_the_checks_can_be_started(script: str) -> None:
     subprocess.run(["bash", "-n", DOCKER / script], check=True, timeout=20)
 
 
+def test_builds_share_what_uv_keeps() -> None:
+    (kept,) = re.findall(r"UV_CACHE_DIR=(\S+)", DOCKERFILE)
+    assert set(re.findall(r"--mount=type=cache,target=(\S+)", DOCKERFILE)) == {kept}
+
+
 def test_a_build_can_be_given_other_pins(tmp_path: Path) -> None:
     shutil.copy(DOCKER.parent / "constraints.txt", tmp_path)
     (replace,) = re.findall(r"for pin in \$PINS; do .*; done", DOCKERFILE)

@@ -96,7 +96,7 @@ def _with_pictures(content: Any, files: dict[str, list[bytes]]) -> Any:
         elif name in ("before", "after"):
             _into_moves(content, name, pictures)
         else:
-            raise MalformedError(f"there are {len(pictures)} parts {name!r}; {PARTS}")
+            raise MalformedError(f"{_counted(name, pictures)}; {PARTS}")
     return content
 
 
@@ -104,9 +104,13 @@ def _into_moves(content: dict[str, Any], name: str, pictures: list[bytes]) -> No
     """The pictures before (or after) each exploratory move, in the order of the moves."""
     moves = content.get("moves")
     if not isinstance(moves, list) or len(moves) != len(pictures) or not all(isinstance(move, dict) for move in moves):
-        raise MalformedError(f"there are {len(pictures)} parts {name!r}; 'moves' needs one object for each of them")
+        raise MalformedError(f"{_counted(name, pictures)}; 'moves' needs one object for each picture")
     for move, picture in zip(moves, pictures, strict=True):
         move[name] = picture
+
+
+def _counted(name: str, pictures: list[bytes]) -> str:
+    return f"there is 1 part {name!r}" if len(pictures) == 1 else f"there are {len(pictures)} parts {name!r}"
 
 
 def _inside(content: dict[str, Any], name: str) -> dict[str, Any]:

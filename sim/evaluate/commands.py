@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sim.options import AchievedScenes, Kinds, MaxSteps, SeedBase, SplitName, Tasks, Workers
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.options import Model, PlannerSettings, Precision
 
 if TYPE_CHECKING:
     from planner.mpc import ControlConfig
@@ -28,36 +30,27 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for the results; empty, or one of the same settings.")],
-    model: Annotated[
-        str, typer.Option(help="default, a release folder, a released name, an official .pt, or random:SIZE.")
-    ] = "default",
-    task: Annotated[str, typer.Option(help="all, or of reach, grasp, reach_with_object, pick_and_place.")] = "all",
-    kinds: Annotated[str, typer.Option("--object", help="all, or of cup, box.")] = "all",
+    model: Model = "default",
+    task: Tasks = "all",
+    kinds: Kinds = "all",
     episodes: Annotated[int, typer.Option(min=1, help="For each task, object and driver.")] = 100,
-    seed_base: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")] = 0,
-    split: Annotated[str, typer.Option(help="test (unseen seeds), shift (unseen looks) or train.")] = "test",
+    seed_base: SeedBase = 0,
+    split: SplitName = "test",
     goals: Annotated[str, typer.Option(help="Goal pictures given: all of a task's, or the last alone.")] = "all",
     planner: Annotated[str, typer.Option(help="default, fast, balanced or paper.")] = "default",
     budget: Annotated[
         float | None, typer.Option(help="Milliseconds a plan may take: picks the size of the search, once, here.")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="NAME=VALUE of docs/planning.md, as search.gripper.gate=0.015. Repeat it."),
-    ] = None,
-    achieved: Annotated[
-        int | None, typer.Option(min=1, help="Measure first what achieved goals cost, on so many training scenes.")
-    ] = None,
+    settings: PlannerSettings = None,
+    achieved: AchievedScenes = None,
     confidence: Annotated[
         Path | None, typer.Option(help="File of `evaluate-confidence`: plans then say their chance of failure.")
     ] = None,
     baselines: Annotated[str, typer.Option(help="Besides: all, or of nothing, random, expert, oracle.")] = "",
     only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the planner out.")] = False,
     server: Annotated[str | None, typer.Option(help="Plan through a service, http://… or grpc://….")] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")] = None,
-    precision: Annotated[
-        str, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
-    ] = "auto",
+    max_steps: MaxSteps = None,
+    precision: Precision = "auto",
     camera_yaw: Annotated[
         float, typer.Option(help="Degrees by which the camera is turned around the workspace, goal pictures included.")
     ] = 0.0,
@@ -67,7 +60,7 @@ def evaluate(
     videos: Annotated[
         int, typer.Option(min=0, help="Films for each task and object, failures and successes in turn.")
     ] = 0,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread and its own renderer.")] = 1,
+    workers: Workers = 1,
 ) -> None:
     """Close the loop in simulation, many times, from goal pictures and poses alone; physics judges.
 

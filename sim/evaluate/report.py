@@ -8,9 +8,10 @@ from pathlib import Path
 
 from sim.evaluate.episode import Record
 from sim.evaluate.page import page
-from sim.evaluate.runs import write, written
+from sim.evaluate.runs import written
 from sim.evaluate.settings import EvaluationConfig
 from sim.evaluate.summary import failures, rows, signs, summary, table
+from sim.folders import write
 
 JSON, PAGE = "evaluation.json", "report.html"
 

@@ -7,8 +7,6 @@ change what comes out. Each is written aside and renamed; where its file is, it 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import fcntl
 import json
 import multiprocessing
 import os
@@ -27,13 +25,19 @@ import torch
 
 from sim.evaluate.episode import Frame, Player, Record, Watch
 from sim.evaluate.settings import EvaluationConfig, Job
+from sim.folders import Owner, held, write
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
-from vjepa2_ac.errors import InputError
 from vjepa2_ac.terminal import Advance
 
 FORMAT = "vjepa2-ac closed-loop evaluation, version 1"
-SETTINGS, EPISODES, LOCK = "settings.json", "episodes", ".evaluating"
+SETTINGS, EPISODES = "settings.json", "episodes"
+OWNER = Owner(
+    name="evaluation",
+    settings=SETTINGS,
+    lock=".evaluating",
+    differs="was evaluated with {name} = {found}, not {wanted}",
+)
 STRIP_SIZE = 160  # [px] of the pictures that are kept
 
 
@@ -51,7 +55,8 @@ def evaluate(
     `watch` is told of every step as it is made, where one worker plays in this process.
     InputError where `out` holds an evaluation with other settings, or something else altogether.
     """
-    with held(out, config):
+    with held(out, OWNER, written(config)):
+        _make_room(out)
         todo = [job for job in jobs if not place(out, job).is_file()]
         running = _Running(advance)
         running.count(_records(out, [job for job in jobs if place(out, job).is_file()]))
@@ -67,7 +72,7 @@ def place(out: Path, job: Job) -> Path:
 
 def written(config: EvaluationConfig) -> dict[str, Any]:
     """The settings and versions that a folder was evaluated with."""
-    return {"format": FORMAT, "versions": versions(), "settings": json.loads(json.dumps(to_dict(config)))}
+    return {"format": FORMAT, "versions": versions(), "settings": to_dict(config)}
 
 
 def versions() -> dict[str, str]:
@@ -81,33 +86,11 @@ def versions() -> dict[str, str]:
     }
 
 
-@contextlib.contextmanager
-def held(out: Path, config: EvaluationConfig) -> Iterator[None]:
-    """Make `out` ours, or see that it is: same settings, nobody else at work in it."""
-    out.mkdir(parents=True, exist_ok=True)
-    said = out / SETTINGS
-    if said.is_file():
-        _compare(json.loads(said.read_text(encoding="utf-8")), config, out)
-    elif stranger := next((path.name for path in sorted(out.iterdir()) if path.name != LOCK), None):
-        raise InputError(f"{out} is not empty and holds no evaluation (it has {stranger}); choose another folder")
+def _make_room(out: Path) -> None:
+    """A place for episodes, without what was being written when somebody was killed."""
     (out / EPISODES).mkdir(exist_ok=True)
-    with (out / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"another evaluation is at work in {out}") from error
-        for leftover in (out / EPISODES).glob("*.part"):
-            leftover.unlink()
-        if not said.is_file():
-            write(said, json.dumps(written(config), indent=1) + "\n")
-        yield
-
-
-def write(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    for leftover in (out / EPISODES).glob("*.part"):
+        leftover.unlink()
 
 
 class _Running:
@@ -127,27 +110,6 @@ class _Running:
 
 def _records(out: Path, jobs: Sequence[Job]) -> list[Record]:
     return [json.loads(place(out, job).read_text(encoding="utf-8")) for job in jobs]
-
-
-def _compare(found: Any, config: EvaluationConfig, out: Path) -> None:
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{out / SETTINGS} is not of this evaluation ({FORMAT}); choose another folder")
-    wanted = written(config)
-    for part in ("settings", "versions"):
-        for name, value in _leaves(wanted[part]).items():
-            other = _leaves(found[part]).get(name)
-            if other != value:
-                raise InputError(
-                    f"{out} was evaluated with {name} = {json.dumps(other)}, not {json.dumps(value)}; "
-                    "choose another folder"
-                )
-
-
-def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(tree, dict) or not tree:
-        return {name: tree}
-    inner = [_leaves(value, f"{name}.{key}" if name else key) for key, value in tree.items()]
-    return {key: value for leaves in inner for key, value in leaves.items()}
 
 
 def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: int, watch: Watch) -> Iterator[Record]:

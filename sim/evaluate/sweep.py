@@ -20,10 +20,11 @@ from sim.evaluate import achieved, budgets
 from sim.evaluate.comparison import Paired, holm, outcomes, paired
 from sim.evaluate.episode import Record
 from sim.evaluate.report import publish
-from sim.evaluate.runs import SETTINGS, evaluate, place, versions, write
+from sim.evaluate.runs import SETTINGS, evaluate, place, versions
 from sim.evaluate.settings import EvaluationConfig, Job, fingerprint, in_this_cell, jobs, with_settings
 from sim.evaluate.summary import aligned, rows
 from sim.evaluate.variants import Variant
+from sim.folders import write
 from sim.tasks import TASKS, TaskName
 from sim.variation import Kind, Split
 from vjepa2_ac.config import to_dict

@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from sim.options import AchievedScenes, Kinds, MaxSteps, SeedBase, SplitName, Tasks, Workers
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.options import Model, Precision
 
 
 def evaluate_sweep(
@@ -16,25 +18,23 @@ def evaluate_sweep(
     out: Annotated[Path, typer.Option(help="Folder for the results; one that was begun is gone on with.")] = Path(
         "runs/sweep"
     ),
-    model: Annotated[str, typer.Option(help="default, a release folder, an official .pt, or random:SIZE.")] = "default",
+    model: Model = "default",
     only: Annotated[
         list[str] | None, typer.Option(help="Variants or groups to play, * for anything. Repeat it; default: all.")
     ] = None,
-    task: Annotated[str, typer.Option(help="all, or of reach, grasp, reach_with_object, pick_and_place.")] = "all",
-    kinds: Annotated[str, typer.Option("--object", help="all, or of cup, box.")] = "all",
+    task: Tasks = "all",
+    kinds: Kinds = "all",
     episodes: Annotated[int, typer.Option(min=1, help="For each task, object and variant.")] = 50,
-    seed_base: Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")] = 10_000,
-    split: Annotated[str, typer.Option(help="test (unseen seeds), shift (unseen looks) or train.")] = "test",
+    seed_base: SeedBase = 10_000,
+    split: SplitName = "test",
     planner: Annotated[str | None, typer.Option(help="Preset of the baseline; the table's, if not said.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE for the baseline and all variants. Repeat it.")
     ] = None,
-    achieved: Annotated[
-        int | None, typer.Option(min=1, help="Measure first what achieved goals cost, on so many training scenes.")
-    ] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16, or auto.")] = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with one thread and its own renderer.")] = 1,
+    achieved: AchievedScenes = None,
+    max_steps: MaxSteps = None,
+    precision: Precision = "auto",
+    workers: Workers = 1,
     show: Annotated[bool, typer.Option("--list", help="Only list the variants, with what they change.")] = False,
 ) -> None:
     """Compare planners on the same episodes: success, candidates, time, and a paired test against the baseline.

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from planner.failure_model import FAR_OUT, FORMAT, SIGNS, FailureModel, signs
 from sim.evaluate import logistic
 from sim.evaluate.logistic import Array, Mask
-from sim.evaluate.runs import EPISODES, SETTINGS, write
+from sim.evaluate.runs import EPISODES, SETTINGS
 from sim.evaluate.summary import aligned
+from sim.folders import write
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import InputError
 

@@ -1,6 +1,6 @@
 """A table of planners to compare, read from YAML: a baseline, and variants that each change some of its settings.
 
-baseline: {planner: balanced, set: {search.gripper.gate: 0.015}}
+baseline: {planner: balanced, set: {cost.pools: [2, 4]}}
 variants:
   warm start:
     cold: {set: {search.warm_start: false}}

@@ -86,10 +86,11 @@ def test_bodies_that_cannot_be_used_say_why(
     assert words in problem["detail"]
 
 
-def test_a_part_of_another_name_is_refused(http: httpx.Client) -> None:
-    answer = http.post("/v1/plan", data={"request": "{}"}, files={"image": pictures.of(HOME)})
+@pytest.mark.parametrize(("count", "words"), [(1, "there is 1 part 'image';"), (2, "there are 2 parts 'image';")])
+def test_a_part_of_another_name_is_refused(http: httpx.Client, count: int, words: str) -> None:
+    answer = http.post("/v1/plan", data={"request": "{}"}, files=[("image", pictures.of(HOME))] * count)
     detail = problem_of(answer)["detail"]
-    assert "1 parts 'image'" in detail
+    assert words in detail
     assert "'request' (JSON) and, as PNG or JPEG, 'observation' and 'goal'" in detail
 
 

@@ -42,3 +42,10 @@ def test_with_a_perfect_model_the_search_reaches() -> None:
     player.close()
     assert record["success_end"]
     assert record["hand_error"] < 0.02
+
+
+def test_with_a_perfect_model_the_search_grasps() -> None:
+    player = Player(EvaluationConfig(model="none", planner=in_this_cell("fast"), max_steps=9))
+    record, _ = player.play(Job(driver="oracle", task="grasp", kind="box", seed=11000))
+    player.close()
+    assert record["success_end"]

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vjepa2_ac.options import Camera
+
 if TYPE_CHECKING:
     from vjepa2_ac.data.check import FolderReport
 
@@ -29,7 +31,7 @@ def check(
     source: Annotated[
         Path, typer.Argument(help="Folder searched for episodes, or a text/CSV/JSONL file with one folder per line.")
     ],
-    camera: Annotated[str, typer.Option(help="left, right or wrist.")] = "left",
+    camera: Camera = "left",
     fps: Annotated[float, typer.Option(help="Frames per second at which windows will be taken.")] = 4.0,
     frames: Annotated[int, typer.Option(help="Frames of a window.")] = 8,
     step_limit: Annotated[float, typer.Option(help="The planner's largest move per axis and step [m].")] = 0.075,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-SOURCES = "a released name, a release folder, an official .pt, or `random:SIZE`"
+from vjepa2_ac.options import MODELS, Camera, Precision
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +20,7 @@ def fit_check(
     episodes: Annotated[
         Path, typer.Argument(help="Held-out episodes in raw DROID layout: a folder, or a file with one per line.")
     ],
-    model: Annotated[str, typer.Option(help=f"The model to examine: {SOURCES}.")] = "default",
+    model: Annotated[str, typer.Option(help=f"The model to examine: {MODELS}.")] = "default",
     compare: Annotated[
         str | None, typer.Option(help="A second model, shown as what became of the first: before and after.")
     ] = None,
@@ -51,12 +51,10 @@ def fit_check(
     read_out_frames: Annotated[
         int, typer.Option(help="Frames these two learn from, at most; they are held in memory.")
     ] = 40_000,
-    camera: Annotated[str, typer.Option(help="left, right or wrist.")] = "left",
+    camera: Camera = "left",
     fps: Annotated[float, typer.Option(help="Frames per second the model was trained at.")] = 4.0,
     bad_episodes: Annotated[int, typer.Option(help="How many may be unusable; each is named.")] = 20,
-    precision: Annotated[
-        str, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
-    ] = "auto",
+    precision: Precision = "auto",
     seed: Annotated[int, typer.Option(help="Draws episodes, moments, candidates and the random encoder.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of the table.")] = False,
 ) -> None:

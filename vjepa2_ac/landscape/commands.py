@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-PRECISIONS = "fp32, bf16, or auto: bf16 where this machine is fast at it."
+from vjepa2_ac.options import Model, Observation, Pose, Precision
 
 
 def register(app: typer.Typer) -> None:
@@ -16,18 +16,10 @@ def register(app: typer.Typer) -> None:
 
 
 def landscape(
-    observation: Annotated[str, typer.Option(help="What the camera sees: a PNG or JPEG, or `FILE.npz:STEP`.")],
+    observation: Observation,
     goal: Annotated[str, typer.Option(help="What it should see: a PNG or JPEG, or `FILE.npz:STEP`.")],
-    model: Annotated[
-        str, typer.Option(help="A released name, a path, or `random:SIZE` (tiny, vits, vitb, vitl, vith, vitg).")
-    ],
-    pose: Annotated[
-        str | None,
-        typer.Option(
-            help='Where the hand is: `"x y z roll pitch yaw gripper"` in m, rad and 0 open … 1 closed. '
-            "A `.npz` step brings its own."
-        ),
-    ] = None,
+    model: Model,
+    pose: Pose = None,
     goal_pose: Annotated[
         str | None, typer.Option(help="Where the hand is in the goal, if that is known; marks the true move.")
     ] = None,
@@ -35,7 +27,7 @@ def landscape(
     grid: Annotated[int, typer.Option(help="Moves along each axis; the cube of it is imagined.")] = 5,
     extent: Annotated[float, typer.Option(help="The largest move along each axis [m].")] = 0.075,
     repeats: Annotated[int, typer.Option(help="How many times in a row each move is made.")] = 1,
-    precision: Annotated[str, typer.Option(help=PRECISIONS)] = "auto",
+    precision: Precision = "auto",
     seed: Annotated[int, typer.Option(help="For a random model: its weights.")] = 0,
 ) -> None:
     """Draw the energy landscape of small moves: where a model believes the goal lies.

@@ -1,0 +1,87 @@
+"""Folders that long work fills: begun by it, gone on with under the same settings, by one process at a time.
+
+A file in the folder says what it was made with. Where that file is, the folder is that work's; it is written before
+anything else, so that a kill at any moment leaves a folder that can be gone on with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vjepa2_ac.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """A kind of long work, and how it marks its folders."""
+
+    name: str  # as in "another collector is at work in …"
+    settings: str  # the file that says what a folder was made with
+    lock: str  # the file that is locked while somebody is at work
+    differs: str  # of `name`, `found` and `wanted`: what is said of a folder that was made with another setting
+
+
+@contextlib.contextmanager
+def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Make `folder` the owner's, or see that it is: made with these settings, and nobody else at work in it.
+
+    `settings` has a `format` that tells the owner's folders from others. InputError where one is not to be used; a
+    folder that is somebody else's is left as it was.
+    """
+    wanted = json.loads(json.dumps(settings))
+    folder.mkdir(parents=True, exist_ok=True)
+    _check(folder, owner, wanted)
+    with (folder / owner.lock).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"another {owner.name} is at work in {folder}") from error
+        _check(folder, owner, wanted)  # somebody may have begun, and ended, since
+        if not (folder / owner.settings).is_file():
+            write(folder / owner.settings, json.dumps(wanted, indent=1) + "\n")
+        yield
+
+
+def write(path: Path, text: str) -> None:
+    """Write whole or not at all."""
+    aside = _aside(path)
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _check(folder: Path, owner: Owner, wanted: dict[str, Any]) -> None:
+    said = folder / owner.settings
+    if said.is_file():
+        _compare(json.loads(said.read_text(encoding="utf-8")), owner, wanted, said)
+        return
+    ours = (owner.lock, _aside(said).name)
+    if stranger := next((path.name for path in sorted(folder.iterdir()) if path.name not in ours), None):
+        raise InputError(f"{folder} is not empty and holds {stranger}, but no {said.name}; choose another folder")
+
+
+def _compare(found: Any, owner: Owner, wanted: dict[str, Any], said: Path) -> None:
+    if not isinstance(found, dict) or found.get("format") != wanted["format"]:
+        raise InputError(f"{said} is not of this {owner.name} ({wanted['format']}); choose another folder")
+    ours, theirs = _leaves(wanted), _leaves(found)
+    for name in ours | theirs:
+        if ours.get(name) != theirs.get(name):
+            values = {"found": json.dumps(theirs.get(name)), "wanted": json.dumps(ours.get(name))}
+            raise InputError(f"{said.parent} {owner.differs.format(name=name, **values)}; choose another folder")
+
+
+def _leaves(tree: Any, name: str = "") -> dict[str, Any]:
+    """Every value by its dotted name."""
+    if not isinstance(tree, dict) or not tree:
+        return {name: tree}
+    inner = [_leaves(value, f"{name}.{key}" if name else key) for key, value in tree.items()]
+    return {key: value for leaves in inner for key, value in leaves.items()}

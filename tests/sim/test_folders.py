@@ -1,0 +1,75 @@
+"""A folder belongs to one kind of work, with one set of settings, and to one process at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.folders import Owner, held
+from vjepa2_ac.errors import InputError
+
+BAKER = Owner(
+    name="baker", settings="bread.json", lock=".baking", differs="was baked with {name} {found}, not {wanted}"
+)
+
+
+def bread(**flour: float) -> dict[str, Any]:
+    return {"format": "bread", "hours": (1, 2), "flour": flour}
+
+
+def test_a_folder_is_gone_on_with_under_the_same_settings(tmp_path: Path) -> None:
+    for _ in range(2):
+        with held(tmp_path / "new", BAKER, bread(rye=0.5)):
+            (tmp_path / "new" / "loaf").touch()
+    assert json.loads((tmp_path / "new" / "bread.json").read_text())["hours"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("flour", "said"),
+    [
+        ({"rye": 0.4}, "was baked with flour.rye 0.5, not 0.4;"),
+        ({"rye": 0.5, "oats": 0.1}, "was baked with flour.oats null, not 0.1;"),
+        ({}, "was baked with flour null, not {};"),
+    ],
+)
+def test_other_settings_are_refused_by_name(tmp_path: Path, flour: dict[str, float], said: str) -> None:
+    with held(tmp_path, BAKER, bread(rye=0.5)):
+        pass
+    with pytest.raises(InputError) as caught, held(tmp_path, BAKER, bread(**flour)):
+        pass
+    assert said in str(caught.value)
+
+
+def test_fewer_settings_are_other_settings(tmp_path: Path) -> None:
+    with held(tmp_path, BAKER, bread(rye=0.5, oats=0.1)):
+        pass
+    with pytest.raises(InputError, match=r"flour\.oats 0\.1, not null"), held(tmp_path, BAKER, bread(rye=0.5)):
+        pass
+
+
+@pytest.mark.parametrize(("name", "said"), [("thesis.tex", "holds thesis.tex"), ("bread.json", "not of this baker")])
+def test_what_is_somebody_elses_is_left_as_it_was(tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / name).write_text('{"format": "stamps"}')
+    with pytest.raises(InputError, match=said), held(tmp_path, BAKER, bread()):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == '{"format": "stamps"}'
+
+
+def test_two_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        held(tmp_path, BAKER, bread()),
+        pytest.raises(InputError, match="another baker is at work"),
+        held(tmp_path, BAKER, bread()),
+    ):
+        pass
+
+
+def test_a_kill_before_the_settings_were_written_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / ".baking").touch()
+    (tmp_path / "bread.json.part").write_text('{"form')
+    with held(tmp_path, BAKER, bread()):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".baking", "bread.json"]
