@@ -13,11 +13,11 @@ def test_what_is_asked_for_is_what_is_used(name: str, dtype: torch.dtype) -> Non
     assert choose_dtype(name, "cpu") == dtype
 
 
-@pytest.mark.parametrize(("has_amx", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+@pytest.mark.parametrize(("multiplies", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_auto_takes_bf16_where_the_cpu_multiplies_it(
-    monkeypatch: pytest.MonkeyPatch, has_amx: bool, dtype: torch.dtype
+    monkeypatch: pytest.MonkeyPatch, multiplies: bool, dtype: torch.dtype
 ) -> None:
-    monkeypatch.setattr(precision, "_has_amx", lambda: has_amx)
+    monkeypatch.setattr(precision, "_multiplies_bf16", lambda: multiplies)
     assert choose_dtype("auto", "cpu") == dtype
 
 
