@@ -25,6 +25,9 @@ def serve(
     preset: Annotated[
         str | None, typer.Option(help="What is searched unless asked otherwise: fast, balanced, paper.")
     ] = None,
+    confidence: Annotated[
+        Path | None, typer.Option(help="File of `evaluate-confidence`: plans then say their chance of failure.")
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
     ] = None,
