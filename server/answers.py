@@ -77,6 +77,7 @@ def plan_response(plan: Plan, served: Served, observation_id: str | None, times:
         idle_cost=plan.idle_cost if math.isfinite(plan.idle_cost) else None,
         trace=[cost for cost in plan.trace if math.isfinite(cost)],
         confidence=m.Confidence(**asdict(plan.confidence)),
+        failure_probability=plan.failure_probability,
         stop_reason=plan.stop_reason,
         seed=plan.seed,
         iterations=plan.iterations,

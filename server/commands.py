@@ -25,6 +25,9 @@ def serve(
     preset: Annotated[
         str | None, typer.Option(help="What is searched unless asked otherwise: fast, balanced, paper.")
     ] = None,
+    confidence: Annotated[
+        Path | None, typer.Option(help="File of `evaluate-confidence`: plans then say their chance of failure.")
+    ] = None,
     precision: PrecisionIfSaid = None,
     device: Device = None,
     token_file: Annotated[Path | None, typer.Option(help="Tokens that callers may show, one a line.")] = None,

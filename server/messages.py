@@ -151,6 +151,9 @@ class PlanResponse(Message):
     idle_cost: float | None = Field(None, description="of doing nothing")
     trace: list[float] = Field(description="best cost after each iteration")
     confidence: Confidence
+    failure_probability: float | None = Field(
+        None, description="0 … 1, that what the plan belongs to will fail; absent where that is not known"
+    )
     stop_reason: Literal["converged", "iterations", "deadline"]
     seed: int
     iterations: int

@@ -7,14 +7,32 @@ from dataclasses import replace
 from planner.budget import CostModel, within
 from planner.camera import CameraTurn
 from planner.checks import check_camera_turn, check_point
+from planner.failure_model import FailureModel, read
 from planner.planning import PlannerConfig
 from planner.presets import PRESETS, preset
 from server.messages import PlanOptions
 from server.settings import Settings
+from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import ConfigError, FieldError
+from vjepa2_ac.model_version import fingerprint
 
 
-def planner_config(options: PlanOptions, settings: Settings, cost_model: CostModel | None = None) -> PlannerConfig:
+def failure_model(settings: Settings) -> FailureModel | None:
+    """What the operator's file says of chances of failure; ConfigError if it is for other weights or another cost."""
+    if settings.confidence is None:
+        return None
+    weights, told = fingerprint(settings.model), None
+    for config in PRESETS.values():  # a caller may ask for any of them
+        told = read(settings.confidence, weights=weights, cost=to_dict(config.cost))
+    return told
+
+
+def planner_config(
+    options: PlanOptions,
+    settings: Settings,
+    cost_model: CostModel | None = None,
+    failure: FailureModel | None = None,
+) -> PlannerConfig:
     """The preset with the caller's wishes, inside the operator's limits. Raises FieldError."""
     name = options.preset or settings.preset
     try:
@@ -25,6 +43,7 @@ def planner_config(options: PlanOptions, settings: Settings, cost_model: CostMod
     if options.budget_ms is not None:
         config = _budgeted(config, options, cost_model)
     _refuse_too_much(config, settings)
+    config = replace(config, confidence=replace(config.confidence, failure=failure))
     limits = replace(settings.limits, dry_run=settings.limits.dry_run or bool(options.dry_run))
     return config.held_to(limits)
 

@@ -76,6 +76,7 @@ def line_of(
         "answer": {
             "actions": plan.actions_H7.tolist(),
             "cost": answer.cost,
+            "failure_probability": answer.failure_probability,
             "stop_reason": plan.stop_reason,
             "iterations": plan.iterations,
             "evaluations": plan.evaluations,

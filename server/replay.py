@@ -2,12 +2,13 @@
 
 A line holds the configuration, the seed, poses, what carried over from the plan before, and the clock's readings where
 there was a deadline; the pictures lie beside the log. On the same machine with the same versions the actions are the
-same to the last bit.
+same to the last bit, and so is the chance of failure.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from planner.camera import CameraTurn
+from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, Request
 from planner.protocols import World
 from server.model import Served
@@ -26,7 +28,7 @@ from vjepa2_ac.errors import InputError
 from vjepa2_ac.pictures import Frame, decode
 
 ANY_SIDE = 1 << 16  # what was served once was small enough
-ROUNDING = 1e-5  # [m, rad]
+ROUNDING = 1e-5  # [m, rad, closedness, chance]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Outcome:
     """How a plan came out the second time."""
 
     plan_id: str
-    difference: float  # the largest, of any number of any action
+    difference: float  # the largest, of any number of any action or of the chance of failure
     note: str = ""
 
     @property
@@ -51,14 +53,20 @@ def replay(path: Path, served: Served) -> Iterator[Outcome]:
             raise InputError(
                 f"{where}: the plan also used {', '.join(line['unrecorded'])}, which the log does not hold"
             )
-        actions_H7 = _again(line, served.world, pictures_of(path), where)
-        logged_H7 = np.array(line["answer"]["actions"])
-        fits = actions_H7.shape == logged_H7.shape
-        difference = float(np.abs(actions_H7 - logged_H7).max()) if fits else float("inf")
-        yield Outcome(line["plan_id"], difference, _note(line, served))
+        plan = _again(line, served.world, pictures_of(path), where)
+        yield Outcome(line["plan_id"], _difference(plan, line["answer"]), _note(line, served))
 
 
-def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Any:
+def _difference(plan: Plan, logged: dict[str, Any]) -> float:
+    """Infinite where one has more actions than the other, or a chance of failure that the other has not."""
+    actions_H7, chances = np.array(logged["actions"]), (plan.failure_probability, logged.get("failure_probability"))
+    if plan.actions_H7.shape != actions_H7.shape or chances.count(None) == 1:
+        return math.inf
+    now, then = (float(chance or 0.0) for chance in chances)
+    return max(float(np.abs(plan.actions_H7 - actions_H7).max()), abs(now - then))
+
+
+def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan:
     config = from_dict(PlannerConfig, line["config"], where)
     camera = from_dict(CameraTurn, line["camera"], where) if line["camera"] else None
     seen, wanted, clock = line["observation"], line["goal"], line["clock"]
@@ -72,8 +80,8 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Any:
     )
     if clock:
         planner = Planner(world, config, camera=camera, clock=played_back(clock))
-        return planner.plan(request, deadline=0.0).actions_H7
-    return Planner(world, config, camera=camera).plan(request).actions_H7
+        return planner.plan(request, deadline=0.0)
+    return Planner(world, config, camera=camera).plan(request)
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

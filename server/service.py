@@ -36,7 +36,7 @@ from server.goals import Goal, Goals
 from server.logs import request_id
 from server.metrics import Metrics
 from server.model import InterruptibleWorld, ModelHost, Served, open_model
-from server.options import camera_turn, planner_config
+from server.options import camera_turn, failure_model, planner_config
 from server.planlog import PlanLog, line_of
 from server.sessions import Calibrated, Session
 from server.settings import Settings
@@ -75,6 +75,7 @@ class PlanningService:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.clock = settings, clock
+        self._failure = failure_model(settings)
         self.host = ModelHost(settings.model, opener or partial(open_model, settings))
         self.worker = Worker(settings.queue_size, clock)
         self.metrics = Metrics()
@@ -89,7 +90,7 @@ class PlanningService:
         self.draining = asyncio.Event()
         self.streams = 0
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self._default = planner_config(m.PlanOptions(), settings)
+        self._default = planner_config(m.PlanOptions(), settings, failure=self._failure)
         self._watch()
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -313,7 +314,8 @@ class PlanningService:
         _ = self.host.served
 
     def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None]:
-        return planner_config(options, self.settings, self.host.cost_model), camera_turn(options)
+        config = planner_config(options, self.settings, self.host.cost_model, self._failure)
+        return config, camera_turn(options)
 
     def _calibrated(self, session_id: str) -> Calibrated:
         found = self.sessions.get(session_id).calibrated

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     precision: Precision = "auto"
     device: str | None = None
     preset: str = "balanced"
+    confidence: Path | None = None  # file of `evaluate-confidence`: plans then say their chance of failure
     limits: LimitsConfig = LimitsConfig()
     control: ControlConfig = ControlConfig()  # when a session's sub-goals are passed, and what it remembers
     workspace_margin: float = Field(MARGIN, ge=0)  # [m] outside of the workspace from where a hand may still come back

@@ -1,4 +1,4 @@
-"""A world model's version: with the same version, inputs and seed, a plan is the same."""
+"""Which world model it is: by its files, before it is opened, and by all that its answers depend on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,29 @@ import hashlib
 
 import torch
 
+from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.world_model import WorldModel
+
+LEARNED = "confidence.json"  # what `evaluate-confidence` found out about a model may lie beside its weights
+
+
+def fingerprint(source: str) -> str:
+    """SHA-256 over the files of a model; empty for one drawn at random and for none."""
+    if not source or source.startswith("random:"):
+        return ""
+    path = find(source)
+    files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    found = hashlib.sha256()
+    for file in files:
+        if file.name == LEARNED:
+            continue
+        with file.open("rb") as opened:
+            found.update(hashlib.file_digest(opened, "sha256").digest())
+    return found.hexdigest()[:16]
 
 
 def version_of(model: WorldModel) -> str:
-    """A hash of everything in a world model that its answers depend on."""
+    """A hash of all that an open model's answers depend on: with the same inputs and seed, plans are the same."""
     digest = hashlib.sha256(repr((model.preprocessing, model.normalize_latents, model.dtype)).encode())
     for part in (model.encoder, model.predictor):
         digest.update(repr(part.config).encode())

@@ -21,7 +21,6 @@ class Answer:
     question: Question
     plan: Plan
     landscape: Landscape | None = None
-    failure_probability: float | None = None  # where `confidence.failure` is set; a service does not tell
     server: str | None = None  # that planned; None: this process did
 
     def to_json(self) -> str:
@@ -41,7 +40,6 @@ class Answer:
             },
             "asked": asdict(asked.wishes),
             "server": self.server,
-            "failure_probability": self.failure_probability,
             "landscape": None if self.landscape is None else self.landscape.plain(),
         }
         return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

@@ -64,7 +64,7 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
         return world.score(latents_ND[None], pose_17, actions_1SH7, cost)[0].double().cpu().numpy()
 
     landscape = around(plan.wanted_H7, points, score)
-    return Answer(question=question, plan=told, landscape=landscape, failure_probability=plan.failure_probability)
+    return Answer(question=question, plan=told, landscape=landscape)
 
 
 def configured(wishes: Wishes) -> PlannerConfig:

@@ -32,8 +32,8 @@ def _lines(answer: Answer) -> Iterator[str]:
     yield f"cost        {_cost(plan)}"
     yield f"search      {_search(plan)}"
     yield f"confidence  {_confidence(plan)}"
-    if answer.failure_probability is not None:
-        yield f"failure     expected with a probability of {answer.failure_probability:.2f}"
+    if plan.failure_probability is not None:
+        yield f"failure     expected with a probability of {plan.failure_probability:.2f}"
     if plan.gripper_costs:
         yield "gripper     " + " · ".join(f"{name} {cost:.6f}" for name, cost in plan.gripper_costs.items())
     for clip in plan.clipped:

@@ -110,7 +110,8 @@ def _config(
 ) -> EvaluationConfig:  # fmt: skip
     from planner.mpc import ControlConfig
     from sim.collect_commands import split_name
-    from sim.evaluate.settings import EvaluationConfig, fingerprint, in_this_cell, with_settings
+    from sim.evaluate.settings import EvaluationConfig, in_this_cell, with_settings
+    from vjepa2_ac.model_version import fingerprint
 
     known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps, "goals": goals}
     known |= {"camera_yaw": camera_yaw, "calibrate": calibrate}
@@ -120,7 +121,7 @@ def _config(
         if achieved is not None:
             raise ConfigError("--achieved needs a model in this process; a service has its own progress settings")
         if confidence is not None:
-            raise ConfigError("--confidence needs a model in this process")
+            raise ConfigError("--confidence needs a model in this process; a service is told by its own")
         options = _options(planner, given, budget)
         return EvaluationConfig(model="", weights=served_by(server), server=server, options=options, **known)
     search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
@@ -162,8 +163,8 @@ def _with_confidence(path: Path, planner: PlannerConfig, model: str) -> PlannerC
     from dataclasses import replace
 
     from planner.failure_model import read
-    from sim.evaluate.settings import fingerprint
     from vjepa2_ac.config import to_dict
+    from vjepa2_ac.model_version import fingerprint
 
     failure = read(path, weights=fingerprint(model), cost=to_dict(planner.cost))
     return replace(planner, confidence=replace(planner.confidence, failure=failure))

@@ -181,7 +181,7 @@ def turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: flo
         horizon=len(actions),
         idle_cost=plan.idle_cost,
         confidence=asdict(plan.confidence),
-        failure_probability=getattr(plan, "failure_probability", None),  # a service does not tell
+        failure_probability=plan.failure_probability,
         gripper_costs=dict(plan.gripper_costs),
         evaluations=plan.evaluations,
         stop_reason=plan.stop_reason,

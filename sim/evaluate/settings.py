@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,7 +16,6 @@ from sim import workspace
 from sim.control import LIMIT
 from sim.tasks import TASKS, TaskName, task_name
 from sim.variation import KINDS, SPLITS, Kind, Split
-from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.config import with_settings as changed
 from vjepa2_ac.errors import ConfigError
@@ -147,15 +145,3 @@ def with_settings(
     control_given = [text for text in given if text.partition("=")[0].strip().split(".")[0] in of_control]
     planner_given = [text for text in given if text not in control_given]
     return changed(planner, planner_given), changed(control, control_given)
-
-
-def fingerprint(source: str) -> str:
-    """SHA-256 over the files of a model; empty for one drawn at random and for none."""
-    if not source or source.startswith("random:"):
-        return ""
-    path = find(source)
-    found = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file()):
-        with file.open("rb") as opened:
-            found.update(hashlib.file_digest(opened, "sha256").digest())
-    return found.hexdigest()[:16]

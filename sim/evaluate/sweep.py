@@ -21,7 +21,7 @@ from sim.evaluate.comparison import Paired, holm, outcomes, paired
 from sim.evaluate.episode import Record
 from sim.evaluate.report import publish
 from sim.evaluate.runs import SETTINGS, evaluate, place, versions
-from sim.evaluate.settings import EvaluationConfig, Job, fingerprint, in_this_cell, jobs, with_settings
+from sim.evaluate.settings import EvaluationConfig, Job, in_this_cell, jobs, with_settings
 from sim.evaluate.summary import aligned, rows
 from sim.evaluate.variants import Variant
 from sim.folders import write
@@ -29,6 +29,7 @@ from sim.tasks import TASKS, TaskName
 from sim.variation import Kind, Split
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.model_version import fingerprint
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.world_model import WorldModel
 

@@ -2,27 +2,21 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from planner.confidence import ConfidenceConfig
-from planner.failure_model import FORMAT, SIGNS, FailureModel, read, signs
+from planner.failure_model import read, signs
 from planner.planning import Planner, PlannerConfig
+from tests.planner import failures
 from tests.planner.problems import request
 from tests.planner.worlds import HOME, PointWorld, moved
 from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 
-ON_GAIN = FailureModel(
-    centre=(0.0,) * len(SIGNS),
-    scale=(1.0,) * len(SIGNS),
-    coefficients=tuple(-4.0 if name == "gain" else 0.0 for name in SIGNS),
-    intercept=2.0,
-    weights="abc",
-    cost={"distance": "l1", "pools": [2, 4]},
-)
+ON_GAIN = replace(failures.ON_GAIN, weights="abc", cost={"distance": "l1", "pools": [2, 4]})
 
 
 def test_chances_follow_the_logistic_curve() -> None:
@@ -59,8 +53,7 @@ def test_settings_come_back_from_json() -> None:
 
 
 def test_a_file_is_read_for_its_own_model_and_cost_alone(tmp_path: Path) -> None:
-    path = tmp_path / "confidence.json"
-    path.write_text(json.dumps({"format": FORMAT, "failure": asdict(ON_GAIN)}))
+    path = failures.file_of(ON_GAIN, tmp_path)
     assert read(path, weights="abc", cost={"distance": "l1"}) == ON_GAIN
     with pytest.raises(ConfigError, match="other weights"):
         read(path, weights="abd")

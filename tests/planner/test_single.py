@@ -58,7 +58,7 @@ def test_json_says_what_a_service_would_say_and_what_was_asked(
     served = PlanResponse.model_validate({name: found.pop(name) for name in PlanResponse.model_fields})
     assert (len(served.actions), served.seed, served.model.name, served.dt_s) == (2, 3, "point", 0.25)
     assert set(served.timings_ms) == {"goal", "encode", "search", "safety", "total"}
-    assert set(found) == {"observation", "goal", "asked", "server", "landscape", "failure_probability"}
+    assert set(found) == {"observation", "goal", "asked", "server", "landscape"}
     assert found["observation"]["pose"] == list(HOME)
     assert len(found["observation"]["sha256"]) == 64
     assert found["asked"]["settings"] == ["search.horizon=2"]
@@ -131,6 +131,8 @@ def test_a_fitted_failure_model_speaks_up(folder: Path, capsys: pytest.CaptureFi
     even = {"centre": [0] * 7, "scale": [1] * 7, "coefficients": [0] * 7, "intercept": 0}
     assert plan(folder, "--set", f"confidence.failure={json.dumps(even)}") == 0
     assert "failure     expected with a probability of 0.50" in capsys.readouterr().out
+    assert plan(folder, "--json", "--set", f"confidence.failure={json.dumps(even)}") == 0
+    assert answered(capsys)["failure_probability"] == 0.5
 
 
 def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from server.model import Served
 from server.run import Listening
+from tests.planner.failures import ON_GAIN, file_of
 from tests.planner.worlds import HOME, moved
 from tests.server import pictures
 from tests.server.browser import Page, browsing
@@ -80,6 +81,20 @@ def test_a_plan_is_shown_whole(console: Page, here_and_there: tuple[Path, Path])
     assert last[:3] == pytest.approx(moved(0.04, 0.0, 0.02)[:3], abs=0.01)
     assert console.js("document.querySelectorAll('#answer svg').length") == 4
     assert console.js("document.querySelectorAll('#answer svg circle.target').length") == 2 * len(rows)
+
+
+def test_the_chance_of_failure_stands_with_the_signs_of_confidence(
+    page: Page, here_and_there: tuple[Path, Path], tmp_path: Path
+) -> None:
+    signs = "[...document.querySelectorAll('.confidence dt')].map((each) => each.textContent)"
+    for confidence in (None, file_of(ON_GAIN, tmp_path)):
+        with running(model="random:point", confidence=confidence) as (_, where):
+            page.open(f"{where.url}/console")
+            fill(page, *here_and_there)
+            plan(page)
+            assert ("Failure" in page.js(signs)) == (confidence is not None)
+    chance = page.js("document.querySelector('.confidence > :last-child b').textContent")
+    assert 0 < int(chance.removesuffix(" %")) < 30
 
 
 def test_a_plan_is_made_by_keyboard_alone(console: Page, here_and_there: tuple[Path, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from server.replay import replay
+from tests.planner.failures import ON_GAIN, file_of
 from tests.planner.worlds import HOME, moved
 from tests.server.pictures import noise
 from tests.server.running import running, tiny_model
@@ -41,6 +43,22 @@ def test_every_served_plan_can_be_made_again(tmp_path: Path) -> None:
     outcomes = list(replay(log, tiny_model()))
     assert [outcome.plan_id for outcome in outcomes] == [plan.plan_id for plan in plans]
     assert [outcome.difference for outcome in outcomes] == [0.0] * len(plans)
+
+
+def test_the_chance_of_failure_is_logged_and_comes_out_again(tmp_path: Path) -> None:
+    log = tmp_path / "plans.jsonl"
+    plans = serve_some(log, log_pictures=True, model="random:tiny", confidence=file_of(ON_GAIN, tmp_path))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["answer"]["failure_probability"] for line in lines] == [plan.failure_probability for plan in plans]
+    assert all(0 < plan.failure_probability < 1 for plan in plans)
+    assert [outcome.difference for outcome in replay(log, tiny_model())] == [0.0] * len(plans)
+    lines[0]["answer"]["failure_probability"] += 0.01
+    lines[1]["answer"]["failure_probability"] = None
+    log.write_text("\n".join(map(json.dumps, lines)))
+    first, second, third, *_ = replay(log, tiny_model())
+    assert first.difference == pytest.approx(0.01)
+    assert second.difference == math.inf
+    assert third.is_same
 
 
 def test_another_model_makes_other_plans_and_says_why(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from sim.evaluate.settings import (
     EvaluationConfig,
     Job,
     baselines_named,
-    fingerprint,
     in_this_cell,
     jobs,
     kinds_named,
@@ -193,14 +192,6 @@ def test_names_on_the_command_line() -> None:
     for read, wrong in ((tasks_named, "juggle"), (kinds_named, "plate"), (baselines_named, "lucky")):
         with pytest.raises(ConfigError, match="there are"):
             read(wrong)
-
-
-def test_a_model_is_known_by_its_bytes(tmp_path: Path) -> None:
-    (tmp_path / "weights").write_bytes(b"one")
-    before = fingerprint(str(tmp_path))
-    (tmp_path / "weights").write_bytes(b"two")
-    assert before != fingerprint(str(tmp_path))
-    assert fingerprint("random:tiny") == ""
 
 
 def test_auroc_of_known_cases() -> None:

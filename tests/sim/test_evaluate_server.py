@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sim.evaluate.commands import _options
 from sim.evaluate.runs import evaluate
 from sim.evaluate.settings import EvaluationConfig, in_this_cell, jobs, limits_of_this_cell
 from tests.models.small import ac_predictor, encoder
+from tests.planner.failures import ON_GAIN, file_of
 from tests.server.running import running, tiny_model
 from vjepa2_ac.cli import run
 from vjepa2_ac.errors import ConfigError
@@ -66,17 +68,22 @@ def test_a_service_gives_the_episodes_of_the_loop_in_this_process(wire: str, tmp
         patch.setattr(WorldModel, "open", lambda *_, **__: model)
         # A goal that is soon given up and one that is passed: the two loops must agree on both.
         control = ControlConfig(progress=ProgressConfig(window=1, timeout=3, least_fall=0.0))
-        here = EvaluationConfig(planner=in_this_cell("fast"), control=control, max_steps=6)
+        search = in_this_cell("fast")
+        knowing = replace(search, confidence=replace(search.confidence, failure=ON_GAIN))
+        here = EvaluationConfig(planner=knowing, control=control, max_steps=6)
         wanted = jobs(["planner"], ["pick_and_place"], ["box"], range(2))
         alone = evaluate(tmp_path / "here", here, wanted)
     opened = partial(Served, world=model, name="small", version="1")
-    with running(opened, preset="fast", limits=limits_of_this_cell(), control=control) as (_, where):
+    operator = {"preset": "fast", "limits": limits_of_this_cell(), "control": control}
+    confidence = file_of(ON_GAIN, tmp_path)
+    with running(opened, model="random:small", confidence=confidence, **operator) as (_, where):
         url = where.url if wire == "http" else f"grpc://{where.grpc}"
         served = evaluate(tmp_path / "served", EvaluationConfig(server=url, max_steps=6), wanted)
     assert [[told(turn) for turn in each["turns"]] for each in alone] == [
         [told(turn) for turn in each["turns"]] for each in served
     ]
     assert any(turn["action_7"][0] for turn in alone[0]["turns"])
+    assert all(0 < turn["failure_probability"] < 1 for turn in served[0]["turns"] if turn["horizon"])
     assert {turn["status"] for each in alone for turn in each["turns"]} > {"going"}
     assert any(each["passed"] for each in alone)
 

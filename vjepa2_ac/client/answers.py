@@ -50,6 +50,7 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     dry_run: bool = False
+    failure_probability: float | None = None  # that what it belongs to will fail; None where not known
     observation_id: str | None = None
 
     @classmethod

@@ -133,7 +133,7 @@ class Clipping(_message.Message):
     def __init__(self, step: _Optional[int] = ..., part: _Optional[str] = ..., rule: _Optional[str] = ..., asked: _Optional[float] = ..., allowed: _Optional[float] = ...) -> None: ...
 
 class PlanResponse(_message.Message):
-    __slots__ = ("plan_id", "observation_id", "model", "dt_s", "actions", "targets", "wanted", "cost", "idle_cost", "trace", "confidence", "stop_reason", "seed", "iterations", "evaluations", "gripper_costs", "clipped", "warnings", "timings_ms", "dry_run")
+    __slots__ = ("plan_id", "observation_id", "model", "dt_s", "actions", "targets", "wanted", "cost", "idle_cost", "trace", "confidence", "stop_reason", "seed", "iterations", "evaluations", "gripper_costs", "clipped", "warnings", "timings_ms", "dry_run", "failure_probability")
     class GripperCostsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -168,6 +168,7 @@ class PlanResponse(_message.Message):
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     plan_id: str
     observation_id: str
     model: Model
@@ -188,7 +189,8 @@ class PlanResponse(_message.Message):
     warnings: _containers.RepeatedScalarFieldContainer[str]
     timings_ms: _containers.ScalarMap[str, float]
     dry_run: bool
-    def __init__(self, plan_id: _Optional[str] = ..., observation_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., dt_s: _Optional[float] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., targets: _Optional[_Iterable[_Union[Pose, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., cost: _Optional[float] = ..., idle_cost: _Optional[float] = ..., trace: _Optional[_Iterable[float]] = ..., confidence: _Optional[_Union[Confidence, _Mapping]] = ..., stop_reason: _Optional[str] = ..., seed: _Optional[int] = ..., iterations: _Optional[int] = ..., evaluations: _Optional[int] = ..., gripper_costs: _Optional[_Mapping[str, float]] = ..., clipped: _Optional[_Iterable[_Union[Clipping, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    failure_probability: float
+    def __init__(self, plan_id: _Optional[str] = ..., observation_id: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., dt_s: _Optional[float] = ..., actions: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., targets: _Optional[_Iterable[_Union[Pose, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[Action, _Mapping]]] = ..., cost: _Optional[float] = ..., idle_cost: _Optional[float] = ..., trace: _Optional[_Iterable[float]] = ..., confidence: _Optional[_Union[Confidence, _Mapping]] = ..., stop_reason: _Optional[str] = ..., seed: _Optional[int] = ..., iterations: _Optional[int] = ..., evaluations: _Optional[int] = ..., gripper_costs: _Optional[_Mapping[str, float]] = ..., clipped: _Optional[_Iterable[_Union[Clipping, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., timings_ms: _Optional[_Mapping[str, float]] = ..., dry_run: _Optional[bool] = ..., failure_probability: _Optional[float] = ...) -> None: ...
 
 class RegisterGoalRequest(_message.Message):
     __slots__ = ("pictures",)

@@ -1,0 +1,26 @@
+"""A failure model that is known by arithmetic: the less a plan gains, the likelier it fails."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from planner.costs import CostConfig
+from planner.failure_model import FORMAT, SIGNS, FailureModel
+from vjepa2_ac.config import to_dict
+
+ON_GAIN = FailureModel(
+    centre=(0.0,) * len(SIGNS),
+    scale=(1.0,) * len(SIGNS),
+    coefficients=tuple(-4.0 if name == "gain" else 0.0 for name in SIGNS),
+    intercept=2.0,
+    cost=to_dict(CostConfig()),
+)
+
+
+def file_of(model: FailureModel, folder: Path) -> Path:
+    """What `evaluate-confidence` would write."""
+    path = folder / "confidence.json"
+    path.write_text(json.dumps({"format": FORMAT, "failure": asdict(model)}))
+    return path

@@ -1,0 +1,123 @@
+"""Where the operator gives a fitted failure model, every plan says its chance of failure, on every wire."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from websockets.sync.client import connect
+
+from planner.failure_model import signs
+from server.run import Listening
+from tests.planner.failures import ON_GAIN, file_of
+from tests.planner.worlds import HOME, moved, paint
+from tests.server import pictures
+from tests.server.conftest import WIRES, url_of
+from tests.server.running import running
+from vjepa2_ac import cli
+from vjepa2_ac.client import AsyncPlannerClient, Plan, PlannerClient
+from vjepa2_ac.client.calls import Call
+from vjepa2_ac.pb import planning_pb2 as pb
+from vjepa2_ac.pb import planning_pb2_grpc
+from vjepa2_ac.wire import to_message
+
+GOAL = moved(0.04, 0.0, 0.02)
+LOOK = {"picture": pictures.of(HOME), "pose": list(HOME)}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+    """A service over the point world that was given a failure model."""
+    path = file_of(ON_GAIN, tmp_path_factory.mktemp("confidence"))
+    with running(model="random:point", confidence=path) as (_, where):
+        yield where
+
+
+def expected(plan: Plan) -> float | None:
+    """The chance that the model gives to the signs that came with the plan."""
+    return ON_GAIN.probability(signs(asdict(plan.confidence), plan.cost, plan.idle_cost))
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("preset", ["fast", "balanced", "paper"])
+def test_a_plan_says_its_chance_of_failure(told: Listening, wire: str, preset: str) -> None:
+    with PlannerClient(url_of(told, wire), retries=0) as client:
+        near, there = (client.plan(paint(HOME), HOME, paint(goal), preset=preset, seed=3) for goal in (GOAL, HOME))
+    for plan in (near, there):
+        assert plan.failure_probability == expected(plan)
+    assert near.failure_probability is not None
+    assert there.failure_probability is not None
+    assert near.failure_probability < 0.3 < there.failure_probability
+
+
+def test_both_wires_say_the_same(told: Listening) -> None:
+    fields = {"observation": LOOK, "goal": {"pictures": [pictures.of(GOAL)]}, "options": {"seed": 3}}
+    chances = []
+    for wire in WIRES:
+        with PlannerClient(url_of(told, wire), retries=0) as client:
+            chances.append(client._wire.send(Call("plan", fields), 20.0)["failure_probability"])
+    assert chances[0] == chances[1]
+    assert 0 < chances[0] < 0.3
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_steps_and_asynchronous_callers_are_told_too(told: Listening, wire: str) -> None:
+    async def plan_and_step(url: str) -> tuple[Plan, Plan | None]:
+        async with AsyncPlannerClient(url) as client:
+            plan = await client.plan(paint(HOME), HOME, paint(GOAL))
+            async with await client.session(paint(GOAL)) as session:
+                return plan, (await session.step(paint(HOME), HOME)).plan
+
+    with PlannerClient(url_of(told, wire), retries=0) as client, client.session(paint(GOAL)) as session:
+        step = session.step(paint(HOME), HOME)
+    for plan in (step.plan, *asyncio.run(plan_and_step(url_of(told, wire)))):
+        assert plan is not None
+        assert plan.failure_probability == expected(plan) is not None
+
+
+def test_streams_of_both_wires_tell_it(told: Listening) -> None:
+    with PlannerClient(told.url) as client, client.session(paint(GOAL)) as session:
+        address = told.url.replace("http", "ws") + f"/v1/sessions/{session.id}/stream"
+        with connect(address) as line:
+            line.send(json.dumps({"observation": {**LOOK, "picture": base64.b64encode(LOOK["picture"]).decode()}}))
+            by_socket = json.loads(line.recv(10))["plan"]["failure_probability"]
+    opening = to_message({"open": {"goal": {"pictures": [pictures.of(GOAL)]}}}, pb.PlanStreamRequest)
+    look = to_message({"step": {"observation": LOOK}}, pb.PlanStreamRequest)
+    with grpc.insecure_channel(told.grpc) as channel:
+        *_, last = planning_pb2_grpc.PlanningStub(channel).PlanStream(iter([opening, look]), timeout=20)
+    assert last.step.plan.HasField("failure_probability")
+    assert by_socket == last.step.plan.failure_probability
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_without_a_model_nothing_is_said(point: Listening, wire: str) -> None:
+    fields: dict[str, Any] = {"observation": LOOK, "goal": {"pictures": [pictures.of(GOAL)]}}
+    with PlannerClient(url_of(point, wire), retries=0) as client:
+        assert client.plan(paint(HOME), HOME, paint(GOAL)).failure_probability is None
+        assert "failure_probability" not in client._wire.send(Call("plan", fields), 20.0)
+
+
+@pytest.mark.parametrize("wrong", [{"weights": "abc"}, {"cost": {**ON_GAIN.cost, "pools": [2]}}])
+def test_a_file_for_other_weights_or_another_cost_is_refused_as_evaluate_refuses_it(
+    wrong: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = file_of(replace(ON_GAIN, **wrong), tmp_path)
+    said = []
+    for command in (["serve", "--port", "0", "--no-grpc"], ["evaluate", "--out", str(tmp_path / "out")]):
+        assert cli.run([*command, "--model", "random:tiny", "--confidence", str(path)]) == 2
+        said.append(capsys.readouterr().err)
+    assert said[0] == said[1]
+    assert said[0].startswith(f"error: {path} was fitted ")
+    assert said[0].count("\n") == 1
+
+
+def test_what_is_no_such_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["serve", "--model", "random:tiny", "--confidence", str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err
