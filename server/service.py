@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+from functools import partial, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -42,13 +42,14 @@ from server.sessions import Calibrated, Session
 from server.settings import Settings
 from server.shelf import Shelf
 from server.tape import TapedPlanner
-from server.worker import Job, Worker
+from server.worker import Job, Place, Worker
 from vjepa2_ac.errors import DeadlineError, FieldError, StaleObservationError
 from vjepa2_ac.pictures import Picture, decode
 from vjepa2_ac.poses import Array
 from vjepa2_ac.world_model import Rollout
 
 Answer = TypeVar("Answer")
+Asked = ParamSpec("Asked")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,20 @@ class _Look:
     request_id: str
     arrived_at: float
     decode_ms: float
+
+
+def _queued(
+    call: Callable[Concatenate[PlanningService, Place, Asked], Awaitable[Answer]],
+) -> Callable[Concatenate[PlanningService, Asked], Coroutine[Any, Any, Answer]]:
+    """A call of the model: it keeps a place in the queue until its turn comes, or is refused at once."""
+
+    @wraps(call)
+    async def queued(service: PlanningService, /, *args: Asked.args, **more: Asked.kwargs) -> Answer:
+        service._admit()
+        with service.worker.place() as place:
+            return await call(service, place, *args, **more)
+
+    return queued
 
 
 class PlanningService:
@@ -126,11 +141,16 @@ class PlanningService:
             )
         return None
 
+    def admit(self) -> None:
+        """Refuse a request for the model before anything is read of it, where it would be refused in the end."""
+        self._admit()
+        self.worker.refuse_if_full()
+
     # --- planning ----------------------------------------------------------------------------------------------------
 
-    async def plan(self, asked: m.PlanRequest, time_left_s: float | None = None) -> m.PlanResponse:
+    @_queued
+    async def plan(self, place: Place, asked: m.PlanRequest, time_left_s: float | None = None) -> m.PlanResponse:
         """One plan; `time_left_s` is what the wire itself still allows."""
-        self._admit()
         config, camera = self._config(asked.options)
         deadline = self._deadline(asked.deadline_ms, time_left_s)
         look = await self._look(asked.observation)
@@ -158,7 +178,7 @@ class PlanningService:
             self._log(planner, plan, answer, look, goal, sub_goal)
             return answer
 
-        return self._counted(await self._run(work, deadline))
+        return self._counted(await self._run(work, deadline, place))
 
     async def open_session(self, asked: m.OpenSessionRequest) -> m.Session:
         """A session that pursues the goal's pictures in order."""
@@ -173,9 +193,11 @@ class PlanningService:
         """What callers are told of a session."""
         return session.describe(self.sessions.expires_in_s(session.key))
 
-    async def step(self, session_id: str, asked: m.StepRequest, time_left_s: float | None = None) -> m.StepResponse:
+    @_queued
+    async def step(
+        self, place: Place, session_id: str, asked: m.StepRequest, time_left_s: float | None = None
+    ) -> m.StepResponse:
         """What to do next in a session."""
-        self._admit()
         session = self.sessions.get(session_id)
         deadline = self._deadline(asked.deadline_ms, time_left_s)
         look = await self._look(asked.observation)
@@ -196,14 +218,14 @@ class PlanningService:
                 self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session.key)
             return answers.step_response(session.key, look.id, step, answer)
 
-        answer = await self._run(work, deadline)
+        answer = await self._run(work, deadline, place)
         if answer.plan:
             self._counted(answer.plan)
         return answer
 
-    async def calibrate(self, session_id: str, asked: m.CalibrationRequest) -> m.Calibration:
+    @_queued
+    async def calibrate(self, place: Place, session_id: str, asked: m.CalibrationRequest) -> m.Calibration:
         """How the session's camera is turned; its plans take it into account from now on."""
-        self._admit()
         session = self.sessions.get(session_id)
         moves = await calibration.check(asked, self.settings, self._decode)
         config = CalibrationConfig(yaw_only=asked.yaw_only is not False)
@@ -213,7 +235,7 @@ class PlanningService:
             session.calibrated = Calibrated(turn=turn, moves=len(moves))
             return calibration.answer(session.key, turn, len(moves))
 
-        return await self._run(work, None)
+        return await self._run(work, None, place)
 
     def calibration(self, session_id: str) -> m.Calibration:
         """What the exploratory moves of a session told. Raises NotFoundError where there were none."""
@@ -226,9 +248,9 @@ class PlanningService:
         session = self.sessions.get(session_id)
         await self._run(lambda job: setattr(session, "calibrated", None), None)
 
-    async def energy(self, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
+    @_queued
+    async def energy(self, place: Place, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
         """What given action sequences would cost."""
-        self._admit()
         actions_SH7 = self._candidates(asked.candidates, self.settings.max_candidate_steps)
         deadline = self._deadline(asked.deadline_ms, time_left_s)
         look = await self._look(asked.observation)
@@ -251,11 +273,13 @@ class PlanningService:
                 timings_ms=times.to_dict(),
             )
 
-        return await self._run(work, deadline)
+        return await self._run(work, deadline, place)
 
-    async def rollout(self, asked: m.RolloutRequest, time_left_s: float | None = None) -> m.RolloutResponse:
+    @_queued
+    async def rollout(
+        self, place: Place, asked: m.RolloutRequest, time_left_s: float | None = None
+    ) -> m.RolloutResponse:
         """Where given action sequences would lead."""
-        self._admit()
         actions_SH7 = self._candidates(asked.candidates, self.settings.max_rollout_steps)
         deadline = self._deadline(asked.deadline_ms, time_left_s)
         look = await self._look(asked.observation)
@@ -281,13 +305,13 @@ class PlanningService:
                 timings_ms=times.to_dict(),
             )
 
-        return await self._run(work, deadline)
+        return await self._run(work, deadline, place)
 
     # --- goals, and what there is ------------------------------------------------------------------------------------
 
-    async def register_goal(self, asked: m.RegisterGoalRequest) -> m.Goal:
+    @_queued
+    async def register_goal(self, place: Place, asked: m.RegisterGoalRequest) -> m.Goal:
         """Keep a goal and encode it now, so that the first plan towards it need not."""
-        self._admit()
         goal = await self.goals.register(asked.pictures)
 
         def work(job: Job) -> int:
@@ -295,7 +319,7 @@ class PlanningService:
             with traces.stage("goal"):
                 return len(goal.latents(world))
 
-        await self._run(work, None)
+        await self._run(work, None, place)
         return self.goals.describe(goal)
 
     def models(self) -> m.Models:
@@ -372,9 +396,9 @@ class PlanningService:
             raise DeadlineError(f"the time was up after {1e3 * job.waited_s:.0f} ms in the queue")
         return world, self.host.served
 
-    async def _run(self, work: Callable[[Job], Answer], deadline: float | None) -> Answer:
+    async def _run(self, work: Callable[[Job], Answer], deadline: float | None, place: Place | None = None) -> Answer:
         try:
-            return await self.worker.run(work, deadline)
+            return await self.worker.run(work, deadline, place)
         except DeadlineError:
             self.metrics.missed.inc()
             raise

@@ -2,7 +2,8 @@
 
 A model serves one request at a time, so everything that touches it happens here, in the order of arrival. What cannot
 be done in time is refused while it waits, what nobody waits for any more is dropped, and when the queue is full the
-caller is told at once when to come back.
+caller is told at once when to come back. A request has a place in the queue from before its pictures are decoded, so
+that no work is done for one that is refused in the end.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -42,12 +44,18 @@ class Job:
             raise CancelledError("the caller went away")
 
 
+class Place:
+    """Room in the queue for one job."""
+
+
 class Worker:
     """Runs jobs one after the other in a thread of its own. Times are on `clock` [s]."""
 
     def __init__(self, queue_size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.queue_size, self.clock = queue_size, clock
         self._waiting: deque[Job] = deque()
+        self._kept: set[Place] = set()  # of jobs that are about to come
+        self._is_idle = True
         self._changed = threading.Condition()
         self._closing = False
         self._usual_s = FIRST_GUESS_S
@@ -62,13 +70,33 @@ class Worker:
         """How many jobs wait."""
         return len(self._waiting)
 
-    async def run(self, work: Callable[[Job], Answer], deadline: float | None = None) -> Answer:
+    def refuse_if_full(self) -> None:
+        """Raise QueueFullError or DrainingError where a job that came now would be refused."""
+        with self._changed:
+            self._refuse_if_full()
+
+    @contextmanager
+    def place(self) -> Iterator[Place]:
+        """A place for a job that is made ready meanwhile; `run` takes it. Raises QueueFullError and DrainingError."""
+        place = Place()
+        with self._changed:
+            self._refuse_if_full()
+            self._kept.add(place)
+        try:
+            yield place
+        finally:
+            with self._changed:
+                self._kept.discard(place)
+
+    async def run(
+        self, work: Callable[[Job], Answer], deadline: float | None = None, place: Place | None = None
+    ) -> Answer:
         """What `work` answers, done in turn.
 
         Raises QueueFullError and DrainingError at once, DeadlineError when the deadline passes before its turn comes.
         A caller that is cancelled takes the job with it.
         """
-        job = self._enqueue(work, deadline)
+        job = self._enqueue(work, deadline, place)
         loop = asyncio.get_running_loop()
         alarm = loop.call_later(deadline - self.clock(), self._expire, job) if deadline is not None else None
         try:
@@ -92,17 +120,22 @@ class Worker:
         await asyncio.to_thread(self._thread.join, patience_s)
         return not self._thread.is_alive()
 
-    def _enqueue(self, work: Callable[[Job], Any], deadline: float | None) -> Job:
+    def _enqueue(self, work: Callable[[Job], Any], deadline: float | None, place: Place | None) -> Job:
         with self._changed:
-            if self._closing:
-                raise DrainingError("the service is shutting down; ask another one, or again later", 5.0)
-            if len(self._waiting) >= self.queue_size:
-                after_s = max(0.05, self._usual_s * len(self._waiting))
-                raise QueueFullError(f"{len(self._waiting)} requests are waiting already; come back later", after_s)
+            self._kept.discard(place)
+            self._refuse_if_full()
             job = Job(work, self.clock(), deadline)
             self._waiting.append(job)
             self._changed.notify()
             return job
+
+    def _refuse_if_full(self) -> None:
+        if self._closing:
+            raise DrainingError("the service is shutting down; ask another one, or again later", 5.0)
+        ahead = len(self._waiting) + len(self._kept)
+        if ahead >= self.queue_size + self._is_idle:  # an idle worker takes one that then waits no more
+            after_s = max(0.05, self._usual_s * ahead)
+            raise QueueFullError(f"{ahead} requests are waiting already; come back later", after_s)
 
     def _expire(self, job: Job) -> None:
         if self._forget(job) and not job.future.cancelled():
@@ -139,10 +172,11 @@ class Worker:
 
     def _next(self) -> Job | None:
         with self._changed:
+            self._is_idle = True
             while not self._waiting:
                 if self._closing:
                     return None
                 self._changed.wait()
-            job = self._waiting.popleft()
+            job, self._is_idle = self._waiting.popleft(), False
             job.future.set_running_or_notify_cancel()
             return job

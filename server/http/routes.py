@@ -19,8 +19,8 @@ from server.service import PlanningService
 router = APIRouter(responses=refusals())
 
 
-def the_service(request: Request) -> PlanningService:
-    """The service that this app stands in front of."""
+async def the_service(request: Request) -> PlanningService:
+    """The service that this app stands in front of. A plain function would be called in a thread, for each request."""
     service: PlanningService = request.app.state.service
     return service
 
@@ -47,6 +47,12 @@ async def _read(request: Request, service: PlanningService, kind: type[m.Message
     return await read_request(request, kind, service.settings.idle_connection_s)
 
 
+async def _admit(request: Request, service: PlanningService, kind: type[m.MessageT]) -> m.MessageT:
+    """A request for the model, of which nothing is read when it would be refused anyway."""
+    service.admit()
+    return await _read(request, service, kind)
+
+
 @router.post(
     "/v1/plan",
     tags=["planning"],
@@ -55,7 +61,7 @@ async def _read(request: Request, service: PlanningService, kind: type[m.Message
 )
 async def plan(request: Request, service: Service) -> Response:
     """The action chunk that leads from an observation towards a goal."""
-    return await _ask(request, service.plan(await _read(request, service, m.PlanRequest)))
+    return await _ask(request, service.plan(await _admit(request, service, m.PlanRequest)))
 
 
 @router.post(
@@ -66,7 +72,7 @@ async def plan(request: Request, service: Service) -> Response:
 )
 async def energy(request: Request, service: Service) -> Response:
     """What given action sequences would cost, without searching."""
-    return await _ask(request, service.energy(await _read(request, service, m.EnergyRequest)))
+    return await _ask(request, service.energy(await _admit(request, service, m.EnergyRequest)))
 
 
 @router.post(
@@ -77,7 +83,7 @@ async def energy(request: Request, service: Service) -> Response:
 )
 async def rollout(request: Request, service: Service) -> Response:
     """Where given action sequences would lead."""
-    return await _ask(request, service.rollout(await _read(request, service, m.RolloutRequest)))
+    return await _ask(request, service.rollout(await _admit(request, service, m.RolloutRequest)))
 
 
 @router.post(
@@ -90,7 +96,7 @@ async def rollout(request: Request, service: Service) -> Response:
 )
 async def register_goal(request: Request, service: Service) -> Response:
     """Encode a goal once and keep it under the hash of its pictures; the same pictures are the same goal."""
-    return await _ask(request, service.register_goal(await _read(request, service, m.RegisterGoalRequest)), 201)
+    return await _ask(request, service.register_goal(await _admit(request, service, m.RegisterGoalRequest)), 201)
 
 
 @router.get("/v1/goals", tags=["goals"], response_model=m.Goals)
@@ -151,7 +157,7 @@ async def close_session(session_id: str, service: Service) -> Response:
 )
 async def step_session(session_id: str, request: Request, service: Service) -> Response:
     """What to do next, after the first action of the plan before was made. Not to be repeated after a time-out."""
-    return await _ask(request, service.step(session_id, await _read(request, service, m.StepRequest)))
+    return await _ask(request, service.step(session_id, await _admit(request, service, m.StepRequest)))
 
 
 @router.post(
@@ -162,7 +168,7 @@ async def step_session(session_id: str, request: Request, service: Service) -> R
 )
 async def calibrate_session(session_id: str, request: Request, service: Service) -> Response:
     """Find out from exploratory moves how the camera is turned; the session's plans heed it from now on."""
-    return await _ask(request, service.calibrate(session_id, await _read(request, service, m.CalibrationRequest)))
+    return await _ask(request, service.calibrate(session_id, await _admit(request, service, m.CalibrationRequest)))
 
 
 @router.get("/v1/sessions/{session_id}/calibration", tags=["sessions"], response_model=m.Calibration)

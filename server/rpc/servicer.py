@@ -38,7 +38,11 @@ class Planning(planning_pb2_grpc.PlanningServicer):
 
     async def Plan(self, request: pb.PlanRequest, context: Context) -> pb.PlanResponse:
         return await self._ask(
-            context, "Plan", pb.PlanResponse, lambda: self.service.plan(_read(m.PlanRequest, request), _left(context))
+            context,
+            "Plan",
+            pb.PlanResponse,
+            lambda: self.service.plan(_read(m.PlanRequest, request), _left(context)),
+            of_model=True,
         )
 
     async def Energy(self, request: pb.EnergyRequest, context: Context) -> pb.EnergyResponse:
@@ -47,6 +51,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
             "Energy",
             pb.EnergyResponse,
             lambda: self.service.energy(_read(m.EnergyRequest, request), _left(context)),
+            of_model=True,
         )
 
     async def Rollout(self, request: pb.RolloutRequest, context: Context) -> pb.RolloutResponse:
@@ -55,6 +60,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
             "Rollout",
             pb.RolloutResponse,
             lambda: self.service.rollout(_read(m.RolloutRequest, request), _left(context)),
+            of_model=True,
         )
 
     async def RegisterGoal(self, request: pb.RegisterGoalRequest, context: Context) -> pb.Goal:
@@ -63,6 +69,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
             "RegisterGoal",
             pb.Goal,
             lambda: self.service.register_goal(_read(m.RegisterGoalRequest, request)),
+            of_model=True,
         )
 
     async def ListGoals(self, request: pb.ListGoalsRequest, context: Context) -> pb.ListGoalsResponse:
@@ -104,7 +111,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
             session_id = plain.pop("session_id")
             return await self.service.step(session_id, m.read(m.StepRequest, plain), _left(context))
 
-        return await self._ask(context, "StepSession", pb.StepResponse, step)
+        return await self._ask(context, "StepSession", pb.StepResponse, step, of_model=True)
 
     async def CloseSession(self, request: pb.CloseSessionRequest, context: Context) -> pb.CloseSessionResponse:
         async def close() -> None:
@@ -118,7 +125,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
             session_id = plain.pop("session_id")
             return await self.service.calibrate(session_id, m.read(m.CalibrationRequest, plain))
 
-        return await self._ask(context, "CalibrateSession", pb.Calibration, calibrate)
+        return await self._ask(context, "CalibrateSession", pb.Calibration, calibrate, of_model=True)
 
     async def GetCalibration(self, request: pb.GetCalibrationRequest, context: Context) -> pb.Calibration:
         async def calibration() -> m.Calibration:
@@ -181,9 +188,13 @@ class Planning(planning_pb2_grpc.PlanningServicer):
         method: str,
         kind: type[MessageT],
         work: Callable[[], Coroutine[Any, Any, BaseModel | None]],
+        *,
+        of_model: bool = False,
     ) -> MessageT:
         started = time.monotonic()
         try:
+            if of_model:
+                self.service.admit()
             answer = await work()
         except asyncio.CancelledError:
             self._count(method, "CANCELLED", started)

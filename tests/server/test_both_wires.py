@@ -111,8 +111,8 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         "options.horizon: 99 steps; expected at most 16"),
     "too few samples": ("plan", plan_fields(options={"samples": 1}), "invalid_field", "options.samples",
         "options.samples: 1; expected greater than or equal to 3"),
-    "old": ("plan", plan_fields(observation=observation(age_ms=6e7)), "stale_observation", None,
-        "the observation is 60000.00 s old; at most 1.00 s may be acted on"),
+    "old": ("plan", plan_fields(observation=observation(age_ms=6e18)), "stale_observation", None,
+        "the observation is 6000000000000000.00 s old; at most 1.00 s may be acted on"),  # however long it waits
     "unequal candidates": ("energy", {"observation": observation(), "goal": {"pictures": [pictures.of(GOAL)]},
         "candidates": [[[0.0] * 7], [[0.0] * 7] * 2]}, "invalid_field", "candidates[1]",
         "candidates[1]: 2 actions; expected 1 actions, as in the first"),

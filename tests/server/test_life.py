@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from http.client import HTTPConnection
 from typing import Any
 
 import grpc
@@ -106,6 +108,29 @@ def test_a_full_queue_is_429_with_retry_after() -> None:
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_full_queue_refuses_before_anything_is_read() -> None:
+    world = SlowWorld()
+    with running(served(world), queue_size=1) as (program, where), ThreadPoolExecutor(2) as callers:
+        waiting = _fill(program, where, "rest", world, callers)
+        with closing(HTTPConnection(where.url.removeprefix("http://"), timeout=10)) as line:
+            line.putrequest("POST", "/v1/plan")
+            line.putheader("Content-Length", "1000")
+            line.endheaders()
+            with line.getresponse() as answer:
+                assert (answer.status, answer.getheader("retry-after")) == (429, "1")
+                answer.read()
+            line.send(b" " * 1000)
+            line.request("GET", "/livez")  # the connection is as good as before
+            assert line.getresponse().status == 200
+        for wire in WIRES:
+            with PlannerClient(url_of(where, wire), retries=0) as client:
+                with pytest.raises(PlannerError, match="1 requests are waiting"):
+                    client.plan(b"no picture", [], b"none")
+                assert client.session(pictures.of(GOAL)).status == "going"  # needs no turn of the model
+        world.gate.set()
+        assert all(each.result(10) for each in waiting)
 
 
 @pytest.mark.parametrize("wire", WIRES)

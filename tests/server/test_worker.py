@@ -78,6 +78,39 @@ def test_a_full_queue_says_when_to_come_back() -> None:
     run(test)
 
 
+def test_a_place_is_kept_for_a_job_that_is_made_ready() -> None:
+    async def test(worker: Worker) -> None:
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        with worker.place() as first, worker.place():
+            for refused in (worker.refuse_if_full, worker.place().__enter__):
+                with pytest.raises(QueueFullError, match="2 requests are waiting"):
+                    refused()
+            with pytest.raises(QueueFullError):
+                await worker.run(lambda _: None)
+            waiting = asyncio.create_task(worker.run(lambda _: "kept", place=first))
+            await asyncio.sleep(0.01)
+            with pytest.raises(QueueFullError):
+                worker.refuse_if_full()
+        worker.refuse_if_full()  # the place that was not used is free again
+        gate.may_end.set()
+        assert await waiting == "kept"
+        assert await running == "done"
+
+    run(test)
+
+
+def test_an_idle_worker_takes_one_more_than_may_wait() -> None:
+    async def test(worker: Worker) -> None:
+        with worker.place(), worker.place(), worker.place() as last:
+            with pytest.raises(QueueFullError):
+                worker.refuse_if_full()
+            assert await worker.run(lambda _: "done", place=last) == "done"
+
+    run(test)
+
+
 def test_a_deadline_that_passes_in_the_queue_is_told_at_once() -> None:
     async def test(worker: Worker) -> None:
         gate = Gate()
