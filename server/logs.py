@@ -16,6 +16,8 @@ from server.traces import trace_id
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
 _OURS = ("server", "planner", "vjepa2_ac")
+_OTHERS = ("uvicorn", "uvicorn.error", "grpc", "python_multipart", "opentelemetry")
+LOGGERS = _OURS + _OTHERS  # whose handlers are ours
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -30,14 +32,10 @@ def set_up(level: str, form: Literal["auto", "json", "text"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     wants_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLines() if wants_text else JSONLines())
-    for name in _OURS:
+    for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level.upper())
-    for name in ("uvicorn", "uvicorn.error", "grpc", "python_multipart", "opentelemetry"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel("WARNING")
+        logger.setLevel(level.upper() if name in _OURS else "WARNING")
 
 
 class JSONLines(logging.Formatter):

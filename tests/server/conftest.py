@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
 
+from server.logs import LOGGERS
 from server.run import Listening
 from tests.server.running import running, tiny_model
 from vjepa2_ac.client import PlannerClient
@@ -25,6 +27,17 @@ def tiny() -> Iterator[Listening]:
     """A service over a real model with random weights."""
     with running(tiny_model) as (_, where):
         yield where
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """A test that serves in this process sends the log to a stderr that ends with it; the next one has its own."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @pytest.fixture(params=WIRES)
