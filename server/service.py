@@ -73,7 +73,7 @@ def _queued(
 
     @wraps(call)
     async def queued(service: PlanningService, /, *args: Asked.args, **more: Asked.kwargs) -> Answer:
-        service._admit()
+        service._refuse_unready()
         with service.worker.place() as place:
             return await call(service, place, *args, **more)
 
@@ -143,7 +143,7 @@ class PlanningService:
 
     def admit(self) -> None:
         """Refuse a request for the model before anything is read of it, where it would be refused in the end."""
-        self._admit()
+        self._refuse_unready()
         self.worker.refuse_if_full()
 
     # --- planning ----------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class PlanningService:
 
     async def open_session(self, asked: m.OpenSessionRequest) -> m.Session:
         """A session that pursues the goal's pictures in order."""
-        self._admit()
+        self._refuse_unready()
         config, camera = self._config(asked.options)
         goal = await self.goals.find(asked.goal)
         session = Session(goal, config, self.settings.control, camera, asked.options.seed or 0, self.clock)
@@ -332,7 +332,7 @@ class PlanningService:
 
     # --- how a request goes ------------------------------------------------------------------------------------------
 
-    def _admit(self) -> None:
+    def _refuse_unready(self) -> None:
         if self.draining.is_set():
             raise DrainingError("the service is shutting down; ask another one, or again later", 5.0)
         _ = self.host.served
