@@ -61,6 +61,8 @@ def serve(
     """
     options = dict(locals())
     import asyncio
+    import logging
+    import os
 
     from server.logs import set_up
     from server.run import Listening, Running
@@ -79,7 +81,8 @@ def serve(
 
     finished = asyncio.run(Running(PlanningService(settings)).run(tell))
     if not finished:
-        raise typer.Exit(1)
+        logging.shutdown()
+        os._exit(1)  # the model may still be at work in its thread, around which Python cannot end without aborting
 
 
 def replay(

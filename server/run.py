@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -24,6 +25,7 @@ from server.settings import Settings
 from vjepa2_ac.errors import ConfigError
 
 log = logging.getLogger(__name__)
+LAST_S = 1.0  # in which the model's thread ends, where it has nothing more to do
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,12 @@ class Running:
             stopping = asyncio.create_task(self._stop.wait())
             await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping; accepted requests are finished first")
+            ends_at = self._loop.time() + self.settings.drain_s
             self.service.refuse_new()
             web.should_exit = True
             await asyncio.gather(serving, *([rpc.stop(self.settings.drain_s)] if rpc else []))
-            finished = await self.service.drain()
+            left_s = ends_at - self._loop.time()
+            finished = await self.service.drain(max(LAST_S, left_s)) and left_s > 0
             loading.cancel()
             stopping.cancel()
         log.info("stopped" if finished else "stopped, with requests given up")
@@ -129,7 +133,7 @@ def _uvicorn_config(settings: Settings, service: PlanningService, doorman: Doorm
         access_log=False,
         server_header=False,
         timeout_keep_alive=int(settings.idle_connection_s),
-        timeout_graceful_shutdown=int(settings.drain_s),
+        timeout_graceful_shutdown=math.ceil(settings.drain_s),
         ws_max_size=settings.max_body_bytes,
         ws_max_queue=4,
         ssl_certfile=settings.tls_certificate,

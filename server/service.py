@@ -119,10 +119,10 @@ class PlanningService:
         """From now on take nothing new; what was accepted goes on."""
         self.draining.set()
 
-    async def drain(self) -> bool:
-        """Finish what was accepted and take no more; False when that took longer than the settings allow."""
+    async def drain(self, patience_s: float) -> bool:
+        """Finish what was accepted and take no more; False when that took longer than `patience_s`."""
         self.refuse_new()
-        finished = await self.worker.drain(self.settings.drain_s)
+        finished = await self.worker.drain(patience_s)
         self._decoders.shutdown(wait=False)
         if self.plan_log:
             await asyncio.to_thread(self.plan_log.close)

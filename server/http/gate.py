@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.auth import Doorman
-from server.errors import ForeignOriginError, TooLargeError, UnauthenticatedError, problem_of
+from server.errors import DrainingError, ForeignOriginError, TooLargeError, UnauthenticatedError, problem_of
 from server.http.problems import problem_response
 from server.logs import new_request_id, request_id
 from server.metrics import Metrics
@@ -53,6 +54,8 @@ class Gate:
         except (UnauthenticatedError, ForeignOriginError, TooLargeError) as error:
             failed(error)
             await visit.refuse(error)
+        except asyncio.CancelledError:  # by the server, whose time to finish is over
+            await visit.refuse(DrainingError("the service has shut down before there was an answer", 5.0))
         except Exception:
             log.exception("a fault outside of every route")
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,27 +66,26 @@ def test_callers_can_be_asked_for_certificates(certificates: Path, wire: str) ->
             stranger.info()
 
 
+@contextmanager
+def started(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """A service that was started from a shell, and the addresses that it told."""
+    command = [sys.executable, "-m", "vjepa2_ac.cli", "serve", "--model", "random:tiny", "--port", "0"]
+    command += ["--grpc-port", "0", "--log-format", "json"]
+    environment = {**os.environ, **{f"VJEPA2_AC_{name.upper()}": value for name, value in settings.items()}}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        told = re.match(r"serving random:tiny at (\S+) and gRPC at (\S+);", process.stderr.readline())
+        assert told
+        yield process, told[1], told[2]
+    finally:
+        process.kill()
+
+
 @pytest.fixture(scope="module")
 def shell() -> Iterator[tuple[subprocess.Popen[str], str, str]]:
-    """A service that was started from a shell, and the addresses that it told."""
-    command = [
-        sys.executable,
-        "-m",
-        "vjepa2_ac.cli",
-        "serve",
-        "--model",
-        "random:tiny",
-        "--port",
-        "0",
-        "--grpc-port",
-        "0",
-    ]
-    process = subprocess.Popen([*command, "--log-format", "json"], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    told = re.match(r"serving random:tiny at (\S+) and gRPC at (\S+);", process.stderr.readline())
-    assert told
-    yield process, told[1], told[2]
-    process.kill()
+    with started() as service:
+        yield service
 
 
 def test_a_stranger_gets_a_chunk_and_sigterm_finishes_what_was_accepted(
@@ -116,6 +117,35 @@ def test_a_stranger_gets_a_chunk_and_sigterm_finishes_what_was_accepted(
     assert any('"the model is ready"' in line for line in lines)
     assert any('"request_id"' in line for line in lines)
     assert '"stopped"' in lines[-1]
+
+
+@pytest.mark.parametrize(("wire", "code"), [("rest", "draining"), ("grpc", "connection_lost")])
+def test_what_takes_too_long_is_given_up_and_the_callers_are_told(wire: str, code: str) -> None:
+    frames = pictures.noise(256, 256, seed=1), pictures.noise(256, 256, seed=2)
+    refusals: list[PlannerError] = []
+    with started(drain_s="1") as (process, url, address):
+
+        def ask_for_long() -> None:
+            with PlannerClient(url if wire == "rest" else f"grpc://{address}", timeout_s=60, retries=0) as client:
+                try:
+                    client.plan(frames[0], HOME, frames[1], preset="paper")
+                except PlannerError as error:
+                    refusals.append(error)
+
+        with PlannerClient(url, timeout_s=60, retries=100) as client:  # it is asked until it is ready
+            client.plan(frames[0], HOME, frames[1], samples=3, iterations=1)
+        asking = threading.Thread(target=ask_for_long)
+        asking.start()
+        threading.Event().wait(1.0)
+        assert not refusals
+        process.send_signal(signal.SIGTERM)
+        asking.join(30)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(30) == 1
+    assert [error.code for error in refusals] == [code]
+    assert "Traceback" not in said
+    assert '"stopped, with requests given up"' in said.splitlines()[-1]
 
 
 def test_a_port_that_is_taken_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
