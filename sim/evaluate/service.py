@@ -39,7 +39,7 @@ def planning_service(model: str, limits: LimitsConfig, log: Path, patience_s: fl
             stdin=subprocess.PIPE,
             stdout=written,
             stderr=written,
-            env={**os.environ, "VJEPA2_AC_LIMITS": json.dumps(asdict(limits))},
+            env={**_ONE_THREAD, **os.environ, "VJEPA2_AC_LIMITS": json.dumps(asdict(limits))},
             start_new_session=True,  # Ctrl-C is for us; the service is stopped when we are done with it
         )
     try:
@@ -54,6 +54,8 @@ def served_by(url: str) -> str:
         return ", ".join(f"{each['name']} {each['version']}" for each in client.models())
 
 
+# As the loop in this process plans, unless told otherwise: the threads of a small model mostly wait for each other.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 _COMMAND = (
     *(sys.executable, "-m", "vjepa2_ac.cli", "serve", "--stop-with-stdin"),
     *("--host", "127.0.0.1", "--port", "0", "--no-grpc", "--log-format", "text"),
