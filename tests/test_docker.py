@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,11 +13,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from server.messages import PlanOptions
+from server.options import planner_config
 from server.settings import PREFIX, Settings
 from tests.server.running import running
 
 DOCKER = Path(__file__).parents[1] / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+BUILD_CHECK = (DOCKER / "build-check").read_text()
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
 
 
@@ -78,3 +82,10 @@ def test_a_build_can_be_given_other_pins(tmp_path: Path) -> None:
     subprocess.run(["sh", "-ec", replace], cwd=tmp_path, env={**os.environ, "PINS": " ".join(wanted)}, check=True)
     pins = (tmp_path / "constraints.txt").read_text().splitlines()
     assert [pin for pin in pins if pin.startswith("torch")] == wanted
+
+
+def test_the_plans_that_the_build_check_asks_for_are_within_limits() -> None:
+    asked = re.findall(r'plan \'"options": (\{.*?\})', BUILD_CHECK)
+    assert len(asked) == 2
+    for options in asked:
+        planner_config(PlanOptions(**json.loads(options)), Settings())
