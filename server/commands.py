@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vjepa2_ac.options import Device, ModelIfSaid, PrecisionIfSaid
+from vjepa2_ac.options import Confidence, Device, ModelIfSaid, PrecisionIfSaid
 
 
 def register(app: typer.Typer) -> None:
@@ -25,9 +25,7 @@ def serve(
     preset: Annotated[
         str | None, typer.Option(help="What is searched unless asked otherwise: fast, balanced, paper.")
     ] = None,
-    confidence: Annotated[
-        Path | None, typer.Option(help="File of `evaluate-confidence`: plans then say their chance of failure.")
-    ] = None,
+    confidence: Confidence = None,
     precision: PrecisionIfSaid = None,
     device: Device = None,
     token_file: Annotated[Path | None, typer.Option(help="Tokens that callers may show, one a line.")] = None,

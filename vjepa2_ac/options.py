@@ -6,6 +6,7 @@ for commands that must tell that from the default.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,4 +35,7 @@ Camera = Annotated[str, typer.Option(help="left, right or wrist.")]
 PlannerSettings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting of docs/planning.md, as search.horizon=2. Repeat it."),
+]
+Confidence = Annotated[
+    Path | None, typer.Option(help="File of `evaluate-confidence`: plans then say their chance of failure.")
 ]

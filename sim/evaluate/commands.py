@@ -10,7 +10,7 @@ import typer
 
 from sim.options import AchievedScenes, Kinds, MaxSteps, SeedBase, SplitName, Tasks, Workers
 from vjepa2_ac.errors import ConfigError
-from vjepa2_ac.options import Model, PlannerSettings, Precision
+from vjepa2_ac.options import Confidence, Model, PlannerSettings, Precision
 
 if TYPE_CHECKING:
     from planner.mpc import ControlConfig
@@ -43,9 +43,7 @@ def evaluate(
     ] = None,
     settings: PlannerSettings = None,
     achieved: AchievedScenes = None,
-    confidence: Annotated[
-        Path | None, typer.Option(help="File of `evaluate-confidence`: plans then say their chance of failure.")
-    ] = None,
+    confidence: Confidence = None,
     baselines: Annotated[str, typer.Option(help="Besides: all, or of nothing, random, expert, oracle.")] = "",
     only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the planner out.")] = False,
     server: Annotated[str | None, typer.Option(help="Plan through a service, http://… or grpc://….")] = None,
