@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from sim.episode import Cell, Snapshot
 from sim.rendering import Painter
 from sim.scene import Scene
 from sim.tasks import Goal, Judge, TaskName
-from sim.variation import Variation, draw
+from sim.variation import Variation, draw, in_another_look
 from vjepa2_ac import poses
 from vjepa2_ac.data.writer import CameraTrack, Recording
 
@@ -72,14 +72,15 @@ class CellRecorder:
     """The cell, re-dressed for every seed."""
 
     def __init__(self, config: CollectConfig) -> None:
-        self.config = config
+        self.config, self.variation = config, Variation(split=config.split)
         self.cell = Cell(Scene())
         self.painter = Painter(self.cell.scene, config.size, config.size)
 
     def __call__(self, seed: int) -> Iterator[Recording]:
         """The branches of a seed, then its long episode."""
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAM,)))
-        self.cell.dress(draw(Variation(split=self.config.split), seed))
+        scene = draw(self.variation, seed)
+        self.cell.dress(scene)
         kind = _kind(rng, self.config)
         task: TaskName = TASKS[rng.choice(len(TASKS), p=TASK_SHARES)]
         place_3 = rng.uniform(workspace.LOW, workspace.HIGH)
@@ -96,19 +97,22 @@ class CellRecorder:
             stages = judge.watch(sight.truth)
             action_7 = behaviour.send(sight)
 
-        facts = {"seed": seed, "split": self.config.split, "variation": self.cell.draw.as_dict()}
+        facts = {"seed": seed, "split": self.config.split}
         shares = np.array(weights) / sum(weights)
         for pair, step in enumerate(sorted(rng.choice(STEPS, self.config.branches, replace=False, p=shares))):
-            branch = {"branch": f"{seed}-{pair}", "left_at": int(step)}
-            yield from self._branches(states[step], rng, facts | branch, pair)
+            look = in_another_look(scene, self.variation, int(rng.integers(2**62)))
+            branch = {"branch": f"{seed}-{pair}", "left_at": int(step), "variation": look.as_dict()}
+            yield from self._branches(replace(states[step], draw=look), rng, facts | branch, pair)
         solves = kind in ("expert", "noisy")
         what = task if solves else kind
-        yield self._recording(track, what, facts | {"kind": kind}, success=stages.success_any or not solves)
+        yield self._recording(
+            track, what, facts | {"kind": kind, "variation": scene.as_dict()}, success=stages.success_any or not solves
+        )
 
     def _branches(
         self, state: Snapshot, rng: np.random.Generator, facts: dict[str, Any], pair: int
     ) -> Iterator[Recording]:
-        """Twice the same moves from the same state: once the gripper opens, once it closes."""
+        """Twice the same moves from the same state, in a look of their own: the gripper opens, the gripper closes."""
         way_3 = rng.uniform(-0.04, 0.04, 3) if rng.random() < 0.5 else np.zeros(3)
         for side, (name, grip) in enumerate((("open", -FULL), ("close", FULL))):
             self.cell.restore(state)

@@ -53,9 +53,12 @@ class Scene:
         mujoco.mj_forward(self.model, self.data)
 
     def _surfaces(self, draw: Draw) -> None:
-        for geom, surface, tint in (("table:seen", draw.table, draw.table_tint), ("wall", draw.wall, draw.wall_tint)):
-            material = self.model.material(f"{geom.partition(':')[0]}_{surface}")
-            material.rgba[:3] = tint
+        for geom, name, tint, repeat in (
+            ("table:seen", draw.table, draw.table_tint, draw.table_repeat),
+            ("wall", draw.wall, draw.wall_tint, draw.wall_repeat),
+        ):
+            material = self.model.material(f"{geom.partition(':')[0]}_{name}")
+            material.rgba[:3], material.texrepeat[:] = tint, repeat
             self.model.geom(geom).matid[:] = material.id
 
     def _light(self, draw: Draw) -> None:
@@ -107,7 +110,7 @@ def _table(spec: Any) -> None:
         for name in surfaces.SURFACES:
             if where == "table":
                 _texture(spec, name)
-            _material(spec, f"{where}_{name}", name, repeat=2.0 if where == "table" else 1.0)
+            _material(spec, f"{where}_{name}", name)
     low, high = np.array(_TABLE_LOW), np.array(_TABLE_HIGH)
     (x, y), (half_x, half_y) = (low + high) / 2, (high - low) / 2
     world, box, plane = spec.worldbody, mujoco.mjtGeom.mjGEOM_BOX, mujoco.mjtGeom.mjGEOM_PLANE
@@ -149,8 +152,8 @@ def _texture(spec: Any, name: str) -> None:
     texture.data = surfaces.picture(name).tobytes()
 
 
-def _material(spec: Any, name: str, texture: str, repeat: float) -> None:
-    material = spec.add_material(name=name, texrepeat=[repeat, repeat], specular=0.1, shininess=0.1)
+def _material(spec: Any, name: str, texture: str) -> None:
+    material = spec.add_material(name=name, specular=0.1, shininess=0.1)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = texture
 
 

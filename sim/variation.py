@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from sim.surfaces import SHIFT_SURFACES, TRAIN_SURFACES
+from sim.surfaces import RGB, SHIFT_SURFACES, TRAIN_SURFACES
 from vjepa2_ac.errors import ConfigError
 
 Split = Literal["train", "test", "shift"]
@@ -27,13 +27,17 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FACTORS = ("layout", "kind", "size", "colours", "surfaces", "light", "camera", "distractors")
 
+LOOK = (
+    *("object_rgb", "target_rgb", "table", "table_tint", "table_repeat", "wall", "wall_tint", "wall_repeat"),
+    *("light_azimuth", "light_elevation", "light_rgb", "ambient"),
+    *("camera_azimuth", "camera_elevation", "camera_distance"),
+)
+
 # Outer radius and height of the cups [m]; their meshes are made once, so they come in sizes.
 CUP_SIZES = ((0.0240, 0.062), (0.0250, 0.070), (0.0260, 0.064), (0.0270, 0.074), (0.0285, 0.068))
 BOX_LOW, BOX_HIGH = (0.036, 0.042, 0.042), (0.050, 0.053, 0.060)  # [m], full sizes; fingers close across y
 MOST_YAW = {"cup": 0.7, "box": 0.2}  # [rad]; fingers pass beside the handle, and a box is not held by its edges
 SLOTS = 3  # distractors at most
-
-RGB = tuple[float, float, float]
 
 _OBJECT_HUES = {"train": (0.0, 0.08, 0.145, 0.36, 0.60), "shift": (0.47, 0.75, 0.88)}
 _TARGET_HUES = {"train": (0.58, 0.12, 0.33), "shift": (0.02, 0.80)}
@@ -91,9 +95,11 @@ class Draw:
     target_rgb: RGB
     hand: tuple[float, float, float]
     table: str
-    table_tint: float
+    table_tint: RGB
+    table_repeat: float  # how often the surface's picture is laid along the table
     wall: str
-    wall_tint: float
+    wall_tint: RGB
+    wall_repeat: float
     light_azimuth: float
     light_elevation: float
     light_rgb: RGB
@@ -143,6 +149,12 @@ def draw(variation: Variation, entropy: int) -> Draw:
     )
 
 
+def in_another_look(scene: Draw, variation: Variation, entropy: int) -> Draw:
+    """The same things in the same places, in the colours, surfaces, light and view that belong to `entropy`."""
+    other = draw(variation, entropy)
+    return replace(scene, **{name: getattr(other, name) for name in LOOK})
+
+
 def _kind(rng: np.random.Generator | None) -> Kind:
     return "box" if rng is None else KINDS[rng.integers(len(KINDS))]
 
@@ -190,15 +202,25 @@ def _colours(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
 
 
 def _surfaces(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
-    if rng is None:
-        return {"table": "oak", "table_tint": 1.0, "wall": "laminate", "wall_tint": 0.9}
-    names = SHIFT_SURFACES if unseen else TRAIN_SURFACES
+    table = ("oak", _grey(1.0)) if rng is None else _surface(rng, unseen, (0.85, 1.1))
+    wall = ("laminate", _grey(0.9)) if rng is None else _surface(rng, unseen, (0.7, 1.0))
+    scale = (1.0, 1.0) if rng is None or unseen else np.exp(rng.uniform(-0.6, 0.6, 2))
     return {
-        "table": str(rng.choice(names)),
-        "table_tint": float(rng.uniform(0.85, 1.1)),
-        "wall": str(rng.choice(names)),
-        "wall_tint": float(rng.uniform(0.7, 1.0)),
+        "table": table[0],
+        "table_tint": table[1],
+        "table_repeat": float(2.0 * scale[0]),
+        "wall": wall[0],
+        "wall_tint": wall[1],
+        "wall_repeat": float(scale[1]),
     }
+
+
+def _surface(rng: np.random.Generator, unseen: bool, shade: tuple[float, float]) -> tuple[str, RGB]:
+    """Its name and tint: of another colour in more than half of what training sees, of another shade in the rest."""
+    name, tint = str(rng.choice(SHIFT_SURFACES if unseen else TRAIN_SURFACES)), _grey(rng.uniform(*shade))
+    if not unseen and rng.random() < 0.6:
+        tint = _rgb(rng.random(), 0.6 * rng.random() ** 1.5, rng.uniform(0.3, 1.05))
+    return name, tint
 
 
 def _light(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
@@ -209,8 +231,8 @@ def _light(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
         power = rng.choice([rng.uniform(0.30, 0.42), rng.uniform(0.85, 1.0)])
         warmth, ambient = rng.choice([-1, 1]) * rng.uniform(0.12, 0.22), rng.uniform(0.18, 0.26)
     else:
-        azimuth, power = rng.uniform(-1.0, 1.4), rng.uniform(0.52, 0.78)
-        warmth, ambient = rng.uniform(-0.06, 0.06), rng.uniform(0.28, 0.40)
+        azimuth, power = rng.uniform(-1.4, 1.5), rng.uniform(0.45, 0.82)
+        warmth, ambient = rng.uniform(-0.11, 0.11), rng.uniform(0.27, 0.42)
     return {
         "light_azimuth": float(azimuth),
         "light_elevation": float(rng.uniform(0.8, 1.35)),
@@ -260,6 +282,10 @@ def _tuples(values: dict[str, Any]) -> dict[str, Any]:
 
 def _rgb(hue: float, saturation: float, value: float) -> RGB:
     return colorsys.hsv_to_rgb(float(hue) % 1.0, float(saturation), float(value))
+
+
+def _grey(value: float) -> RGB:
+    return (float(value),) * 3
 
 
 def _floats(values: Any) -> Any:

@@ -9,6 +9,7 @@ from sim import workspace
 from sim.collect import KINDS, CollectConfig, started_at
 from sim.collect_recorder import BRANCH_STEPS, STEPS, CellRecorder
 from sim.control import LIMIT
+from sim.variation import LOOK, Variation, draw
 from vjepa2_ac.data.writer import Recording
 from vjepa2_ac.poses import pose_differences
 
@@ -46,7 +47,16 @@ def test_a_branch_begins_where_the_long_episode_was(job: list[Recording]) -> Non
     for branch in job[:4]:
         left_at = branch.facts["left_at"]
         np.testing.assert_array_equal(np.asarray(branch.poses_N7)[0], np.asarray(job[-1].poses_N7)[left_at])
-        np.testing.assert_array_equal(branch.cameras[0].frames_NHWC[0], job[-1].cameras[0].frames_NHWC[left_at])
+        here, there = branch.truth["object_position"], job[-1].truth["object_position"]
+        np.testing.assert_array_equal(here[0], there[left_at])
+
+
+def test_a_pair_looks_like_no_other(job: list[Recording]) -> None:
+    draws = [each.facts["variation"] for each in job]
+    assert draws[0] == draws[1] != draws[2] == draws[3] != draws[4]
+    things = [{name: value for name, value in each.items() if name not in LOOK} for each in draws]
+    assert all(each == things[-1] for each in things)
+    assert draws[-1] == draw(Variation(), 3).as_dict()
 
 
 def test_the_same_seed_gives_the_same_episode(recorder: CellRecorder, job: list[Recording]) -> None:

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sim import workspace
-from sim.surfaces import SHIFT_SURFACES, TRAIN_SURFACES
-from sim.variation import FACTORS, SPLITS, Draw, Variation, draw
+from sim.surfaces import SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES
+from sim.surfaces import picture as surface
+from sim.variation import FACTORS, LOOK, SPLITS, Draw, Variation, draw, in_another_look
 from vjepa2_ac.errors import ConfigError
 
 
@@ -33,7 +36,7 @@ def test_switching_one_factor_off_leaves_the_others(factor: str) -> None:
         "kind": set(),
         "size": {"size"},
         "colours": {"object_rgb", "target_rgb"},
-        "surfaces": {"table", "table_tint", "wall", "wall_tint"},
+        "surfaces": {f"{where}{what}" for where in ("table", "wall") for what in ("", "_tint", "_repeat")},
         "light": {"light_azimuth", "light_elevation", "light_rgb", "ambient"},
         "camera": {"camera_azimuth", "camera_elevation", "camera_distance"},
         "distractors": {"distractors"},
@@ -60,6 +63,32 @@ def test_shift_shows_what_training_never_showed() -> None:
     assert all(5 <= abs(scene.camera_azimuth) <= 15 for scene in shift)
     assert not {d.shape for s in train for d in s.distractors} & {d.shape for s in shift for d in s.distractors}
     assert all(scene.distractors for scene in shift)
+    assert max(scene.light_rgb[1] for scene in train) < 0.85
+    assert min(scene.light_rgb[1] for scene in train) > 0.42
+    assert all(scene.light_rgb[1] < 0.42 or scene.light_rgb[1] > 0.85 for scene in shift)
+    assert min(scene.ambient for scene in train) > max(scene.ambient for scene in shift)
+
+
+def test_training_sees_no_surface_twice() -> None:
+    scenes = [draw(Variation(), seed) for seed in range(200)]
+    assert {scene.table for scene in scenes} == {scene.wall for scene in scenes} == set(TRAIN_SURFACES)
+    assert len({(scene.table, scene.table_tint, scene.table_repeat) for scene in scenes}) == 200
+
+
+def test_another_look_leaves_things_where_they_are() -> None:
+    scene = draw(Variation(), 3)
+    other = in_another_look(scene, Variation(), 4)
+    assert replace(scene, **{name: getattr(draw(Variation(), 4), name) for name in LOOK}) == other
+    changed = {name for name, value in scene.as_dict().items() if value != other.as_dict()[name]}
+    assert {"table_tint", "light_rgb", "object_rgb", "camera_azimuth"} <= changed <= set(LOOK)
+
+
+@pytest.mark.parametrize("name", SURFACES)
+def test_a_surface_is_a_picture_and_no_flat_one(name: str) -> None:
+    picture = surface(name)
+    assert picture.dtype == np.uint8
+    assert picture.shape == (SIZE, SIZE, 3)
+    assert picture.mean(axis=2).std() > 2
 
 
 def test_unknown_factors_are_named() -> None:
