@@ -3,12 +3,13 @@
 #
 #   examples/default_model.sh [FOLDER]             on whatever machine this is, a GPU where there is one
 #   EPISODES=4000 WORKERS=16 examples/default_model.sh /scratch/default
+#   PROCESSES=2 examples/default_model.sh          two processes that learn, of one thread each; good on two cores
 #   SECONDS_AT_MOST=570 examples/default_model.sh  stops by itself and leaves all it has to the next call
 set -euo pipefail
 
 out=${1:-runs/default}
-episodes=${EPISODES:-1000} held_out=${HELD_OUT:-200} size=${SIZE:-256}
-workers=${WORKERS:-$(nproc)}
+episodes=${EPISODES:-1600} branches=${BRANCHES:-5} held_out=${HELD_OUT:-200} size=${SIZE:-256}
+workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
 pretrain=${PRETRAIN:-default-pretrain} train=${TRAIN:-default-train}
 rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
@@ -25,26 +26,34 @@ in_time() {
     }
 }
 
-# learn COMMAND FOLDER ARGUMENTS...: begin a run, or go on with it, unless it has ended in a release.
+run=(vjepa2-ac)
+if [ "$processes" -gt 1 ]; then
+    export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+    run=(torchrun --nproc-per-node "$processes" -m vjepa2_ac.cli)
+fi
+
+# learn COMMAND FOLDER RECIPE ARGUMENTS...: begin a run whose processes share the recipe's batch, or go on with it,
+# unless it has ended in a release.
 learn() {
-    local command=$1 folder=$2; shift 2
+    local command=$1 folder=$2 recipe=$3 batch; shift 3
     [ ! -e "$folder/release/config.json" ] || return 0
     if [ -e "$folder/recipe.yaml" ]; then
-        in_time vjepa2-ac "$command" --resume --out "$folder" --cache "$out/cache"
+        in_time "${run[@]}" "$command" --resume --out "$folder" --cache "$out/cache"
     else
-        in_time vjepa2-ac "$command" --out "$folder" --cache "$out/cache" "$@"
+        batch=$(vjepa2-ac recipes "$recipe" | awk '$1 == "batch:" { print $2 }')
+        in_time "${run[@]}" "$command" --out "$folder" --cache "$out/cache" --data "$out/episodes" \
+            --recipe "$recipe" --set engine.batch=$((batch / processes)) "$@"
     fi
 }
 
 mkdir -p "$out"
-in_time vjepa2-ac collect --out "$out/episodes" --episodes "$episodes" --workers "$workers" --size "$size"
+in_time vjepa2-ac collect --out "$out/episodes" --episodes "$episodes" --branches "$branches" --workers "$workers" \
+    --size "$size"
 in_time vjepa2-ac collect --out "$out/held-out" --episodes "$held_out" --workers "$workers" --size "$size" --split test
-learn pretrain "$out/encoder" --data "$out/episodes" --recipe "$pretrain"
-learn train "$out/steps" --data "$out/episodes" --recipe "$train" --encoder "$out/encoder/release"
-learn train "$out/rollouts" --data "$out/episodes" --recipe "$rollout" --encoder "$out/encoder/release" \
-    --start "$out/steps/release"
-learn train "$out/model" --data "$out/episodes" --recipe "$last" --encoder "$out/encoder/release" \
-    --start "$out/rollouts/release"
+learn pretrain "$out/encoder" "$pretrain"
+learn train "$out/steps" "$train" --encoder "$out/encoder/release"
+learn train "$out/rollouts" "$rollout" --encoder "$out/encoder/release" --start "$out/steps/release"
+learn train "$out/model" "$last" --encoder "$out/encoder/release" --start "$out/rollouts/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$out/episodes" --cache "$out/cache"
 echo "the model is in $out/model/release, what it knows in $out/fit-check"
