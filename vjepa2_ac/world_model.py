@@ -133,7 +133,14 @@ class WorldModel:
         found = load(source, device=device, precision=precision, parts=("encoder", "predictor"))
         assert found.encoder is not None
         assert found.predictor is not None
-        return cls(found.encoder, found.predictor, found.preprocessing, precision=precision, device=device)
+        return cls(
+            found.encoder,
+            found.predictor,
+            found.preprocessing,
+            precision=precision,
+            device=device,
+            normalize_latents=found.normalize_latents,
+        )
 
     @classmethod
     def random(

@@ -268,7 +268,14 @@ def _release(
             "encoder": inputs.encoder,
             "recipe": recipes.text_of(recipe),
         }
-        save(run.release, preprocessing=preprocessing, metadata=metadata, dtype=DTYPES[recipe.release], **models)
+        save(
+            run.release,
+            preprocessing=preprocessing,
+            normalize_latents=not isinstance(recipe, TrainRecipe) or recipe.loss.normalize,
+            metadata=metadata,
+            dtype=DTYPES[recipe.release],
+            **models,
+        )
     processes.wait()
 
 
