@@ -20,6 +20,7 @@ from server.settings import Settings
 from server.worker import Job
 from vjepa2_ac.images import Frames
 from vjepa2_ac.model_version import version_of
+from vjepa2_ac.models.encoder_v21 import EncoderV21
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ def open_model(settings: Settings) -> Served:
     model = WorldModel.open(settings.model, precision=settings.precision, device=settings.device)
     parameters = sum(p.numel() for part in (model.encoder, model.predictor) for p in part.parameters())
     details = {
+        "encoder": "V-JEPA 2.1" if isinstance(model.encoder, EncoderV21) else "V-JEPA 2",
         "img_size": "x".join(map(str, model.encoder.config.img_size)),
         "preprocessing": model.preprocessing.name,
         "precision": str(model.dtype).removeprefix("torch."),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vjepa2_ac.images import Preprocessing
     from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
     from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+    from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
     from vjepa2_ac.world_model import History, Rollout, WorldModel, energy
 
 __version__ = "0.1.0"
@@ -24,6 +25,8 @@ __all__ = [
     "ACPredictorConfig",
     "Encoder",
     "EncoderConfig",
+    "EncoderV21",
+    "EncoderV21Config",
     "History",
     "Preprocessing",
     "Rollout",
@@ -39,6 +42,8 @@ _HOMES = {
     "ACPredictorConfig": "models.ac_predictor",
     "Encoder": "models.encoder",
     "EncoderConfig": "models.encoder",
+    "EncoderV21": "models.encoder_v21",
+    "EncoderV21Config": "models.encoder_v21",
     "History": "world_model",
     "Preprocessing": "images",
     "Rollout": "world_model",

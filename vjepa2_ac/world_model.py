@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
+from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.images import Frames, Preprocessing, as_frames
 from vjepa2_ac.memory import Pieces
@@ -27,6 +27,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCach
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.sizes import ENCODERS
+from vjepa2_ac.models.stills import AnyEncoder, encode_stills
 from vjepa2_ac.poses import SIZE
 from vjepa2_ac.precision import choose_dtype
 
@@ -89,7 +90,7 @@ SIZES: dict[str, tuple[EncoderConfig, ACPredictorConfig]] = {
 
 
 class WorldModel:
-    """An encoder and a predictor that take frames, poses and actions to latents.
+    """An encoder, V-JEPA 2 or 2.1, and a predictor that take frames, poses and actions to latents.
 
     The two networks are taken over: put into evaluation mode, moved to `device` (CUDA where there is one, unless told
     otherwise) and converted to the numbers `precision` names. `normalize_latents` is False only for predictors that
@@ -98,7 +99,7 @@ class WorldModel:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: AnyEncoder,
         predictor: ACPredictor,
         preprocessing: Preprocessing,
         *,
@@ -130,9 +131,16 @@ class WorldModel:
         from vjepa2_ac.checkpoints import load
 
         found = load(source, device=device, precision=precision, parts=("encoder", "predictor"))
-        if not isinstance(found.encoder, Encoder) or found.predictor is None:
-            raise CheckpointError(f"{source} holds no V-JEPA 2 encoder with an action-conditioned predictor")
-        return cls(found.encoder, found.predictor, found.preprocessing, precision=precision, device=device)
+        assert found.encoder is not None
+        assert found.predictor is not None
+        return cls(
+            found.encoder,
+            found.predictor,
+            found.preprocessing,
+            precision=precision,
+            device=device,
+            normalize_latents=found.normalize_latents,
+        )
 
     @classmethod
     def random(
@@ -155,16 +163,16 @@ class WorldModel:
 
     @torch.no_grad()
     def encode(self, frames: Frames) -> Tensor:
-        """The latents [B, N, D] of frames [B, H, W, 3], or of one frame [H, W, 3], uint8 RGB."""
+        """The latents [B, N, D] of frames [B, H, W, 3], or of one frame [H, W, 3], uint8 RGB.
+
+        The same as the predictor was trained on: prepared by the release's preprocessing, each encoded alone as
+        `encode_stills` says, whatever the encoder, and normalised.
+        """
         frames_BHW3 = as_frames(frames)
 
         def encode_piece(piece: slice) -> Tensor:
             images_B3HW = self.preprocessing(frames_BHW3[piece].to(self.device)).to(self.dtype)
-            # Each frame is a clip of its own: the same picture as often as the tubelet wants it.
-            video_B3THW = images_B3HW.unsqueeze(2).expand(-1, -1, self.encoder.config.tubelet_size, -1, -1)
-            latents_BND = self.encoder(video_B3THW)
-            assert isinstance(latents_BND, Tensor)
-            return self._normalize(latents_BND)
+            return self._normalize(encode_stills(self.encoder, images_B3HW))
 
         return self.pieces.evaluate(encode_piece, len(frames_BHW3), *self._bytes_to_encode())
 
@@ -332,7 +340,7 @@ def check_shape(values: Tensor, what: str, shape: tuple[int | None, ...]) -> Non
         raise InputError(f"{what} have shape {list(values.shape)}; expected [{wanted}]")
 
 
-def _check_fit(encoder: Encoder, predictor: ACPredictor, preprocessing: Preprocessing) -> None:
+def _check_fit(encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing) -> None:
     seen, imagined = encoder.config, predictor.config
     if seen.embed_dim != imagined.embed_dim or seen.grid != imagined.grid:
         raise ConfigError(

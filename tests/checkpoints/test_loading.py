@@ -16,10 +16,13 @@ import torch
 
 from tests.checkpoints import samples
 from vjepa2_ac.checkpoints import Loaded, load
+from vjepa2_ac.checkpoints.conversion import convert
 from vjepa2_ac.checkpoints.official import read_state
 from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.anticipation import AnticipationClassifier, AnticipationClassifierConfig
+from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
+from vjepa2_ac.world_model import WorldModel
 
 # --- what loads ------------------------------------------------------------------------------------------------------
 
@@ -94,6 +97,23 @@ def test_an_anticipation_probe_loads(tmp_path: Path, verbs: int, nouns: int) -> 
     loaded = load(tmp_path / "a.pt", overrides={"classifier": {"num_heads": 2}})
     assert samples.same(loaded.classifier, probe)
     assert loaded.classifier.config == config
+
+
+def test_a_predictor_trained_elsewhere_on_a_v21_encoder_loads_and_opens(tmp_path: Path) -> None:
+    shape = EncoderV21Config(img_size=(32, 32), patch_size=8, embed_dim=24, depth=12, num_heads=2)
+    encoder = samples.random(EncoderV21(shape))
+    file = tmp_path / "a.pt"
+    torch.save({"encoder": samples.wrapped(encoder), "predictor": samples.wrapped(samples.acting(), "module.")}, file)
+    hints = {"encoder": {"num_heads": 2, "img_size": [32, 32]}, "predictor": {"num_heads": 4}}
+    loaded = load(file, overrides=hints)
+    assert loaded.metadata["layout"] == "V-JEPA 2.1-AC training file"
+    assert loaded.encoder.config == shape
+    assert samples.same(loaded.encoder, encoder)
+    assert samples.same(loaded.predictor, samples.acting())
+    convert(file, tmp_path / "release", "release", overrides=hints)
+    opened = WorldModel.open(tmp_path / "release", precision="fp32", device="cpu")
+    assert samples.same(opened.encoder, encoder)
+    assert opened.preprocessing == Preprocessing(name="droid", img_size=(32, 32))
 
 
 def test_parts_can_be_chosen(tmp_path: Path) -> None:

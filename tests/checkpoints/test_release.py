@@ -119,6 +119,26 @@ def test_a_probe_joins_its_encoder(tmp_path: Path) -> None:
         convert(file, tmp_path / "s", "release", beside=[tmp_path / "r"], overrides=samples.HINTS)
 
 
+def test_a_predictor_takes_along_which_latents_it_knows(tmp_path: Path) -> None:
+    prepared = Preprocessing(name="centre", img_size=(32, 32))
+    models = {"encoder": samples.encoder(), "predictor": samples.acting()}
+    save(tmp_path / "raw", **models, preprocessing=prepared, normalize_latents=False)
+    convert(tmp_path / "raw", tmp_path / "predictor", "release", without=["encoder"])
+    save(tmp_path / "encoder", encoder=samples.encoder(), preprocessing=prepared)
+    convert(tmp_path / "encoder", tmp_path / "joined", "release", beside=[tmp_path / "predictor"])
+    assert [load(tmp_path / name).normalize_latents for name in ("raw", "encoder", "joined")] == [False, True, False]
+
+
+def test_a_release_that_does_not_say_which_latents_has_normalised_ones(tmp_path: Path) -> None:
+    file = samples.release(tmp_path / "r") / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps({key: value for key, value in config.items() if key != "normalize_latents"}))
+    assert load(tmp_path / "r").normalize_latents
+    file.write_text(json.dumps(config | {"normalize_latents": "no"}))
+    with pytest.raises(CheckpointError, match="normalize_latents is 'no'; expected true or false"):
+        load(tmp_path / "r")
+
+
 def test_models_can_be_left_out(tmp_path: Path) -> None:
     folder = samples.release(tmp_path / "r")
     convert(folder, tmp_path / "s", "release", without=["masked_predictor", "classifier"])

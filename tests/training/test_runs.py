@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,9 @@ from tests.training.test_engine import assert_same, final
 from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.data.layout import EpisodeRef
+from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.run import Run
+from vjepa2_ac.world_model import WorldModel
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +70,20 @@ def test_training_ends_in_a_release_that_loads(data: Path, encoder: Path, tmp_pa
     assert loaded.predictor.config.modulation == "adaln"
     assert loaded.preprocessing == load(encoder).preprocessing
     assert "tiny" in loaded.metadata["about"] or loaded.metadata["updates"] == 20
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_release_is_opened_with_the_latents_it_was_trained_on(
+    data: Path, encoder: Path, tmp_path: Path, normalize: bool
+) -> None:
+    settings = ("steps=2", f"loss.normalize={normalize}", "precision=fp32")
+    assert train(data, encoder, tmp_path / "run", *(word for each in settings for word in ("--set", each))) == 0
+    source = load(encoder, parts=("encoder",), precision="fp32")
+    assert source.encoder is not None
+    frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    trained_on = FrameEncoder(source.encoder, source.preprocessing, torch.device("cpu"), "fp32", normalize=normalize)
+    model = WorldModel.open(tmp_path / "run" / "release", precision="fp32", device="cpu")
+    assert torch.equal(model.encode(frames), trained_on(frames))
 
 
 def test_latents_from_disk_train_as_those_encoded_on_the_way(data: Path, encoder: Path, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def encoder_config(state: State, hints: Hints, predictor: State | None = None) -
             "img_size": hints.img_size or (384, 384),
             "img_temporal_dim_size": 1 if shapes.has("patch_embed_img.proj.weight") else None,
             "modality_embedding": shapes.has("video_mod_embed"),
-            "n_output_distillation": 4 if predictor is None else _levels_read(_Shapes(predictor, hints.where)),
+            "n_output_distillation": _levels_joined(predictor, hints.where),
         }
         return _config(EncoderV21Config, values, hints)
     values["img_size"] = hints.img_size or (256, 256)
@@ -182,6 +182,13 @@ def _levels(shapes: _Shapes, img_size: tuple[int, int], encoder: AnyEncoderConfi
         "return_all_tokens": shapes.has("predictor_proj_context.weight"),
         "img_size": img_size if encoder else (384, 384),
     }
+
+
+def _levels_joined(predictor: State | None, where: str) -> int:
+    """How many levels of a V-JEPA 2.1 encoder its pretraining joined, as the masked predictor tells; else all four."""
+    if predictor is None or "action_encoder.weight" in predictor:
+        return 4
+    return _levels_read(_Shapes(predictor, where))
 
 
 def _levels_read(shapes: _Shapes) -> int:

@@ -95,6 +95,7 @@ class Contents:
     layout: str  # what kind of source it is, in words
     parts: dict[str, Part]  # by the names in PARTS
     preprocessing: Preprocessing
+    normalize_latents: bool = True  # whether the predictor was trained on normalised latents
     ignored: tuple[Ignored, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
 

@@ -59,13 +59,16 @@ def convert(
 
 
 def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
-    parts = dict(contents.parts)
+    parts, normalize_latents = dict(contents.parts), contents.normalize_latents
     for source in beside:
-        for name, part in read(source).parts.items():
+        joining = read(source)
+        for name, part in joining.parts.items():
             if name in parts:
                 raise CheckpointError(f"both {contents.source} and {source} hold the {name}")
             parts[name] = part
-    return replace(contents, parts=parts)
+        if "predictor" in joining.parts:
+            normalize_latents = joining.normalize_latents
+    return replace(contents, parts=parts, normalize_latents=normalize_latents)
 
 
 def _leave_out(contents: Contents, names: Sequence[str]) -> Contents:

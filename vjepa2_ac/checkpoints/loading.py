@@ -31,6 +31,7 @@ class Loaded:
     masked_predictor: MaskedPredictor | MaskedPredictorV21 | None = None
     classifier: AttentiveClassifier | AnticipationClassifier | None = None
     preprocessing: Preprocessing
+    normalize_latents: bool = True  # whether the predictor was trained on normalised latents
     metadata: dict[str, Any] = field(default_factory=dict)  # where it came from; for people
 
 
@@ -68,5 +69,6 @@ def load(
         masked_predictor=cast("MaskedPredictor | MaskedPredictorV21 | None", models.get("masked_predictor")),
         classifier=cast("AttentiveClassifier | AnticipationClassifier | None", models.get("classifier")),
         preprocessing=contents.preprocessing,
+        normalize_latents=contents.normalize_latents,
         metadata={"source": str(contents.source), "layout": contents.layout} | contents.metadata,
     )

@@ -33,7 +33,6 @@ from vjepa2_ac.checkpoints.release import CONFIG, is_release, read_release
 from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.images import Preprocessing
-from vjepa2_ac.models.ac_predictor import ACPredictorConfig
 from vjepa2_ac.models.encoder import EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21Config
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
@@ -177,9 +176,10 @@ class _Reader:
 
     def _layout(self) -> str:
         configs = [part.config for part in self.parts.values()]
+        acts = "-AC" if "predictor" in self.parts else ""
         if any(isinstance(config, EncoderV21Config | MaskedPredictorV21Config) for config in configs):
-            return "V-JEPA 2.1 training file"
-        if any(isinstance(config, ACPredictorConfig) for config in configs):
+            return f"V-JEPA 2.1{acts} training file"
+        if acts:
             return "V-JEPA 2-AC training file"
         if "encoder" not in self.parts and "masked_predictor" not in self.parts:
             return "attentive probe file"

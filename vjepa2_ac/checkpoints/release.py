@@ -36,12 +36,14 @@ def save(
     masked_predictor: nn.Module | None = None,
     classifier: nn.Module | None = None,
     preprocessing: Preprocessing,
+    normalize_latents: bool = True,
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Write models as a release, whole or not at all; an existing release at `folder` is replaced.
 
-    `metadata` is anything JSON holds, for people to read. `dtype` is how weights are kept (None: as they are).
+    `normalize_latents` is False for a predictor that was trained on the encoder's raw outputs. `metadata` is anything
+    JSON holds, for people to read. `dtype` is how weights are kept (None: as they are).
     """
     models = {"encoder": encoder, "predictor": predictor}
     models |= {"masked_predictor": masked_predictor, "classifier": classifier}
@@ -54,6 +56,7 @@ def save(
         layout="release",
         parts=parts,
         preprocessing=preprocessing,
+        normalize_latents=normalize_latents,
         metadata=dict(metadata or {}),
     )
     write_release(contents, target, dtype)
@@ -73,6 +76,7 @@ def write_release(contents: Contents, folder: Path, dtype: torch.dtype | None = 
             for name, part in contents.parts.items()
         },
         "preprocessing": to_dict(contents.preprocessing),
+        "normalize_latents": contents.normalize_latents,
         "metadata": contents.metadata,
     }
     try:
@@ -97,6 +101,9 @@ def read_release(folder: Path, config: Mapping[str, Any]) -> Contents:
     models = config.get("models")
     if not isinstance(models, Mapping) or not models:
         raise CheckpointError(f"{where} names no models")
+    normalize_latents = config.get("normalize_latents", True)
+    if not isinstance(normalize_latents, bool):
+        raise CheckpointError(f"{where}: normalize_latents is {normalize_latents!r}; expected true or false")
     weights = read_tensors(folder / WEIGHTS)
     parts: dict[str, Part] = {}
     for name, model in models.items():
@@ -112,6 +119,7 @@ def read_release(folder: Path, config: Mapping[str, Any]) -> Contents:
         layout="release",
         parts=parts,
         preprocessing=from_dict(Preprocessing, config.get("preprocessing", {}), f"{where}: preprocessing"),
+        normalize_latents=normalize_latents,
         metadata=dict(config.get("metadata") or {}),
     )
 

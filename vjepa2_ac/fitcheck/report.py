@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -34,7 +34,6 @@ from vjepa2_ac.fitcheck.readout import Reader, ReadOut, read_out
 from vjepa2_ac.fitcheck.tracks import Track, read_tracks
 from vjepa2_ac.fitcheck.whereabouts import Whereabouts, whereabouts
 from vjepa2_ac.models.build import build
-from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.terminal import Advance, progress
 from vjepa2_ac.world_model import WorldModel
 
@@ -191,7 +190,7 @@ def random_encoders(subjects: Sequence[tuple[str, WorldModel]], seed: int) -> li
 def with_random_encoder(world: WorldModel, seed: int) -> WorldModel:
     """The same model with an encoder that was never trained; only its latents mean anything."""
     return WorldModel(
-        build(Encoder, world.encoder.config, seed=seed, device=world.device),
+        build(cast("Any", type(world.encoder)), world.encoder.config, seed=seed, device=world.device),
         world.predictor,
         world.preprocessing,
         precision="bf16" if world.dtype == torch.bfloat16 else "fp32",

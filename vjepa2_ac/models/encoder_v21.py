@@ -97,15 +97,17 @@ class EncoderV21(nn.Module):
         *,
         out_layers: Sequence[int] | None = None,
         hierarchical: bool = False,
+        is_clip: bool = False,
     ) -> Tensor | list[Tensor]:
         """Clips [B, C, T, H, W], or pictures with T = `img_temporal_dim_size`, to normalised tokens [B, N, D].
 
         `hierarchical` joins the deepest `n_output_distillation` levels, shallow to deep, along the channels
-        [B, N, G · D], as pretraining wants them. `out_layers` asks for single levels as a list. Masks are as in
-        `Encoder.forward`. Raises `InputError` for pixels that cannot be cut, or levels the model does not have.
+        [B, N, G · D], as pretraining wants them. `out_layers` asks for single levels as a list. `is_clip` takes for a
+        clip what by its number of frames could be a picture. Masks are as in `Encoder.forward`. Raises `InputError` for
+        pixels that cannot be cut, or levels the model does not have.
         """
         config = self.config
-        x_BND, grid = self._embed(video_BCTHW)
+        x_BND, grid = self._embed(video_BCTHW, is_clip=is_clip)
         masks = as_masks(masks)
         if masks is not None:
             x_BND = keep_each(x_BND, masks)
@@ -128,9 +130,9 @@ class EncoderV21(nn.Module):
         shrink_residuals(self.blocks)
         draw_modalities(self, generator)
 
-    def _embed(self, video_BCTHW: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+    def _embed(self, video_BCTHW: Tensor, *, is_clip: bool) -> tuple[Tensor, tuple[int, ...]]:
         config = self.config
-        is_image = video_BCTHW.dim() == 5 and video_BCTHW.shape[2] == config.img_temporal_dim_size
+        is_image = not is_clip and video_BCTHW.dim() == 5 and video_BCTHW.shape[2] == config.img_temporal_dim_size
         embed = self.patch_embed_img if is_image else self.patch_embed
         grid = grid_of(video_BCTHW, embed.patch, config.in_chans)
         x_BND: Tensor = embed(video_BCTHW)

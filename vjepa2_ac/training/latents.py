@@ -6,7 +6,7 @@ Legend: F frames · H, W pixels · N tokens of a frame · D latent width.
 from __future__ import annotations
 
 import hashlib
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +15,7 @@ from torch import Tensor
 
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.images import Preprocessing
-from vjepa2_ac.models.encoder import Encoder
-from vjepa2_ac.models.encoder_v21 import EncoderV21
+from vjepa2_ac.models.stills import AnyEncoder, encode_stills
 from vjepa2_ac.precision import choose_dtype
 from vjepa2_ac.training.losses import normalized
 
@@ -24,11 +23,11 @@ PIECE = 64  # frames encoded at once
 
 
 class FrameEncoder:
-    """A frozen encoder that sees each frame alone, twice, as the tubelet wants (V-JEPA 2, section 3.1)."""
+    """A frozen encoder that sees each frame alone, as `WorldModel.encode` does: their latents are the same."""
 
     def __init__(
         self,
-        encoder: Encoder | EncoderV21,
+        encoder: AnyEncoder,
         preprocessing: Preprocessing,
         device: torch.device,
         precision: str = "auto",
@@ -48,8 +47,7 @@ class FrameEncoder:
 
     def _encode(self, frames_FHW3: Tensor) -> Tensor:
         images_F3HW = self.preprocessing(frames_FHW3.to(self.device)).to(self.dtype)
-        video_F3THW = images_F3HW.unsqueeze(2).expand(-1, -1, self.config.tubelet_size, -1, -1)
-        latents = cast("Tensor", self.encoder(video_F3THW)).float()
+        latents = encode_stills(self.encoder, images_F3HW).float()
         return normalized(latents) if self.normalize else latents
 
     @property

@@ -25,6 +25,7 @@ from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
+from vjepa2_ac.models.stills import AnyEncoder
 from vjepa2_ac.training import recipes
 from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, recorded
 from vjepa2_ac.training.engine import Learner, fit
@@ -150,7 +151,7 @@ def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> Clip
 # --- post-training ---------------------------------------------------------------------------------------------------
 
 
-def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[Encoder | EncoderV21, Preprocessing]:
+def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[AnyEncoder, Preprocessing]:
     source = inputs.encoder or "default"
     shape = source.removeprefix(UNTRAINED)
     loaded = load(shape, parts=("encoder",), precision="fp32")
@@ -164,9 +165,7 @@ def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[Encoder | Enco
     return encoder, preprocessing
 
 
-def _predictor(
-    recipe: TrainRecipe, inputs: Inputs, encoder: Encoder | EncoderV21, preprocessing: Preprocessing
-) -> ACPredictor:
+def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preprocessing: Preprocessing) -> ACPredictor:
     config = recipe.predictor_config(encoder.config, preprocessing.img_size)
     predictor = build(ACPredictor, config, seed=recipe.engine.seed)
     if inputs.start is not None:
@@ -269,7 +268,14 @@ def _release(
             "encoder": inputs.encoder,
             "recipe": recipes.text_of(recipe),
         }
-        save(run.release, preprocessing=preprocessing, metadata=metadata, dtype=DTYPES[recipe.release], **models)
+        save(
+            run.release,
+            preprocessing=preprocessing,
+            normalize_latents=not isinstance(recipe, TrainRecipe) or recipe.loss.normalize,
+            metadata=metadata,
+            dtype=DTYPES[recipe.release],
+            **models,
+        )
     processes.wait()
 
 
