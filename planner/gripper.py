@@ -1,12 +1,20 @@
 """The gripper's choice, made apart from the motion.
 
 Few samples of a plain search hit both the right motion and the right gripper, and its costs are nearly flat in the
-gripper until the hand is there. So each thing the gripper can do (keep, open, close) gets a search of its own over the
-motion, all in one batch and with the same draws, and the best of their answers wins. A gate may hold the gripper while
-there is still way to go: it changes only once the best plan that keeps it hardly moves, which is what stops a hand
-from closing early and from opening in transit.
+gripper until the hand is there. So the motion is searched with the gripper kept as it is, and then the best plan is
+imagined once with each thing that the gripper can do. What decides is not which future costs least, because what the
+model has wrong about all of them outweighs what sets them apart, but how much of an imagined difference the goal shows
+(`contrast`). Or each option gets a search of its own, in one batch and with the same draws, and the cheapest answer
+wins (`branches`).
 
-Shapes: H steps of the horizon, G options.
+A gate may hold the gripper while there is still way to go: it changes only once the best plan that keeps it hardly
+moves, which is what stops a hand from closing early and from opening in transit.
+
+Models that learned from measured poses take a change of the gripper for what the fingers will have done, not for what
+they were told: around an object they never close all the way. So closing is also imagined to end at `stops`; whichever
+wins, the gripper is told to close.
+
+Shapes: H steps of the horizon, G options, N tokens, D width of a latent.
 """
 
 from __future__ import annotations
@@ -15,6 +23,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from torch import Tensor
 
 from vjepa2_ac.config import require
 
@@ -25,38 +35,54 @@ SAME = 0.05  # closing or opening by less than this is keeping
 class GripperConfig:
     """How the gripper is decided.
 
-    `sampled`: searched like any other number, as published. `branches`: one search for each option. `held`: never.
+    `sampled`: searched like any other number, as published. `branches`: one search for each option, costs decide.
+    `contrast`: one search, differences decide. `held`: never.
     """
 
-    mode: Literal["sampled", "branches", "held"] = "branches"
+    mode: Literal["sampled", "branches", "contrast", "held"] = "branches"
     limit: float = 0.75  # largest change of closedness in one step
     deadband: float = 0.25  # sampled: smaller changes count as none
     margin: float = 0.0  # branches: how much cheaper, as a share, a change must be than keeping
-    gate: float | None = None  # [m] branches: no change while the plan that keeps the gripper moves at least this far
+    share: float = 0.4  # contrast: how much of what a change would change the goal must show
+    stops: tuple[float, ...] = (0.4,)  # contrast: closednesses at which something between the fingers may stop them
+    gate: float | None = None  # [m] no change while the best plan that keeps the gripper moves at least this far
 
     def __post_init__(self) -> None:
         require(0 < self.limit <= 1, f"gripper.limit lies within 0…1, got {self.limit}")
         require(0 <= self.deadband < self.limit, f"gripper.deadband lies within 0…limit, got {self.deadband}")
         require(0 <= self.margin < 1, f"gripper.margin lies within 0…1, got {self.margin}")
         require(self.gate is None or self.gate > 0, f"gripper.gate is a length in metres, got {self.gate}")
-        require(self.gate is None or self.mode == "branches", "gripper.gate needs gripper.mode = branches")
+        require(self.share > 0, f"gripper.share is positive, got {self.share}")
+        require(all(0 < stop < 1 for stop in self.stops), f"gripper.stops lie between 0 and 1, got {self.stops}")
+        decided = self.mode in ("branches", "contrast")
+        require(self.gate is None or decided, "gripper.gate needs gripper.mode = branches or contrast")
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing the gripper can do, as its changes of closedness in each step."""
+    """One thing the gripper can do, as its changes of closedness in each step: as imagined, and as it is told."""
 
     name: str
     changes_H: tuple[float, ...]
+    told_H: tuple[float, ...]
 
 
 def options(config: GripperConfig, closedness: float, horizon: int) -> tuple[Option, ...]:
     """What a gripper that is `closedness` closed can do; keeping comes first, and what would change nothing is out."""
-    keep = Option("keep", (0.0,) * horizon)
-    if config.mode != "branches":
+
+    def steps(end: float) -> tuple[float, ...]:
+        return _towards(end, closedness, config.limit, horizon)
+
+    keep = Option("keep", (0.0,) * horizon, (0.0,) * horizon)
+    if config.mode not in ("branches", "contrast"):
         return (keep,)
     ends = [(name, end) for name, end in (("open", 0.0), ("close", 1.0)) if abs(end - closedness) >= SAME]
-    return (keep, *(Option(name, _towards(end, closedness, config.limit, horizon)) for name, end in ends))
+    stops = [stop for stop in config.stops if config.mode == "contrast" and stop - closedness >= SAME]
+    return (
+        keep,
+        *(Option(name, steps(end), steps(end)) for name, end in ends),
+        *(Option(f"close to {stop:g}", steps(stop), steps(1.0)) for stop in stops),
+    )
 
 
 def choose(config: GripperConfig, costs_G: Sequence[float], keeping_moves: float) -> int:
@@ -68,6 +94,29 @@ def choose(config: GripperConfig, costs_G: Sequence[float], keeping_moves: float
     if config.gate is not None and keeping_moves >= config.gate:
         return 0
     return best if costs_G[best] < keep * (1 - config.margin) else 0
+
+
+def choose_shown(
+    config: GripperConfig, shares_G: Sequence[float], costs_G: Sequence[float], keeping_moves: float
+) -> int:
+    """The option to take: of those that the goal shows enough of (see `shown`), the cheapest."""
+    if config.gate is not None and keeping_moves >= config.gate:
+        return 0
+    enough = [option for option, share in enumerate(shares_G) if share >= config.share]
+    return min(enough, key=lambda option: costs_G[option], default=0)
+
+
+def shown(imagined_GND: Tensor, goal_ND: Tensor) -> Tensor:
+    """How much of what each option would change the goal shows [G].
+
+    With d what an option is imagined to change beside keeping, the first, it is the t for which keep + t · d comes
+    nearest to the goal: 0 where the goal looks as if the gripper were kept, 1 where it looks just as imagined. What
+    the two imagined futures have wrong alike cancels, and whatever the gripper does not change counts for nothing.
+    """
+    changed_GND = imagined_GND - imagined_GND[:1]
+    along_G = ((goal_ND - imagined_GND[0]) * changed_GND).sum(dim=(1, 2))
+    shares_G: Tensor = along_G / changed_GND.square().sum(dim=(1, 2)).clamp_min(1e-12)
+    return shares_G
 
 
 def _towards(end: float, closedness: float, limit: float, horizon: int) -> tuple[float, ...]:

@@ -9,13 +9,11 @@ from planner.search_config import SearchConfig
 from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import ConfigError
 
-GATED = GripperConfig(gate=0.007)  # [m]: the hand arrives before the gripper moves
+GATED = GripperConfig(mode="contrast", gate=0.007)  # [m]: the hand arrives before the gripper moves
 
 PRESETS = {
-    "fast": PlannerConfig(  # <= 144 candidates
-        search=SearchConfig(samples=16, iterations=3, elites=4, kept_elites=2, gripper=GATED)
-    ),
-    "balanced": PlannerConfig(search=SearchConfig(gripper=GATED)),  # <= 384, less than a twentieth of the published
+    "fast": PlannerConfig(search=SearchConfig(samples=32, iterations=3, gripper=GATED)),  # <= 96 candidates
+    "balanced": PlannerConfig(search=SearchConfig(samples=64, elites=8, gripper=GATED)),  # <= 256
     "paper": PlannerConfig(method="paper", paper=CEMConfig(samples=800, iterations=10)),  # 8000 candidates
 }
 

@@ -59,6 +59,8 @@ def search(
         watch.lap()
     if stopped != "deadline":
         stopped = crowd.finish(watch)
+    if config.gripper.mode == "contrast":
+        crowd.choose_gripper_options()
     return [swarm.found("converged" if swarm.converged else stopped) for swarm in crowd.swarms]
 
 
@@ -92,6 +94,18 @@ class _Crowd:
             self._try([self._descended(b, rate) for b in range(len(self.swarms))])
             watch.lap()
         return "iterations"
+
+    def choose_gripper_options(self) -> None:
+        """Imagine each request's best plan with everything the gripper can do, and let it choose."""
+        everyone = list(range(len(self.swarms)))
+        options = [swarm.with_each_option()[:, None] for swarm in self.swarms]
+        most = max(map(len, options))
+        actions_BGHA = torch.cat([_padded(option, most)[None, :, 0] for option in options]).to(self.world.device)
+        rollout = self.world.rollout(*self._starts(everyone), actions_BGHA, self._past(everyone))
+        costs_BG = self.cost(rollout).float()
+        for b, swarm in enumerate(self.swarms):
+            own = len(swarm.gripper_options)
+            swarm.choose_option(rollout.last[b, :own].float(), self.cost.goal_BND[b].float(), costs_BG[b, :own])
 
     def _try(self, moves: Sequence[Tensor], *, always: bool = False) -> None:
         proposals = [swarm.actions(x_QHV[:, None]) for swarm, x_QHV in zip(self.swarms, moves, strict=True)]

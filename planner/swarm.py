@@ -27,7 +27,9 @@ class Swarm:
     def __init__(self, problem: Problem, config: SearchConfig) -> None:
         self.config, self.space = config, config.space
         self.limit_V = self.space.limits
-        self.options = gripper.options(config.gripper, float(problem.pose_7[GRIPPER]), config.horizon)
+        self.gripper_options = gripper.options(config.gripper, float(problem.pose_7[GRIPPER]), config.horizon)
+        self.options = self.gripper_options if config.gripper.mode == "branches" else self.gripper_options[:1]
+        self.contrast: tuple[int, list[float]] | None = None  # the option that was chosen, and the cost of each
         self.noises = [
             Noise(
                 config.noise,
@@ -100,20 +102,37 @@ class Swarm:
         if not self.best_cost_Q.isfinite().any():
             raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
         q = self._chosen()
+        actions_HA = self.actions(self.best_QHV[:, None])[q, 0]
+        cost, costs_G = float(self.best_cost_Q[q]), self._best_of_options()[0].tolist()
+        if self.contrast is not None:
+            chosen, costs_G = self.contrast
+            cost, actions_HA[:, GRIPPER] = costs_G[chosen], torch.tensor(self.gripper_options[chosen].told_H)
         return Found(
-            actions_HA=self.actions(self.best_QHV[:, None])[q, 0],
-            cost=float(self.best_cost_Q[q]),
+            actions_HA=actions_HA,
+            cost=cost,
             idle_cost=self.idle_cost,
             trace=tuple(self.trace),
             elites_KHA=self.actions(self.elites_QKHV)[q],
             first_costs_S=self.first_costs_S,
-            gripper_costs={
-                option.name: float(cost) for option, cost in zip(self.options, self._best_of_options()[0], strict=True)
-            },
+            gripper_costs={option.name: cost for option, cost in zip(self.gripper_options, costs_G, strict=False)},
             iterations=len(self.trace),
             evaluations=self.evaluations,
             stop_reason=stopped,
         )
+
+    def with_each_option(self) -> Tensor:
+        """The best plan with everything that the gripper can do [G, H, A]; keeping comes first."""
+        actions_HA = self.actions(self.best_QHV[:, None])[self._chosen(), 0]
+        actions_GHA = actions_HA.repeat(len(self.gripper_options), 1, 1)
+        actions_GHA[..., GRIPPER] = torch.tensor([option.changes_H for option in self.gripper_options])
+        return actions_GHA
+
+    def choose_option(self, imagined_GND: Tensor, goal_ND: Tensor, costs_G: Tensor) -> None:
+        """Decide the gripper by what `with_each_option` is imagined to lead to."""
+        self.evaluations += len(imagined_GND)
+        shares_G, costs = gripper.shown(imagined_GND, goal_ND).tolist(), costs_G.tolist()
+        moves = float(self.best_QHV[self._chosen(), :, :3].sum(dim=0).norm())
+        self.contrast = gripper.choose_shown(self.config.gripper, shares_G, costs, moves), costs
 
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
         config = self.config

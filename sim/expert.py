@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 STEP_LIMIT = 0.05  # [m] per axis and step
 CLOSE_ENOUGH = 0.006  # [m] to go on to the next waypoint
 PALM_ABOVE_TOOL = 0.036  # [m], what a tall object must leave free
-RAISED = 0.015  # [m] between table and object in the picture of a grasp: the fingers' tips are still beside it
+RAISED = 0.015  # [m] between table and object at the end of a grasp
 PATIENCE = 8  # steps at one waypoint before going on anyway
 
 
@@ -169,7 +169,7 @@ _WAYPOINTS: dict[TaskName, Callable[[Array], list[Waypoint]]] = {
 # After which waypoint the goal pictures are taken.
 GOAL_WAYPOINTS: dict[TaskName, tuple[str, ...]] = {
     "reach": ("reach",),
-    "grasp": ("raise",),
+    "grasp": ("close", "raise"),
     "reach_with_object": ("reach",),
-    "pick_and_place": ("raise", "over", "up"),
+    "pick_and_place": ("close", "over", "up"),
 }

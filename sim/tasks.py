@@ -7,8 +7,8 @@
 | reach_with_object | the object in the hand | still held, and within 4 cm of where the goal picture shows it |
 | pick_and_place | an open hand | the object rests within 4 cm of its spot, released, the hand withdrawn |
 
-Pick-and-place has three goal pictures in a row: grasped, over the target, placed. Grasped means held just off the
-table, so that a hand that goes where the picture shows it has the object between its fingers.
+Pick-and-place has three goal pictures in a row: grasped, over the target, placed; a grasp has two, grasped and raised.
+Grasped means gripped where it stands: a hand that goes where the picture shows it has the object between its fingers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HOLD_STEPS = round(1.0 / STEP_SECONDS)  # a grasp counts after one second
 MAX_STEPS: dict[TaskName, int] = {"reach": 20, "grasp": 30, "reach_with_object": 20, "pick_and_place": 50}
 GOAL_NAMES: dict[TaskName, tuple[str, ...]] = {
     "reach": ("reached",),
-    "grasp": ("grasped",),
+    "grasp": ("grasped", "raised"),
     "reach_with_object": ("reached",),
     "pick_and_place": ("grasped", "near", "placed"),
 }

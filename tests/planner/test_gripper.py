@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
-from planner.gripper import GripperConfig, choose, options
+from planner.gripper import GripperConfig, choose, choose_shown, options, shown
 from vjepa2_ac.errors import ConfigError
 
 BRANCHES = GripperConfig()
+CONTRAST = GripperConfig(mode="contrast", limit=0.5, share=0.4, stops=(0.4,))
 
 
 def test_keeping_comes_first_and_the_others_lead_to_their_end() -> None:
@@ -52,6 +54,41 @@ def test_an_option_without_a_cost_is_never_taken() -> None:
     assert choose(GripperConfig(gate=0.015), [float("inf"), 1.0], keeping_moves=9.0) == 1
 
 
-def test_a_gate_needs_branches() -> None:
-    with pytest.raises(ConfigError, match="branches"):
-        GripperConfig(mode="sampled", gate=0.015)
+def test_closing_is_imagined_to_stop_around_something_and_told_to_go_on() -> None:
+    keep, close, around = options(CONTRAST, 0.0, horizon=2)
+    assert keep.told_H == (0.0, 0.0)
+    assert close.changes_H == close.told_H == pytest.approx((0.5, 0.5))
+    assert around.name == "close to 0.4"
+    assert around.changes_H == pytest.approx((0.4, 0.0))
+    assert around.told_H == pytest.approx((0.5, 0.5))
+
+
+def test_a_gripper_that_is_past_a_stop_does_not_go_back_to_it() -> None:
+    assert [option.name for option in options(CONTRAST, 0.5, 1)] == ["keep", "open", "close"]
+
+
+def test_what_the_goal_shows_is_measured_along_what_an_option_changes() -> None:
+    keep, opened, closed = torch.zeros(4, 3), torch.zeros(4, 3), torch.zeros(4, 3)
+    opened[0, 0], closed[1, 1] = -2.0, 2.0
+    elsewhere = torch.zeros(4, 3)
+    elsewhere[3, 2] = 50.0  # wrong in all futures alike, and none of the gripper's business
+    goal = 0.7 * closed + elsewhere
+    assert shown(torch.stack([keep, opened, closed]), goal).tolist() == pytest.approx([0.0, 0.0, 0.7])
+    assert shown(torch.stack([keep, opened, closed]) + 9.0, goal + 9.0)[2] == pytest.approx(0.7)
+
+
+def test_of_the_options_that_the_goal_shows_enough_of_the_cheapest_is_taken() -> None:
+    assert choose_shown(CONTRAST, [0.0, -0.3, 0.5, 0.6], [1.0, 0.5, 3.0, 2.0], keeping_moves=1.0) == 3
+    assert choose_shown(CONTRAST, [0.0, 0.39], [1.0, 0.5], keeping_moves=1.0) == 0
+
+
+def test_a_gate_holds_what_the_goal_shows_too() -> None:
+    gated = GripperConfig(mode="contrast", gate=0.01)
+    assert choose_shown(gated, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.02) == 0
+    assert choose_shown(gated, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.005) == 1
+
+
+@pytest.mark.parametrize("settings", [{"mode": "sampled", "gate": 0.015}, {"stops": (1.2,)}, {"share": 0.0}])
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"gripper\.(gate|stops|share)"):
+        GripperConfig(**settings)

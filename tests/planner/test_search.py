@@ -135,6 +135,34 @@ def test_a_gate_keeps_the_gripper_while_there_is_way_to_go() -> None:
     assert solve(near, gripper=gated).actions_HA[0, 6] > 0
 
 
+@pytest.mark.parametrize("closed", [0.35, 1.0])
+def test_by_contrast_the_gripper_does_what_the_goal_shows_in_one_search(closed: float) -> None:
+    contrast = GripperConfig(mode="contrast", limit=0.5)
+    shut, still = moved(0.01, 0.0, 0.0, gripper=closed), moved(0.01, 0.0, 0.0)
+    found = solve(shut, gripper=contrast)
+    assert found.actions_HA[0, 6] == pytest.approx(0.5)  # told to close, whatever may stop it
+    assert end(found)[:3] == pytest.approx(shut[:3], abs=2e-3)
+    assert found.cost == min(found.gripper_costs.values())
+    assert set(found.gripper_costs) == {"keep", "close", "close to 0.4"}
+    assert solve(still, gripper=contrast).actions_HA[0, 6] == 0
+    assert found.evaluations < solve(shut).evaluations
+
+
+def test_by_contrast_requests_with_other_options_do_not_disturb_each_other() -> None:
+    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5))
+    goals = [moved(0.02, 0.0, 0.0, gripper=0.4), moved(0.1, 0.01, 0.0, gripper=0.0), moved(0.0, 0.04, 0.0)]
+    problems = [
+        problem(goal, start, seed=seed)
+        for seed, (start, goal) in enumerate(zip([HOME, moved(0.1, 0.0, 0.0, gripper=0.5), HOME], goals, strict=True))
+    ]
+    together = search(PointWorld(), problems, config)
+    for each, found in zip(problems, together, strict=True):
+        alone = search(PointWorld(), [each], config)[0]
+        torch.testing.assert_close(found.actions_HA, alone.actions_HA, rtol=0, atol=1e-6)
+        assert found.gripper_costs == pytest.approx(alone.gripper_costs)
+    assert [float(found.actions_HA[0, 6]) for found in together] == pytest.approx([0.5, -0.5, 0.0])
+
+
 def test_a_held_gripper_never_changes() -> None:
     assert solve(moved(0.0, 0.0, 0.0, gripper=1.0), gripper=GripperConfig(mode="held")).actions_HA[0, 6] == 0
 

@@ -61,7 +61,7 @@ class PointWorld:
     clock: Clock | None = None  # made to run by each candidate-step
     seconds_each: float = 0.0
     seconds_fixed: float = 0.0
-    scored: list[int] = field(default_factory=list)  # candidates of each call, over all requests
+    scored: list[int] = field(default_factory=list)  # candidates imagined in each call, over all requests
 
     device = torch.device("cpu")
 
@@ -79,6 +79,10 @@ class PointWorld:
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
+        self.scored.append(actions_BSHA.shape[0] * actions_BSHA.shape[1])
+        return self._rolled_out(latents_BND, pose_B7, actions_BSHA)
+
+    def _rolled_out(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor) -> Rollout:
         """The model believes in a straight camera: what it sees moves as the actions say."""
         seen_B7 = latents_BND[..., 0, :] / SCALE
         S, H = actions_BSHA.shape[1:3]
@@ -100,7 +104,7 @@ class PointWorld:
         if self.clock is not None:
             self.clock.now += self.seconds_fixed + B * S * H * self.seconds_each
         parts = [
-            cost(self.rollout(latents_BND, pose_B7, piece, history))
+            cost(self._rolled_out(latents_BND, pose_B7, piece))
             for piece in actions_BSHA.split(self.pieces or S, dim=1)
         ]
         costs_BS = torch.cat(parts, dim=1)
