@@ -45,12 +45,13 @@ from planner.planning import Planner, PlannerConfig, Request
 from planner.presets import preset
 from planner.search_config import SearchConfig
 from sim.env import FrankaEnv
+from vjepa2_ac.devices import default_device
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.precision import is_fast_at_bf16
-from vjepa2_ac.world_model import SIZES, WorldModel, default_device
+from vjepa2_ac.world_model import SIZES, WorldModel
 
 PRECISIONS = ("fp32", "bf16")
 TOP = 10  # candidates that both precisions should agree on: as many as the published search has elites

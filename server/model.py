@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from planner.warm_up import warm_up
 from server.errors import NotReadyError
 from server.settings import Settings
 from server.worker import Job
+from vjepa2_ac.devices import finish
 from vjepa2_ac.images import Frames
 from vjepa2_ac.model_version import version_of
 from vjepa2_ac.models.encoder_v21 import EncoderV21
@@ -25,6 +26,7 @@ from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 log = logging.getLogger(__name__)
 State = Literal["loading", "ready", "failed"]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,10 @@ def open_model(settings: Settings) -> Served:
 
 
 class InterruptibleWorld:
-    """A world that stops imagining as soon as the caller of the present job is gone."""
+    """A world that stops imagining as soon as the caller of the present job is gone.
+
+    It answers when the answer is there, so that every stage of a request is seen to take the time it takes.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -66,24 +71,28 @@ class InterruptibleWorld:
 
     def encode(self, frames: Frames) -> Tensor:
         """As the world does."""
-        return self._asked().encode(frames)
+        return self._there(self._asked().encode(frames))
 
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
         """As the world does."""
-        return self._asked().rollout(latents_BND, pose_B7, actions_BSHA, history)
+        return self._there(self._asked().rollout(latents_BND, pose_B7, actions_BSHA, history))
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
     ) -> Tensor:
         """As the world does."""
-        return self._asked().score(latents_BND, pose_B7, actions_BSHA, cost, history)
+        return self._there(self._asked().score(latents_BND, pose_B7, actions_BSHA, cost, history))
 
     def _asked(self) -> World:
         if self.job:
             self.job.refuse_if_gone()
         return self.world
+
+    def _there(self, answer: Answer) -> Answer:
+        finish(self.device)
+        return answer
 
 
 class ModelHost:

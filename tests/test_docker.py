@@ -64,6 +64,11 @@ def test_the_settings_that_are_made_exist_and_a_container_outlives_its_drain() -
     assert set(re.findall(r"(VJEPA2_AC_\w+)", DOCKERFILE)) <= known
 
 
+def test_a_container_for_a_gpu_never_plans_without_one() -> None:
+    services = COMPOSE["services"]
+    assert [services[name]["environment"]["VJEPA2_AC_DEVICE"] for name in ("planner", "planner-cpu")] == ["cuda", "cpu"]
+
+
 @pytest.mark.parametrize("script", ["check", "build-check"])
 def test_the_checks_can_be_started(script: str) -> None:
     assert os.access(DOCKER / script, os.X_OK)

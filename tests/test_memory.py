@@ -82,6 +82,13 @@ def test_a_real_allocation_that_cannot_be_is_known_for_what_it_is() -> None:
     assert memory.is_out_of_memory(caught.value)
 
 
+@pytest.mark.parametrize(
+    "words", ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]
+)
+def test_a_gpus_libraries_may_run_out_of_memory_too(words: str) -> None:
+    assert memory.is_out_of_memory(RuntimeError(words))
+
+
 def test_the_machine_has_some_memory() -> None:
     assert 0 < available_bytes(CPU) < 1 << 50
 

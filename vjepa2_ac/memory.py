@@ -25,6 +25,9 @@ SHARE = 0.5  # of the free memory; the rest is for what an estimate misses and f
 # 8 to 50 MB every size is within a tenth of the fastest, below and above it is up to a third (bf16) slower.
 CPU_WORKING_BYTES = 24 << 20
 
+# How torch says that memory ran out where it has no error of its own for it: on a CPU, and in CUDA's libraries.
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 # The largest block that teaches the C library anything; see `keep_freed_memory`.
 LESSON_BYTES = 31 << 20
 
@@ -118,8 +121,8 @@ def _container_room() -> int:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory; on a CPU it says so only in words."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """Whether torch ran out of memory, which it may say in words alone."""
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 
 def _readable(size: float) -> str:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vjepa2_ac.devices import choose_device, default_device
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.images import Frames, Preprocessing, as_frames
@@ -122,9 +123,10 @@ class WorldModel:
     ) -> WorldModel:
         """The world model of that name: "default", a path, a downloaded release, or `random:SIZE` drawn from `seed`.
 
-        Raises CheckpointError for a source that holds no encoder with an action-conditioned predictor.
+        Raises CheckpointError for a source that holds no encoder with an action-conditioned predictor, ConfigError for
+        a device that is not here.
         """
-        device = device or default_device()
+        device = choose_device(device)
         size = str(source).removeprefix("random:")
         if size != str(source):
             return cls.random(size, precision=precision, device=device, seed=seed)
@@ -150,7 +152,7 @@ class WorldModel:
         weights. The same seed draws the same weights."""
         if size not in SIZES:
             raise ConfigError(f"no random model of size {size!r}; there are {', '.join(SIZES)}")
-        device = torch.device(device or default_device())
+        device = choose_device(device)
         dtype = choose_dtype(precision, device)
         encoder_config, predictor_config = SIZES[size]
         return cls(
@@ -325,11 +327,6 @@ class WorldModel:
         cache = 2 * config.depth * (past + horizon) * tokens * width * self.dtype.itemsize
         rollout = 2 * (horizon + 1) * config.tokens_per_frame * config.embed_dim * torch.float32.itemsize
         return cache + rollout + layer, layer
-
-
-def default_device() -> str:
-    """CUDA where there is one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def check_shape(values: Tensor, what: str, shape: tuple[int | None, ...]) -> None:

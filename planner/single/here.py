@@ -24,6 +24,7 @@ from planner.single.question import Question, Wishes
 from planner.warm_up import warm_up
 from vjepa2_ac.client.answers import Plan as ToldPlan
 from vjepa2_ac.config import with_settings
+from vjepa2_ac.devices import finish
 from vjepa2_ac.errors import PlanningError
 from vjepa2_ac.poses import Array
 
@@ -47,7 +48,7 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
     check_pose(question.pose.tolist(), "--pose", config.limits)
     world, model = opened()
     config, doubts = _in_time(config, world, question.wishes)
-    planner, times = Planner(world, config), _Laps()
+    planner, times = Planner(world, config), _Laps(world.device)
     deadline_ms = question.wishes.deadline_ms
     deadline = None if deadline_ms is None else planner.clock() + deadline_ms / 1e3
     goal_ND = world.encode(question.goal.picture.frame_HW3)[0]
@@ -88,13 +89,15 @@ def _in_time(config: PlannerConfig, world: World, wishes: Wishes) -> tuple[Plann
 
 
 class _Laps:
-    """How long each part took [ms]."""
+    """How long each part took on a device [ms]."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         self.started = self.lap_started = time.perf_counter()
         self.laps: dict[str, float] = {}
 
     def lap(self, name: str) -> None:
+        finish(self.device)
         now = time.perf_counter()
         self.laps[name], self.lap_started = 1e3 * (now - self.lap_started), now
 

@@ -57,6 +57,13 @@ def test_latents_from_disk_are_those_of_the_frames(data: Path, encoder: FrameEnc
     torch.testing.assert_close(cached["latents_BND"].float(), fresh_BND, atol=0.02, rtol=0)  # bf16: 8 bits of mantissa
 
 
+def test_frames_that_are_encoded_within_a_training_step_have_the_same_latents(encoder: FrameEncoder) -> None:
+    frames_FHW3 = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    with torch.autocast("cpu", torch.bfloat16):
+        within = encoder(frames_FHW3)
+    assert torch.equal(within, encoder(frames_FHW3))
+
+
 def test_actions_lead_from_pose_to_pose(data: Path, encoder: FrameEncoder) -> None:
     batch = batches_of(open_cached(data, encoder))[0]
     reached = poses.integrate(batch["poses_BT7"][:, :-1].numpy(), batch["actions_BS7"].numpy())

@@ -23,7 +23,10 @@ PIECE = 64  # frames encoded at once
 
 
 class FrameEncoder:
-    """A frozen encoder that sees each frame alone, as `WorldModel.encode` does: their latents are the same."""
+    """A frozen encoder that sees each frame alone, as `WorldModel.encode` does: their latents are the same.
+
+    They are within a training step too, whose autocast does not reach the encoder.
+    """
 
     def __init__(
         self,
@@ -47,7 +50,8 @@ class FrameEncoder:
 
     def _encode(self, frames_FHW3: Tensor) -> Tensor:
         images_F3HW = self.preprocessing(frames_FHW3.to(self.device)).to(self.dtype)
-        latents = encode_stills(self.encoder, images_F3HW).float()
+        with torch.autocast(self.device.type, enabled=False):
+            latents = encode_stills(self.encoder, images_F3HW).float()
         return normalized(latents) if self.normalize else latents
 
     @property

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from vjepa2_ac.devices import choose_device
 from vjepa2_ac.terminal import Advance, progress
+
+# For the slowest: shares of a data set take hours to encode, and NCCL by itself gives up after ten minutes.
+PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,7 @@ class Processes:
     def wait(self) -> None:
         """Until all peers have come this far."""
         if self.count > 1:
-            dist.barrier()
+            dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def progress(self, what: str, total: int) -> AbstractContextManager[Advance]:
         """A progress bar of the first process; the others count in silence."""
@@ -64,7 +69,7 @@ def joined(device: str = "auto") -> Iterator[Processes]:
     if count == 1:
         yield Processes(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(rank, count, chosen)
     finally:
@@ -72,9 +77,8 @@ def joined(device: str = "auto") -> Iterator[Processes]:
 
 
 def _device(device: str, local_rank: int) -> torch.device:
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device, local_rank) if device == "cuda" else torch.device(device)
+    chosen = choose_device(None if device == "auto" else device)
+    return choose_device(f"cuda:{local_rank}") if chosen == torch.device("cuda") else chosen
 
 
 def shared(learner: nn.Module, processes: Processes) -> nn.Module:
