@@ -5,8 +5,8 @@ pose keeps small errors from adding up; holding the commanded pose near the meas
 the hand is blocked. On the way to the target, joint targets follow by damped least squares with joint limits and a
 null-space posture, and position servos with gravity compensation follow those at the physics rate.
 
-The gripper works the same way: its command may lead what is measured by `GRIP_LEAD`, which is what squeezes. Holding an
-object, an action of 0 keeps the grip and anything below about -0.1 lets go.
+The gripper works the same way: closing, its command may lead what is measured by `GRIP_LEAD`, which is what squeezes.
+Holding an object, an action of 0 keeps the grip and anything below about -0.1 lets go.
 """
 
 from __future__ import annotations
@@ -158,9 +158,7 @@ class HandController:
         if size > ROTATION_LEAD:
             self._rotation = Rotation.from_rotvec(lead * ROTATION_LEAD / size).as_matrix() @ rotation
         closedness = self.measured_closedness()
-        self._closedness = float(
-            np.clip(np.clip(self._closedness, closedness - GRIP_LEAD, closedness + GRIP_LEAD), 0.0, 1.0)
-        )
+        self._closedness = float(np.clip(self._closedness, 0.0, closedness + GRIP_LEAD))  # pushed shut, it opens again
 
     def _target(self, action: Array) -> tuple[Array, Array | None, bool]:
         """Where to go, the turn on the way as a rotation vector, and whether the workspace cut something off."""

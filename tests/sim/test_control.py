@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sim import workspace
+from sim.arm import FINGER_TRAVEL
 from sim.control import GRIP_LEAD, LIMIT, POSITION_LEAD
 from sim.episode import Cell
 from sim.variation import Variation, draw
@@ -155,3 +156,10 @@ def test_the_grip_lasts_while_the_gripper_is_left_alone(holding: Cell) -> None:
 def test_opening_a_little_more_than_the_grip_leads_lets_go(holding: Cell) -> None:
     move(holding, gripper=-(GRIP_LEAD + 0.15))
     assert not holding.truth().is_touched
+
+
+def test_a_gripper_that_was_pushed_shut_opens_again(free: Cell) -> None:
+    scene = free.scene
+    scene.data.qpos[scene.finger_qpos] = 0.5 * FINGER_TRAVEL
+    assert free.controller.measured_closedness() == pytest.approx(0.5)
+    assert move(free)[6] < 0.05
