@@ -169,7 +169,7 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
 
 def operations(world: WorldModel, scene: Scene, most: int = 10) -> list[Row]:
     """Where the time of a default plan goes: the operations that take most of it, what they call counted apart."""
-    planner, asked = Planner(world), asked_of(world, scene, seed=0)
+    planner, asked = Planner(world, preset("balanced")), asked_of(world, scene, seed=0)
     planner.plan(asked)
     on_cuda = world.device.type == "cuda"
     with profile(activities=[ProfilerActivity.CUDA if on_cuda else ProfilerActivity.CPU]) as record:
@@ -197,7 +197,7 @@ def both_searches(world: WorldModel, judge: WorldModel, scenes: Sequence[Scene],
     requests = [asked_of(world, scene, seed) for seed, scene in enumerate(scenes)]
     for horizon, (samples, iterations) in zip(extent.horizons, extent.published, strict=True):
         planners = {
-            "default": Planner(world, replace(preset("balanced"), search=SearchConfig(horizon=horizon))),
+            "default": Planner(world, of_horizon(preset("balanced"), horizon)),
             "published": Planner(
                 world,
                 PlannerConfig(method="paper", paper=CEMConfig(horizon=horizon, samples=samples, iterations=iterations)),
@@ -233,6 +233,10 @@ def both_searches(world: WorldModel, judge: WorldModel, scenes: Sequence[Scene],
             }
         )
     return rows
+
+
+def of_horizon(config: PlannerConfig, horizon: int) -> PlannerConfig:
+    return replace(config, search=replace(config.search, horizon=horizon))
 
 
 def asked_of(world: WorldModel, scene: Scene, seed: int) -> Request:
