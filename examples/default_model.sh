@@ -29,7 +29,7 @@ in_time() {
 run=(vjepa2-ac)
 if [ "$processes" -gt 1 ]; then
     export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
-    run=(torchrun --nproc-per-node "$processes" -m vjepa2_ac.cli)
+    run=(torchrun --nproc-per-node "$processes" -m -- vjepa2_ac.cli)  # or torchrun takes --start for its own
 fi
 
 # learn COMMAND FOLDER RECIPE ARGUMENTS...: begin a run whose processes share the recipe's batch, or go on with it,

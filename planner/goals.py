@@ -45,9 +45,9 @@ class ProgressConfig:
     achieved: AchievedGoals | None = None  # not known: only settling passes a goal
     deviations: float = 1.0  # above their mean at which a cost still counts as achieved
     loose_deviations: float = 4.0  # and at which a goal may settle
-    window: int = 6  # [steps] without progress after which the cost has stopped falling
+    window: int = 4  # [steps] without progress after which the cost has stopped falling
     least_progress: float = 0.03  # share by which the cost must fall to count as progress
-    near_best: float = 0.3  # share above its own best at which a cost stands at its best
+    near_best: float = 0.1  # share of the way come, from the start to its best, within which a cost is at its best
     least_fall: float = 0.3  # share by which the cost must have fallen since the start to settle
     timeout: int = 40  # [steps] after which the goal is given up
 
@@ -92,6 +92,6 @@ class Progress:
         return (
             near_enough
             and self.since_progress >= config.window
-            and cost <= self.best * (1 + config.near_best)
+            and cost <= self.best + config.near_best * (self.costs[0] - self.best)
             and cost <= self.costs[0] * (1 - config.least_fall)
         )

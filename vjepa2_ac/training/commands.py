@@ -52,7 +52,7 @@ def pretrain(
     """Learn an encoder from video alone, by predicting what was masked (V-JEPA 2; 2.1 by its recipes).
 
     The run's folder holds the resolved recipe, resumable states, `log.jsonl`, TensorBoard's files, and at the end
-    `release/`. Several GPUs: `torchrun --nproc-per-node 8 -m vjepa2_ac.cli pretrain …`.
+    `release/`. Several GPUs: `torchrun --nproc-per-node 8 -m -- vjepa2_ac.cli pretrain …`.
 
     Example: `vjepa2-ac pretrain --data episodes/train --recipe default-pretrain --out runs/encoder`
     """
