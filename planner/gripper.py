@@ -43,7 +43,8 @@ class GripperConfig:
     limit: float = 0.75  # largest change of closedness in one step
     deadband: float = 0.25  # sampled: smaller changes count as none
     margin: float = 0.0  # branches: how much cheaper, as a share, a change must be than keeping
-    share: float = 0.4  # contrast: how much of what a change would change the goal must show
+    share: float = 0.3  # contrast: how much of what closing would change the goal must show
+    release_share: float = 0.5  # contrast: the same for opening, which drops what is held if it is wrong
     stops: tuple[float, ...] = (0.4,)  # contrast: closednesses at which something between the fingers may stop them
     gate: float | None = None  # [m] no change while the best plan that keeps the gripper moves at least this far
 
@@ -52,7 +53,8 @@ class GripperConfig:
         require(0 <= self.deadband < self.limit, f"gripper.deadband lies within 0…limit, got {self.deadband}")
         require(0 <= self.margin < 1, f"gripper.margin lies within 0…1, got {self.margin}")
         require(self.gate is None or self.gate > 0, f"gripper.gate is a length in metres, got {self.gate}")
-        require(self.share > 0, f"gripper.share is positive, got {self.share}")
+        for name in ("share", "release_share"):
+            require(getattr(self, name) > 0, f"gripper.{name} is positive, got {getattr(self, name)}")
         require(all(0 < stop < 1 for stop in self.stops), f"gripper.stops lie between 0 and 1, got {self.stops}")
         decided = self.mode in ("branches", "contrast")
         require(self.gate is None or decided, "gripper.gate needs gripper.mode = branches or contrast")
@@ -97,12 +99,17 @@ def choose(config: GripperConfig, costs_G: Sequence[float], keeping_moves: float
 
 
 def choose_shown(
-    config: GripperConfig, shares_G: Sequence[float], costs_G: Sequence[float], keeping_moves: float
+    config: GripperConfig,
+    options_G: Sequence[Option],
+    shares_G: Sequence[float],
+    costs_G: Sequence[float],
+    keeping_moves: float,
 ) -> int:
     """The option to take: of those that the goal shows enough of (see `shown`), the cheapest."""
     if config.gate is not None and keeping_moves >= config.gate:
         return 0
-    enough = [option for option, share in enumerate(shares_G) if share >= config.share]
+    wanted_G = [config.release_share if option.told_H[0] < 0 else config.share for option in options_G]
+    enough = [option for option in range(1, len(options_G)) if shares_G[option] >= wanted_G[option]]
     return min(enough, key=lambda option: costs_G[option], default=0)
 
 

@@ -132,7 +132,7 @@ class Swarm:
         self.evaluations += len(imagined_GND)
         shares_G, costs = gripper.shown(imagined_GND, goal_ND).tolist(), costs_G.tolist()
         moves = float(self.best_QHV[self._chosen(), :, :3].sum(dim=0).norm())
-        self.contrast = gripper.choose_shown(self.config.gripper, shares_G, costs, moves), costs
+        self.contrast = gripper.choose_shown(self.config.gripper, self.gripper_options, shares_G, costs, moves), costs
 
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
         config = self.config

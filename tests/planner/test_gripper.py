@@ -9,7 +9,7 @@ from planner.gripper import GripperConfig, choose, choose_shown, options, shown
 from vjepa2_ac.errors import ConfigError
 
 BRANCHES = GripperConfig()
-CONTRAST = GripperConfig(mode="contrast", limit=0.5, share=0.4, stops=(0.4,))
+CONTRAST = GripperConfig(mode="contrast", limit=0.5, share=0.3, release_share=0.5, stops=(0.4,))
 
 
 def test_keeping_comes_first_and_the_others_lead_to_their_end() -> None:
@@ -78,14 +78,23 @@ def test_what_the_goal_shows_is_measured_along_what_an_option_changes() -> None:
 
 
 def test_of_the_options_that_the_goal_shows_enough_of_the_cheapest_is_taken() -> None:
-    assert choose_shown(CONTRAST, [0.0, -0.3, 0.5, 0.6], [1.0, 0.5, 3.0, 2.0], keeping_moves=1.0) == 3
-    assert choose_shown(CONTRAST, [0.0, 0.39], [1.0, 0.5], keeping_moves=1.0) == 0
+    known = options(CONTRAST, 0.0, 1)  # keep, close, close to 0.4
+    assert choose_shown(CONTRAST, known, [0.0, 0.5, 0.6], [1.0, 3.0, 2.0], keeping_moves=1.0) == 2
+    assert choose_shown(CONTRAST, known, [0.0, 0.29, 0.1], [1.0, 0.5, 0.5], keeping_moves=1.0) == 0
+
+
+def test_letting_go_wants_more_of_the_goal_than_closing() -> None:
+    known = options(CONTRAST, 0.5, 1)  # keep, open, close
+    assert choose_shown(CONTRAST, known, [0.0, 0.45, -0.5], [1.0, 0.5, 0.5], keeping_moves=1.0) == 0
+    assert choose_shown(CONTRAST, known, [0.0, 0.55, -0.5], [1.0, 0.5, 0.5], keeping_moves=1.0) == 1
+    assert choose_shown(CONTRAST, known, [0.0, -0.5, 0.45], [1.0, 0.5, 0.5], keeping_moves=1.0) == 2
 
 
 def test_a_gate_holds_what_the_goal_shows_too() -> None:
     gated = GripperConfig(mode="contrast", gate=0.01)
-    assert choose_shown(gated, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.02) == 0
-    assert choose_shown(gated, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.005) == 1
+    known = options(gated, 1.0, 1)
+    assert choose_shown(gated, known, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.02) == 0
+    assert choose_shown(gated, known, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.005) == 1
 
 
 @pytest.mark.parametrize("settings", [{"mode": "sampled", "gate": 0.015}, {"stops": (1.2,)}, {"share": 0.0}])

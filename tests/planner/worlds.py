@@ -104,8 +104,7 @@ class PointWorld:
         if self.clock is not None:
             self.clock.now += self.seconds_fixed + B * S * H * self.seconds_each
         parts = [
-            cost(self._rolled_out(latents_BND, pose_B7, piece))
-            for piece in actions_BSHA.split(self.pieces or S, dim=1)
+            cost(self._rolled_out(latents_BND, pose_B7, piece)) for piece in actions_BSHA.split(self.pieces or S, dim=1)
         ]
         costs_BS = torch.cat(parts, dim=1)
         return self.spoil(costs_BS) if self.spoil else costs_BS
