@@ -70,12 +70,22 @@ def main() -> None:
             soak = Soak(running, asked.seed)
             readings = asyncio.run(soak.run(60 * asked.minutes))
             wrong = soak.wrong + leaks(readings)
-            wrong += [line for line in log.read_text().splitlines() if "traceback" in line.lower()]
+            wrong += [fault(line) for line in log.read_text().splitlines() if "traceback" in line.lower()]
             rows = [{"what": what, "times": count} for what, count in sorted(soak.did.items())]
             publish("soak", {"what callers did, and what came of it": rows, "the service": readings}, {"wrong": wrong})
+    print(f"{len(wrong)} things were wrong" + ("; the first 20:" if len(wrong) > 20 else ""))
     for each in wrong[:20]:
         print(f"WRONG: {each[:400]}", file=sys.stderr)
     sys.exit(1 if wrong else 0)
+
+
+def fault(line: str) -> str:
+    """What a line of the service's log says went wrong, without the places in the code."""
+    try:
+        said = json.loads(line)
+        return f"logged: {said['message']}: {said['traceback'].strip().splitlines()[-1]}"
+    except (ValueError, KeyError):
+        return f"logged: {line}"
 
 
 def leaks(readings: list[Row]) -> list[str]:

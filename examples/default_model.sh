@@ -8,7 +8,7 @@
 set -euo pipefail
 
 out=${1:-runs/default}
-episodes=${EPISODES:-1600} branches=${BRANCHES:-5} held_out=${HELD_OUT:-200} size=${SIZE:-256}
+episodes=${EPISODES:-1500} branches=${BRANCHES:-5} held_out=${HELD_OUT:-100} size=${SIZE:-256}
 workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
 pretrain=${PRETRAIN:-default-pretrain} train=${TRAIN:-default-train}
 rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}

@@ -114,7 +114,7 @@ class Swarm:
             trace=tuple(self.trace),
             elites_KHA=self.actions(self.elites_QKHV)[q],
             first_costs_S=self.first_costs_S,
-            gripper_costs={option.name: cost for option, cost in zip(self.gripper_options, costs_G, strict=False)},
+            gripper_costs={option.name: cost for option, cost in zip(self.gripper_options, costs_G, strict=True)},
             iterations=len(self.trace),
             evaluations=self.evaluations,
             stop_reason=stopped,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
@@ -22,19 +23,18 @@ GOING_AWAY, TRY_AGAIN, POLICY, FAULT = 1001, 1013, 1008, 1011  # closing codes o
 async def stream(socket: WebSocket, session_id: str) -> None:
     """Each text is a step request; each answer a step response, or `{"problem": …}` with one observation."""
     service: PlanningService = socket.app.state.service
-    await socket.accept()
-    try:
-        service.sessions.get(session_id)
-        async for answer in pursue(service, session_id, _looks(socket)):
-            text = answer.model_dump_json(exclude_none=True)
-            await socket.send_text(f'{{"problem":{text}}}' if isinstance(answer, m.StreamProblem) else text)
-        await socket.close()
-    except WebSocketDisconnect:
-        return
-    except VJEPA2ACError as error:
-        problem = problem_of(error)
-        code = TRY_AGAIN if problem.retry_after_s is not None else POLICY
-        await socket.close(code, problem.detail.encode()[:120].decode(errors="ignore"))
+    with contextlib.suppress(WebSocketDisconnect):  # whoever is gone wants neither answers nor a reason
+        await socket.accept()
+        try:
+            service.sessions.get(session_id)
+            async for answer in pursue(service, session_id, _looks(socket)):
+                text = answer.model_dump_json(exclude_none=True)
+                await socket.send_text(f'{{"problem":{text}}}' if isinstance(answer, m.StreamProblem) else text)
+            await socket.close()
+        except VJEPA2ACError as error:
+            problem = problem_of(error)
+            code = TRY_AGAIN if problem.retry_after_s is not None else POLICY
+            await socket.close(code, problem.detail.encode()[:120].decode(errors="ignore"))
 
 
 async def _looks(socket: WebSocket) -> AsyncIterator[Look]:

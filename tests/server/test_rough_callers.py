@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from starlette.types import Message
+from starlette.websockets import WebSocket
 
+from server.http.socket import stream
 from server.run import Listening
 from tests.planner.worlds import HOME
 from tests.server import pictures
+from tests.server.running import running
 from vjepa2_ac.client import PlannerClient, PlannerError
 
 HEAD = "POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 500\r\n\r\n"
@@ -29,6 +35,23 @@ def test_hanging_up_within_a_body_is_no_fault(point: Listening, caplog: pytest.L
     threading.Event().wait(0.2)
     assert httpx.get(point.url + "/v1/info").status_code == 200
     assert not caplog.records
+
+
+def test_hanging_up_before_a_stream_is_refused_is_no_fault() -> None:
+    sent: list[str] = []
+
+    async def receive() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+        if message["type"] == "websocket.close":
+            raise OSError("the caller is gone")
+
+    with running() as (service, _):
+        app = SimpleNamespace(state=SimpleNamespace(service=service.service))
+        asyncio.run(stream(WebSocket({"type": "websocket", "app": app}, receive, send), "none"))
+    assert sent == ["websocket.accept", "websocket.close"]
 
 
 def test_a_wrong_method_is_told_every_right_one(point: Listening) -> None:
