@@ -1,7 +1,8 @@
 """Which numbers of an action are searched, how far each may go, and how actions are made of them.
 
 Searching x, y, z and the gripper is the published choice; rotations join when given a limit, and the gripper leaves
-when it is chosen apart from the motion (see `gripper`).
+when it is chosen apart from the motion (see `gripper`). A hand that may go down less far than aside in one step arrives
+over a thing and not beside it, and pushes less of what stands in the way.
 
 Shapes: V searched numbers, H steps, A numbers of an action (7), any number of leading axes.
 """
@@ -23,6 +24,7 @@ class MoveSpace:
     """Searched numbers and their limits, a box around standing still."""
 
     step_limit: float  # [m], along each axis
+    descent_limit: float | None = None  # [m], downwards; None: as along any axis
     turn_limit: float | None = None  # [rad], about each axis; None: the hand keeps its orientation
     gripper_limit: float | None = None  # None: the gripper is not searched
     gripper_deadband: float = 0.0  # smaller changes of the gripper count as none
@@ -35,11 +37,23 @@ class MoveSpace:
 
     @property
     def limits(self) -> Tensor:
-        """The largest size of each searched number, [V]."""
+        """The largest value of each searched number, [V]."""
         limits = [self.step_limit] * 3
         limits += [self.turn_limit] * 3 if self.turn_limit is not None else []
         limits += [self.gripper_limit] if self.gripper_limit is not None else []
         return torch.tensor(limits)
+
+    @property
+    def reaches(self) -> Tensor:
+        """How far each searched number may go either way, [V]: the width that a search begins with."""
+        reach_V = self.limits
+        if self.descent_limit is not None:
+            reach_V[2] = self.descent_limit
+        return reach_V
+
+    def held(self, moves_HV: Tensor) -> Tensor:
+        """Moves [..., H, V] brought within the limits. Differentiable inside of them."""
+        return moves_HV.maximum(-self.reaches).minimum(self.limits)
 
     def actions(self, moves_HV: Tensor) -> Tensor:
         """Actions [..., H, A] of moves [..., H, V]; what is not searched is 0. Differentiable."""
@@ -54,4 +68,4 @@ class MoveSpace:
 
     def moves(self, actions_HA: Tensor) -> Tensor:
         """The searched numbers [..., H, V] of actions [..., H, A], within their limits."""
-        return actions_HA[..., self.columns].clamp(-self.limits, self.limits)
+        return self.held(actions_HA[..., self.columns])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.cem import CEMConfig
 from planner.gripper import GripperConfig
 from planner.planning import PlannerConfig
@@ -9,11 +11,14 @@ from planner.search_config import SearchConfig
 from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import ConfigError
 
-GATED = GripperConfig(mode="contrast", gate=0.007)  # [m]: the hand arrives before the gripper moves
+FROM_ABOVE = SearchConfig(
+    descent_limit=0.02,  # [m]: the hand arrives over a thing, not beside it
+    gripper=GripperConfig(mode="contrast", gate=0.007),  # [m]: it has arrived before the gripper moves
+)
 
 PRESETS = {
-    "fast": PlannerConfig(search=SearchConfig(samples=32, iterations=3, gripper=GATED)),  # <= 96 candidates
-    "balanced": PlannerConfig(search=SearchConfig(samples=64, elites=8, gripper=GATED)),  # <= 256
+    "fast": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3)),  # <= 96 candidates
+    "balanced": PlannerConfig(search=replace(FROM_ABOVE, samples=64, elites=8)),  # <= 256
     "paper": PlannerConfig(method="paper", paper=CEMConfig(samples=800, iterations=10)),  # 8000 candidates
 }
 

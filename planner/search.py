@@ -124,10 +124,10 @@ class _Crowd:
             costs_1Q = self.cost.take([b])(self.world.rollout(latents, pose, actions_1QHA, self._past([b])))
             (gradient_QHV,) = torch.autograd.grad(costs_1Q.sum(), moves_QHV)
         # In shares of the limits, so that metres, radians and closedness count alike; the length is the rate's alone.
-        slope_QHV = gradient_QHV.nan_to_num() * swarm.limit_V
+        slope_QHV = gradient_QHV.nan_to_num() * swarm.reach_V
         length_Q11 = slope_QHV.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
-        moved_QHV: Tensor = moves_QHV.detach() - rate * swarm.limit_V * slope_QHV / length_Q11
-        return moved_QHV.clamp(-swarm.limit_V, swarm.limit_V)
+        moved_QHV: Tensor = moves_QHV.detach() - rate * swarm.reach_V * slope_QHV / length_Q11
+        return swarm.space.held(moved_QHV)
 
     def _starts(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
         return self.latents_BND[chosen], self.pose_B7[chosen]

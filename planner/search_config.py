@@ -25,6 +25,7 @@ class SearchConfig:
 
     # where
     step_limit: float = 0.05  # [m] along each axis
+    descent_limit: float | None = None  # [m] downwards; None: as along any axis
     turn_limit: float | None = None  # [rad] about each axis; None: rotation is not searched
     gripper: GripperConfig = field(default_factory=GripperConfig)
 
@@ -59,6 +60,10 @@ class SearchConfig:
         require(0 <= self.kept_elites <= self.elites, f"kept_elites lies within 0…elites, got {self.kept_elites}")
         require(self.restarts >= 1, f"restarts must be at least 1, got {self.restarts}")
         require(0 < self.step_limit <= 1, f"step_limit is a length in metres, got {self.step_limit}")
+        require(
+            self.descent_limit is None or 0 < self.descent_limit <= self.step_limit,
+            f"descent_limit is a length in metres within step_limit, got {self.descent_limit}",
+        )
         require(self.turn_limit is None or 0 < self.turn_limit <= 3.15, f"turn_limit: got {self.turn_limit} radians")
         require(0 < self.sample_decay <= 1, f"sample_decay lies within 0…1, got {self.sample_decay}")
         for name in ("spread", "warm_spread"):
@@ -73,6 +78,7 @@ class SearchConfig:
         """The numbers that are searched."""
         return MoveSpace(
             step_limit=self.step_limit,
+            descent_limit=self.descent_limit,
             turn_limit=self.turn_limit,
             gripper_limit=self.gripper.limit if self.gripper.mode == "sampled" else None,
             gripper_deadband=self.gripper.deadband if self.gripper.mode == "sampled" else 0.0,

@@ -26,7 +26,7 @@ class Swarm:
 
     def __init__(self, problem: Problem, config: SearchConfig) -> None:
         self.config, self.space = config, config.space
-        self.limit_V = self.space.limits
+        self.reach_V = self.space.reaches
         self.gripper_options = gripper.options(config.gripper, float(problem.pose_7[GRIPPER]), config.horizon)
         self.options = self.gripper_options if config.gripper.mode == "branches" else self.gripper_options[:1]
         self.contrast: tuple[int, list[float]] | None = None  # the option that was chosen, and the cost of each
@@ -35,7 +35,7 @@ class Swarm:
                 config.noise,
                 problem.seed + SEEDS_APART * r,
                 config.horizon,
-                len(self.limit_V),
+                len(self.reach_V),
                 config.noise_colour,
             )
             for r in range(config.restarts)
@@ -61,7 +61,7 @@ class Swarm:
             moves_QSHV[:, -1] = self.mean_QHV
         if not self.trace:
             moves_QSHV[:, 0] = 0.0  # do nothing: what every plan is compared with
-        self.proposed_QSHV = moves_QSHV.clamp(-self.limit_V, self.limit_V)
+        self.proposed_QSHV = self.space.held(moves_QSHV)
         return self.actions(self.proposed_QSHV)
 
     def actions(self, moves_QSHV: Tensor) -> Tensor:
@@ -136,14 +136,14 @@ class Swarm:
 
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
         config = self.config
-        mean_HV, spread = torch.zeros(config.horizon, len(self.limit_V)), config.spread
+        mean_HV, spread = torch.zeros(config.horizon, len(self.reach_V)), config.spread
         if config.warm_start and problem.last_HA is not None:
             mean_HV, spread = self.space.moves(shifted(problem.last_HA, config.horizon)), config.warm_spread
         # Other restarts begin anywhere in the box, going one way.
-        elsewhere = [(0.5 * noise.draw(1)[0, :1]).clamp(-1, 1) * self.limit_V for noise in self.noises[1:]]
+        elsewhere = [(0.5 * noise.draw(1)[0, :1]).clamp(-1, 1) * self.reach_V for noise in self.noises[1:]]
         means = [mean_HV, *(mean_1V.expand_as(mean_HV) for mean_1V in elsewhere)]
         mean_QHV = torch.stack(means).repeat(len(self.options), 1, 1)
-        return mean_QHV, (spread * self.limit_V).expand_as(mean_QHV).clone()
+        return mean_QHV, (spread * self.reach_V).expand_as(mean_QHV).clone()
 
     def _refit(self, costs_QK: Tensor) -> None:
         config = self.config
@@ -154,7 +154,7 @@ class Swarm:
         free_Q11 = (1 - weights_QK.square().sum(dim=1)).clamp_min(1e-3)[:, None, None]
         std_QHV = (variance_QHV / free_Q11).sqrt()
         mean_QHV = torch.lerp(mean_QHV, self.mean_QHV, config.mean_momentum)
-        std_QHV = torch.lerp(std_QHV, self.std_QHV, config.std_momentum).maximum(config.least_spread * self.limit_V)
+        std_QHV = torch.lerp(std_QHV, self.std_QHV, config.std_momentum).maximum(config.least_spread * self.reach_V)
         known_Q11 = (weights_QK.sum(dim=1) > 0)[:, None, None]
         self.mean_QHV = torch.where(known_Q11, mean_QHV, self.mean_QHV)
         self.std_QHV = torch.where(known_Q11, std_QHV, self.std_QHV)
@@ -163,7 +163,7 @@ class Swarm:
         """Whether the elites of the population that would answer now are alike."""
         if self.config.agreement is None or not self.best_cost_Q.isfinite().any():
             return False
-        spread_HV = self.elites_QKHV[self._chosen()].std(dim=0) / self.limit_V
+        spread_HV = self.elites_QKHV[self._chosen()].std(dim=0) / self.reach_V
         return bool(spread_HV.max() < self.config.agreement)
 
     def _chosen(self) -> int:

@@ -1,7 +1,7 @@
 """The cell as a Gymnasium environment: a frame and a pose in, a delta pose out, four times a second.
 
     env = gymnasium.make("sim.envs:VJEPA2AC/FrankaPickAndPlace-v0", split="test")
-    observation, info = env.reset(seed=0)          # info["goal"]: [K, H, W, 3], one to three pictures
+    observation, info = env.reset(seed=0)          # info["goal"]: [K, H, W, 3], one to four pictures
     observation, reward, terminated, truncated, info = env.step(action)
 
 `observation` holds what a real cell would have: `frame` [H, W, 3] uint8 of the left camera and `pose` [7]; cameras

@@ -171,5 +171,5 @@ GOAL_WAYPOINTS: dict[TaskName, tuple[str, ...]] = {
     "reach": ("reach",),
     "grasp": ("close", "raise"),
     "reach_with_object": ("reach",),
-    "pick_and_place": ("close", "over", "up"),
+    "pick_and_place": ("close", "over", "open", "up"),
 }

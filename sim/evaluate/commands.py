@@ -36,7 +36,7 @@ def evaluate(
     episodes: Annotated[int, typer.Option(min=1, help="For each task, object and driver.")] = 100,
     seed_base: SeedBase = 0,
     split: SplitName = "test",
-    goals: Annotated[str, typer.Option(help="Goal pictures given: all of a task's, or the last alone.")] = "all",
+    goals: Annotated[str, typer.Option(help="Pictures given: all, the paper's, or the last alone.")] = "all",
     planner: Annotated[str, typer.Option(help="default, fast, balanced or paper.")] = "default",
     budget: Annotated[
         float | None, typer.Option(help="Milliseconds a plan may take: picks the size of the search, once, here.")

@@ -49,8 +49,8 @@ class Player:
         started = time.perf_counter()
         env = self.env(job)
         observation, info = env.reset(seed=job.seed)
-        first = self.config.first_goal(len(info["goal"]))
-        goals: list[Frame] = list(info["goal"])[first:]
+        given = self.config.goals_of(job.task)
+        goals: list[Frame] = [info["goal"][goal] for goal in given]
         redraws, seen, turns = int(info["redraws"]), [observation["frame"]], []
         truths = [moment(env)]
         ever = dict.fromkeys(STAGES, False)
@@ -94,7 +94,7 @@ class Player:
             "object_error": float(np.linalg.norm(truth.object - env.goal.object)),
             # The last goal is passed again at every later look; the first time counts.
             "passed": {str(goal): how for turn in reversed(turns) for goal, how in turn["passed"]},
-            "first_goal": first,
+            "goals": given,
             "errors": errors,
             "evaluations": sum(turn["evaluations"] for turn in turns),
             "plans": sum(turn["imagined_cost"] is not None for turn in turns),
@@ -136,7 +136,7 @@ class Player:
         if job.driver == "oracle":
             return OracleDriver(
                 env, self.config.planner, self.config.control, job.seed,
-                first_goal=self.config.first_goal(len(env.goal.frames)), camera_yaw=self.config.camera_yaw,
+                given=self.config.goals_of(job.task), camera_yaw=self.config.camera_yaw,
             )  # fmt: skip
         return ScriptedDriver(env, policy_name(job.driver), job.seed)
 

@@ -122,7 +122,7 @@ def _composed(env: FrankaEnv, record: Record, step: int, names: Sequence[str]) -
     pretty = env.render()
     assert pretty is not None  # the environment is made with a render mode
     half = pretty.shape[0] // 2
-    goal = min(record["first_goal"] + record["turns"][step]["goal"], len(names) - 1)
+    goal = record["goals"][record["turns"][step]["goal"]]
     inset = marked(small(env.goal.frames[goal], half), f"goal: {names[goal]}")
     column = np.concatenate([labelled(small(env.picture("left"), half), "camera"), inset])
     picture = np.concatenate([pretty, column], axis=1)

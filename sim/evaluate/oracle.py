@@ -114,11 +114,12 @@ class OracleDriver:
         control: ControlConfig,
         seed: int,
         *,
-        first_goal: int = 0,
+        given: Sequence[int] | None = None,
         camera_yaw: float = 0.0,
     ) -> None:
         self.env, self.world = env, TrueWorld(env, camera_yaw)
-        goals = [self.world.seen(each) for each in goal_states(env)[first_goal:]]
+        states = goal_states(env)
+        goals = [self.world.seen(states[goal]) for goal in (range(len(states)) if given is None else given)]
         progress = replace(control.progress, achieved=ACHIEVED)
         self.control = Controller(
             Planner(self.world, _adapted(planner)), goals, replace(control, history=0, progress=progress), seed=seed

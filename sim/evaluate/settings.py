@@ -14,7 +14,7 @@ from planner.planning import PlannerConfig
 from planner.presets import preset
 from sim import workspace
 from sim.control import LIMIT
-from sim.tasks import TASKS, TaskName, task_name
+from sim.tasks import GOAL_NAMES, PAPER_GOALS, TASKS, TaskName, task_name
 from sim.variation import KINDS, SPLITS, Kind, Split
 from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.config import with_settings as changed
@@ -23,7 +23,7 @@ from vjepa2_ac.errors import ConfigError
 DriverName = Literal["planner", "nothing", "random", "expert", "oracle"]
 BASELINES: tuple[DriverName, ...] = ("nothing", "random", "expert", "oracle")
 DEFAULT_PRESET = "balanced"
-Goals = Literal["all", "last"]  # of a task's pictures, those that the driver is given
+Goals = Literal["all", "paper", "last"]  # of a task's pictures, those that the driver is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,13 +49,15 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         require(self.split in SPLITS, f"no split {self.split!r}; there are {', '.join(SPLITS)}")
-        require(self.goals in get_args(Goals), f"goals are {' or '.join(get_args(Goals))}, got {self.goals!r}")
+        require(self.goals in get_args(Goals), f"goals are {', '.join(get_args(Goals))}; got {self.goals!r}")
         require(abs(self.camera_yaw) <= 90, f"a camera may be turned by up to 90°, got {self.camera_yaw}")
         require(self.max_steps is None or self.max_steps >= 1, f"an episode has steps, got {self.max_steps}")
 
-    def first_goal(self, count: int) -> int:
-        """Of a task's `count` goals, counted from 0, the first that the driver is given; it gets all that follow."""
-        return 0 if self.goals == "all" else count - 1
+    def goals_of(self, task: TaskName) -> tuple[int, ...]:
+        """Which of a task's goals the driver is given, in order, counted from 0."""
+        names = GOAL_NAMES[task]
+        given = {"all": names, "paper": PAPER_GOALS[task], "last": names[-1:]}[self.goals]
+        return tuple(map(names.index, given))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,14 @@ def test_moves_are_read_back_from_actions_within_their_limits() -> None:
     torch.testing.assert_close(EVERYTHING.moves(torch.full((1, 7), 9.0))[0], EVERYTHING.limits)
 
 
+def test_a_hand_may_descend_less_far_than_it_goes_any_other_way() -> None:
+    space = MoveSpace(step_limit=0.05, descent_limit=0.02)
+    far_S3 = torch.tensor([[9.0, 9.0, 9.0], [-9.0, -9.0, -9.0], [0.01, 0.0, -0.01]])
+    held_S3 = torch.tensor([[0.05, 0.05, 0.05], [-0.05, -0.05, -0.02], [0.01, 0.0, -0.01]])
+    torch.testing.assert_close(space.held(far_S3), held_S3)
+    torch.testing.assert_close(space.moves(space.actions(far_S3)), held_S3)
+
+
 def test_small_changes_of_the_gripper_count_as_none_before_they_are_priced() -> None:
     space = MoveSpace(step_limit=0.05, gripper_limit=0.75, gripper_deadband=0.25)
     moves_HV = torch.tensor([[0.01, 0, 0, 0.2], [0.01, 0, 0, -0.3]])

@@ -26,7 +26,7 @@ GOAL = moved(0.04, -0.02, 0.0)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pictures of the point world, which is what any model's name opens."""
     monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}))
-    for name, pose in (("now", HOME), ("wanted", GOAL), ("later", moved(0.0, 0.0, 0.05))):
+    for name, pose in (("now", HOME), ("wanted", GOAL), ("later", moved(0.0, 0.05, 0.0))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), paint(pose)[..., ::-1])
     frames = np.stack([paint(HOME), paint(GOAL)])[None]
     np.savez(tmp_path / "trajectory.npz", observations=frames, states=np.stack([HOME, GOAL])[None])
@@ -122,7 +122,7 @@ def test_a_recorded_step_brings_its_pose(folder: Path, capsys: pytest.CaptureFix
 def test_one_of_several_goals_is_planned_towards(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert plan(folder, "--goal", f"{folder}/later.png", "--sub-goal", "1", "--json") == 0
     found = answered(capsys)
-    np.testing.assert_allclose(found["targets"][0][:3], moved(0.0, 0.0, 0.05)[:3], atol=0.01)
+    np.testing.assert_allclose(found["targets"][0][:3], moved(0.0, 0.05, 0.0)[:3], atol=0.01)
     assert found["goal"]["sub_goal"] == 1
     assert len(found["goal"]["sources"]) == 2
 

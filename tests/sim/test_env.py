@@ -138,11 +138,12 @@ def test_observations_hold_nothing_but_pictures_and_pose() -> None:
 
 def test_goals_are_pictures_of_what_the_expert_reached(env: FrankaEnv) -> None:
     _, info = env.reset(seed=1)
-    assert info["goal"].shape == (3, 64, 64, 3)
-    grasped, near, placed = info["goal_poses"]
+    assert info["goal"].shape == (4, 64, 64, 3)
+    grasped, near, released, withdrawn = info["goal_poses"]
     assert grasped[6] > 0.25  # the fingers are around the object
     assert near[6] > 0.25
-    assert placed[6] < 0.02
+    assert released[6] < 0.02
+    assert released[2] < near[2] < withdrawn[2]
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -151,7 +152,7 @@ def test_runs_in_vector_environments(mode: str) -> None:
     envs = gymnasium.make_vec(PICK, num_envs=2, vectorization_mode=mode, vector_kwargs=started, frame_size=32)
     observation, info = envs.reset(seed=[3, 4])
     assert observation["frame"].shape == (2, 32, 32, 3)
-    assert info["goal"].shape == (2, 3, 32, 32, 3)
+    assert info["goal"].shape == (2, 4, 32, 32, 3)
     observation, reward, _, _, info = envs.step(np.zeros((2, 7)))
     assert observation["pose"].shape == (2, 7)
     assert not reward.any()

@@ -90,7 +90,9 @@ def test_the_same_job_gives_the_same_episode(small: None) -> None:
     assert first == second
 
 
-def test_pick_and_place_is_given_three_goal_pictures_or_the_last(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_goal_pictures_given_are_all_or_the_papers_or_the_last(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given: list[list[Any]] = []
     original = episode.PlannedDriver.__init__
 
@@ -99,11 +101,11 @@ def test_pick_and_place_is_given_three_goal_pictures_or_the_last(small: None, mo
         original(self, planner, goals, *rest)
 
     monkeypatch.setattr(episode.PlannedDriver, "__init__", spy)
-    for goals in ("all", "last"):
+    for goals in ("all", "paper", "last"):
         Player(config(max_steps=1, goals=goals)).play(Job(driver="planner", task="pick_and_place", kind="cup", seed=0))
-    every, last = given
-    assert (len(every), len(last)) == (3, 1)
-    np.testing.assert_array_equal(every[2], last[0])
+    every, paper, last = given
+    np.testing.assert_array_equal(paper, [every[0], every[1], every[3]])  # released is shown by none of the paper's
+    np.testing.assert_array_equal(last, every[3:])
 
 
 def test_the_expert_succeeds_and_doing_nothing_does_not(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def test_a_picture_near_every_goal_is_taken() -> None:
     env = FrankaEnv("pick_and_place", split="train", kind="box", frame_size=64)
     pairs = list(near_goals(env, 0))
     env.close()
-    assert len(pairs) == 3
+    assert len(pairs) == 4
     for goal, seen in pairs:
         assert 0 < abs(goal.astype(float) - seen).mean() < 20
 
