@@ -28,6 +28,10 @@ class TooLargeError(InputError):
     """A request is larger than the service accepts."""
 
 
+class TooSlowError(VJEPA2ACError):
+    """What was to come from the caller, or to be taken, was not within the time for it."""
+
+
 class UnauthenticatedError(VJEPA2ACError):
     """The caller showed no token, or a wrong one."""
 
@@ -78,6 +82,7 @@ TABLE: dict[type[Exception], Row] = {
     FieldError: Row("invalid_field", 422, "INVALID_ARGUMENT", "A field cannot be used"),
     MalformedError: Row("malformed_request", 400, "INVALID_ARGUMENT", "The request cannot be read"),
     TooLargeError: Row("too_large", 413, "RESOURCE_EXHAUSTED", "The request is too large"),
+    TooSlowError: Row("too_slow", 408, "DEADLINE_EXCEEDED", "The caller took too long"),
     UnauthenticatedError: Row("unauthenticated", 401, "UNAUTHENTICATED", "A valid token is needed"),
     ForeignOriginError: Row("foreign_origin", 403, "PERMISSION_DENIED", "Pages of this origin may not ask"),
     NotFoundError: Row("not_found", 404, "NOT_FOUND", "There is nothing of that name"),

@@ -19,6 +19,7 @@ import uvicorn
 
 from server.auth import Doorman
 from server.http.app import create_app
+from server.http.connection import connections
 from server.rpc.server import RpcServer
 from server.service import PlanningService
 from server.settings import Settings
@@ -132,7 +133,8 @@ def _uvicorn_config(settings: Settings, service: PlanningService, doorman: Doorm
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_keep_alive=int(settings.idle_connection_s),
+        http=connections(settings.idle_connection_s),
+        timeout_keep_alive=math.ceil(settings.idle_connection_s),
         timeout_graceful_shutdown=math.ceil(settings.drain_s),
         ws_max_size=settings.max_body_bytes,
         ws_max_queue=4,

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     max_goals: PositiveInt = 256
     goal_idle_s: PositiveFloat = 3600.0
     max_streams: PositiveInt = 64
-    idle_connection_s: PositiveFloat = 60.0
+    idle_connection_s: PositiveFloat = 60.0  # for each part of a request to come, and for its answer to be taken
     drain_s: PositiveFloat = 30.0  # how long accepted requests may take once the service is told to stop
     stop_with_stdin: bool = False  # stop when standard input ends, as it does when the program that wrote there is gone
     decode_threads: PositiveInt = 2

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
 
 from server import messages as m
-from server.errors import DrainingError, NotFoundError, TooManyError, problem_of
+from server.errors import DrainingError, NotFoundError, TooManyError, TooSlowError, problem_of
 from server.service import PlanningService
 from server.traces import stage
 
@@ -56,7 +56,8 @@ async def pursue(
 ) -> AsyncIterator[m.StepResponse | m.StreamProblem]:
     """Answers of a session to the newest of its observations. A bad observation gets a problem; the stream goes on.
 
-    Raises NotFoundError when the session is gone, DrainingError when the service shuts down, TooManyError at once.
+    Raises NotFoundError when the session is gone, DrainingError when the service shuts down, TooManyError at once, and
+    TooSlowError when nothing comes for as long as sessions are kept.
     """
     if service.streams >= service.settings.max_streams:
         raise TooManyError(f"{service.streams} streams are open; no more can be", 5.0)
@@ -65,7 +66,7 @@ async def pursue(
     closer = asyncio.create_task(_close_when_draining(service, newest))
     service.streams += 1
     try:
-        while (taken := await newest.take()) is not None:
+        while (taken := await _next(newest, service.settings.session_idle_s)) is not None:
             look, dropped = taken
             service.metrics.stale.inc(dropped)
             yield await _answer(service, session_id, look, dropped)
@@ -79,6 +80,15 @@ async def pursue(
             task.cancel()
             with contextlib.suppress(BaseException):
                 await task
+
+
+async def _next(newest: Newest, idle_s: float) -> tuple[Look, int] | None:
+    """What `newest` has next. Raises TooSlowError where nothing comes for so long that a session would have expired."""
+    try:
+        async with asyncio.timeout(idle_s):
+            return await newest.take()
+    except TimeoutError:
+        raise TooSlowError(f"nothing came on this stream for {idle_s:g} s") from None
 
 
 async def _answer(

@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+import asyncio
 import mmap
 import time
 
+import grpc
 import pytest
 import torch
+from grpc.aio import AioRpcError, Metadata
 
 from benchmarks._peaks import peak_of
 from benchmarks._result import ratio, taking_turns
 from benchmarks.planning import TOP, Peak, agreement
+from benchmarks.soak import end_of, is_late_write, whole_answer
+from tests.server.running import running
+from vjepa2_ac.client.rpc import refusal_of
+from vjepa2_ac.pb import planning_pb2 as pb
+from vjepa2_ac.pb import planning_pb2_grpc
+
+INTERNAL, CORE = grpc.StatusCode.INTERNAL, "Internal error from Core"
+WRITE = 'Failed "execute_batch": (<grpc._cython.cygrpc.SendMessageOperation object>,)'
 
 
 @pytest.mark.parametrize(
@@ -50,3 +61,37 @@ def test_memory_that_was_held_is_seen() -> None:
         held.write(bytes(64 << 20))
         time.sleep(0.1)
     assert 48 << 20 < peak.grown < 256 << 20
+
+
+def test_the_soak_knows_a_write_after_the_end_from_a_fault_of_the_service() -> None:
+    late = AioRpcError(INTERNAL, details=CORE, debug_error_string=WRITE, trailing_metadata=Metadata())
+    told = AioRpcError(INTERNAL, details=CORE, debug_error_string=WRITE, trailing_metadata=Metadata(("a", "b")))
+    fault = AioRpcError(INTERNAL, details="something went wrong", trailing_metadata=Metadata())
+    read = AioRpcError(INTERNAL, details=CORE, debug_error_string="ReceiveMessageOperation")
+    assert [is_late_write(error) for error in (late, told, fault, read)] == [True, False, False, False]
+
+
+def test_a_stream_that_is_refused_while_its_caller_writes_ends_in_the_reason_or_a_late_write() -> None:
+    async def ended(address: str) -> str:
+        async with grpc.aio.insecure_channel(address) as channel:
+            call = planning_pb2_grpc.PlanningStub(channel).PlanStream()
+            try:
+                for _ in range(200):
+                    await call.write(pb.PlanStreamRequest(step=pb.StreamObservation()))
+                await call.read()
+            except asyncio.InvalidStateError:
+                return getattr(await end_of(call), "code", "?")
+            except AioRpcError as error:
+                return "late write" if is_late_write(error) else refusal_of(error).code
+        return "no end"
+
+    with running() as (_, where):
+        endings = [asyncio.run(ended(where.grpc)) for _ in range(20)]
+    assert set(endings) <= {"late write", "malformed_request"}, endings
+
+
+def test_the_soak_takes_whole_answers_alone() -> None:
+    assert whole_answer(b"HTTP/1.1 429 Too Many\r\nContent-Length: 2\r\n\r\n{}") == (429, {})
+    for part in (b"", b"HTTP/1.1 429 Too Many\r\nContent-Length: 2\r\n\r\n{"):
+        with pytest.raises(AssertionError):
+            whole_answer(part)

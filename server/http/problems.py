@@ -19,7 +19,7 @@ from server.traces import failed
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
-CODES = {404: "no_such_route", 405: "method_not_allowed", 400: "malformed_request", 408: "too_slow"}
+CODES = {404: "no_such_route", 405: "method_not_allowed", 400: "malformed_request"}
 
 
 def problem_response(problem: Problem) -> Response:
@@ -39,6 +39,8 @@ def problem_response(problem: Problem) -> Response:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_s)))
     if problem.row.http == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
+    if problem.row.http == HTTPStatus.REQUEST_TIMEOUT:
+        headers["Connection"] = "close"  # the rest of the request is not waited for
     return _response(body, problem.row.http, headers)
 
 

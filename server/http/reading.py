@@ -8,10 +8,9 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from server.errors import MalformedError
+from server.errors import MalformedError, TooSlowError
 from server.messages import MessageT, read
 from vjepa2_ac.errors import CancelledError
 
@@ -25,7 +24,7 @@ T = TypeVar("T")
 
 
 async def read_request(request: Request, kind: type[MessageT], patience_s: float) -> MessageT:
-    """The request that a body describes. Raises MalformedError, FieldError, and 408 for one that does not end.
+    """The request that a body describes. Raises MalformedError and FieldError, TooSlowError for one that does not end.
 
     Raises CancelledError when the caller hangs up within it.
     """
@@ -35,7 +34,7 @@ async def read_request(request: Request, kind: type[MessageT], patience_s: float
                 return read(kind, await _multipart(request))
             body = await request.body()
     except TimeoutError:
-        raise HTTPException(408, f"the body did not come within {patience_s:g} s") from None
+        raise TooSlowError(f"the body did not come within {patience_s:g} s") from None
     except ClientDisconnect:
         raise CancelledError("the caller hung up within the body") from None
     if len(body) > LARGE:

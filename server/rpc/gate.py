@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -10,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from server.auth import Doorman
-from server.errors import MalformedError, UnauthenticatedError, problem_of
+from server.errors import MalformedError, TooSlowError, UnauthenticatedError, problem_of
 from server.logs import new_request_id, request_id
 from server.rpc.problems import abort
 from server.traces import Span, Traces, enter
@@ -22,8 +23,8 @@ OURS = "/vjepa2_ac.v1."  # calls that are traced
 class Gate(grpc.aio.ServerInterceptor):
     """An interceptor in front of everything, reflection included."""
 
-    def __init__(self, doorman: Doorman, traces: Traces | None = None) -> None:
-        self.doorman, self.traces = doorman, traces
+    def __init__(self, doorman: Doorman, patience_s: float, traces: Traces | None = None) -> None:
+        self.doorman, self.patience_s, self.traces = doorman, patience_s, traces
 
     async def intercept_service(
         self,
@@ -41,9 +42,9 @@ class Gate(grpc.aio.ServerInterceptor):
         except UnauthenticatedError as error:
             return _refusing(handler, error)
         handler = _tolerant(handler)
-        if self.traces is None or not handler_call_details.method.startswith(OURS):
-            return handler
-        return _traced(handler, partial(self._begin, self.traces, handler_call_details.method, metadata))
+        if self.traces is not None and handler_call_details.method.startswith(OURS):
+            handler = _traced(handler, partial(self._begin, self.traces, handler_call_details.method, metadata))
+        return _patient(handler, self.patience_s)
 
     def _begin(self, traces: Traces, method: str, metadata: dict[str, str | bytes]) -> Span:
         """The span of a call, as a child of the caller's own."""
@@ -69,6 +70,25 @@ def _tolerant(handler: Any) -> Any:
         return await handler.unary_unary(request, context)
 
     return handler._replace(request_deserializer=deserialize, unary_unary=handler.unary_unary and answer)
+
+
+def _patient(handler: Any, patience_s: float) -> Any:
+    """The handler of single requests, which waits so long for one; streams see to themselves.
+
+    gRPC waits without end for a request before it asks such a handler; so it is told that requests are a stream.
+    """
+
+    async def answer(requests: Any, context: Any) -> Any:
+        try:
+            async with asyncio.timeout(patience_s):
+                request = await anext(aiter(requests), None)
+        except TimeoutError:
+            await abort(context, problem_of(TooSlowError(f"the request did not come within {patience_s:g} s")))
+        return await handler.unary_unary(request, context)
+
+    if not handler.unary_unary:
+        return handler
+    return grpc.stream_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
 
 
 def _traced(handler: Any, begin: Callable[[], Span]) -> Any:

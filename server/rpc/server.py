@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 from grpc_health.v1.health import aio as health
@@ -25,12 +27,17 @@ class RpcServer:
     def __init__(self, service: PlanningService, doorman: Doorman) -> None:
         self.service = service
         self._health = health.HealthServicer()
+        patience_ms = math.ceil(1e3 * service.settings.idle_connection_s)
         self._server = grpc.aio.server(
-            interceptors=[Gate(doorman, service.traces)],
+            interceptors=[Gate(doorman, service.settings.idle_connection_s, service.traces)],
             options=[
                 ("grpc.max_receive_message_length", service.settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # a second service on this port is a mistake
+                ("grpc.server_handshake_timeout_ms", patience_ms),
+                ("grpc.keepalive_time_ms", patience_ms),  # who is gone without a word does not answer pings
+                ("grpc.keepalive_timeout_ms", patience_ms),
+                ("grpc.keepalive_permit_without_calls", 1),
             ],
         )
         planning_pb2_grpc.add_PlanningServicer_to_server(Planning(service), self._server)  # type: ignore[no-untyped-call]

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from pydantic import BaseModel
 
 from server import messages as m
-from server.errors import MalformedError, problem_of
+from server.errors import MalformedError, TooSlowError, problem_of
 from server.rpc.problems import abort
 from server.service import PlanningService
 from server.stream import Look, pursue
@@ -177,7 +177,12 @@ class Planning(planning_pb2_grpc.PlanningServicer):
                 self.service.sessions.remove(session_id)
 
     async def _open(self, requests: AsyncIterator[pb.PlanStreamRequest]) -> m.Session:
-        first = await anext(aiter(requests), None)
+        patience_s = self.service.settings.idle_connection_s
+        try:
+            async with asyncio.timeout(patience_s):
+                first = await anext(aiter(requests), None)
+        except TimeoutError:
+            raise TooSlowError(f"the stream's first message did not come within {patience_s:g} s") from None
         if first is None or first.WhichOneof("message") != "open":
             raise MalformedError("the first message of a stream opens a session; it must be 'open'")
         return await self.service.open_session(_read(m.OpenSessionRequest, first.open))

@@ -237,6 +237,16 @@ def test_a_socket_of_no_session_is_closed_with_the_reason(point: Listening) -> N
         assert "no session 'gone'" in caught.value.rcvd.reason
 
 
+def test_a_socket_on_which_nothing_comes_is_closed() -> None:
+    with running(session_idle_s=0.5) as (program, where), PlannerClient(where.url) as client:
+        session = client.session(paint(GOAL))
+        with socket_of(where, session.id) as line, pytest.raises(ConnectionClosed) as caught:
+            line.recv(10)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.reason == "nothing came on this stream for 0.5 s"
+        assert program.service.streams == 0
+
+
 def test_the_newest_look_wins() -> None:
     world = SlowWorld()
     with running(served(world)) as (program, where), PlannerClient(where.url) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,8 @@ from server.run import Listening
 from tests.planner.worlds import HOME, moved
 from tests.server import pictures
 from tests.server.running import running
+from vjepa2_ac.client import PlannerClient
+from vjepa2_ac.client.rpc import refusal_of
 from vjepa2_ac.pb import planning_pb2 as pb
 from vjepa2_ac.pb import planning_pb2_grpc
 from vjepa2_ac.wire import to_message
@@ -119,3 +122,45 @@ def test_messages_beyond_the_limit_are_refused() -> None:
         with pytest.raises(grpc.RpcError) as caught:
             planning_pb2_grpc.PlanningStub(channel).RegisterGoal(pb.RegisterGoalRequest(pictures=[b" " * 20_000]))
         assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("Plan", "stream_unary"), ("PlanStream", "stream_stream"), ("ListGoals", "stream_unary")]
+)
+def test_a_call_whose_message_does_not_come_is_refused(method: str, kind: str) -> None:
+    nothing: queue.Queue[bytes | None] = queue.Queue()
+    with running(idle_connection_s=0.3) as (_, where), grpc.insecure_channel(where.grpc) as channel:
+        call = getattr(channel, kind)(f"/vjepa2_ac.v1.Planning/{method}")
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call(iter(nothing.get, None), timeout=10))
+        nothing.put(None)
+    assert refusal_of(caught.value).code == "too_slow"
+
+
+def test_a_stream_on_which_nothing_comes_ends() -> None:
+    asked: queue.Queue[pb.PlanStreamRequest | None] = queue.Queue()
+    asked.put(opening())
+    with running(session_idle_s=0.5) as (program, where), grpc.insecure_channel(where.grpc) as channel:
+        answers = planning_pb2_grpc.PlanningStub(channel).PlanStream(iter(asked.get, None), timeout=10)
+        assert next(answers).opened.session_id
+        with pytest.raises(grpc.RpcError) as caught:
+            next(answers)
+        asked.put(None)
+        assert refusal_of(caught.value).code == "too_slow"
+        assert program.service.streams == 0
+
+
+def test_who_waits_until_a_stream_is_open_always_reads_why_it_is_not() -> None:
+    """Who writes on instead may lose that to grpcio: see benchmarks/soak.py."""
+
+    async def refused(address: str) -> str:
+        async with grpc.aio.insecure_channel(address) as channel:
+            call = planning_pb2_grpc.PlanningStub(channel).PlanStream()
+            await call.write(opening())
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call.read()
+            return refusal_of(caught.value).code
+
+    with running(max_sessions=1) as (_, where), PlannerClient(where.url) as client:
+        client.session(pictures.of(GOAL))
+        assert {asyncio.run(refused(where.grpc)) for _ in range(20)} == {"too_many_kept"}

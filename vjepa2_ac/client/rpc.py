@@ -44,7 +44,7 @@ class RpcWire:
         try:
             answer = getattr(self._stub, call.method.rpc)(_message(call), timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise _failed(error) from error
+            raise refusal_of(error) from error
         return to_plain(answer)
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class AsyncRpcWire:
         try:
             answer = await method(_message(call), timeout=timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise _failed(error) from error
+            raise refusal_of(error) from error
         return to_plain(answer)
 
     async def close(self) -> None:
@@ -95,7 +95,8 @@ def _message(call: Call) -> Any:
         raise InputError(f"the request cannot be sent: {error}") from None
 
 
-def _failed(error: Any) -> PlannerError:
+def refusal_of(error: Any) -> PlannerError:
+    """What the service said in a gRPC error, or gRPC's own words where there was no answer."""
     trailing = dict(error.trailing_metadata() or ())
     if DETAILS not in trailing:
         words = error.details() or error.code().name
