@@ -78,9 +78,10 @@ class Running:
         return finished
 
     def stop(self) -> None:
-        """Begin to drain."""
+        """Begin to drain; nothing where that is over."""
         if self._loop and self._stop:
-            self._loop.call_soon_threadsafe(self._stop.set)
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._stop.set)
 
     def _stop_with_stdin(self) -> None:
         # Read past Python's buffer, whose lock a thread must not hold when the interpreter ends.

@@ -146,6 +146,12 @@ def test_stopping_finishes_what_was_accepted(wire: str) -> None:
         assert all(answer.result(10).actions.shape == (1, 7) for answer in answers)
 
 
+def test_stopping_again_afterwards_does_nothing() -> None:
+    with running() as (program, _):
+        pass
+    program.stop()
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_caller_who_hangs_up_stops_the_search(wire: str) -> None:
     world = SlowWorld()
