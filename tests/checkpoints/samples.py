@@ -81,7 +81,13 @@ def pretraining(file: Path, **changes: Any) -> Path:
     return file
 
 
-def release(folder: Path, dtype: torch.dtype | None = None, metadata: dict[str, Any] | None = None) -> Path:
+def release(
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    metadata: dict[str, Any] | None = None,
+    *,
+    normalize_latents: bool = True,
+) -> Path:
     """A release of all four models."""
     save(
         folder,
@@ -92,6 +98,7 @@ def release(folder: Path, dtype: torch.dtype | None = None, metadata: dict[str, 
         preprocessing=Preprocessing(name="centre", img_size=(32, 32)),
         metadata=metadata,
         dtype=dtype,
+        normalize_latents=normalize_latents,
     )
     return folder
 

@@ -25,6 +25,16 @@ def test_inspect_says_what_a_file_is_and_what_is_left_aside(tmp_path: Path, caps
     assert f"would load encoder: Encoder, {parameters:,} parameters" in told
     assert "opt: the optimiser's state" in told
     assert "frames are prepared as 'hub', 32 x 32" in told
+    assert "latents" not in told, "there is no predictor to take any"
+
+
+@pytest.mark.parametrize(("normalize", "said"), [(True, "normalised"), (False, "raw")])
+def test_inspect_says_which_latents_a_predictor_takes(
+    normalize: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = samples.release(tmp_path / "r", normalize_latents=normalize)
+    assert run(["inspect", str(folder)]) == 0
+    assert f"the predictor takes {said} latents" in capsys.readouterr().out
 
 
 def test_inspect_answers_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -231,6 +231,8 @@ def _describe(found: Inspection) -> None:
     if found.preprocessing:
         height, width = found.preprocessing["img_size"]
         console.print(f"\nframes are prepared as '{found.preprocessing['name']}', {height} x {width}", markup=False)
+    if found.normalize_latents is not None:
+        console.print(f"the predictor takes {'normalised' if found.normalize_latents else 'raw'} latents", markup=False)
     if found.ignored:
         console.print("\nleft aside:")
         for ignored in found.ignored:

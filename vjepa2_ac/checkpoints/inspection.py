@@ -54,6 +54,7 @@ class Inspection:
     entries: tuple[Entry, ...]
     models: tuple[Model, ...] = ()
     preprocessing: dict[str, Any] | None = None
+    normalize_latents: bool | None = None  # whether its predictor takes normalised latents; None: it has none
     ignored: tuple[Ignored, ...] = ()
     metadata: dict[str, Any]
     fault: str | None = None
@@ -86,6 +87,7 @@ def inspect(source: str | Path, *, which: str | None = None, overrides: Override
         entries=entries,
         models=tuple(_model(name, part) for name, part in contents.parts.items()),
         preprocessing=to_dict(contents.preprocessing),
+        normalize_latents=contents.normalize_latents if "predictor" in contents.parts else None,
         ignored=contents.ignored,
         metadata=contents.metadata,
     )
