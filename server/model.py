@@ -133,3 +133,8 @@ class ModelHost:
         self._served, self._world, self.state = served, world, "ready"
         took_s = round(time.monotonic() - started, 2)
         log.info("the model is ready", extra={"model": served.name, "version": served.version, "took_s": took_s})
+
+    def lose(self, error: torch.AcceleratorError) -> None:
+        """The device has failed; whatever failed on it, nothing works in this process from then on."""
+        self.state, self.reason = "failed", f"its device was lost: {str(error).partition(chr(10))[0]}"
+        log.error("the model %s is lost; only a new process can use its device again", self.name, exc_info=error)

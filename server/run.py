@@ -47,7 +47,7 @@ class Running:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, on_listening: Callable[[Listening], None] = lambda where: None) -> bool:
-        """Serve until told to stop; False when accepted requests had to be given up."""
+        """Serve until told to stop or the device is lost; False for the latter, or when requests were given up."""
         self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
         web = _WebServer(_uvicorn_config(self.settings, self.service, self.doorman))
         door = _bind(self.settings.host, self.settings.port)
@@ -64,7 +64,8 @@ class Running:
                 threading.Thread(target=self._stop_with_stdin, name="stdin", daemon=True).start()
             on_listening(self._where(door, grpc_port))
             stopping = asyncio.create_task(self._stop.wait())
-            await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            losing = asyncio.create_task(self.service.lost.wait())
+            await asyncio.wait((serving, stopping, losing), return_when=asyncio.FIRST_COMPLETED)
             log.info("stopping; accepted requests are finished first")
             ends_at = self._loop.time() + self.settings.drain_s
             self.service.refuse_new()
@@ -72,10 +73,10 @@ class Running:
             await asyncio.gather(serving, *([rpc.stop(self.settings.drain_s)] if rpc else []))
             left_s = ends_at - self._loop.time()
             finished = await self.service.drain(max(LAST_S, left_s)) and left_s > 0
-            loading.cancel()
-            stopping.cancel()
+            for task in (loading, stopping, losing):
+                task.cancel()
         log.info("stopped" if finished else "stopped, with requests given up")
-        return finished
+        return finished and not self.service.lost.is_set()
 
     def stop(self) -> None:
         """Begin to drain; nothing where that is over."""

@@ -31,7 +31,7 @@ from planner.planning import PlannerConfig, Request
 from planner.presets import PRESETS
 from server import answers, calibration, traces
 from server import messages as m
-from server.errors import DrainingError, NotFoundError
+from server.errors import DrainingError, NotFoundError, NotReadyError
 from server.goals import Goal, Goals
 from server.logs import request_id
 from server.metrics import Metrics
@@ -103,6 +103,7 @@ class PlanningService:
         )
         self.sessions: Shelf[Session] = Shelf("session", settings.max_sessions, settings.session_idle_s, clock)
         self.draining = asyncio.Event()
+        self.lost = asyncio.Event()  # the device, and with it all use of this process
         self.streams = 0
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._default = planner_config(m.PlanOptions(), settings, failure=self._failure)
@@ -405,6 +406,10 @@ class PlanningService:
         except StaleObservationError:
             self.metrics.stale.inc()
             raise
+        except torch.AcceleratorError as error:
+            self.host.lose(error)
+            self.lost.set()
+            raise NotReadyError(self.unready or "the device was lost") from error
 
     def _counted(self, answer: m.PlanResponse) -> m.PlanResponse:
         traces.note(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -11,11 +13,15 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from torch import Tensor
 
 from server.model import Served
 from server.run import Listening, Running
-from tests.planner.worlds import HOME, moved, paint
+from server.service import PlanningService
+from server.settings import Settings
+from tests.planner.worlds import HOME, PointWorld, moved, paint
 from tests.server import pictures
 from tests.server.conftest import WIRES, url_of
 from tests.server.running import SlowWorld, point_world, running, served
@@ -55,6 +61,33 @@ def test_a_model_that_cannot_be_loaded_keeps_the_service_alive_and_unready() -> 
             assert caught.value.retry_after_s
         with PlannerClient(where.url) as client:
             assert client.models()[0]["state"] == "failed"
+
+
+class LosingWorld(PointWorld):
+    """A point world on a device that fails once it is told to."""
+
+    fails = False
+
+    def score(self, *arguments: Any, **more: Any) -> Tensor:
+        if self.fails:
+            raise torch.AcceleratorError("CUDA error: an illegal memory access\nCompile with …")
+        return super().score(*arguments, **more)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_service_that_lost_its_device_ends_so_that_it_can_be_started_anew(wire: str) -> None:
+    world, places = LosingWorld(), queue.Queue[Listening]()
+    program = Running(PlanningService(Settings(port=0, grpc_port=0), served(world)))
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(lambda: asyncio.run(program.run(places.put)))
+        where = places.get(timeout=20)
+        while program.service.unready is not None:
+            threading.Event().wait(0.01)
+        assert plan(where, wire).actions.shape == (1, 7)
+        world.fails = True
+        with pytest.raises(PlannerError, match=r"device was lost: CUDA error: an illegal memory access$"):
+            plan(where, wire)
+        assert ended.result(20) is False
 
 
 def test_it_is_ready_only_after_the_model_is() -> None:
