@@ -12,15 +12,17 @@ import torch
 from torch import Tensor
 
 from planner.budget import CostModel
+from planner.failure_model import FailureModel
 from planner.planning import PlannerConfig
 from planner.protocols import World
 from planner.warm_up import warm_up
 from server.errors import NotReadyError
+from server.options import failure_model
 from server.settings import Settings
 from server.worker import Job
 from vjepa2_ac.devices import finish
 from vjepa2_ac.images import Frames
-from vjepa2_ac.model_version import version_of
+from vjepa2_ac.model_version import learned, version_of
 from vjepa2_ac.models.encoder_v21 import EncoderV21
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
@@ -37,6 +39,7 @@ class Served:
     name: str
     version: str  # the same version, inputs and seed give the same plan
     details: dict[str, str] = field(default_factory=dict)
+    failure: FailureModel | None = None  # what was learned about it, where that lies among its files
 
 
 def open_model(settings: Settings) -> Served:
@@ -51,7 +54,8 @@ def open_model(settings: Settings) -> Served:
         "device": str(model.device),
         "parameters": str(parameters),
     }
-    return Served(world=model, name=settings.model, version=version_of(model), details=details)
+    failure = failure_model(learned(settings.model), settings.model)
+    return Served(world=model, name=settings.model, version=version_of(model), details=details, failure=failure)
 
 
 class InterruptibleWorld:

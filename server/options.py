@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from planner.budget import CostModel, within
 from planner.camera import CameraTurn
@@ -17,13 +18,13 @@ from vjepa2_ac.errors import ConfigError, FieldError
 from vjepa2_ac.model_version import fingerprint
 
 
-def failure_model(settings: Settings) -> FailureModel | None:
-    """What the operator's file says of chances of failure; ConfigError if it is for other weights or another cost."""
-    if settings.confidence is None:
+def failure_model(path: Path | None, model: str) -> FailureModel | None:
+    """What a file of `evaluate-confidence` says of failure; ConfigError if it is for other weights or other costs."""
+    if path is None:
         return None
-    weights, told = fingerprint(settings.model), None
+    weights, told = fingerprint(model), None
     for config in PRESETS.values():  # a caller may ask for any of them
-        told = read(settings.confidence, weights=weights, cost=to_dict(config.cost))
+        told = read(path, weights=weights, cost=to_dict(config.cost))
     return told
 
 

@@ -90,7 +90,9 @@ class PlanningService:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.clock = settings, clock
-        self._failure = failure_model(settings)
+        self._failure = failure_model(
+            settings.confidence, settings.model
+        )  # the operator's word, before the model's own
         self.host = ModelHost(settings.model, opener or partial(open_model, settings))
         self.worker = Worker(settings.queue_size, clock)
         self.metrics = Metrics()
@@ -339,7 +341,8 @@ class PlanningService:
         _ = self.host.served
 
     def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None]:
-        config = planner_config(options, self.settings, self.host.cost_model, self._failure)
+        failure = self._failure or self.host.served.failure
+        config = planner_config(options, self.settings, self.host.cost_model, failure)
         return config, camera_turn(options)
 
     def _calibrated(self, session_id: str) -> Calibrated:

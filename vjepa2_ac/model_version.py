@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import torch
 
@@ -25,6 +26,14 @@ def fingerprint(source: str) -> str:
         with file.open("rb") as opened:
             found.update(hashlib.file_digest(opened, "sha256").digest())
     return found.hexdigest()[:16]
+
+
+def learned(source: str) -> Path | None:
+    """The file of what was learned about a model, where there is one among its files."""
+    if not source or source.startswith("random:"):
+        return None
+    file = find(source) / LEARNED
+    return file if file.is_file() else None
 
 
 def version_of(model: WorldModel) -> str:

@@ -14,6 +14,7 @@ import torch
 from planner.budget import within
 from planner.checks import check_pose
 from planner.costs import GoalCost
+from planner.failure_model import FailureModel, read
 from planner.plan import DT_S, Plan
 from planner.planning import Planner, PlannerConfig, Request
 from planner.presets import preset
@@ -23,31 +24,33 @@ from planner.single.landscape import around
 from planner.single.question import Question, Wishes
 from planner.warm_up import warm_up
 from vjepa2_ac.client.answers import Plan as ToldPlan
-from vjepa2_ac.config import with_settings
+from vjepa2_ac.config import to_dict, with_settings
 from vjepa2_ac.devices import finish
 from vjepa2_ac.errors import PlanningError
 from vjepa2_ac.poses import Array
 
 DEFAULT_PRESET = "balanced"
-Opened = tuple[World, dict[str, str]]
-"""A world to plan in, and the name and version that plans are told with."""
+Opened = tuple[World, dict[str, str], FailureModel | None]
+"""A world to plan in, the name and version that plans are told with, and what is known of its chances of failure."""
 
 
 def open_model(source: str, precision: str, device: str | None) -> Opened:
     """The model of that name. Raises CheckpointError where there is none."""
-    from vjepa2_ac.model_version import version_of
+    from vjepa2_ac.model_version import fingerprint, learned, version_of
     from vjepa2_ac.world_model import WorldModel
 
     model = WorldModel.open(source, precision=precision, device=device)
-    return model, {"name": source, "version": version_of(model)}
+    path = learned(source)
+    failure = None if path is None else read(path, weights=fingerprint(source))
+    return model, {"name": source, "version": version_of(model)}, failure
 
 
 def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) -> Answer:
     """The plan of the model that `opened` brings, and the energies around it."""
     config = configured(question.wishes)
     check_pose(question.pose.tolist(), "--pose", config.limits)
-    world, model = opened()
-    config, doubts = _in_time(config, world, question.wishes)
+    world, model, failure = opened()
+    config, doubts = _in_time(_expecting(config, failure), world, question.wishes)
     planner, times = Planner(world, config), _Laps(world.device)
     deadline_ms = question.wishes.deadline_ms
     deadline = None if deadline_ms is None else planner.clock() + deadline_ms / 1e3
@@ -73,6 +76,13 @@ def configured(wishes: Wishes) -> PlannerConfig:
     config = with_settings(preset(wishes.preset or DEFAULT_PRESET), wishes.settings)
     limits = replace(config.limits, dry_run=config.limits.dry_run or wishes.dry_run)
     return config.held_to(limits)
+
+
+def _expecting(config: PlannerConfig, failure: FailureModel | None) -> PlannerConfig:
+    """What was learned about the model, unless something else was said or another cost is asked for."""
+    if failure is None or config.confidence.failure is not None or failure.cost != to_dict(config.cost):
+        return config
+    return replace(config, confidence=replace(config.confidence, failure=failure))
 
 
 def _in_time(config: PlannerConfig, world: World, wishes: Wishes) -> tuple[PlannerConfig, list[str]]:

@@ -14,6 +14,7 @@ import pytest
 from planner.single import here
 from planner.single.landscape import around
 from server.messages import PlanResponse
+from tests.planner.failures import ON_GAIN
 from tests.planner.worlds import HOME, PointWorld, moved, paint
 from vjepa2_ac.cli import run
 from vjepa2_ac.poses import Array
@@ -25,7 +26,7 @@ GOAL = moved(0.04, -0.02, 0.0)
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pictures of the point world, which is what any model's name opens."""
-    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}))
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, None))
     for name, pose in (("now", HOME), ("wanted", GOAL), ("later", moved(0.0, 0.05, 0.0))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), paint(pose)[..., ::-1])
     frames = np.stack([paint(HOME), paint(GOAL)])[None]
@@ -133,6 +134,16 @@ def test_a_fitted_failure_model_speaks_up(folder: Path, capsys: pytest.CaptureFi
     assert "failure     expected with a probability of 0.50" in capsys.readouterr().out
     assert plan(folder, "--json", "--set", f"confidence.failure={json.dumps(even)}") == 0
     assert answered(capsys)["failure_probability"] == 0.5
+
+
+def test_what_was_learned_about_a_model_is_used_unless_another_cost_is_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, ON_GAIN))
+    assert plan(folder, "--json") == 0
+    assert answered(capsys)["failure_probability"] < 0.3
+    assert plan(folder, "--json", "--set", "cost.distance=l2") == 0
+    assert answered(capsys)["failure_probability"] is None
 
 
 def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,10 @@ import pytest
 from websockets.sync.client import connect
 
 from planner.failure_model import signs
+from server.model import open_model
 from server.run import Listening
+from server.settings import Settings
+from tests.checkpoints.samples import release
 from tests.planner.failures import ON_GAIN, file_of
 from tests.planner.worlds import HOME, moved, paint
 from tests.server import pictures
@@ -24,6 +27,8 @@ from tests.server.running import running
 from vjepa2_ac import cli
 from vjepa2_ac.client import AsyncPlannerClient, Plan, PlannerClient
 from vjepa2_ac.client.calls import Call
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.model_version import fingerprint
 from vjepa2_ac.pb import planning_pb2 as pb
 from vjepa2_ac.pb import planning_pb2_grpc
 from vjepa2_ac.wire import to_message
@@ -121,3 +126,14 @@ def test_a_file_for_other_weights_or_another_cost_is_refused_as_evaluate_refuses
 def test_what_is_no_such_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["serve", "--model", "random:tiny", "--confidence", str(tmp_path / "none.json")]) == 2
     assert "none.json" in capsys.readouterr().err
+
+
+def test_what_was_learned_about_a_model_is_read_from_among_its_files(tmp_path: Path) -> None:
+    folder = release(tmp_path / "model")
+    assert open_model(Settings(model=str(folder))).failure is None
+    learned = replace(ON_GAIN, weights=fingerprint(str(folder)))
+    file_of(learned, folder)
+    assert open_model(Settings(model=str(folder))).failure == learned
+    file_of(replace(ON_GAIN, weights="others"), folder)
+    with pytest.raises(ConfigError, match="fitted to other weights"):
+        open_model(Settings(model=str(folder)))
