@@ -1,0 +1,131 @@
+"""How near to a grasp the cheapest imagined move leads: the model's aim, without a search or a loop around it.
+
+`./dev bench aim` takes a minute on one core. The open hand stands up to 4 cm aside and 3 cm above the place where the
+expert grips, the goal is the picture of the grip there (or of the open hand there), and every move of a grid around the
+hand is imagined once. Reported is how far from the place the cheapest of them ends: in centimetres aside, along
+the camera's line of sight (x) and across (y), beside the best that the grid has.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks._result import publish
+from planner.costs import CostConfig, GoalCost
+from sim.collect_commands import split_name
+from sim.env import FrankaEnv
+from sim.variation import KINDS
+from vjepa2_ac.poses import POSITION, SIZE, Array
+from vjepa2_ac.world_model import Rollout, WorldModel
+
+ASIDE, UPWARDS = 0.045, 0.02  # [m] half sizes of the grid of moves
+STANDS_ASIDE, STANDS_ABOVE = 0.04, 0.03  # [m] where the hand starts from, at most
+STARTS = 4  # of a scene
+COSTS = {"l1": CostConfig(), "l1, coarser maps too": CostConfig(pools=(2, 4)), "l2": CostConfig(distance="l2")}
+BETWEEN = 1.5  # [cm] aside, by which a hand may miss what stands between its open fingers
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A hand beside an object, what each move is imagined to lead to, and what should be seen at the place."""
+
+    away_3: Array  # from the place to the hand [m]
+    imagined: Rollout
+    goals: dict[str, Tensor]
+
+
+def main() -> None:
+    """Measure and publish."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--scenes", type=int, default=12, help="of each object")
+    parser.add_argument("--seed-base", type=int, default=14200)
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    world, moves_S3 = WorldModel.open(asked.model), grid()
+    seeds = range(asked.seed_base, asked.seed_base + asked.scenes)
+    starts = [start for kind in KINDS for start in beside(world, moves_S3, kind, split_name(asked.split), seeds)]
+    rows = [row(starts, moves_S3, goal, cost) for goal in starts[0].goals for cost in COSTS]
+    publish("aim", {"starts": [{"split": asked.split, "starts": len(starts)}], "cheapest move": rows})
+
+
+def grid() -> Array:
+    """The moves [S, 3] of the grid [m]."""
+    aside, upwards = np.linspace(-ASIDE, ASIDE, 7), (-UPWARDS, 0.0, UPWARDS)
+    return np.array([[x, y, z] for x in aside for y in aside for z in upwards])
+
+
+def beside(world: WorldModel, moves_S3: Array, kind: Any, split: Any, seeds: range) -> Iterator[Start]:
+    """Starts in the scenes of these seeds in which the expert comes to grip."""
+    env, rng = FrankaEnv("grasp", split=split, kind=kind), np.random.default_rng(0)
+    for seed in seeds:
+        seen, _ = env.reset(seed=seed)
+        expert = env.expert()
+        action = expert.act(env.truth())
+        while expert.stage != "close" and not expert.done:
+            seen, *_ = env.step(action)
+            action = expert.act(env.truth())
+        place_3, snapshot = seen["pose"][POSITION].copy(), env.snapshot()
+        goals = {"the open hand there": world.encode(seen["frame"])}
+        for _ in range(2):
+            gripped, *_ = env.step(action)
+        goals = {"the grip": world.encode(gripped["frame"]), **goals}
+        for _ in range(STARTS):
+            env.restore(snapshot)
+            aside_2 = rng.uniform(-STANDS_ASIDE, STANDS_ASIDE, 2)
+            away_3 = np.array([*aside_2, rng.uniform(0, STANDS_ABOVE)])
+            for over in ([0, 0, 0.1], [*aside_2, 0.08], away_3):  # up, aside and down, so that nothing is pushed
+                seen = _go(env, place_3 + over)
+            yield Start(seen["pose"][POSITION] - place_3, imagined(world, seen, moves_S3), goals)
+    env.close()
+
+
+def imagined(world: WorldModel, seen: dict[str, Any], moves_S3: Array) -> Rollout:
+    """Where each move from here is imagined to lead."""
+    actions_1S1A = torch.zeros(1, len(moves_S3), 1, SIZE)
+    actions_1S1A[0, :, 0, :3] = torch.from_numpy(moves_S3)
+    pose_17 = torch.from_numpy(seen["pose"]).float()[None]
+    return world.rollout(world.encode(seen["frame"]), pose_17, actions_1S1A)
+
+
+def row(starts: list[Start], moves_S3: Array, goal: str, cost: str) -> dict[str, Any]:
+    """How far the cheapest moves end from the place."""
+    ends_K3, best_K = [], []
+    for start in starts:
+        costs_S = GoalCost(COSTS[cost], start.goals[goal])(start.imagined)[0]
+        ends_K3.append(start.away_3 + moves_S3[int(costs_S.argmin())])
+        best_K.append(np.linalg.norm((start.away_3 + moves_S3)[:, :2], axis=1).min())
+    ends = 100 * np.abs(np.array(ends_K3))
+    aside_K = np.linalg.norm(ends[:, :2], axis=1)
+    return {
+        "goal": goal,
+        "cost": cost,
+        "aside (cm)": round(float(aside_K.mean()), 2),
+        "median (cm)": round(float(np.median(aside_K)), 2),
+        f"within {BETWEEN:g} cm": round(float((aside_K < BETWEEN).mean()), 2),
+        "x (cm)": round(float(ends[:, 0].mean()), 2),
+        "y (cm)": round(float(ends[:, 1].mean()), 2),
+        "z (cm)": round(float(ends[:, 2].mean()), 2),
+        "grid's best (cm)": round(100 * float(np.mean(best_K)), 2),
+    }
+
+
+def _go(env: FrankaEnv, to_3: Array) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for _ in range(3):
+        action = np.zeros(SIZE)
+        action[:3] = np.clip(to_3 - env.cell.controller.measured_pose()[:3], -0.05, 0.05)
+        seen, *_ = env.step(action)
+    return seen
+
+
+if __name__ == "__main__":
+    main()
