@@ -137,3 +137,9 @@ def test_what_was_learned_about_a_model_is_read_from_among_its_files(tmp_path: P
     file_of(replace(ON_GAIN, weights="others"), folder)
     with pytest.raises(ConfigError, match="fitted to other weights"):
         open_model(Settings(model=str(folder)))
+
+
+def test_the_shipped_model_comes_with_what_was_learned_about_it() -> None:
+    failure = open_model(Settings()).failure
+    assert failure is not None
+    assert failure.episodes >= 800
