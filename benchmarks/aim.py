@@ -2,8 +2,8 @@
 
 `./dev bench aim` takes a minute on one core. The open hand stands up to 4 cm aside and 3 cm above the place where the
 expert grips, the goal is the picture of the grip there (or of the open hand there), and every move of a grid around the
-hand is imagined once. Reported is how far from the place the cheapest of them ends: in centimetres aside, along
-the camera's line of sight (x) and across (y), beside the best that the grid has.
+hand is imagined once. Reported is how far from the place the cheapest of them ends, beside the best that the grid has:
+in centimetres aside, along x (the camera looks along it, turned by 25°), y and z.
 """
 
 from __future__ import annotations
@@ -74,10 +74,9 @@ def beside(world: WorldModel, moves_S3: Array, kind: Any, split: Any, seeds: ran
             seen, *_ = env.step(action)
             action = expert.act(env.truth())
         place_3, snapshot = seen["pose"][POSITION].copy(), env.snapshot()
-        goals = {"the open hand there": world.encode(seen["frame"])}
         for _ in range(2):
             gripped, *_ = env.step(action)
-        goals = {"the grip": world.encode(gripped["frame"]), **goals}
+        goals = {name: world.encode(at["frame"]) for name, at in (("the grip", gripped), ("the open hand there", seen))}
         for _ in range(STARTS):
             env.restore(snapshot)
             aside_2 = rng.uniform(-STANDS_ASIDE, STANDS_ASIDE, 2)

@@ -114,8 +114,13 @@ class ModelHost:
     def served(self) -> Served:
         """The model, or a NotReadyError that says why there is none."""
         if self._served is None or self.state != "ready":
-            raise NotReadyError(f"the model {self.name} is {self.state}" + (f": {self.reason}" if self.reason else ""))
+            raise NotReadyError(self.condition)
         return self._served
+
+    @property
+    def condition(self) -> str:
+        """How far it is, and why no farther, as a sentence."""
+        return f"the model {self.name} is {self.state}" + (f": {self.reason}" if self.reason else "")
 
     @property
     def world(self) -> InterruptibleWorld:

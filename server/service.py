@@ -138,11 +138,7 @@ class PlanningService:
         """Why requests would be refused now; None when they would not."""
         if self.draining.is_set():
             return "the service is shutting down"
-        if self.host.state != "ready":
-            return f"the model {self.host.name} is {self.host.state}" + (
-                f": {self.host.reason}" if self.host.reason else ""
-            )
-        return None
+        return None if self.host.state == "ready" else self.host.condition
 
     def admit(self) -> None:
         """Refuse a request for the model before anything is read of it, where it would be refused in the end."""
@@ -412,7 +408,7 @@ class PlanningService:
         except torch.AcceleratorError as error:
             self.host.lose(error)
             self.lost.set()
-            raise NotReadyError(self.unready or "the device was lost") from error
+            raise NotReadyError(self.host.condition) from error
 
     def _counted(self, answer: m.PlanResponse) -> m.PlanResponse:
         traces.note(
