@@ -3,7 +3,8 @@
 A cost is put together from small choices, each off by default, so that the default is the published one: the mean
 absolute difference between the last imagined latents and the goal's (V-JEPA 2, section 3.2). The choices are the
 distance of two tokens (by name, see `DISTANCES`), coarser copies of the token map compared as well, tokens weighted by
-how much they have to change, earlier steps of the horizon counted too, and the model's last mistake expected again.
+how much they have to change, earlier steps of the horizon counted too, the model's last mistake expected again, and the
+way from where a candidate ends to where the model locates the hand in the goal.
 
 Shapes: B requests, S candidates, H steps of the horizon, N tokens (rows x columns of them), D width of a latent.
 """
@@ -75,6 +76,7 @@ class CostConfig:
     focus: float = 0.0  # 0: tokens weigh the same … 1: each as much as goal and observation differ there
     earlier: float = 0.0  # weight of a step against the next one: 0 only the last counts, 1 all the same
     surprise: float = 0.0  # share of the last prediction's mistake that is expected again
+    place: float = 0.0  # of a metre between where a candidate ends and where the model locates the hand in the goal
 
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
@@ -85,6 +87,7 @@ class CostConfig:
         require(0 <= self.focus <= 1, f"focus lies within 0…1, got {self.focus}")
         require(0 <= self.earlier <= 1, f"earlier lies within 0…1, got {self.earlier}")
         require(0 <= self.surprise <= 1, f"surprise lies within 0…1, got {self.surprise}")
+        require(self.place >= 0, f"place is the cost of a metre, at least 0, got {self.place}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class GoalCost:
     goal_BND: Tensor
     observed_BND: Tensor | None = None  # needed where `focus` is used
     surprise_BND: Tensor | None = None  # what was seen minus what had been imagined; none known: no correction
+    place_B3: Tensor | None = None  # where the hand is in the goal [m]; not known: only latents count
 
     def __call__(self, rollout: Rollout) -> Tensor:
         """The costs [B, S] of imagined futures."""
@@ -103,7 +107,11 @@ class GoalCost:
         if self.surprise_BND is not None and self.config.surprise > 0:
             latents_BSHND = latents_BSHND + self.config.surprise * self.surprise_BND[:, None, None]
         costs_BSH = self._of_latents(latents_BSHND)
-        return (costs_BSH * costs_BSH.new_tensor(weights_H)).sum(dim=-1)
+        costs_BS = (costs_BSH * costs_BSH.new_tensor(weights_H)).sum(dim=-1)
+        if self.place_B3 is None or self.config.place == 0:
+            return costs_BS
+        away_BS3 = rollout.poses_BSH7[:, :, -1, :3] - self.place_B3[:, None]
+        return costs_BS + self.config.place * away_BS3.square().sum(dim=-1).clamp_min(1e-12).sqrt()
 
     def of_frame(self, latents_BND: Tensor) -> Tensor:
         """The costs [B] of being where a frame was really taken."""
@@ -112,14 +120,15 @@ class GoalCost:
     def take(self, chosen: list[int]) -> GoalCost:
         """The same for some of the requests."""
 
-        def some(latents_BND: Tensor | None) -> Tensor | None:
-            return None if latents_BND is None else latents_BND[chosen]
+        def some(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[chosen]
 
         return replace(
             self,
             goal_BND=self.goal_BND[chosen],
             observed_BND=some(self.observed_BND),
             surprise_BND=some(self.surprise_BND),
+            place_B3=some(self.place_B3),
         )
 
     def _of_latents(self, latents_BSHND: Tensor) -> Tensor:

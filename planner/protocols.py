@@ -1,4 +1,5 @@
-"""How much of a world model a planner needs to know: that it can encode a frame and imagine moves.
+"""How much of a world model a planner needs to know: that it can encode a frame and imagine moves, and
+perhaps locate the hand in a goal.
 
 A planner asks for a `World` and never learns whether a network stands behind it. In its tests, a point that goes
 where it is pushed does.
@@ -32,6 +33,9 @@ class World(Protocol):
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
         """What every candidate of every request leads to, step by step."""
+
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+        """Where the hand is in each goal [B, 3], in metres; None from a world that cannot tell."""
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

@@ -70,7 +70,8 @@ class _Crowd:
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
-        self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device))
+        place_B3 = world.locate(self.latents_BND, self.pose_B7, goal_BND) if cost.place else None
+        self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), place_B3)
         self.swarms = [Swarm(problem, config) for problem in problems]
 
     def score(self, chosen: list[int], proposals: Sequence[Tensor]) -> list[Tensor]:

@@ -83,6 +83,10 @@ class InterruptibleWorld:
         """As the world does."""
         return self._there(self._asked().rollout(latents_BND, pose_B7, actions_BSHA, history))
 
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+        """As the world does."""
+        return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND))
+
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
     ) -> Tensor:

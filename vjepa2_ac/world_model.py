@@ -27,6 +27,7 @@ from vjepa2_ac.memory import Pieces
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.inverse_model import InverseModel
 from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.models.stills import AnyEncoder, encode_stills
 from vjepa2_ac.poses import SIZE
@@ -95,7 +96,8 @@ class WorldModel:
 
     The two networks are taken over: put into evaluation mode, moved to `device` (CUDA where there is one, unless told
     otherwise) and converted to the numbers `precision` names. `normalize_latents` is False only for predictors that
-    were trained on raw encoder outputs. Raises ConfigError for networks that do not belong together.
+    were trained on raw encoder outputs. `inverse`, where there is one, locates the hand in a goal; it is small and
+    stays in float32. Raises ConfigError for networks that do not belong together.
     """
 
     def __init__(
@@ -107,12 +109,14 @@ class WorldModel:
         precision: str = "auto",
         device: torch.device | str | None = None,
         normalize_latents: bool = True,
+        inverse: InverseModel | None = None,
     ) -> None:
-        _check_fit(encoder, predictor, preprocessing)
+        _check_fit(encoder, predictor, preprocessing, inverse)
         self.device = torch.device(device or default_device())
         self.dtype = choose_dtype(precision, self.device)
         self.encoder = encoder.eval().to(self.device, self.dtype)
         self.predictor = predictor.eval().to(self.device, self.dtype)
+        self.inverse = None if inverse is None else inverse.eval().to(self.device, torch.float32)
         self.preprocessing = preprocessing
         self.normalize_latents = normalize_latents
         self.pieces = Pieces(self.device)
@@ -132,7 +136,8 @@ class WorldModel:
             return cls.random(size, precision=precision, device=device, seed=seed)
         from vjepa2_ac.checkpoints import load
 
-        found = load(source, device=device, precision=precision, parts=("encoder", "predictor"))
+        networks = ("encoder", "predictor")
+        found = load(source, device=device, precision=precision, parts=networks, optional=("inverse",))
         assert found.encoder is not None
         assert found.predictor is not None
         return cls(
@@ -142,6 +147,7 @@ class WorldModel:
             precision=precision,
             device=device,
             normalize_latents=found.normalize_latents,
+            inverse=found.inverse,
         )
 
     @classmethod
@@ -177,6 +183,21 @@ class WorldModel:
             return self._normalize(encode_stills(self.encoder, images_B3HW))
 
         return self.pieces.evaluate(encode_piece, len(frames_BHW3), *self._bytes_to_encode())
+
+    @torch.no_grad()
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+        """Where the hand is in each goal: positions [B, 3] in metres, from what is seen now and the pose it shows.
+
+        None from a model without an inverse, which cannot tell.
+        """
+        if self.inverse is None:
+            return None
+        B, frame = len(latents_BND), (self.tokens_per_frame, self.predictor.config.embed_dim)
+        latents_BND = self._receive(latents_BND, "latents", B, *frame)
+        goal_BND = self._receive(goal_BND, "goals", B, *frame)
+        pose_B7 = self._receive(pose_B7, "pose", B, SIZE)
+        move_B3: Tensor = self.inverse(latents_BND, goal_BND, pose_B7)
+        return pose_B7[:, :3] + move_B3
 
     def step(
         self, latents_BND: Tensor, action_BA: Tensor, pose_B7: Tensor, history: History | None = None
@@ -289,12 +310,7 @@ class WorldModel:
     ) -> tuple[Tensor, Tensor, Tensor, History | None]:
         """The arguments in float32 on the device, once their shapes are found to go together."""
         config, B = self.predictor.config, len(latents_BND)
-        frame, A = (self.tokens_per_frame, config.embed_dim), config.action_embed_dim
-
-        def receive(values: Tensor, what: str, *shape: int | None) -> Tensor:
-            check_shape(values, what, shape)
-            return values.to(self.device, torch.float32)
-
+        frame, A, receive = (self.tokens_per_frame, config.embed_dim), config.action_embed_dim, self._receive
         latents_BND = receive(latents_BND, "latents", B, *frame)
         pose_B7 = receive(pose_B7, "pose", B, SIZE)
         actions_BSHA = receive(actions_BSHA, "actions", B, None, None, A)
@@ -306,6 +322,10 @@ class WorldModel:
                 receive(history.actions_BTA, "the history's actions", B, T, A),
             )
         return latents_BND, pose_B7, actions_BSHA, history or None
+
+    def _receive(self, values: Tensor, what: str, *shape: int | None) -> Tensor:
+        check_shape(values, what, shape)
+        return values.to(self.device, torch.float32)
 
     @property
     def tokens_per_frame(self) -> int:
@@ -337,7 +357,9 @@ def check_shape(values: Tensor, what: str, shape: tuple[int | None, ...]) -> Non
         raise InputError(f"{what} have shape {list(values.shape)}; expected [{wanted}]")
 
 
-def _check_fit(encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing) -> None:
+def _check_fit(
+    encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing, inverse: InverseModel | None
+) -> None:
     seen, imagined = encoder.config, predictor.config
     if seen.embed_dim != imagined.embed_dim or seen.grid != imagined.grid:
         raise ConfigError(
@@ -346,6 +368,12 @@ def _check_fit(encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Prepr
         )
     if tuple(preprocessing.img_size) != tuple(seen.img_size):
         raise ConfigError(f"preprocessing makes {preprocessing.img_size} pixels; the encoder takes {seen.img_size}")
+    frame = (imagined.tokens_per_frame, imagined.embed_dim)
+    if inverse and (inverse.config.tokens_per_frame, inverse.config.embed_dim) != frame:
+        raise ConfigError(
+            f"a frame has {frame[0]} tokens of width {frame[1]}; the inverse model was built for "
+            f"{inverse.config.tokens_per_frame} of width {inverse.config.embed_dim}"
+        )
     if imagined.use_extrinsics:
         raise ConfigError("a predictor that wants camera extrinsics cannot be planned with: nobody would know them")
 

@@ -97,6 +97,9 @@ class TrueWorld:
         cell.restore(here)
         return Rollout(torch.from_numpy(states).float(), torch.from_numpy(poses).float(), actions_BSHA)
 
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> None:
+        """Not needed: the candidates' ends are true."""
+
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
     ) -> Tensor:

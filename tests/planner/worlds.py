@@ -61,6 +61,7 @@ class PointWorld:
     clock: Clock | None = None  # made to run by each candidate-step
     seconds_each: float = 0.0
     seconds_fixed: float = 0.0
+    located_B3: Tensor | None = None  # where it says that the hand is in a goal
     scored: list[int] = field(default_factory=list)  # candidates imagined in each call, over all requests
 
     device = torch.device("cpu")
@@ -95,6 +96,9 @@ class PointWorld:
             poses.append(pose)
             latents.append((shown * SCALE).unsqueeze(-2).expand(*seen.shape[:-1], self.tokens, 7))
         return Rollout(torch.stack(latents, dim=2), torch.stack(poses, dim=2), actions_BSHA)
+
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+        return self.located_B3
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

@@ -15,16 +15,18 @@ from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.anticipation import AnticipationClassifier, AnticipationClassifierConfig
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
+from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
 from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
 
-PARTS = ("encoder", "predictor", "masked_predictor", "classifier")
+PARTS = ("encoder", "predictor", "inverse", "masked_predictor", "classifier")
 
 ModelConfig = (
     EncoderConfig
     | EncoderV21Config
     | ACPredictorConfig
+    | InverseModelConfig
     | MaskedPredictorConfig
     | MaskedPredictorV21Config
     | AttentiveClassifierConfig
@@ -35,6 +37,7 @@ MODELS: dict[type[Any], type[nn.Module]] = {
     EncoderConfig: Encoder,
     EncoderV21Config: EncoderV21,
     ACPredictorConfig: ACPredictor,
+    InverseModelConfig: InverseModel,
     MaskedPredictorConfig: MaskedPredictor,
     MaskedPredictorV21Config: MaskedPredictorV21,
     AttentiveClassifierConfig: AttentiveClassifier,

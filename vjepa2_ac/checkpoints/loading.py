@@ -16,6 +16,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.anticipation import AnticipationClassifier
 from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.models.encoder_v21 import EncoderV21
+from vjepa2_ac.models.inverse_model import InverseModel
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.pooler import AttentiveClassifier
@@ -28,6 +29,7 @@ class Loaded:
 
     encoder: Encoder | EncoderV21 | None = None
     predictor: ACPredictor | None = None
+    inverse: InverseModel | None = None
     masked_predictor: MaskedPredictor | MaskedPredictorV21 | None = None
     classifier: AttentiveClassifier | AnticipationClassifier | None = None
     preprocessing: Preprocessing
@@ -42,6 +44,7 @@ def load(
     device: torch.device | str = "cpu",
     precision: str | None = None,
     parts: tuple[str, ...] | None = None,
+    optional: tuple[str, ...] = (),
     overrides: Overrides | None = None,
 ) -> Loaded:
     """The models in a file or folder: all of them whole and strictly fitting, or a `CheckpointError`.
@@ -50,13 +53,14 @@ def load(
     "default", the shipped one. `which` chooses among an official file's encoders: "target_encoder" ("ema_encoder" where
     it is called so; the default) or "encoder" (the default in V-JEPA 2-AC files, where both are the same). `precision`
     is "fp32", "bf16" or "auto"; None keeps the file's.
-    `parts` limits what is read ("encoder", "predictor", "masked_predictor", "classifier"). `overrides` says what the
-    shapes in an official file do not tell: `{"encoder": {"num_heads": 2}}`.
+    `parts` limits what is read ("encoder", "predictor", "inverse", "masked_predictor", "classifier") and must be there;
+    `optional` is read too where it is there. `overrides` says what the shapes in an official file do not tell:
+    `{"encoder": {"num_heads": 2}}`.
 
     Nothing in a file is ever executed. Memory peaks at the weights as loaded plus one tensor.
     """
     contents = read(source, which=which, overrides=overrides)
-    chosen = {name: part for name, part in contents.parts.items() if parts is None or name in parts}
+    chosen = {name: part for name, part in contents.parts.items() if parts is None or name in parts + optional}
     missing = [name for name in parts or () if name not in chosen]
     if missing:
         held = ", ".join(contents.parts)
@@ -66,6 +70,7 @@ def load(
     return Loaded(
         encoder=cast("Encoder | EncoderV21 | None", models.get("encoder")),
         predictor=cast("ACPredictor | None", models.get("predictor")),
+        inverse=cast("InverseModel | None", models.get("inverse")),
         masked_predictor=cast("MaskedPredictor | MaskedPredictorV21 | None", models.get("masked_predictor")),
         classifier=cast("AttentiveClassifier | AnticipationClassifier | None", models.get("classifier")),
         preprocessing=contents.preprocessing,

@@ -1,4 +1,4 @@
-"""`vjepa2-ac pretrain`, `train` and `recipes`."""
+"""`vjepa2-ac pretrain`, `train`, `invert` and `recipes`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this room."""
     app.command()(pretrain)
     app.command()(train)
+    app.command()(invert)
     app.command("recipes")(show_recipes)
 
 
@@ -103,6 +104,38 @@ def train(
     plan, inputs, folder = _planned("train", recipe or "default-train", settings, given, out, resume=resume)
     assert isinstance(plan, TrainRecipe)
     _answer(runs.train(plan, inputs, Run(folder), resume=resume, device=device))
+
+
+def invert(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Robot episodes in raw DROID layout: a folder, or a file with one episode folder per line."),
+    ] = None,
+    recipe: RecipeOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="The world model it is for: a release, or `default`; its encoder stays frozen.")
+    ] = None,
+    out: OutOption = None,
+    resume: ResumeOption = False,
+    settings: SetOption = None,
+    cache: CacheOption = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Teach a world model where the hand is in a goal picture: the move between two moments of an episode.
+
+    The release holds the world model as it was and its inverse beside it; planners then count the way to that place
+    (`cost.place`). Latents are shared with `train` through the cache.
+
+    Example: `vjepa2-ac invert --data droid/ --model runs/mine/release --out runs/inverse`
+    """
+    from vjepa2_ac.training import runs
+    from vjepa2_ac.training.recipes import InvertRecipe
+    from vjepa2_ac.training.run import Run
+
+    given = {"data": _text(data), "model": model, "cache": _text(cache)}
+    plan, inputs, folder = _planned("invert", recipe or "default-invert", settings, given, out, resume=resume)
+    assert isinstance(plan, InvertRecipe)
+    _answer(runs.invert(plan, inputs, Run(folder), resume=resume, device=device))
 
 
 def show_recipes(

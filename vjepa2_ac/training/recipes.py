@@ -20,6 +20,7 @@ from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.ac_predictor import ACPredictorConfig
 from vjepa2_ac.models.encoder import EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21Config
+from vjepa2_ac.models.inverse_model import InverseModelConfig
 from vjepa2_ac.models.masked_predictor import MaskedPredictorConfig
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
 from vjepa2_ac.training.clips import ClipConfig
@@ -104,8 +105,39 @@ class TrainRecipe:
         return _with_given(ACPredictorConfig, same, self.predictor)
 
 
-Recipe = PretrainRecipe | TrainRecipe
-KINDS: dict[str, type[PretrainRecipe] | type[TrainRecipe]] = {"pretrain": PretrainRecipe, "train": TrainRecipe}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvertRecipe:
+    """`vjepa2-ac invert`: an inverse model beside a world model, on its frozen encoder."""
+
+    about: str
+    inverse: Settings = field(default_factory=dict)  # of InverseModelConfig; sizes follow the encoder
+    window: WindowConfig = field(default_factory=WindowConfig)
+    bad_episodes: int = 100  # that may be left out, each named and counted, before training refuses
+    cache: bool = True  # keep the encoder's latents on disk
+    cache_every_frame: bool = False  # else every stride-th
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    release: Literal["fp32", "bf16"] = "bf16"  # how the final weights are kept
+
+    def __post_init__(self) -> None:
+        _with_given(InverseModelConfig, {}, self.inverse, "inverse")
+        if self.bad_episodes < 0:
+            raise ConfigError("bad_episodes is at least 0")
+        if self.window.frameskip != 1:
+            raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
+
+    def inverse_config(self, tokens_per_frame: int, embed_dim: int) -> InverseModelConfig:
+        """The inverse model to train; what must agree is taken from the encoder."""
+        same = {"tokens_per_frame": tokens_per_frame, "embed_dim": embed_dim}
+        return _with_given(InverseModelConfig, same, self.inverse, "inverse")
+
+
+Recipe = PretrainRecipe | TrainRecipe | InvertRecipe
+KINDS: dict[str, type[PretrainRecipe] | type[TrainRecipe] | type[InvertRecipe]] = {
+    "pretrain": PretrainRecipe,
+    "train": TrainRecipe,
+    "invert": InvertRecipe,
+}
 
 
 def names() -> list[str]:
@@ -220,12 +252,12 @@ def _hint(key: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     return f"; did you mean '{meant}'?" if meant else f"; it has {', '.join(known)}"
 
 
-def _with_given(cls: type[ConfigT], same: Settings, given: Settings) -> ConfigT:
+def _with_given(cls: type[ConfigT], same: Settings, given: Settings, where: str = "predictor") -> ConfigT:
     """A network's configuration from a recipe; saying again what follows from the encoder is allowed, not otherwise."""
     for name, value in same.items():
         if name in given and given[name] not in (value, list(value) if isinstance(value, tuple) else value):
-            raise ConfigError(f"predictor.{name} is {given[name]!r}, but the encoder makes it {value!r}")
-    return from_dict(cls, {**given, **same}, "predictor")
+            raise ConfigError(f"{where}.{name} is {given[name]!r}, but the encoder makes it {value!r}")
+    return from_dict(cls, {**given, **same}, where)
 
 
 def _folder() -> list[Any]:

@@ -23,20 +23,28 @@ from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21
+from vjepa2_ac.models.inverse_model import InverseModel
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.stills import AnyEncoder
 from vjepa2_ac.training import recipes
 from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, recorded
-from vjepa2_ac.training.engine import Learner, fit
+from vjepa2_ac.training.engine import fit
+from vjepa2_ac.training.inversion import Inversion, MomentPairs
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.posttraining import PostTraining
 from vjepa2_ac.training.pretraining import Pretraining
 from vjepa2_ac.training.processes import Processes, joined
-from vjepa2_ac.training.recipes import PretrainRecipe, Recipe, TrainRecipe
+from vjepa2_ac.training.recipes import InvertRecipe, PretrainRecipe, Recipe, TrainRecipe
 from vjepa2_ac.training.run import Run, written_aside
-from vjepa2_ac.training.trajectories import TrajectoryBatches, cached_trajectories, recorded_trajectories
+from vjepa2_ac.training.trajectories import (
+    SamplingConfig,
+    Trajectory,
+    TrajectoryBatches,
+    cached_trajectories,
+    recorded_trajectories,
+)
 
 UNTRAINED = "random:"  # before an encoder's name: the same shape, its weights drawn from the recipe's seed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -48,6 +56,7 @@ class Inputs:
 
     data: str
     encoder: str | None = None  # of post-training
+    model: str | None = None  # the world model that an inverse is for
     start: str | None = None  # weights to start from, in place of fresh ones
     cache: str | None = None  # where latents and frames are kept
 
@@ -66,7 +75,7 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "pretraining", bad)
         shape = recipe.encoder_config()
         models: dict[str, Any] = {"encoder": learner.target, "masked_predictor": learner.predictor}
-        _release(run, recipe, inputs, models, Preprocessing(img_size=shape.img_size), learner, processes)
+        _release(run, recipe, inputs, models, Preprocessing(img_size=shape.img_size), True, processes)
         return run.release
 
 
@@ -85,7 +94,29 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
         _begin(run, recipe, inputs, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "training", bad)
         models = {"encoder": encoder, "predictor": predictor}
-        _release(run, recipe, inputs, models, preprocessing, learner, processes)
+        _release(run, recipe, inputs, models, preprocessing, recipe.loss.normalize, processes)
+        return run.release
+
+
+def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
+    """Train the inverse of a world model on its frozen encoder; the folder of a release of all three comes back."""
+    with joined(device) as processes:
+        _look(run, processes, resume=resume)
+        source = load(inputs.model or "default", parts=("encoder", "predictor"), precision="fp32")
+        encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
+        frames = FrameEncoder(
+            encoder, preprocessing, processes.device, recipe.engine.precision, normalize=source.normalize_latents
+        )
+        config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
+        learner = Inversion(build(InverseModel, config, seed=recipe.engine.seed), frames)
+        sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
+        trajectories = _trajectories(recipe, sampling, inputs, frames, processes)
+        batches = MomentPairs(trajectories, recipe.window, _layout(recipe, processes), recipe.engine.seed)
+        bad = BadEpisodes(recipe.bad_episodes)
+        _begin(run, recipe, inputs, processes, resume=resume)
+        fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad)
+        models = {"encoder": encoder, "predictor": source.predictor, "inverse": learner.inverse}
+        _release(run, recipe, inputs, models, preprocessing, source.normalize_latents, processes)
         return run.release
 
 
@@ -185,21 +216,8 @@ def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preproc
 def _windows(
     recipe: TrainRecipe, inputs: Inputs, frames: FrameEncoder, predictor: ACPredictor, processes: Processes
 ) -> TrajectoryBatches:
-    source = Path(inputs.data)
-    if recipe.cache:
-        trajectories = cached_trajectories(
-            source,
-            recipe.window,
-            recipe.sampling,
-            frames,
-            _cache(inputs),
-            processes,
-            every_frame=recipe.cache_every_frame,
-        )
-    else:
-        trajectories = recorded_trajectories(source, recipe.window, recipe.sampling, processes)
     return TrajectoryBatches(
-        trajectories,
+        _trajectories(recipe, recipe.sampling, inputs, frames, processes),
         recipe.window,
         recipe.sampling,
         _layout(recipe, processes),
@@ -208,7 +226,21 @@ def _windows(
     )
 
 
-# --- both ------------------------------------------------------------------------------------------------------------
+def _trajectories(
+    recipe: TrainRecipe | InvertRecipe,
+    sampling: SamplingConfig,
+    inputs: Inputs,
+    frames: FrameEncoder,
+    processes: Processes,
+) -> list[Trajectory]:
+    source, window = Path(inputs.data), recipe.window
+    if not recipe.cache:
+        return recorded_trajectories(source, window, sampling, processes)
+    every_frame = recipe.cache_every_frame
+    return cached_trajectories(source, window, sampling, frames, _cache(inputs), processes, every_frame=every_frame)
+
+
+# --- all -------------------------------------------------------------------------------------------------------------
 
 
 def _look(run: Run, processes: Processes, *, resume: bool) -> None:
@@ -253,7 +285,7 @@ def _release(
     inputs: Inputs,
     models: dict[str, Any],
     preprocessing: Preprocessing,
-    learner: Learner,
+    normalize_latents: bool,
     processes: Processes,
 ) -> None:
     """Write the models that came out; under FSDP2 the last state is read back, which holds them whole."""
@@ -266,12 +298,13 @@ def _release(
             "updates": recipe.engine.steps,
             "data": inputs.data,
             "encoder": inputs.encoder,
+            "model": inputs.model,
             "recipe": recipes.text_of(recipe),
         }
         save(
             run.release,
             preprocessing=preprocessing,
-            normalize_latents=not isinstance(recipe, TrainRecipe) or recipe.loss.normalize,
+            normalize_latents=normalize_latents,
             metadata=metadata,
             dtype=DTYPES[recipe.release],
             **models,

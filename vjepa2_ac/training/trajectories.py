@@ -151,7 +151,7 @@ class TrajectoryBatches:
             windows = self._pair_windows(micro_batch)
         else:
             windows = [self._drawn(sample, bad) for sample in self.layout.samples(micro_batch)]
-        batch = _collated(windows, self.window, extrinsics=self.extrinsics)
+        batch = collated(windows, self.window, extrinsics=self.extrinsics)
         return batch | {"bad": bad, "is_paired": is_paired}
 
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
@@ -168,7 +168,7 @@ class TrajectoryBatches:
                 trajectory = self.trajectories[shuffled(len(self.trajectories), self.seed, which)]
                 start = int(rng.integers(trajectory.starts(frames)))
             try:
-                return _window(trajectory, start, frames)
+                return self._window(trajectory, start, frames)
             except EpisodeError as error:
                 bad[error.episode] = error.reason
         raise InputError(f"{ATTEMPTS} episodes in a row cannot be decoded: {bad}")
@@ -179,12 +179,16 @@ class TrajectoryBatches:
         for sample in self.layout.samples(micro_batch)[::2]:
             siblings = self.pairs[shuffled(len(self.pairs), self.seed + 1, sample // 2)]
             two = dice(self.seed, sample).permutation(len(siblings))[:2]
-            windows += [_window(siblings[i], 0, self.sampling.pair_frames) for i in two]
+            windows += [self._window(siblings[i], 0, self.sampling.pair_frames) for i in two]
         return windows
 
+    @staticmethod
+    def _window(trajectory: Trajectory, start: int, frames: int) -> dict[str, Any]:
+        return window_at(trajectory, start + trajectory.stride * np.arange(frames))
 
-def _window(trajectory: Trajectory, start: int, frames: int) -> dict[str, Any]:
-    rows_T = start + trajectory.stride * np.arange(frames)
+
+def window_at(trajectory: Trajectory, rows_T: NDArray[np.int64]) -> dict[str, Any]:
+    """What was seen and where the hand was at some rows of a trajectory, in rising order."""
     extrinsics = None if trajectory.extrinsics_R6 is None else trajectory.extrinsics_R6[rows_T]
     return trajectory.read(rows_T) | {
         "poses": trajectory.poses_R7[rows_T],
@@ -193,7 +197,8 @@ def _window(trajectory: Trajectory, start: int, frames: int) -> dict[str, Any]:
     }
 
 
-def _collated(windows: list[dict[str, Any]], config: WindowConfig, *, extrinsics: bool) -> dict[str, Any]:
+def collated(windows: list[dict[str, Any]], config: WindowConfig, *, extrinsics: bool = False) -> dict[str, Any]:
+    """Windows as one batch: `latents_BND` or `frames_BTHW3`, `poses_BT7`, `actions_BS7`, perhaps `extrinsics_BT6`."""
     poses_BT7 = np.stack([window["poses"] for window in windows])
     batch: dict[str, Any] = {}
     if extrinsics or config.camera_frame:

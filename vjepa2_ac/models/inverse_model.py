@@ -1,0 +1,92 @@
+"""A goal-conditioned inverse model: where the hand would have to be for the camera to see the goal.
+
+The predictor tells what a move leads to; this is asked the other way round. It sees two frames of one scene, now and
+the goal, and where the hand is in the first, and answers with the move between them. Comparing two pictures of a scene
+is easier than imagining one of them: a move along the camera's line of sight changes a picture by less than the
+predictor's mistakes do.
+
+Legend: B batch, N tokens of a frame, D latent width, C channels kept of a token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vjepa2_ac.config import require
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.models.build import draw, draw_weights
+from vjepa2_ac.poses import SIZE
+
+UNIT = 0.05  # [m] that the network says 1 for
+POSE_UNITS = (0.1, 0.1, 0.1, 1.0)  # [m], [stroke]: of position and closedness, as they go in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InverseModelConfig:
+    """Shape of an inverse model."""
+
+    tokens_per_frame: int = 64
+    embed_dim: int = 192  # of the encoder
+    token_dim: int = 32  # channels kept of a token, of each frame and of the two together
+    hidden_dim: int = 512
+    dropout: float = 0.1  # of what is kept of the tokens, in training
+
+    def __post_init__(self) -> None:
+        sizes = (self.tokens_per_frame, self.embed_dim, self.token_dim, self.hidden_dim)
+        require(min(sizes) > 0, f"an inverse model's sizes are positive, got {sizes}")
+        require(0 <= self.dropout < 1, f"dropout lies within 0…1, got {self.dropout}")
+
+
+class InverseModel(nn.Module):
+    """Latents of two frames and the first one's pose to the hand's move between them."""
+
+    def __init__(self, config: InverseModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, kept, hidden = config.embed_dim, config.token_dim, config.hidden_dim
+        self.seen_embed = nn.Linear(dim, kept)
+        self.goal_embed = nn.Linear(dim, kept)
+        self.both_embed = nn.Linear(2 * dim, kept)
+        self.places = nn.Parameter(torch.zeros(config.tokens_per_frame, 3 * kept))  # what a token stands for, by place
+        self.hidden1 = nn.Linear(config.tokens_per_frame * 3 * kept + len(POSE_UNITS), hidden)
+        self.hidden2 = nn.Linear(hidden, hidden)
+        self.move = nn.Linear(hidden, 3)
+        self.initialise()
+
+    def forward(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
+        """The move [B, 3] in metres, robot base frame, from `pose_B7` to where the hand is in the goal.
+
+        Raises `InputError` where shapes contradict each other.
+        """
+        self._check(latents_BND, goal_BND, pose_B7)
+        both_BNC = F.silu(self.both_embed(torch.cat((latents_BND, goal_BND), dim=-1)))
+        tokens_BNC = torch.cat((self.seen_embed(latents_BND), self.goal_embed(goal_BND), both_BNC), dim=-1)
+        tokens = F.dropout((tokens_BNC + self.places).flatten(1), self.config.dropout, self.training)
+        at_B4 = torch.cat((pose_B7[:, :3], pose_B7[:, 6:]), dim=1) / pose_B7.new_tensor(POSE_UNITS)
+        x = F.silu(self.hidden1(torch.cat((tokens, at_B4.to(tokens.dtype)), dim=1)))
+        move_B3: Tensor = self.move(F.silu(self.hidden2(x)))
+        return UNIT * move_B3
+
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        """Draw first weights that keep the size of what goes through."""
+        draw_weights(self, generator)
+        for layer in self.children():
+            if isinstance(layer, nn.Linear):
+                draw(layer.weight, generator, std=layer.in_features**-0.5)
+        with torch.no_grad():
+            self.places.zero_()
+
+    def _check(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> None:
+        config, B = self.config, len(latents_BND)
+        frame = (B, config.tokens_per_frame, config.embed_dim)
+        for name, given, shape in (
+            ("latents", latents_BND, frame),
+            ("goals", goal_BND, frame),
+            ("poses", pose_B7, (B, SIZE)),
+        ):
+            if given.shape != shape:
+                raise InputError(f"expected {name} {list(shape)}, got {list(given.shape)}")

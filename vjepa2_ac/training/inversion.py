@@ -1,0 +1,82 @@
+"""The inverse model learns from two moments of one episode: what was seen at each, and where the hand was.
+
+Every batch is a pure function of its number. Each frame is as likely as any other to be the first moment; the second is
+any other frame of its episode. Both directions are learned.
+
+Legend: B batch · T the two moments · N tokens of a frame · D latent width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vjepa2_ac.data.windows import WindowConfig
+from vjepa2_ac.errors import EpisodeError, InputError
+from vjepa2_ac.models.inverse_model import UNIT, InverseModel
+from vjepa2_ac.poses import POSITION
+from vjepa2_ac.training.engine import Batch, Learner
+from vjepa2_ac.training.latents import FrameEncoder
+from vjepa2_ac.training.order import Layout, dice
+from vjepa2_ac.training.trajectories import ATTEMPTS, Trajectory, collated, window_at
+
+
+class MomentPairs:
+    """The micro-batches of a run: two moments of as many episodes as a batch has samples."""
+
+    def __init__(self, trajectories: Sequence[Trajectory], window: WindowConfig, layout: Layout, seed: int) -> None:
+        self.window, self.layout, self.seed = window, layout, seed
+        self.trajectories = [trajectory for trajectory in trajectories if len(trajectory) > 1]
+        if not self.trajectories:
+            raise InputError(f"none of {len(trajectories)} episodes has two frames")
+        self.ends = np.cumsum([len(trajectory) for trajectory in self.trajectories])
+
+    def __getitem__(self, micro_batch: int) -> dict[str, Any]:
+        """`latents_BND` (the two moments one after the other) or `frames_BTHW3`, and `poses_BT7`.
+
+        `bad` names the episodes that failed to decode; others were drawn in their place.
+        """
+        bad: dict[str, str] = {}
+        pairs = [self._drawn(sample, bad) for sample in self.layout.samples(micro_batch)]
+        return collated(pairs, self.window) | {"bad": bad}
+
+    def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
+        for attempt in range(ATTEMPTS):
+            rng = dice(self.seed, sample, attempt)
+            frame = int(rng.integers(self.ends[-1]))
+            trajectory = self.trajectories[int(np.searchsorted(self.ends, frame, side="right"))]
+            try:
+                return window_at(trajectory, np.sort(rng.choice(len(trajectory), 2, replace=False)))
+            except EpisodeError as error:
+                bad[error.episode] = error.reason
+        raise InputError(f"{ATTEMPTS} episodes in a row cannot be decoded: {bad}")
+
+
+class Inversion(Learner):
+    """The inverse model; the encoder stands beside it and is neither trained nor saved."""
+
+    def __init__(self, inverse: InverseModel, encoder: FrameEncoder) -> None:
+        super().__init__()
+        self.inverse, self.encode = inverse, encoder
+
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """`loss`: the mean distance along an axis, in the model's units; `centimetres`: the mean distance in space."""
+        first_BND, second_BND = self._latents(batch)
+        first_B7, second_B7 = batch["poses_BT7"].unbind(1)
+        moves_B3 = self.inverse(
+            torch.cat((first_BND, second_BND)), torch.cat((second_BND, first_BND)), torch.cat((first_B7, second_B7))
+        ).float()
+        way_B3 = (second_B7 - first_B7)[:, POSITION]
+        missed_B3 = moves_B3 - torch.cat((way_B3, -way_B3))
+        return {"loss": missed_B3.abs().mean() / UNIT, "centimetres": 100 * missed_B3.detach().norm(dim=-1).mean()}
+
+    def _latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        if "latents_BND" in batch:
+            first_BND, second_BND = batch["latents_BND"].float().chunk(2, dim=1)
+            return first_BND, second_BND
+        firsts_BHW3, seconds_BHW3 = batch["frames_BTHW3"].unbind(1)
+        return self.encode(firsts_BHW3), self.encode(seconds_BHW3)
