@@ -2,8 +2,9 @@
 
 `./dev bench aim` takes a minute on one core. The open hand stands up to 4 cm aside and 3 cm above the place where the
 expert grips, the goal is the picture of the grip there (or of the open hand there), and every move of a grid around the
-hand is imagined once. Reported is how far from the place the cheapest of them ends, beside the best that the grid has:
-in centimetres aside, along x (the camera looks along it, turned by 25°), y and z.
+hand is imagined once. Reported is how far from the place the cheapest of them ends, beside the best that the grid has,
+and how far the place is from where the model's inverse locates it: in centimetres aside, along x, y and z, and along
+the camera's line of sight, on which moves change a picture least.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from benchmarks._result import publish
 from planner.costs import CostConfig, GoalCost
+from sim.cameras import LEFT
 from sim.collect_commands import split_name
 from sim.env import FrankaEnv
 from sim.variation import KINDS
@@ -28,7 +30,12 @@ from vjepa2_ac.world_model import Rollout, WorldModel
 ASIDE, UPWARDS = 0.045, 0.02  # [m] half sizes of the grid of moves
 STANDS_ASIDE, STANDS_ABOVE = 0.04, 0.03  # [m] where the hand starts from, at most
 STARTS = 4  # of a scene
-COSTS = {"l1": CostConfig(), "l1, coarser maps too": CostConfig(pools=(2, 4)), "l2": CostConfig(distance="l2")}
+COSTS = {
+    "l1": CostConfig(),
+    "l1, coarser maps too": CostConfig(pools=(2, 4)),
+    "l2": CostConfig(distance="l2"),
+    "l1 and place": CostConfig(place=10.0),
+}
 BETWEEN = 1.5  # [cm] aside, by which a hand may miss what stands between its open fingers
 
 
@@ -37,6 +44,8 @@ class Start:
     """A hand beside an object, what each move is imagined to lead to, and what should be seen at the place."""
 
     away_3: Array  # from the place to the hand [m]
+    pose_7: Array
+    latents_1ND: Tensor
     imagined: Rollout
     goals: dict[str, Tensor]
 
@@ -53,8 +62,12 @@ def main() -> None:
     world, moves_S3 = WorldModel.open(asked.model), grid()
     seeds = range(asked.seed_base, asked.seed_base + asked.scenes)
     starts = [start for kind in KINDS for start in beside(world, moves_S3, kind, split_name(asked.split), seeds)]
-    rows = [row(starts, moves_S3, goal, cost) for goal in starts[0].goals for cost in COSTS]
-    publish("aim", {"starts": [{"split": asked.split, "starts": len(starts)}], "cheapest move": rows})
+    costs = [name for name, cost in COSTS.items() if world.inverse or not cost.place]
+    rows = [row(world, starts, moves_S3, goal, cost) for goal in starts[0].goals for cost in costs]
+    tables = {"starts": [{"split": asked.split, "starts": len(starts)}], "cheapest move": rows}
+    if world.inverse:
+        tables["inverse"] = [{"goal": goal, **told(missed(world, starts, goal))} for goal in starts[0].goals]
+    publish("aim", tables)
 
 
 def grid() -> Array:
@@ -83,37 +96,64 @@ def beside(world: WorldModel, moves_S3: Array, kind: Any, split: Any, seeds: ran
             away_3 = np.array([*aside_2, rng.uniform(0, STANDS_ABOVE)])
             for over in ([0, 0, 0.1], [*aside_2, 0.08], away_3):  # up, aside and down, so that nothing is pushed
                 seen = _go(env, place_3 + over)
-            yield Start(seen["pose"][POSITION] - place_3, imagined(world, seen, moves_S3), goals)
+            latents_1ND = world.encode(seen["frame"])
+            away_3 = seen["pose"][POSITION] - place_3
+            yield Start(away_3, seen["pose"], latents_1ND, imagined(world, latents_1ND, seen, moves_S3), goals)
     env.close()
 
 
-def imagined(world: WorldModel, seen: dict[str, Any], moves_S3: Array) -> Rollout:
+def imagined(world: WorldModel, latents_1ND: Tensor, seen: dict[str, Any], moves_S3: Array) -> Rollout:
     """Where each move from here is imagined to lead."""
     actions_1S1A = torch.zeros(1, len(moves_S3), 1, SIZE)
     actions_1S1A[0, :, 0, :3] = torch.from_numpy(moves_S3)
     pose_17 = torch.from_numpy(seen["pose"]).float()[None]
-    return world.rollout(world.encode(seen["frame"]), pose_17, actions_1S1A)
+    return world.rollout(latents_1ND, pose_17, actions_1S1A)
 
 
-def row(starts: list[Start], moves_S3: Array, goal: str, cost: str) -> dict[str, Any]:
+def row(world: WorldModel, starts: list[Start], moves_S3: Array, goal: str, cost: str) -> dict[str, Any]:
     """How far the cheapest moves end from the place."""
     ends_K3, best_K = [], []
     for start in starts:
-        costs_S = GoalCost(COSTS[cost], start.goals[goal])(start.imagined)[0]
+        located_B4 = located(world, start, goal) if COSTS[cost].place else None
+        costs_S = GoalCost(COSTS[cost], start.goals[goal], located_B4=located_B4)(start.imagined)[0]
         ends_K3.append(start.away_3 + moves_S3[int(costs_S.argmin())])
         best_K.append(np.linalg.norm((start.away_3 + moves_S3)[:, :2], axis=1).min())
-    ends = 100 * np.abs(np.array(ends_K3))
-    aside_K = np.linalg.norm(ends[:, :2], axis=1)
     return {
         "goal": goal,
         "cost": cost,
+        **told(np.array(ends_K3)),
+        "grid's best (cm)": round(100 * float(np.mean(best_K)), 2),
+    }
+
+
+def missed(world: WorldModel, starts: list[Start], goal: str) -> Array:
+    """Where the inverse locates the place, from the place [K, 3]."""
+    misses: list[Array] = []
+    for start in starts:
+        located_B4 = located(world, start, goal)
+        assert located_B4 is not None
+        misses.append(located_B4[0, :3].double().numpy() - start.pose_7[POSITION] + start.away_3)
+    return np.array(misses)
+
+
+def located(world: WorldModel, start: Start, goal: str) -> Tensor | None:
+    """The hand in the goal as the inverse locates it [1, 4]; None: the model has none."""
+    return world.locate(start.latents_1ND, torch.from_numpy(start.pose_7).float()[None], start.goals[goal])
+
+
+def told(misses_K3: Array) -> dict[str, float]:
+    """Distances from the place, as means unless said otherwise."""
+    cm_K3 = 100 * np.abs(misses_K3)
+    aside_K = np.linalg.norm(cm_K3[:, :2], axis=1)
+    sight_K = 100 * np.abs(misses_K3 @ LEFT.rotation()[:, 2])
+    return {
         "aside (cm)": round(float(aside_K.mean()), 2),
         "median (cm)": round(float(np.median(aside_K)), 2),
         f"within {BETWEEN:g} cm": round(float((aside_K < BETWEEN).mean()), 2),
-        "x (cm)": round(float(ends[:, 0].mean()), 2),
-        "y (cm)": round(float(ends[:, 1].mean()), 2),
-        "z (cm)": round(float(ends[:, 2].mean()), 2),
-        "grid's best (cm)": round(100 * float(np.mean(best_K)), 2),
+        "x (cm)": round(float(cm_K3[:, 0].mean()), 2),
+        "y (cm)": round(float(cm_K3[:, 1].mean()), 2),
+        "z (cm)": round(float(cm_K3[:, 2].mean()), 2),
+        "sight (cm)": round(float(sight_K.mean()), 2),
     }
 
 

@@ -11,7 +11,7 @@ out=${1:-runs/default}
 episodes=${EPISODES:-1500} branches=${BRANCHES:-5} held_out=${HELD_OUT:-100} size=${SIZE:-256}
 workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
 pretrain=${PRETRAIN:-default-pretrain} train=${TRAIN:-default-train}
-rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
+rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last} invert=${INVERT:-default-invert}
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
 
@@ -53,7 +53,8 @@ in_time vjepa2-ac collect --out "$out/held-out" --episodes "$held_out" --workers
 learn pretrain "$out/encoder" "$pretrain"
 learn train "$out/steps" "$train" --encoder "$out/encoder/release"
 learn train "$out/rollouts" "$rollout" --encoder "$out/encoder/release" --start "$out/steps/release"
-learn train "$out/model" "$last" --encoder "$out/encoder/release" --start "$out/rollouts/release"
+learn train "$out/last" "$last" --encoder "$out/encoder/release" --start "$out/rollouts/release"
+learn invert "$out/model" "$invert" --model "$out/last/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$out/episodes" --cache "$out/cache"
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

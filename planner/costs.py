@@ -77,6 +77,7 @@ class CostConfig:
     earlier: float = 0.0  # weight of a step against the next one: 0 only the last counts, 1 all the same
     surprise: float = 0.0  # share of the last prediction's mistake that is expected again
     place: float = 0.0  # of a metre between where a candidate ends and where the model locates the hand in the goal
+    from_above: float = 0.0  # for each metre aside of that place, how many above it count as there
 
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
@@ -88,6 +89,7 @@ class CostConfig:
         require(0 <= self.earlier <= 1, f"earlier lies within 0…1, got {self.earlier}")
         require(0 <= self.surprise <= 1, f"surprise lies within 0…1, got {self.surprise}")
         require(self.place >= 0, f"place is the cost of a metre, at least 0, got {self.place}")
+        require(self.from_above >= 0, f"from_above is a slope, at least 0, got {self.from_above}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,7 @@ class GoalCost:
     goal_BND: Tensor
     observed_BND: Tensor | None = None  # needed where `focus` is used
     surprise_BND: Tensor | None = None  # what was seen minus what had been imagined; none known: no correction
-    place_B3: Tensor | None = None  # where the hand is in the goal [m]; not known: only latents count
+    located_B4: Tensor | None = None  # the hand in the goal: x y z [m], closedness; not known: only latents count
 
     def __call__(self, rollout: Rollout) -> Tensor:
         """The costs [B, S] of imagined futures."""
@@ -108,10 +110,16 @@ class GoalCost:
             latents_BSHND = latents_BSHND + self.config.surprise * self.surprise_BND[:, None, None]
         costs_BSH = self._of_latents(latents_BSHND)
         costs_BS = (costs_BSH * costs_BSH.new_tensor(weights_H)).sum(dim=-1)
-        if self.place_B3 is None or self.config.place == 0:
+        if self.located_B4 is None or self.config.place == 0:
             return costs_BS
-        away_BS3 = rollout.poses_BSH7[:, :, -1, :3] - self.place_B3[:, None]
-        return costs_BS + self.config.place * away_BS3.square().sum(dim=-1).clamp_min(1e-12).sqrt()
+        return costs_BS + self.config.place * self._way_left(rollout.poses_BSH7[:, :, -1, :3], self.located_B4)
+
+    def _way_left(self, ends_BS3: Tensor, located_B4: Tensor) -> Tensor:
+        """From where candidates end to the place, or to the cone over it on which things are come to from above [m]."""
+        away_BS3 = ends_BS3 - located_B4[:, None, :3]
+        aside_BS = _length(away_BS3[..., :2])
+        over_BS = away_BS3[..., 2] - self.config.from_above * aside_BS
+        return _length(torch.stack((aside_BS, over_BS), dim=-1))
 
     def of_frame(self, latents_BND: Tensor) -> Tensor:
         """The costs [B] of being where a frame was really taken."""
@@ -128,7 +136,7 @@ class GoalCost:
             goal_BND=self.goal_BND[chosen],
             observed_BND=some(self.observed_BND),
             surprise_BND=some(self.surprise_BND),
-            place_B3=some(self.place_B3),
+            located_B4=some(self.located_B4),
         )
 
     def _of_latents(self, latents_BSHND: Tensor) -> Tensor:
@@ -166,6 +174,10 @@ def pooling(tokens: int, side: int, grid: tuple[int, int] | None = None) -> Tens
         raise ConfigError(f"{tokens} tokens cannot be pooled: their map is {shape}")
     single_tokens_NHW = torch.eye(tokens).view(tokens, rows, columns)
     return F.adaptive_avg_pool2d(single_tokens_NHW, (min(side, rows), min(side, columns))).flatten(1).T.contiguous()
+
+
+def _length(vectors: Tensor) -> Tensor:
+    return vectors.square().sum(dim=-1).clamp_min(1e-12).sqrt()  # the clamp keeps gradients finite
 
 
 def _step_weights(horizon: int, earlier: float) -> list[float]:

@@ -46,8 +46,8 @@ class ProgressConfig:
     deviations: float = 1.0  # above their mean at which a cost still counts as achieved
     loose_deviations: float = 4.0  # and at which a goal may settle
     window: int = 4  # [steps] without progress after which the cost has stopped falling
-    least_progress: float = 0.03  # share by which the cost must fall to count as progress
-    near_best: float = 0.1  # share of the way come, from the start to its best, within which a cost is at its best
+    least_progress: float = 0.03  # share of the way come by which the cost must fall to count as progress
+    near_best: float = 0.1  # share of that way, from the first cost to the best, within which a cost is at its best
     least_fall: float = 0.3  # share by which the cost must have fallen since the start to settle
     timeout: int = 40  # [steps] after which the goal is given up
 
@@ -71,11 +71,12 @@ class Progress:
     def update(self, cost: float) -> Verdict:
         """What the cost of the present picture says."""
         self.costs.append(cost)
-        if cost < self.mark * (1 - self.config.least_progress):
+        self.best = min(self.best, cost)
+        way_come = self.costs[0] - self.best
+        if cost < self.mark - self.config.least_progress * way_come:
             self.mark, self.since_progress = cost, 0
         else:
             self.since_progress += 1
-        self.best = min(self.best, cost)
         if self._is_achieved(cost):
             return "achieved"
         if self._has_settled(cost):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.cem import CEMConfig
+from planner.costs import CostConfig
 from planner.gripper import GripperConfig
 from planner.planning import PlannerConfig
 from planner.search_config import SearchConfig
@@ -13,12 +14,14 @@ from vjepa2_ac.errors import ConfigError
 
 FROM_ABOVE = SearchConfig(
     descent_limit=0.02,  # [m]: the hand arrives over a thing, not beside it
-    gripper=GripperConfig(mode="contrast", gate=0.007),  # [m]: it has arrived before the gripper moves
+    gripper=GripperConfig(mode="contrast", gate=0.007, located=0.15),  # [m]: it has arrived before the gripper moves
 )
 
+TO_THE_PLACE = CostConfig(place=10.0, from_above=1.0)
+
 PRESETS = {
-    "fast": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3)),  # <= 96 candidates
-    "balanced": PlannerConfig(search=replace(FROM_ABOVE, samples=64, elites=8)),  # <= 256
+    "fast": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3), cost=TO_THE_PLACE),  # <= 96 candidates
+    "balanced": PlannerConfig(search=replace(FROM_ABOVE, samples=64, elites=8), cost=TO_THE_PLACE),  # <= 256
     "paper": PlannerConfig(method="paper", paper=CEMConfig(samples=800, iterations=10)),  # 8000 candidates
 }
 

@@ -35,7 +35,7 @@ class World(Protocol):
         """What every candidate of every request leads to, step by step."""
 
     def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
-        """Where the hand is in each goal [B, 3], in metres; None from a world that cannot tell."""
+        """The hand in each goal [B, 4], x y z [m] and closedness; None from a world that cannot tell."""
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

@@ -70,8 +70,9 @@ class _Crowd:
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
-        place_B3 = world.locate(self.latents_BND, self.pose_B7, goal_BND) if cost.place else None
-        self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), place_B3)
+        asks = cost.place > 0 or config.gripper.located is not None
+        self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND) if asks else None
+        self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.swarms = [Swarm(problem, config) for problem in problems]
 
     def score(self, chosen: list[int], proposals: Sequence[Tensor]) -> list[Tensor]:
@@ -106,7 +107,9 @@ class _Crowd:
         costs_BG = self.cost(rollout).float()
         for b, swarm in enumerate(self.swarms):
             own = len(swarm.gripper_options)
-            swarm.choose_option(rollout.last[b, :own].float(), self.cost.goal_BND[b].float(), costs_BG[b, :own])
+            closedness = None if self.located_B4 is None else float(self.located_B4[b, 3])
+            goal_ND = self.cost.goal_BND[b].float()
+            swarm.choose_option(rollout.last[b, :own].float(), goal_ND, costs_BG[b, :own], closedness)
 
     def _try(self, moves: Sequence[Tensor], *, always: bool = False) -> None:
         proposals = [swarm.actions(x_QHV[:, None]) for swarm, x_QHV in zip(self.swarms, moves, strict=True)]

@@ -27,7 +27,8 @@ class Swarm:
     def __init__(self, problem: Problem, config: SearchConfig) -> None:
         self.config, self.space = config, config.space
         self.reach_V = self.space.reaches
-        self.gripper_options = gripper.options(config.gripper, float(problem.pose_7[GRIPPER]), config.horizon)
+        self.closedness = float(problem.pose_7[GRIPPER])
+        self.gripper_options = gripper.options(config.gripper, self.closedness, config.horizon)
         self.options = self.gripper_options if config.gripper.mode == "branches" else self.gripper_options[:1]
         self.contrast: tuple[int, list[float]] | None = None  # the option that was chosen, and the cost of each
         self.noises = [
@@ -127,12 +128,16 @@ class Swarm:
         actions_GHA[..., GRIPPER] = torch.tensor([option.changes_H for option in self.gripper_options])
         return actions_GHA
 
-    def choose_option(self, imagined_GND: Tensor, goal_ND: Tensor, costs_G: Tensor) -> None:
-        """Decide the gripper by what `with_each_option` is imagined to lead to."""
+    def choose_option(
+        self, imagined_GND: Tensor, goal_ND: Tensor, costs_G: Tensor, closedness: float | None = None
+    ) -> None:
+        """Decide the gripper by what `with_each_option` is imagined to lead to, and by the goal's `closedness`."""
         self.evaluations += len(imagined_GND)
-        shares_G, costs = gripper.shown(imagined_GND, goal_ND).tolist(), costs_G.tolist()
+        config, costs = self.config.gripper, costs_G.tolist()
         moves = float(self.best_QHV[self._chosen(), :, :3].sum(dim=0).norm())
-        self.contrast = gripper.choose_shown(self.config.gripper, self.gripper_options, shares_G, costs, moves), costs
+        shares_G = gripper.shown(imagined_GND, goal_ND).tolist()
+        change = None if closedness is None else closedness - self.closedness
+        self.contrast = gripper.choose_shown(config, self.gripper_options, shares_G, costs, moves, change), costs
 
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
         config = self.config

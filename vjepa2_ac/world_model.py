@@ -27,7 +27,7 @@ from vjepa2_ac.memory import Pieces
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
-from vjepa2_ac.models.inverse_model import InverseModel
+from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.models.stills import AnyEncoder, encode_stills
 from vjepa2_ac.poses import SIZE
@@ -186,7 +186,7 @@ class WorldModel:
 
     @torch.no_grad()
     def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
-        """Where the hand is in each goal: positions [B, 3] in metres, from what is seen now and the pose it shows.
+        """The hand in each goal [B, 4], x y z [m] and closedness, from what is seen now and the pose it shows.
 
         None from a model without an inverse, which cannot tell.
         """
@@ -196,8 +196,8 @@ class WorldModel:
         latents_BND = self._receive(latents_BND, "latents", B, *frame)
         goal_BND = self._receive(goal_BND, "goals", B, *frame)
         pose_B7 = self._receive(pose_B7, "pose", B, SIZE)
-        move_B3: Tensor = self.inverse(latents_BND, goal_BND, pose_B7)
-        return pose_B7[:, :3] + move_B3
+        located_B4: Tensor = pose_B7[:, NUMBERS] + self.inverse(latents_BND, goal_BND, pose_B7)
+        return torch.cat((located_B4[:, :3], located_B4[:, 3:].clamp(0, 1)), dim=1)
 
     def step(
         self, latents_BND: Tensor, action_BA: Tensor, pose_B7: Tensor, history: History | None = None

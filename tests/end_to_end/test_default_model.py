@@ -18,6 +18,7 @@ TINY = {
     "TRAIN": "tiny-train",
     "ROLLOUT": "tiny-train",
     "LAST": "tiny-train",
+    "INVERT": "tiny-invert",
 }
 OUT_OF_TIME = 75
 

@@ -1,7 +1,7 @@
-"""A goal-conditioned inverse model: where the hand would have to be for the camera to see the goal.
+"""A goal-conditioned inverse model: where the hand is, and how closed, in a picture of a goal.
 
 The predictor tells what a move leads to; this is asked the other way round. It sees two frames of one scene, now and
-the goal, and where the hand is in the first, and answers with the move between them. Comparing two pictures of a scene
+the goal, and the hand's pose in the first, and answers with the move between them. Comparing two pictures of a scene
 is easier than imagining one of them: a move along the camera's line of sight changes a picture by less than the
 predictor's mistakes do.
 
@@ -21,8 +21,9 @@ from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.build import draw, draw_weights
 from vjepa2_ac.poses import SIZE
 
-UNIT = 0.05  # [m] that the network says 1 for
-POSE_UNITS = (0.1, 0.1, 0.1, 1.0)  # [m], [stroke]: of position and closedness, as they go in
+NUMBERS = (0, 1, 2, 6)  # of a pose or an action: position and closedness
+UNITS = (0.05, 0.05, 0.05, 0.5)  # [m], [stroke] of a move that the network says 1 for
+POSE_UNITS = (0.1, 0.1, 0.1, 1.0)  # [m], [stroke] of a pose, as it goes in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +55,11 @@ class InverseModel(nn.Module):
         self.places = nn.Parameter(torch.zeros(config.tokens_per_frame, 3 * kept))  # what a token stands for, by place
         self.hidden1 = nn.Linear(config.tokens_per_frame * 3 * kept + len(POSE_UNITS), hidden)
         self.hidden2 = nn.Linear(hidden, hidden)
-        self.move = nn.Linear(hidden, 3)
+        self.move = nn.Linear(hidden, len(NUMBERS))
         self.initialise()
 
     def forward(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
-        """The move [B, 3] in metres, robot base frame, from `pose_B7` to where the hand is in the goal.
+        """The move [B, 4] from `pose_B7` to the hand in the goal: x y z [m] in the robot's base frame, closedness.
 
         Raises `InputError` where shapes contradict each other.
         """
@@ -66,10 +67,10 @@ class InverseModel(nn.Module):
         both_BNC = F.silu(self.both_embed(torch.cat((latents_BND, goal_BND), dim=-1)))
         tokens_BNC = torch.cat((self.seen_embed(latents_BND), self.goal_embed(goal_BND), both_BNC), dim=-1)
         tokens = F.dropout((tokens_BNC + self.places).flatten(1), self.config.dropout, self.training)
-        at_B4 = torch.cat((pose_B7[:, :3], pose_B7[:, 6:]), dim=1) / pose_B7.new_tensor(POSE_UNITS)
+        at_B4 = pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
         x = F.silu(self.hidden1(torch.cat((tokens, at_B4.to(tokens.dtype)), dim=1)))
-        move_B3: Tensor = self.move(F.silu(self.hidden2(x)))
-        return UNIT * move_B3
+        move_B4: Tensor = self.move(F.silu(self.hidden2(x)))
+        return move_B4 * move_B4.new_tensor(UNITS)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Draw first weights that keep the size of what goes through."""

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import EpisodeError, InputError
-from vjepa2_ac.models.inverse_model import UNIT, InverseModel
-from vjepa2_ac.poses import POSITION
+from vjepa2_ac.models.inverse_model import NUMBERS, UNITS, InverseModel
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout, dice
@@ -64,15 +63,20 @@ class Inversion(Learner):
         self.inverse, self.encode = inverse, encoder
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """`loss`: the mean distance along an axis, in the model's units; `centimetres`: the mean distance in space."""
+        """`loss`: the mean absolute error in the model's units; `centimetres` and `closedness`: what it misses by."""
         first_BND, second_BND = self._latents(batch)
         first_B7, second_B7 = batch["poses_BT7"].unbind(1)
-        moves_B3 = self.inverse(
+        moves_B4 = self.inverse(
             torch.cat((first_BND, second_BND)), torch.cat((second_BND, first_BND)), torch.cat((first_B7, second_B7))
         ).float()
-        way_B3 = (second_B7 - first_B7)[:, POSITION]
-        missed_B3 = moves_B3 - torch.cat((way_B3, -way_B3))
-        return {"loss": missed_B3.abs().mean() / UNIT, "centimetres": 100 * missed_B3.detach().norm(dim=-1).mean()}
+        way_B4 = (second_B7 - first_B7)[:, NUMBERS]
+        missed_B4 = moves_B4 - torch.cat((way_B4, -way_B4))
+        missed = missed_B4.detach()
+        return {
+            "loss": (missed_B4 / missed_B4.new_tensor(UNITS)).abs().mean(),
+            "centimetres": 100 * missed[:, :3].norm(dim=-1).mean(),
+            "closedness": missed[:, 3].abs().mean(),
+        }
 
     def _latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
         if "latents_BND" in batch:
