@@ -81,7 +81,7 @@ def configured(wishes: Wishes) -> PlannerConfig:
 
 def _expecting(config: PlannerConfig, failure: FailureModel | None) -> PlannerConfig:
     """What was learned about the model, unless something else was said or another cost is asked for."""
-    if failure is None or config.confidence.failure is not None or failure.cost != to_dict(config.cost):
+    if failure is None or config.confidence.failure is not None or failure.unfitted(to_dict(config.cost)):
         return config
     return replace(config, confidence=replace(config.confidence, failure=failure))
 
