@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vjepa2_ac.config import from_dict, require
+from planner.costs import CostConfig
+from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 
 FORMAT = "vjepa2-ac failure model, version 1"
@@ -42,6 +43,17 @@ class FailureModel:
             require(len(values) == len(SIGNS), f"{name} needs {len(SIGNS)} numbers, got {len(values)}")
             require(all(map(math.isfinite, values)), f"{name} must be finite, got {values}")
         require(all(scale > 0 for scale in self.scale), f"scale is positive, got {self.scale}")
+
+    def unfitted(self, cost: Mapping[str, Any]) -> str | None:
+        """In what it was fitted for another cost than this, as a phrase; None for the same.
+
+        Settings that there were none of when it was fitted stood at their defaults, which change nothing.
+        """
+        fitted = to_dict(CostConfig()) | self.cost
+        for name, value in cost.items():
+            if fitted.get(name) != value:
+                return f"with cost.{name} = {json.dumps(fitted.get(name))}, not {json.dumps(value)}"
+        return None
 
     def probability(self, values: tuple[float, ...]) -> float | None:
         """The chance of failure for the signs of a plan, in the order of `SIGNS`; None where one is no number."""
@@ -72,12 +84,8 @@ def read(path: Path, *, weights: str | None = None, cost: Mapping[str, Any] | No
         raise ConfigError(
             f"{path} was fitted to other weights ({model.weights or 'random'}, not {weights or 'random'})"
         )
-    for name, value in (cost or {}).items():
-        if model.cost.get(name) != value:
-            raise ConfigError(
-                f"{path} was fitted with cost.{name} = {json.dumps(model.cost.get(name))}, not {json.dumps(value)}; "
-                "its probabilities would mean nothing"
-            )
+    if unfitted := model.unfitted(cost or {}):
+        raise ConfigError(f"{path} was fitted {unfitted}; its probabilities would mean nothing")
     return model
 
 

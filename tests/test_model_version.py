@@ -1,10 +1,14 @@
-"""A model is known by its files."""
+"""A model is known by its files, and an open one by its weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from vjepa2_ac.model_version import LEARNED, fingerprint
+import torch
+
+from tests.checkpoints import samples
+from vjepa2_ac.model_version import LEARNED, fingerprint, version_of
+from vjepa2_ac.world_model import WorldModel
 
 
 def test_a_model_is_known_by_its_bytes(tmp_path: Path) -> None:
@@ -20,3 +24,15 @@ def test_what_was_learned_about_a_model_may_lie_beside_it(tmp_path: Path) -> Non
     before = fingerprint(str(tmp_path))
     (tmp_path / LEARNED).write_text("{}")
     assert before == fingerprint(str(tmp_path))
+
+
+def test_an_inverse_is_part_of_which_model_it_is(tmp_path: Path) -> None:
+    model = WorldModel.open(samples.locating(tmp_path / "model"), precision="fp32", device="cpu")
+    first = version_of(model)
+    assert first == version_of(model)
+    assert model.inverse is not None
+    with torch.no_grad():
+        model.inverse.places[3, 2] += 0.01
+    other = version_of(model)
+    model.inverse = None
+    assert len({first, other, version_of(model)}) == 3

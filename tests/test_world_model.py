@@ -15,19 +15,23 @@ from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.world_model import History, Rollout, WorldModel, energy
 
 SIZE = (32, 48)  # height, width [px]: 2 x 3 patches
 N, D = 6, 24
 
 
-def make_model(precision: str = "fp32", **predictor: Any) -> WorldModel:
+def make_model(
+    precision: str = "fp32", *, inverse: InverseModel | None = None, device: str = "cpu", **predictor: Any
+) -> WorldModel:
     return WorldModel(
         build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=D, depth=2, num_heads=2)),
         make_predictor(**predictor),
         Preprocessing(img_size=SIZE),
         precision=precision,
-        device="cpu",
+        device=device,
+        inverse=inverse,
     )
 
 
@@ -38,6 +42,11 @@ def make_predictor(**values: Any) -> ACPredictor:
         predictor.action_encoder.weight.mul_(100)
         predictor.state_encoder.weight.mul_(20)
     return predictor
+
+
+def make_inverse(**changes: Any) -> InverseModel:
+    shape: dict[str, Any] = {"tokens_per_frame": N, "embed_dim": D, "token_dim": 4, "hidden_dim": 16}
+    return build(InverseModel, InverseModelConfig(**(shape | changes)))
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +220,54 @@ def test_networks_that_do_not_belong_together_are_refused() -> None:
         WorldModel(encoder, make_predictor(use_extrinsics=True), Preprocessing(img_size=SIZE))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_hand_is_located_by_its_way_from_here_in_float32(precision: str) -> None:
+    inverse = make_inverse()
+    world = make_model(precision, inverse=inverse)
+    seen_BND, pose_B7, goal_BND = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2)
+    place_B3 = world.locate(seen_BND, pose_B7.double(), goal_BND.double())
+    assert place_B3 is not None
+    assert (place_B3.dtype, place_B3.device, place_B3.requires_grad) == (torch.float32, world.device, False)
+    assert torch.equal(place_B3, pose_B7[:, :3] + inverse(seen_BND, goal_BND, pose_B7))
+    assert torch.equal(place_B3, world.locate(seen_BND, pose_B7, goal_BND))  # nothing is left out by chance
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_hand_is_located_where_the_model_is() -> None:
+    asked = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2)
+    here, there = (
+        make_model("bf16", inverse=make_inverse(), device=device).locate(*asked) for device in ("cpu", "cuda")
+    )
+    assert there.device.type == "cuda"
+    torch.testing.assert_close(there.cpu(), here, atol=1e-4, rtol=0)
+
+
+def test_a_model_without_an_inverse_cannot_tell_where_the_hand_is(model: WorldModel) -> None:
+    assert model.locate(random(2, N, D), random(2, 7), random(2, N, D)) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((random(2, N + 1, D), random(2, 7), random(2, N, D)), r"latents have shape \[2, 7, 24\]"),
+        ((random(2, N, D), random(2, 6), random(2, N, D)), r"pose have shape \[2, 6\]"),
+        ((random(2, N, D), random(2, 7), random(1, N, D)), r"goals have shape \[1, 6, 24\]; expected \[2, 6, 24\]"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(arguments: tuple[Tensor, ...], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        make_model(inverse=make_inverse()).locate(*arguments)
+
+
+@pytest.mark.parametrize("changes", [{"tokens_per_frame": N + 1}, {"embed_dim": 2 * D}], ids=str)
+def test_an_inverse_of_other_tokens_is_refused(changes: dict[str, int]) -> None:
+    built = {"tokens_per_frame": N, "embed_dim": D} | changes
+    complaint = f"built for {built['tokens_per_frame']} of width {built['embed_dim']}"
+    with pytest.raises(ConfigError, match=f"a frame has 6 tokens of width 24; the inverse model was {complaint}"):
+        make_model(inverse=make_inverse(**changes))
+
+
 def test_a_random_model_is_the_same_for_the_same_seed() -> None:
     picture = np.zeros((64, 64, 3), np.uint8)
     latents = [
@@ -227,6 +284,14 @@ def test_a_saved_model_is_opened_as_it_was(model: WorldModel, tmp_path: Path) ->
     opened = WorldModel.open(tmp_path / "ours", precision="fp32", device="cpu")
     assert opened.preprocessing == model.preprocessing
     torch.testing.assert_close(opened.encode(frames(1)), model.encode(frames(1)), atol=0, rtol=0)
+
+
+def test_a_saved_inverse_is_opened_with_its_model(model: WorldModel, tmp_path: Path) -> None:
+    networks = {"encoder": model.encoder, "predictor": model.predictor, "inverse": make_inverse()}
+    save(tmp_path / "ours", **networks, preprocessing=model.preprocessing)
+    opened = WorldModel.open(tmp_path / "ours", precision="fp32", device="cpu")
+    asked = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2)
+    assert torch.equal(opened.locate(*asked), make_model(inverse=make_inverse()).locate(*asked))
 
 
 @pytest.mark.gpu

@@ -63,8 +63,9 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
     told = _told(plan, model, times.all() | plan.timings, doubts)
 
     def score(actions_SH7: Array) -> Array:
-        cost = GoalCost(config.cost, goal_ND[None], latents_ND[None])
         pose_17, actions_1SH7 = (torch.from_numpy(each).float()[None] for each in (question.pose, actions_SH7))
+        place_13 = world.locate(latents_ND[None], pose_17, goal_ND[None]) if config.cost.place else None
+        cost = GoalCost(config.cost, goal_ND[None], latents_ND[None], place_B3=place_13)
         return world.score(latents_ND[None], pose_17, actions_1SH7, cost)[0].double().cpu().numpy()
 
     landscape = around(plan.wanted_H7, points, score)
@@ -80,7 +81,7 @@ def configured(wishes: Wishes) -> PlannerConfig:
 
 def _expecting(config: PlannerConfig, failure: FailureModel | None) -> PlannerConfig:
     """What was learned about the model, unless something else was said or another cost is asked for."""
-    if failure is None or config.confidence.failure is not None or failure.cost != to_dict(config.cost):
+    if failure is None or config.confidence.failure is not None or failure.unfitted(to_dict(config.cost)):
         return config
     return replace(config, confidence=replace(config.confidence, failure=failure))
 

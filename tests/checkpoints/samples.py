@@ -12,6 +12,7 @@ from vjepa2_ac.checkpoints import save
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
 
@@ -27,6 +28,7 @@ MASKED = MaskedPredictorConfig(
     num_mask_tokens=3,
 )
 ACTING = ACPredictorConfig(img_size=(32, 32), patch_size=8, embed_dim=24, predictor_embed_dim=48, depth=2, num_heads=4)
+INVERSE = InverseModelConfig(tokens_per_frame=16, embed_dim=24, token_dim=4, hidden_dim=16)
 CLASSIFIER = AttentiveClassifierConfig(embed_dim=24, num_heads=2, depth=3, num_classes=5, norm_eps=1e-6)
 
 # What the shapes of these unreleased sizes do not tell.
@@ -57,6 +59,10 @@ def masked(seed: int = 2) -> MaskedPredictor:
 
 def classifier(seed: int = 3) -> AttentiveClassifier:
     return random(AttentiveClassifier(CLASSIFIER), seed)
+
+
+def inverse(seed: int = 4) -> InverseModel:
+    return random(InverseModel(INVERSE), seed)
 
 
 def wrapped(model: nn.Module, prefix: str = "module.backbone.") -> dict[str, Tensor]:
@@ -100,6 +106,13 @@ def release(
         dtype=dtype,
         normalize_latents=normalize_latents,
     )
+    return folder
+
+
+def locating(folder: Path, dtype: torch.dtype | None = None) -> Path:
+    """A release of a world model that has an inverse."""
+    models = {"encoder": encoder(), "predictor": acting(), "inverse": inverse()}
+    save(folder, **models, preprocessing=Preprocessing(img_size=(32, 32)), dtype=dtype)
     return folder
 
 

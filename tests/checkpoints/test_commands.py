@@ -48,6 +48,17 @@ def test_inspect_answers_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert sum(entry["bytes"] for entry in told["entries"]) < told["bytes"]
 
 
+def test_inspect_shows_an_inverse_with_its_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = samples.locating(tmp_path / "r")
+    assert run(["inspect", str(folder)]) == 0
+    parameters = sum(parameter.numel() for parameter in samples.inverse().parameters())
+    assert f"would load inverse: InverseModel, {parameters:,} parameters" in capsys.readouterr().out
+    assert run(["inspect", str(folder), "--json"]) == 0
+    models = json.loads(capsys.readouterr().out)["models"]
+    assert [model["name"] for model in models] == ["encoder", "predictor", "inverse"]
+    assert models[2]["config"]["tokens_per_frame"] == 16
+
+
 def test_inspect_says_why_a_file_would_not_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = samples.encoder().state_dict()
     del state["norm.bias"]

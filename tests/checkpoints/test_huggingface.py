@@ -218,6 +218,15 @@ def test_an_acting_predictor_has_no_place_in_the_port(tmp_path: Path) -> None:
     assert samples.same(load(tmp_path / "hf").classifier, samples.classifier())
 
 
+def test_an_inverse_has_no_place_in_the_port(tmp_path: Path) -> None:
+    folder = samples.locating(tmp_path / "r")
+    with pytest.raises(CheckpointError, match=r"no place for its inverse \(InverseModel\); leave it out"):
+        convert(folder, tmp_path / "hf", "huggingface", without=["predictor"])
+    assert not (tmp_path / "hf").exists()
+    convert(folder, tmp_path / "hf", "huggingface", without=["predictor", "inverse"])
+    assert samples.same(load(tmp_path / "hf").encoder, samples.encoder())
+
+
 def test_other_settings_in_predictor_or_classifier_are_refused(tmp_path: Path) -> None:
     masked = MaskedPredictor(replace(samples.MASKED, norm_eps=1e-5))
     save(tmp_path / "m", encoder=samples.encoder(), masked_predictor=masked, preprocessing=Preprocessing())

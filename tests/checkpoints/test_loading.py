@@ -126,6 +126,19 @@ def test_parts_can_be_chosen(tmp_path: Path) -> None:
         load(file, parts=("predictor",), overrides=samples.HINTS)
 
 
+def test_an_optional_part_may_be_missing_and_one_asked_for_may_not(tmp_path: Path) -> None:
+    with_inverse, without = samples.locating(tmp_path / "a"), samples.release(tmp_path / "b")
+    asked: dict[str, Any] = {"parts": ("encoder",), "optional": ("inverse",)}
+    assert samples.same(load(with_inverse, **asked).inverse, samples.inverse())
+    assert load(with_inverse, parts=("encoder",)).inverse is None
+    found = load(without, **asked)
+    assert found.inverse is None
+    assert found.predictor is None
+    assert samples.same(found.encoder, samples.encoder())
+    with pytest.raises(CheckpointError, match="holds no inverse; it holds encoder, predictor, masked_predictor, class"):
+        load(without, parts=("encoder", "inverse"))
+
+
 @pytest.mark.parametrize(
     ("precision", "dtype"), [(None, torch.float32), ("fp32", torch.float32), ("bf16", torch.bfloat16)]
 )

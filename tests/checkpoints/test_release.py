@@ -28,6 +28,16 @@ def test_what_was_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert loaded.metadata["steps"] == 3
 
 
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_an_inverse_is_kept_beside_its_world_model(tmp_path: Path, dtype: torch.dtype | None) -> None:
+    loaded = load(samples.locating(tmp_path / "r", dtype))
+    assert samples.same(loaded.inverse, samples.inverse().to(dtype or torch.float32))
+    assert samples.same(loaded.predictor, samples.acting().to(dtype or torch.float32))
+    assert loaded.inverse is not None
+    assert loaded.inverse.config == samples.INVERSE
+    assert load(samples.release(tmp_path / "s")).inverse is None
+
+
 def test_bf16_keeps_half_the_bytes_and_the_nearest_numbers(tmp_path: Path) -> None:
     exact, half = samples.release(tmp_path / "a"), samples.release(tmp_path / "b", dtype=torch.bfloat16)
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (exact, half)]
@@ -137,6 +147,17 @@ def test_a_release_that_does_not_say_which_latents_has_normalised_ones(tmp_path:
     file.write_text(json.dumps(config | {"normalize_latents": "no"}))
     with pytest.raises(CheckpointError, match="normalize_latents is 'no'; expected true or false"):
         load(tmp_path / "r")
+
+
+def test_an_inverse_can_be_left_out_and_joined_again(tmp_path: Path) -> None:
+    folder = samples.locating(tmp_path / "r")
+    convert(folder, tmp_path / "model", "release", without=["inverse"])
+    convert(folder, tmp_path / "inverse", "release", without=["encoder", "predictor"])
+    convert(tmp_path / "model", tmp_path / "joined", "release", beside=[tmp_path / "inverse"])
+    assert load(tmp_path / "model").inverse is None
+    joined = load(tmp_path / "joined")
+    assert samples.same(joined.inverse, samples.inverse())
+    assert samples.same(joined.predictor, samples.acting())
 
 
 def test_models_can_be_left_out(tmp_path: Path) -> None:

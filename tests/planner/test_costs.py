@@ -90,9 +90,42 @@ def test_a_known_mistake_is_expected_again() -> None:
     assert corrected(wrong).max() < 1e-6
 
 
+def ending(*places: tuple[float, float, float]) -> Rollout:
+    """Futures of both requests that show the goal; they end at `places` [m], one for each candidate."""
+    poses_BSH7 = random(2, len(places), 4, 7, seed=4)
+    poses_BSH7[:, :, -1, :3] = torch.tensor(places)
+    return Rollout(GOAL[:, None, None].expand(-1, len(places), 4, -1, -1), poses_BSH7, torch.zeros_like(poses_BSH7))
+
+
+def test_each_metre_from_the_located_hand_costs_what_place_says() -> None:
+    located = GoalCost(CostConfig(place=2.0), GOAL, place_B3=torch.tensor([[0.4, 0.0, 0.3], [0.4, 0.1, 0.3]]))
+    costs_BS = located(ending((0.4, 0.0, 0.3), (0.43, 0.0, 0.34)))
+    expected = [[0.0, 2 * 0.05], [2 * 0.1, 2 * (0.03**2 + 0.1**2 + 0.04**2) ** 0.5]]
+    torch.testing.assert_close(costs_BS, torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_place_and_latents_add_up() -> None:
+    place_B3 = random(2, 3, seed=5)
+    latents_alone, both = cost(), GoalCost(CostConfig(place=0.7), GOAL, place_B3=place_B3)(IMAGINED)
+    torch.testing.assert_close(both, latents_alone + 0.7 * place_B3.norm(dim=-1, keepdim=True))
+    assert torch.equal(GoalCost(CostConfig(place=0.7), GOAL)(IMAGINED), latents_alone)  # nobody knows the place
+    assert torch.equal(GoalCost(CostConfig(), GOAL, place_B3=place_B3)(IMAGINED), latents_alone)
+
+
+def test_a_slope_leads_to_the_located_hand_and_ends_there() -> None:
+    imagined = ending((0.4, 0.0, 0.3), (0.43, 0.0, 0.34))
+    imagined.poses_BSH7.requires_grad_()
+    GoalCost(CostConfig(place=2.0), GOAL, place_B3=torch.tensor([[0.4, 0.0, 0.3]] * 2))(imagined).sum().backward()
+    slope_BSH7 = imagined.poses_BSH7.grad
+    assert slope_BSH7 is not None
+    torch.testing.assert_close(slope_BSH7[:, 1, -1, :3], torch.tensor([[1.2, 0.0, 1.6]] * 2))
+    assert not slope_BSH7[:, 0].any()  # and is a number there
+    assert not slope_BSH7[:, :, :-1].any()
+
+
 def test_some_of_the_requests_keep_their_costs() -> None:
-    config = CostConfig(focus=0.5, pools=(2,))
-    both = GoalCost(config, GOAL, OBSERVED)
+    config = CostConfig(focus=0.5, pools=(2,), place=0.5)
+    both = GoalCost(config, GOAL, OBSERVED, place_B3=random(2, 3, seed=5))
     second = both.take([1])(rollout(IMAGINED.latents_BSHND[1:]))
     torch.testing.assert_close(second, both(IMAGINED)[1:])
 
@@ -108,3 +141,5 @@ def test_costs_are_chosen_by_name_and_parameters() -> None:
     assert from_dict(CostConfig, to_dict(config), "test") == config
     with pytest.raises(ConfigError, match="did you mean 'huber'"):
         CostConfig(distance="hubert")
+    with pytest.raises(ConfigError, match="place is the cost of a metre, at least 0, got -1"):
+        CostConfig(place=-1)

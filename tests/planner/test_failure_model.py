@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from planner.confidence import ConfidenceConfig
+from planner.costs import CostConfig
 from planner.failure_model import read, signs
 from planner.planning import Planner, PlannerConfig
 from tests.planner import failures
@@ -62,6 +63,13 @@ def test_a_file_is_read_for_its_own_model_and_cost_alone(tmp_path: Path) -> None
     path.write_text("{}")
     with pytest.raises(InputError, match="is not a"):
         read(path)
+
+
+def test_a_setting_that_came_later_stood_at_its_default_when_a_file_was_written(tmp_path: Path) -> None:
+    path = failures.file_of(ON_GAIN, tmp_path)
+    assert read(path, cost=to_dict(CostConfig(pools=(2, 4)))) == ON_GAIN
+    with pytest.raises(ConfigError, match=r"cost\.place = 0\.0, not 0\.5"):
+        read(path, cost=to_dict(CostConfig(pools=(2, 4), place=0.5)))
 
 
 @pytest.mark.parametrize("wrong", [{"scale": (0.0,) * 7}, {"centre": (0.0,)}, {"signs": ("gain",)}])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from planner.costs import CostConfig
 from planner.planning import Planner, PlannerConfig, Request
 from planner.protocols import World
 from planner.search_config import SearchConfig
@@ -17,6 +18,7 @@ from vjepa2_ac.images import Frames, Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 SIZE, TOKENS, WIDTH = (32, 32), 4, 24
@@ -41,6 +43,9 @@ class InPieces:
 
     def rollout(self, *given: Any) -> Rollout:
         return self.model.rollout(*given)
+
+    def locate(self, *given: Any) -> Tensor | None:
+        return self.model.locate(*given)
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
@@ -93,6 +98,23 @@ def test_the_size_of_pieces_does_not_change_the_plan(model: WorldModel, settings
 
 def test_the_same_seed_gives_the_same_plan_to_the_last_bit(model: WorldModel) -> None:
     np.testing.assert_array_equal(plan(model, request()).actions_H7, plan(model, request()).actions_H7)
+
+
+def test_a_plan_goes_where_an_inverse_locates_the_hand(model: WorldModel) -> None:
+    inverse = build(InverseModel, InverseModelConfig(tokens_per_frame=TOKENS, embed_dim=WIDTH), seed=1)
+    world = WorldModel(
+        model.encoder, model.predictor, model.preprocessing, precision="fp32", device="cpu", inverse=inverse
+    )
+    asked = [request(seed) for seed in range(2)]
+    place_B3 = world.locate(
+        torch.stack([each.latents_ND for each in asked]),
+        torch.tensor([POSE, POSE]),
+        torch.stack([each.goal_ND for each in asked]),
+    )
+    assert place_B3 is not None
+    planner = Planner(world, PlannerConfig(cost=CostConfig(place=100.0)))
+    for found, place_3 in zip(planner.plan_together(asked), place_B3, strict=True):
+        np.testing.assert_allclose(found.targets_H7[-1, :3], place_3, atol=5e-3, rtol=0)
 
 
 @pytest.mark.parametrize("history", [0, 2])

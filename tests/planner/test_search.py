@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from planner.costs import CostConfig
 from planner.gripper import GripperConfig
 from planner.problem import Found
 from planner.search import search
@@ -176,6 +177,71 @@ def test_rotation_is_searched_only_when_asked_for() -> None:
     assert not solve(turned).actions_HA[:, 3:6].any()
     found = solve(turned, turn_limit=0.2, samples=96, iterations=7)
     torch.testing.assert_close(end(found)[3:6], torch.tensor([0.0, 0.0, 0.15]), atol=0.02, rtol=0)
+
+
+# --- where the hand is in the goal ---
+
+
+def locating(*goals: Any, **changes: Any) -> PointWorld:
+    """A world whose pictures do not show how far ahead the hand is, and that locates it in its requests' goals."""
+    places_B3 = torch.stack([torch.from_numpy(goal[:3]).float() for goal in goals])
+    return PointWorld(blind=(0,), located_B3=places_B3, **changes)
+
+
+def test_a_world_blind_along_an_axis_finds_the_goal_by_where_it_locates_the_hand() -> None:
+    without = search(PointWorld(blind=(0,)), [problem(NEAR, world=locating(NEAR))], SearchConfig())[0]
+    located = search(locating(NEAR), [problem(NEAR, world=locating(NEAR))], SearchConfig(), CostConfig(place=3.0))[0]
+    assert abs(end(without)[0] - NEAR[0]) > 0.01
+    torch.testing.assert_close(end(located)[:3], torch.from_numpy(NEAR[:3]).float(), atol=4e-3, rtol=0)
+    torch.testing.assert_close(end(without)[1:3], torch.from_numpy(NEAR[1:3]).float(), atol=4e-3, rtol=0)
+
+
+def test_a_world_that_cannot_locate_the_hand_plans_by_latents_alone() -> None:
+    asked = [problem(NEAR, seed=2)]
+    by_place = search(PointWorld(), asked, SearchConfig(), CostConfig(place=3.0))[0]
+    assert torch.equal(by_place.actions_HA, search(PointWorld(), asked, SearchConfig())[0].actions_HA)
+
+
+@pytest.mark.parametrize(("place", "times"), [(0.0, 0), (3.0, 1)])
+def test_the_hand_is_located_once_a_search_and_only_where_it_counts(place: float, times: int) -> None:
+    asked = []
+
+    class Asked(PointWorld):
+        def locate(self, *given: Tensor) -> None:
+            asked.append(given)
+
+    search(Asked(), [problem(NEAR), problem(FAR)], SearchConfig(), CostConfig(place=place))
+    assert len(asked) == times
+
+
+def test_the_gradient_goes_to_where_the_hand_is_located() -> None:
+    few: dict[str, Any] = {"samples": 8, "elites": 3, "iterations": 1, "kept_elites": 0}
+    world, cost = locating(NEAR), CostConfig(place=3.0)
+    found = [
+        search(world, [problem(NEAR, world=world)], SearchConfig(**few, gradient_steps=steps), cost)[0]
+        for steps in (0, 30)
+    ]
+    assert found[1].cost < 0.3 * found[0].cost
+    assert end(found[1])[0] == pytest.approx(NEAR[0], abs=3e-3)
+
+
+def test_located_hands_of_requests_in_one_batch_are_not_confused() -> None:
+    goals = [NEAR, moved(-0.04, 0.0, 0.02), moved(0.0, 0.2, 0.2)]  # the last goes on when the others have converged
+    world, config, cost = locating(*goals), SearchConfig(iterations=8), CostConfig(place=3.0)
+    problems = [problem(goal, world=world, seed=seed) for seed, goal in enumerate(goals)]
+    together = search(world, problems, config, cost)
+    assert together[2].iterations > max(found.iterations for found in together[:2])
+    for goal, asked, found in zip(goals, problems, together, strict=True):
+        alone = search(locating(goal), [asked], config, cost)[0]
+        torch.testing.assert_close(found.actions_HA, alone.actions_HA, atol=1e-6, rtol=0)
+
+
+def test_by_contrast_the_gripper_of_a_located_hand_does_what_the_goal_shows() -> None:
+    shut = moved(0.02, 0.0, 0.0, gripper=1.0)
+    world, contrast = locating(shut), SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5))
+    found = search(world, [problem(shut, world=world)], contrast, CostConfig(place=3.0))[0]
+    assert found.actions_HA[0, 6] == pytest.approx(0.5)
+    assert end(found)[:3] == pytest.approx(shut[:3], abs=4e-3)
 
 
 # --- several requests ---

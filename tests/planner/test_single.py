@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from planner.single import here
 from planner.single.landscape import around
@@ -94,6 +95,18 @@ def test_a_folder_gets_numbers_and_a_picture(folder: Path, capsys: pytest.Captur
     assert content["landscape"]["plan_energy"] == pytest.approx(content["cost"], abs=1e-5)
     assert content["landscape"]["idle_energy"] == pytest.approx(content["idle_cost"], abs=1e-5)
     assert "wrote" in capsys.readouterr().err
+
+
+def test_the_energies_around_a_plan_count_where_the_hand_is_located_as_the_plan_does(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = PointWorld(blind=(2,), located_B3=torch.from_numpy(moved(0.04, -0.02, 0.03)[None, :3]).float())
+    monkeypatch.setattr(here, "open_model", lambda *_: (world, {"name": "point", "version": "1"}, None))
+    assert plan(folder, "--out", f"{folder}/made", "--set", "cost.place=3") == 0
+    content = json.loads((folder / "made/plan.json").read_text())
+    assert content["landscape"]["plan_energy"] == pytest.approx(content["cost"], abs=1e-5)
+    assert content["landscape"]["idle_energy"] == pytest.approx(content["idle_cost"], abs=1e-5)
+    assert content["targets"][0][2] == pytest.approx(HOME[2] + 0.03, abs=0.01)
 
 
 def test_the_valley_lies_at_the_plan_that_leads_to_the_goal() -> None:

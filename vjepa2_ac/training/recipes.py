@@ -117,7 +117,7 @@ class InvertRecipe:
     cache_every_frame: bool = False  # else every stride-th
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
-    release: Literal["fp32", "bf16"] = "bf16"  # how the final weights are kept
+    release: Literal["fp32", "bf16"] = "bf16"  # how the inverse is kept; the world model stays as it is
 
     def __post_init__(self) -> None:
         _with_given(InverseModelConfig, {}, self.inverse, "inverse")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 import shlex
@@ -102,10 +103,14 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
     """Train the inverse of a world model on its frozen encoder; the folder of a release of all three comes back."""
     with joined(device) as processes:
         _look(run, processes, resume=resume)
-        source = load(inputs.model or "default", parts=("encoder", "predictor"), precision="fp32")
+        source = load(inputs.model or "default", parts=("encoder", "predictor"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = FrameEncoder(
-            encoder, preprocessing, processes.device, recipe.engine.precision, normalize=source.normalize_latents
+            copy.deepcopy(encoder),  # the release keeps this one, as it is
+            preprocessing,
+            processes.device,
+            recipe.engine.precision,
+            normalize=source.normalize_latents,
         )
         config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
         learner = Inversion(build(InverseModel, config, seed=recipe.engine.seed), frames)
@@ -115,8 +120,8 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         bad = BadEpisodes(recipe.bad_episodes)
         _begin(run, recipe, inputs, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad)
-        models = {"encoder": encoder, "predictor": source.predictor, "inverse": learner.inverse}
-        _release(run, recipe, inputs, models, preprocessing, source.normalize_latents, processes)
+        models, given = {"inverse": learner.inverse}, {"encoder": encoder, "predictor": source.predictor}
+        _release(run, recipe, inputs, models, preprocessing, source.normalize_latents, processes, given)
         return run.release
 
 
@@ -287,11 +292,16 @@ def _release(
     preprocessing: Preprocessing,
     normalize_latents: bool,
     processes: Processes,
+    given: dict[str, Any] | None = None,
 ) -> None:
-    """Write the models that came out; under FSDP2 the last state is read back, which holds them whole."""
+    """Write the models that came out, and those `given`, which stay as they are.
+
+    Under FSDP2 the last state is read back, which holds what came out whole.
+    """
     if processes.is_first:
         if recipe.engine.sharded and processes.count > 1:
             models = _gathered(run, models)
+        models = {name: model.to(DTYPES[recipe.release]) for name, model in models.items()}
         metadata = {
             "trained with": f"vjepa2-ac {__version__}",
             "about": recipe.about,
@@ -306,8 +316,8 @@ def _release(
             preprocessing=preprocessing,
             normalize_latents=normalize_latents,
             metadata=metadata,
-            dtype=DTYPES[recipe.release],
             **models,
+            **(given or {}),
         )
     processes.wait()
 

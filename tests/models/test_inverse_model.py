@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.models.small import draw, lively
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.inverse_model import UNIT, InverseModel, InverseModelConfig
+
+B, N, D = 4, 6, 20
+SMALL: dict[str, Any] = {"tokens_per_frame": N, "embed_dim": D, "token_dim": 5, "hidden_dim": 24}
+
+
+def make(**changes: Any) -> InverseModel:
+    return lively(InverseModel(InverseModelConfig(**(SMALL | changes))))
+
+
+def asked() -> tuple[Tensor, Tensor, Tensor]:
+    """What is seen, the goal, and the pose."""
+    return draw(B, N, D), draw(B, N, D, seed=1), 0.3 * draw(B, 7, seed=2)
+
+
+@torch.inference_mode()
+def test_a_fresh_model_answers_each_request_with_centimetres() -> None:
+    model = build(InverseModel, InverseModelConfig(**SMALL)).eval()
+    move_B3 = model(*asked())
+    assert move_B3.shape == (B, 3)
+    assert 0.1 * UNIT < move_B3.abs().mean() < UNIT
+
+
+@torch.inference_mode()
+def test_requests_do_not_see_each_other() -> None:
+    model, together = make(), asked()
+    alone_13 = model(*(part[1:2] for part in together))
+    torch.testing.assert_close(model(*together)[1:2], alone_13, atol=1e-6, rtol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("part", [0, 1], ids=["what is seen", "the goal"])
+@pytest.mark.parametrize("token", range(N))
+def test_every_token_of_both_frames_counts(part: int, token: int) -> None:
+    model, before, after = make(), asked(), asked()
+    after[part][:, token] += 1.0
+    assert ((model(*after) - model(*before)).abs().amax(dim=1) > 1e-4).all()
+
+
+@torch.inference_mode()
+def test_the_same_tokens_elsewhere_are_another_place() -> None:
+    model, (seen, goal, pose) = make(), asked()
+    assert not torch.allclose(model(seen, goal.flip(1), pose), model(seen, goal, pose), atol=1e-3)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("number", "counts"), list(enumerate([True, True, True, False, False, False, True])))
+def test_position_and_gripper_count_and_rotation_does_not(number: int, counts: bool) -> None:
+    model, (seen, goal, pose) = make(), asked()
+    turned = pose.clone()
+    turned[:, number] += 0.2
+    assert torch.equal(model(seen, goal, turned), model(seen, goal, pose)) is not counts
+
+
+@torch.inference_mode()
+def test_only_training_forgets_a_share_of_the_tokens() -> None:
+    model, sure = make(), make(dropout=0.0)
+    assert torch.equal(model(*asked()), model(*asked()))
+    assert torch.equal(sure.train()(*asked()), sure(*asked()))
+    assert not torch.equal(model.train()(*asked()), model(*asked()))
+
+
+def test_every_weight_can_learn() -> None:
+    model = make()
+    model(*asked()).abs().sum().backward()
+    assert [name for name, weight in model.named_parameters() if not weight.grad.any()] == []
+
+
+def test_the_same_seed_draws_the_same_weights() -> None:
+    first, again, other = (
+        build(InverseModel, InverseModelConfig(**SMALL), seed=seed).state_dict() for seed in (3, 3, 4)
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["move.weight"], other["move.weight"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((draw(B, N + 1, D), *asked()[1:]), r"expected latents \[4, 6, 20\], got \[4, 7, 20\]"),
+        ((asked()[0], draw(B, N, D + 1), asked()[2]), r"expected goals \[4, 6, 20\], got \[4, 6, 21\]"),
+        ((asked()[0], draw(1, N, D), asked()[2]), r"expected goals \[4, 6, 20\], got \[1, 6, 20\]"),
+        ((*asked()[:2], draw(B, 6)), r"expected poses \[4, 7\], got \[4, 6\]"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(arguments: tuple[Tensor, ...], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        make()(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("tokens_per_frame", 0, "sizes are positive"),
+        ("hidden_dim", -1, "sizes are positive"),
+        ("dropout", 1.0, "dropout lies within 0…1, got 1.0"),
+        ("dropout", -0.1, "dropout lies within"),
+    ],
+)
+def test_nonsense_settings_are_refused(name: str, value: float, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        InverseModelConfig(**{name: value})

@@ -1,0 +1,136 @@
+"""`vjepa2-ac invert` from end to end, at the smallest size: a world model and episodes → the same with its inverse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.checkpoints import samples
+from tests.training import episodes
+from tests.training.test_engine import assert_same, final
+from vjepa2_ac import cli
+from vjepa2_ac.checkpoints.loading import load
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.training.run import Run
+from vjepa2_ac.world_model import WorldModel
+
+RECIPE = """
+extends: default-invert
+about: tiny
+inverse: {token_dim: 4, hidden_dim: 32}
+optimizer: {warmup: 2, anneal: 5}
+engine: {steps: 8, batch: 4, log_every: 4, save_every: 4}
+"""
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Episodes, a world model, a recipe, and a run of it all."""
+    root = tmp_path_factory.mktemp("room")
+    episodes.folder(root / "data", range(3), close=True)
+    samples.release(root / "model", normalize_latents=False)
+    (root / "tiny.yaml").write_text(RECIPE)
+    assert invert(root, root / "run") == 0
+    return root
+
+
+def invert(room: Path, out: Path, *settings: str) -> int:
+    given = ["--data", f"{room}/data", "--model", f"{room}/model", "--recipe", f"{room}/tiny.yaml"]
+    more = [word for setting in settings for word in ("--set", setting)]
+    return cli.run(["invert", *given, "--out", str(out), "--cache", f"{room}/cache", *more])
+
+
+def test_the_release_holds_the_world_model_as_it_was_and_its_inverse(room: Path) -> None:
+    given, made = load(room / "model"), load(room / "run" / "release")
+    assert samples.same(made.encoder, given.encoder)
+    assert samples.same(made.predictor, given.predictor)
+    assert made.preprocessing == given.preprocessing
+    assert not made.normalize_latents
+    assert made.inverse is not None
+    assert (made.inverse.config.tokens_per_frame, made.inverse.config.embed_dim) == (16, 24)
+    assert made.metadata["model"] == f"{room}/model"
+    found = Run(room / "run").newest()
+    assert found is not None
+    learned = {name.removeprefix("inverse."): weight.bfloat16() for name, weight in found[1]["learner"].items()}
+    assert_same(dict(made.inverse.state_dict()), learned)
+
+
+def test_an_opened_release_locates_the_hand_and_the_model_without_inverse_cannot(room: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    pose_17 = torch.tensor([[0.4, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0]])
+    places = []
+    for folder in ("model", "run/release"):
+        model = WorldModel.open(room / folder, precision="fp32", device="cpu")
+        seen_1ND, goal_1ND = model.encode(frames).split(1)
+        places.append(model.locate(seen_1ND, pose_17, goal_1ND))
+    assert places[0] is None
+    assert places[1] is not None
+    assert places[1].shape == (1, 3)
+
+
+def test_a_run_that_was_stopped_goes_on_by_resume(room: Path, tmp_path: Path) -> None:
+    assert invert(room, tmp_path / "parts") == 0
+    (tmp_path / "parts" / "states" / "00000008.pt").unlink()  # as if killed after update 4
+    assert cli.run(["invert", "--resume", "--out", str(tmp_path / "parts")]) == 0
+    assert_same(final(room / "run"), final(tmp_path / "parts"))
+
+
+def test_latents_from_disk_teach_as_those_encoded_on_the_way(room: Path, tmp_path: Path) -> None:
+    for cache in ("true", "false"):
+        assert invert(room, tmp_path / cache, f"cache={cache}", "precision=fp32") == 0
+    losses = [json.loads(Run(tmp_path / cache).log.read_text().splitlines()[-1]) for cache in ("true", "false")]
+    assert losses[0]["loss"] == pytest.approx(losses[1]["loss"], rel=5e-3)  # bf16 keeps three digits of a latent
+
+
+def test_a_world_model_trained_on_the_same_episodes_shares_their_latents(room: Path, tmp_path: Path) -> None:
+    kept = sorted((room / "cache").rglob("*"))
+    train = ["train", "--data", f"{room}/data", "--encoder", f"{room}/model", "--recipe", "tiny-train"]
+    settings = ["--set", "steps=2", "--set", "loss.normalize=false"]
+    assert cli.run([*train, *settings, "--out", str(tmp_path / "run"), "--cache", f"{room}/cache"]) == 0
+    assert sorted((room / "cache").rglob("*")) == kept
+
+
+def test_a_recipe_of_another_command_is_refused(room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--recipe", "tiny-train", "--out", str(tmp_path)], ["--recipe", "tiny-pretrain"]):
+        assert cli.run(["invert", "--data", f"{room}/data", *words]) == 2
+        assert f"{words[1]} is for `vjepa2-ac {words[1][5:]}`, not invert" in capsys.readouterr().err
+    assert cli.run(["train", "--resume", "--out", f"{room}/run"]) == 2
+    assert "is for `vjepa2-ac invert`, not train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("inverse.tokens_per_frame=9", "inverse.tokens_per_frame is 9, but the encoder makes it 16"),
+        ("inverse.embed_dim=9", "inverse.embed_dim is 9, but the encoder makes it 24"),
+        ("inverse.token_dims=9", "did you mean 'token_dim'"),
+        ("inverse.dropout=1", "dropout lies within"),
+        ("bad_episodes=-1", "bad_episodes is at least 0"),
+        ("window.frameskip=2", "window.frameskip must be 1"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_words(
+    room: Path, tmp_path: Path, setting: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invert(room, tmp_path / "run", setting) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_world_model_is_refused(room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from vjepa2_ac.checkpoints import save
+
+    save(tmp_path / "alone", encoder=samples.encoder(), preprocessing=Preprocessing(img_size=(32, 32)))
+    assert cli.run(["invert", "--data", f"{room}/data", "--model", f"{tmp_path}/alone", "--out", f"{tmp_path}/x"]) == 2
+    assert "holds no predictor" in capsys.readouterr().err
+    assert cli.run(["invert", "--model", f"{room}/model"]) == 2
+    assert "vjepa2-ac invert --data FOLDER" in capsys.readouterr().err
