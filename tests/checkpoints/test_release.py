@@ -10,6 +10,8 @@ from torch import nn
 
 from tests.checkpoints import samples
 from vjepa2_ac.checkpoints import convert, load, save
+from vjepa2_ac.checkpoints.kinds import Kind, kind_of
+from vjepa2_ac.checkpoints.safetensors import write_tensors
 from vjepa2_ac.errors import CheckpointError, ConfigError, NotEnoughDiskError
 from vjepa2_ac.images import Preprocessing
 
@@ -175,3 +177,15 @@ def test_nothing_is_written_of_a_file_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="unknown odd"):
         convert(file, tmp_path / "r", "release", overrides=samples.HINTS)
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("first_byte", [0x00, 0x50, 0x80])
+def test_whatever_the_length_of_its_table_a_release_is_known_for_what_it_is(tmp_path: Path, first_byte: int) -> None:
+    """0x80 begins pickles too, and 0x50 zip archives."""
+    for letters in range(1, 2000):
+        file = tmp_path / "model.safetensors"
+        write_tensors(file, {letters * "x": torch.zeros(2)})
+        if file.read_bytes()[0] == first_byte:
+            break
+    assert file.read_bytes()[0] == first_byte
+    assert kind_of(file) is Kind.SAFETENSORS

@@ -51,6 +51,9 @@ def kind_of(file: Path) -> Kind:
         raise CheckpointError(f"{file} is empty; expected a weights file")
     with file.open("rb") as stream:
         start = stream.read(512)
+    # First, because a header's length may look like any other file's first bytes; of a table it leaves four zeros.
+    if start[4:9] == b"\0\0\0\0{":
+        return Kind.SAFETENSORS
     _refuse_what_is_foreign(file, start)
     if start.startswith(b"PK"):
         _refuse_a_zip_without_tensors(file)
