@@ -4,9 +4,9 @@ Few samples of a plain search hit both the right motion and the right gripper, a
 gripper until the hand is there. So the motion is searched with the gripper kept as it is, and then the best plan is
 imagined once with each thing that the gripper can do. What decides is not which future costs least, because what the
 model has wrong about all of them outweighs what sets them apart, but how much of an imagined difference the goal shows
-(`contrast`). Where the model's inverse locates the hand in the goal, how closed it is there is a second witness
-(`located`): one of the two is enough to close, only both open a hand. Or each option gets a search of its own, in one
-batch and with the same draws, and the cheapest answer wins (`branches`).
+(`contrast`). Where the model's inverse locates the hand in the goal, how closed it is there tells the same share in
+another way, and the two are averaged (`located`). Or each option gets a search of its own, in one batch and with the
+same draws, and the cheapest answer wins (`branches`).
 
 A gate may hold the gripper while there is still way to go: it changes only once the best plan that keeps it hardly
 moves, which is what stops a hand from closing early and from opening in transit.
@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from vjepa2_ac.config import require
@@ -46,7 +47,9 @@ class GripperConfig:
     margin: float = 0.0  # branches: how much cheaper, as a share, a change must be than keeping
     share: float = 0.3  # contrast: how much of what closing would change the goal must show
     release_share: float = 0.5  # contrast: the same for opening, which drops what is held if it is wrong
-    located: float | None = None  # contrast: the goal's hand, as located, must be closed by so much more or less
+    located: float = (
+        0.0  # contrast: weight, beside the differences', of how closed the model finds the hand in the goal
+    )
     stops: tuple[float, ...] = (0.4,)  # contrast: closednesses at which something between the fingers may stop them
     gate: float | None = None  # [m] no change while the best plan that keeps the gripper moves at least this far
 
@@ -55,7 +58,7 @@ class GripperConfig:
         require(0 <= self.deadband < self.limit, f"gripper.deadband lies within 0…limit, got {self.deadband}")
         require(0 <= self.margin < 1, f"gripper.margin lies within 0…1, got {self.margin}")
         require(self.gate is None or self.gate > 0, f"gripper.gate is a length in metres, got {self.gate}")
-        require(self.located is None or self.located > 0, f"gripper.located is positive, got {self.located}")
+        require(0 <= self.located <= 1, f"gripper.located is a weight within 0…1, got {self.located}")
         for name in ("share", "release_share"):
             require(getattr(self, name) > 0, f"gripper.{name} is positive, got {getattr(self, name)}")
         require(all(0 < stop < 1 for stop in self.stops), f"gripper.stops lie between 0 and 1, got {self.stops}")
@@ -107,26 +110,22 @@ def choose_shown(
     shares_G: Sequence[float],
     costs_G: Sequence[float],
     keeping_moves: float,
-    change: float | None = None,
 ) -> int:
-    """The option to take: of those that the goal shows enough of (see `shown`), the cheapest.
-
-    `change` is how much more closed the hand is in the goal, where that is known.
-    """
+    """The option to take: of those that the goal shows enough of (see `shown` and `located`), the cheapest."""
     if config.gate is not None and keeping_moves >= config.gate:
         return 0
-    least = config.located
-    witness = None if least is None else change
-
-    def is_shown(option: int) -> bool:
-        if options_G[option].told_H[0] < 0:
-            opens = shares_G[option] >= config.release_share
-            return opens and (witness is None or least is None or witness <= -least)
-        closes = shares_G[option] >= config.share
-        return closes or (witness is not None and least is not None and witness >= least)
-
-    enough = [option for option in range(1, len(options_G)) if is_shown(option)]
+    wanted_G = [config.release_share if option.told_H[0] < 0 else config.share for option in options_G]
+    enough = [option for option in range(1, len(options_G)) if shares_G[option] >= wanted_G[option]]
     return min(enough, key=lambda option: costs_G[option], default=0)
+
+
+def located(options_G: Sequence[Option], change: float) -> Tensor:
+    """How much of what each option would change the goal shows [G], where its hand is closed by `change` more.
+
+    0 where the goal's hand is closed as now, 1 where it is as closed as the option leaves it; keeping shows nothing.
+    """
+    ends = [sum(option.changes_H) for option in options_G]
+    return torch.tensor([change / end if end else 0.0 for end in ends])
 
 
 def shown(imagined_GND: Tensor, goal_ND: Tensor) -> Tensor:

@@ -14,7 +14,9 @@ from vjepa2_ac.errors import ConfigError
 
 FROM_ABOVE = SearchConfig(
     descent_limit=0.02,  # [m]: the hand arrives over a thing, not beside it
-    gripper=GripperConfig(mode="contrast", gate=0.007, located=0.15),  # [m]: it has arrived before the gripper moves
+    gripper=GripperConfig(  # gate [m]: it has arrived before the gripper moves
+        mode="contrast", gate=0.007, located=0.5, release_share=0.4
+    ),
 )
 
 TO_THE_PLACE = CostConfig(place=10.0, from_above=1.0)

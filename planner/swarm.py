@@ -133,11 +133,12 @@ class Swarm:
     ) -> None:
         """Decide the gripper by what `with_each_option` is imagined to lead to, and by the goal's `closedness`."""
         self.evaluations += len(imagined_GND)
-        config, costs = self.config.gripper, costs_G.tolist()
+        config, options, costs = self.config.gripper, self.gripper_options, costs_G.tolist()
+        shares_G = gripper.shown(imagined_GND, goal_ND).cpu()
+        if closedness is not None:
+            shares_G = torch.lerp(shares_G, gripper.located(options, closedness - self.closedness), config.located)
         moves = float(self.best_QHV[self._chosen(), :, :3].sum(dim=0).norm())
-        shares_G = gripper.shown(imagined_GND, goal_ND).tolist()
-        change = None if closedness is None else closedness - self.closedness
-        self.contrast = gripper.choose_shown(config, self.gripper_options, shares_G, costs, moves, change), costs
+        self.contrast = gripper.choose_shown(config, options, shares_G.tolist(), costs, moves), costs
 
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
         config = self.config

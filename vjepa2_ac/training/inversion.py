@@ -1,7 +1,7 @@
 """The inverse model learns from two moments of one episode: what was seen at each, and where the hand was.
 
-Every batch is a pure function of its number. Each frame is as likely as any other to be the first moment; the second is
-any other frame of its episode. Both directions are learned.
+Every batch is a pure function of its number. Any two moments of an episode are as likely as any other two, so long
+episodes come more often than in proportion to their frames. Both directions are learned.
 
 Legend: B batch · T the two moments · N tokens of a frame · D latent width.
 """
@@ -32,7 +32,7 @@ class MomentPairs:
         self.trajectories = [trajectory for trajectory in trajectories if len(trajectory) > 1]
         if not self.trajectories:
             raise InputError(f"none of {len(trajectories)} episodes has two frames")
-        self.ends = np.cumsum([len(trajectory) for trajectory in self.trajectories])
+        self.ends = np.cumsum([len(trajectory) * (len(trajectory) - 1) // 2 for trajectory in self.trajectories])
 
     def __getitem__(self, micro_batch: int) -> dict[str, Any]:
         """`latents_BND` (the two moments one after the other) or `frames_BTHW3`, and `poses_BT7`.
@@ -46,8 +46,8 @@ class MomentPairs:
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
         for attempt in range(ATTEMPTS):
             rng = dice(self.seed, sample, attempt)
-            frame = int(rng.integers(self.ends[-1]))
-            trajectory = self.trajectories[int(np.searchsorted(self.ends, frame, side="right"))]
+            pair = int(rng.integers(self.ends[-1]))
+            trajectory = self.trajectories[int(np.searchsorted(self.ends, pair, side="right"))]
             try:
                 return window_at(trajectory, np.sort(rng.choice(len(trajectory), 2, replace=False)))
             except EpisodeError as error:
