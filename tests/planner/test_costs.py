@@ -98,24 +98,28 @@ def ending(*places: tuple[float, float, float]) -> Rollout:
 
 
 def test_each_metre_from_the_located_hand_costs_what_place_says() -> None:
-    located = GoalCost(CostConfig(place=2.0), GOAL, place_B3=torch.tensor([[0.4, 0.0, 0.3], [0.4, 0.1, 0.3]]))
+    located = GoalCost(
+        CostConfig(place=2.0), GOAL, located_B4=torch.tensor([[0.4, 0.0, 0.3, 0.0], [0.4, 0.1, 0.3, 1.0]])
+    )
     costs_BS = located(ending((0.4, 0.0, 0.3), (0.43, 0.0, 0.34)))
     expected = [[0.0, 2 * 0.05], [2 * 0.1, 2 * (0.03**2 + 0.1**2 + 0.04**2) ** 0.5]]
     torch.testing.assert_close(costs_BS, torch.tensor(expected), atol=1e-5, rtol=0)
 
 
 def test_place_and_latents_add_up() -> None:
-    place_B3 = random(2, 3, seed=5)
-    latents_alone, both = cost(), GoalCost(CostConfig(place=0.7), GOAL, place_B3=place_B3)(IMAGINED)
-    torch.testing.assert_close(both, latents_alone + 0.7 * place_B3.norm(dim=-1, keepdim=True))
+    located_B4 = random(2, 4, seed=5)
+    latents_alone, both = cost(), GoalCost(CostConfig(place=0.7), GOAL, located_B4=located_B4)(IMAGINED)
+    torch.testing.assert_close(both, latents_alone + 0.7 * located_B4[:, :3].norm(dim=-1, keepdim=True))
     assert torch.equal(GoalCost(CostConfig(place=0.7), GOAL)(IMAGINED), latents_alone)  # nobody knows the place
-    assert torch.equal(GoalCost(CostConfig(), GOAL, place_B3=place_B3)(IMAGINED), latents_alone)
+    assert torch.equal(GoalCost(CostConfig(), GOAL, located_B4=located_B4)(IMAGINED), latents_alone)
 
 
 def test_a_slope_leads_to_the_located_hand_and_ends_there() -> None:
     imagined = ending((0.4, 0.0, 0.3), (0.43, 0.0, 0.34))
     imagined.poses_BSH7.requires_grad_()
-    GoalCost(CostConfig(place=2.0), GOAL, place_B3=torch.tensor([[0.4, 0.0, 0.3]] * 2))(imagined).sum().backward()
+    GoalCost(CostConfig(place=2.0), GOAL, located_B4=torch.tensor([[0.4, 0.0, 0.3, 0.5]] * 2))(
+        imagined
+    ).sum().backward()
     slope_BSH7 = imagined.poses_BSH7.grad
     assert slope_BSH7 is not None
     torch.testing.assert_close(slope_BSH7[:, 1, -1, :3], torch.tensor([[1.2, 0.0, 1.6]] * 2))
@@ -125,7 +129,7 @@ def test_a_slope_leads_to_the_located_hand_and_ends_there() -> None:
 
 def test_some_of_the_requests_keep_their_costs() -> None:
     config = CostConfig(focus=0.5, pools=(2,), place=0.5)
-    both = GoalCost(config, GOAL, OBSERVED, place_B3=random(2, 3, seed=5))
+    both = GoalCost(config, GOAL, OBSERVED, located_B4=random(2, 4, seed=5))
     second = both.take([1])(rollout(IMAGINED.latents_BSHND[1:]))
     torch.testing.assert_close(second, both(IMAGINED)[1:])
 

@@ -15,7 +15,7 @@ from planner.problem import Found
 from planner.search import search
 from planner.search_config import SearchConfig
 from tests.planner.problems import problem
-from tests.planner.worlds import HOME, Clock, PointWorld, moved
+from tests.planner.worlds import HOME, Clock, PointWorld, located, moved
 from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import ConfigError, DeadlineError, PlanningError
 from vjepa2_ac.geometry import integrate
@@ -184,15 +184,14 @@ def test_rotation_is_searched_only_when_asked_for() -> None:
 
 def locating(*goals: Any, **changes: Any) -> PointWorld:
     """A world whose pictures do not show how far ahead the hand is, and that locates it in its requests' goals."""
-    places_B3 = torch.stack([torch.from_numpy(goal[:3]).float() for goal in goals])
-    return PointWorld(blind=(0,), located_B3=places_B3, **changes)
+    return PointWorld(blind=(0,), located_B4=located(*goals), **changes)
 
 
 def test_a_world_blind_along_an_axis_finds_the_goal_by_where_it_locates_the_hand() -> None:
     without = search(PointWorld(blind=(0,)), [problem(NEAR, world=locating(NEAR))], SearchConfig())[0]
-    located = search(locating(NEAR), [problem(NEAR, world=locating(NEAR))], SearchConfig(), CostConfig(place=3.0))[0]
+    by_place = search(locating(NEAR), [problem(NEAR, world=locating(NEAR))], SearchConfig(), CostConfig(place=3.0))[0]
     assert abs(end(without)[0] - NEAR[0]) > 0.01
-    torch.testing.assert_close(end(located)[:3], torch.from_numpy(NEAR[:3]).float(), atol=4e-3, rtol=0)
+    torch.testing.assert_close(end(by_place)[:3], torch.from_numpy(NEAR[:3]).float(), atol=4e-3, rtol=0)
     torch.testing.assert_close(end(without)[1:3], torch.from_numpy(NEAR[1:3]).float(), atol=4e-3, rtol=0)
 
 
