@@ -115,15 +115,15 @@ def choose_shown(
     """
     if config.gate is not None and keeping_moves >= config.gate:
         return 0
-    least = config.located
-    witness = None if least is None else change
+    if config.located is None or change is None:
+        may_open, must_close = True, False  # the pictures alone decide
+    else:
+        may_open, must_close = change <= -config.located, change >= config.located
 
     def is_shown(option: int) -> bool:
         if options_G[option].told_H[0] < 0:
-            opens = shares_G[option] >= config.release_share
-            return opens and (witness is None or least is None or witness <= -least)
-        closes = shares_G[option] >= config.share
-        return closes or (witness is not None and least is not None and witness >= least)
+            return shares_G[option] >= config.release_share and may_open
+        return shares_G[option] >= config.share or must_close
 
     enough = [option for option in range(1, len(options_G)) if is_shown(option)]
     return min(enough, key=lambda option: costs_G[option], default=0)

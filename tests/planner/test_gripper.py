@@ -97,7 +97,48 @@ def test_a_gate_holds_what_the_goal_shows_too() -> None:
     assert choose_shown(gated, known, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.005) == 1
 
 
-@pytest.mark.parametrize("settings", [{"mode": "sampled", "gate": 0.015}, {"stops": (1.2,)}, {"share": 0.0}])
+ENOUGH, LITTLE = {"open": 0.6, "close": 0.4}, {"open": 0.4, "close": 0.2}  # of what an option changes, in the goal
+MORE, SAME, LESS = 0.2, 0.0, -0.2  # closed in the goal than now
+
+
+@pytest.mark.parametrize(
+    ("option", "shows", "change", "located", "taken"),
+    [
+        # closing: either is enough
+        ("close", ENOUGH, MORE, 0.15, "close"),
+        ("close", ENOUGH, LESS, 0.15, "close"),
+        ("close", LITTLE, MORE, 0.15, "close"),
+        ("close", LITTLE, SAME, 0.15, "keep"),
+        ("close", LITTLE, MORE, 0.25, "keep"),
+        # opening: it takes both
+        ("open", ENOUGH, LESS, 0.15, "open"),
+        ("open", ENOUGH, SAME, 0.15, "keep"),
+        ("open", ENOUGH, LESS, 0.25, "keep"),
+        ("open", ENOUGH, MORE, 0.15, "close"),
+        ("open", LITTLE, LESS, 0.15, "keep"),
+        # a world that cannot locate the hand, and one that is not asked: what the goal shows decides alone
+        ("close", ENOUGH, None, 0.15, "close"),
+        ("close", LITTLE, None, 0.15, "keep"),
+        ("open", ENOUGH, None, 0.15, "open"),
+        ("open", LITTLE, None, 0.15, "keep"),
+        ("close", LITTLE, MORE, None, "keep"),
+        ("open", ENOUGH, MORE, None, "open"),
+    ],
+)
+def test_where_the_hand_is_located_it_is_a_second_witness(
+    option: str, shows: dict[str, float], change: float | None, located: float | None, taken: str
+) -> None:
+    config = GripperConfig(mode="contrast", share=0.3, release_share=0.5, located=located, gate=0.01)
+    known = options(config, 0.5, 1)  # keep, open, close
+    shares = [shows[each.name] if each.name == option else 0.0 for each in known]
+    chosen = choose_shown(config, known, shares, [1.0, 2.0, 2.0], keeping_moves=0.005, change=change)
+    assert known[chosen].name == taken
+    assert choose_shown(config, known, shares, [1.0, 2.0, 2.0], keeping_moves=0.02, change=change) == 0  # the gate
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mode": "sampled", "gate": 0.015}, {"stops": (1.2,)}, {"share": 0.0}, {"located": 0.0}]
+)
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"gripper\.(gate|stops|share)"):
+    with pytest.raises(ConfigError, match=r"gripper\.(gate|stops|share|located)"):
         GripperConfig(**settings)
