@@ -122,10 +122,11 @@ def choose_shown(
 def located(options_G: Sequence[Option], change: float) -> Tensor:
     """How much of what each option would change the goal shows [G], where its hand is closed by `change` more.
 
-    0 where the goal's hand is closed as now, 1 where it is as closed as the option leaves it; keeping shows nothing.
+    0 where the goal's hand is closed as now, 1 where it is as closed as the option leaves it or more, -1 where it goes
+    the other way; keeping shows nothing.
     """
     ends = [sum(option.changes_H) for option in options_G]
-    return torch.tensor([change / end if end else 0.0 for end in ends])
+    return torch.tensor([change / end if end else 0.0 for end in ends]).clamp(-1, 1)
 
 
 def shown(imagined_GND: Tensor, goal_ND: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
-from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
+from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
 from vjepa2_ac.world_model import History, Rollout, WorldModel, energy
 
 SIZE = (32, 48)  # height, width [px]: 2 x 3 patches
@@ -225,11 +225,24 @@ def test_the_hand_is_located_by_its_way_from_here_in_float32(precision: str) -> 
     inverse = make_inverse()
     world = make_model(precision, inverse=inverse)
     seen_BND, pose_B7, goal_BND = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2)
-    place_B3 = world.locate(seen_BND, pose_B7.double(), goal_BND.double())
-    assert place_B3 is not None
-    assert (place_B3.dtype, place_B3.device, place_B3.requires_grad) == (torch.float32, world.device, False)
-    assert torch.equal(place_B3, pose_B7[:, :3] + inverse(seen_BND, goal_BND, pose_B7))
-    assert torch.equal(place_B3, world.locate(seen_BND, pose_B7, goal_BND))  # nothing is left out by chance
+    located_B4 = world.locate(seen_BND, pose_B7.double(), goal_BND.double())
+    assert located_B4 is not None
+    assert (located_B4.dtype, located_B4.device, located_B4.requires_grad) == (torch.float32, world.device, False)
+    there_B4 = pose_B7[:, NUMBERS] + inverse(seen_BND, goal_BND, pose_B7)
+    assert torch.equal(located_B4[:, :3], there_B4[:, :3])
+    assert torch.equal(located_B4[:, 3], there_B4[:, 3].clamp(0, 1))
+    assert torch.equal(located_B4, world.locate(seen_BND, pose_B7, goal_BND))  # nothing is left out by chance
+
+
+@pytest.mark.parametrize(("closedness", "expected"), [(-5.0, 0.0), (0.5, 0.5), (5.0, 1.0)])
+def test_a_located_hand_is_no_more_open_or_closed_than_a_hand_can_be(closedness: float, expected: float) -> None:
+    inverse = make_inverse()
+    with torch.no_grad():  # always 5 cm ahead, and closed by so much more
+        inverse.move.weight.zero_()
+        inverse.move.bias.copy_(torch.tensor([1.0, 0.0, 0.0, closedness / 0.5]))
+    pose_17 = torch.tensor([[0.4, -0.9, 1.3, 0.0, 0.0, 0.0, 0.0]])
+    located_14 = make_model(inverse=inverse).locate(random(1, N, D), pose_17, random(1, N, D, seed=2))
+    torch.testing.assert_close(located_14, torch.tensor([[0.45, -0.9, 1.3, expected]]))
 
 
 @pytest.mark.gpu

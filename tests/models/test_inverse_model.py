@@ -9,7 +9,7 @@ from torch import Tensor
 from tests.models.small import draw, lively
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.build import build
-from vjepa2_ac.models.inverse_model import UNIT, InverseModel, InverseModelConfig
+from vjepa2_ac.models.inverse_model import UNITS, InverseModel, InverseModelConfig
 
 B, N, D = 4, 6, 20
 SMALL: dict[str, Any] = {"tokens_per_frame": N, "embed_dim": D, "token_dim": 5, "hidden_dim": 24}
@@ -25,18 +25,27 @@ def asked() -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def test_a_fresh_model_answers_each_request_with_centimetres() -> None:
+def test_a_fresh_model_answers_each_request_with_centimetres_and_some_of_a_stroke() -> None:
     model = build(InverseModel, InverseModelConfig(**SMALL)).eval()
-    move_B3 = model(*asked())
-    assert move_B3.shape == (B, 3)
-    assert 0.1 * UNIT < move_B3.abs().mean() < UNIT
+    move_B4 = model(*asked())
+    assert move_B4.shape == (B, 4)
+    for numbers, unit in ((slice(0, 3), 0.05), (slice(3, 4), 0.5)):  # [m], [stroke]
+        assert 0.1 * unit < move_B4[:, numbers].abs().mean() < unit
+
+
+@torch.inference_mode()
+def test_what_the_last_layer_says_is_in_the_models_units() -> None:
+    model = make()
+    model.move.weight.zero_()
+    model.move.bias.fill_(1.0)
+    torch.testing.assert_close(model(*asked()), torch.tensor(UNITS).expand(B, 4))
 
 
 @torch.inference_mode()
 def test_requests_do_not_see_each_other() -> None:
     model, together = make(), asked()
-    alone_13 = model(*(part[1:2] for part in together))
-    torch.testing.assert_close(model(*together)[1:2], alone_13, atol=1e-6, rtol=0)
+    alone_14 = model(*(part[1:2] for part in together))
+    torch.testing.assert_close(model(*together)[1:2], alone_14, atol=1e-6, rtol=0)
 
 
 @torch.inference_mode()

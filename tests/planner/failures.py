@@ -6,8 +6,8 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from planner.costs import CostConfig
 from planner.failure_model import FORMAT, SIGNS, FailureModel
+from planner.presets import preset
 from vjepa2_ac.config import to_dict
 
 ON_GAIN = FailureModel(
@@ -15,7 +15,7 @@ ON_GAIN = FailureModel(
     scale=(1.0,) * len(SIGNS),
     coefficients=tuple(-4.0 if name == "gain" else 0.0 for name in SIGNS),
     intercept=2.0,
-    cost=to_dict(CostConfig()),
+    cost=to_dict(preset("fast").cost),
 )
 
 

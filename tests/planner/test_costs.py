@@ -98,24 +98,28 @@ def ending(*places: tuple[float, float, float]) -> Rollout:
 
 
 def test_each_metre_from_the_located_hand_costs_what_place_says() -> None:
-    located = GoalCost(CostConfig(place=2.0), GOAL, place_B3=torch.tensor([[0.4, 0.0, 0.3], [0.4, 0.1, 0.3]]))
+    located = GoalCost(
+        CostConfig(place=2.0), GOAL, located_B4=torch.tensor([[0.4, 0.0, 0.3, 0.0], [0.4, 0.1, 0.3, 1.0]])
+    )
     costs_BS = located(ending((0.4, 0.0, 0.3), (0.43, 0.0, 0.34)))
     expected = [[0.0, 2 * 0.05], [2 * 0.1, 2 * (0.03**2 + 0.1**2 + 0.04**2) ** 0.5]]
     torch.testing.assert_close(costs_BS, torch.tensor(expected), atol=1e-5, rtol=0)
 
 
 def test_place_and_latents_add_up() -> None:
-    place_B3 = random(2, 3, seed=5)
-    latents_alone, both = cost(), GoalCost(CostConfig(place=0.7), GOAL, place_B3=place_B3)(IMAGINED)
-    torch.testing.assert_close(both, latents_alone + 0.7 * place_B3.norm(dim=-1, keepdim=True))
+    located_B4 = random(2, 4, seed=5)
+    latents_alone, both = cost(), GoalCost(CostConfig(place=0.7), GOAL, located_B4=located_B4)(IMAGINED)
+    torch.testing.assert_close(both, latents_alone + 0.7 * located_B4[:, :3].norm(dim=-1, keepdim=True))
     assert torch.equal(GoalCost(CostConfig(place=0.7), GOAL)(IMAGINED), latents_alone)  # nobody knows the place
-    assert torch.equal(GoalCost(CostConfig(), GOAL, place_B3=place_B3)(IMAGINED), latents_alone)
+    assert torch.equal(GoalCost(CostConfig(), GOAL, located_B4=located_B4)(IMAGINED), latents_alone)
 
 
 def test_a_slope_leads_to_the_located_hand_and_ends_there() -> None:
     imagined = ending((0.4, 0.0, 0.3), (0.43, 0.0, 0.34))
     imagined.poses_BSH7.requires_grad_()
-    GoalCost(CostConfig(place=2.0), GOAL, place_B3=torch.tensor([[0.4, 0.0, 0.3]] * 2))(imagined).sum().backward()
+    GoalCost(CostConfig(place=2.0), GOAL, located_B4=torch.tensor([[0.4, 0.0, 0.3, 0.5]] * 2))(
+        imagined
+    ).sum().backward()
     slope_BSH7 = imagined.poses_BSH7.grad
     assert slope_BSH7 is not None
     torch.testing.assert_close(slope_BSH7[:, 1, -1, :3], torch.tensor([[1.2, 0.0, 1.6]] * 2))
@@ -123,9 +127,42 @@ def test_a_slope_leads_to_the_located_hand_and_ends_there() -> None:
     assert not slope_BSH7[:, :, :-1].any()
 
 
+PLACE = (0.4, 0.1, 0.3)
+
+
+def from_above(slope: float, *places: tuple[float, float, float]) -> Tensor:
+    """The cost of ending at places that show the goal, a metre's way to `PLACE` for 1."""
+    located_B4 = torch.tensor([[*PLACE, 1.0]] * 2)
+    return GoalCost(CostConfig(place=1.0, from_above=slope), GOAL, located_B4=located_B4)(ending(*places))[0]
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize(("aside", "r"), [((0.08, 0.0), 0.08), ((-0.03, 0.04), 0.05), ((0.0, 0.0), 0.0)])
+def test_aside_of_the_place_a_point_above_it_is_the_cheapest(
+    slope: float, aside: tuple[float, float], r: float
+) -> None:
+    heights = [0.005 * step for step in range(-10, 41)]  # [m] over the place
+    costs = from_above(slope, *((PLACE[0] + aside[0], PLACE[1] + aside[1], PLACE[2] + height) for height in heights))
+    assert heights[int(costs.argmin())] == pytest.approx(slope * r)
+    assert float(costs.min()) == pytest.approx(r, abs=1e-5)  # what is left there is the way aside
+
+
+def test_the_tip_of_the_cone_costs_nothing_and_its_slope_is_a_number() -> None:
+    imagined = ending(PLACE, (PLACE[0], PLACE[1], PLACE[2] + 0.05))
+    imagined.poses_BSH7.requires_grad_()
+    located_B4 = torch.tensor([[*PLACE, 0.0]] * 2)
+    costs_BS = GoalCost(CostConfig(place=2.0, from_above=1.0), GOAL, located_B4=located_B4)(imagined)
+    torch.testing.assert_close(costs_BS, torch.tensor([[0.0, 0.1]] * 2), atol=1e-5, rtol=0)
+    costs_BS.sum().backward()
+    slope_BSH7 = imagined.poses_BSH7.grad
+    assert slope_BSH7 is not None
+    assert slope_BSH7.isfinite().all()
+    torch.testing.assert_close(slope_BSH7[:, 1, -1, 2], torch.tensor([2.0, 2.0]))  # straight down
+
+
 def test_some_of_the_requests_keep_their_costs() -> None:
-    config = CostConfig(focus=0.5, pools=(2,), place=0.5)
-    both = GoalCost(config, GOAL, OBSERVED, place_B3=random(2, 3, seed=5))
+    config = CostConfig(focus=0.5, pools=(2,), place=0.5, from_above=0.7)
+    both = GoalCost(config, GOAL, OBSERVED, located_B4=random(2, 4, seed=5))
     second = both.take([1])(rollout(IMAGINED.latents_BSHND[1:]))
     torch.testing.assert_close(second, both(IMAGINED)[1:])
 
@@ -143,3 +180,5 @@ def test_costs_are_chosen_by_name_and_parameters() -> None:
         CostConfig(distance="hubert")
     with pytest.raises(ConfigError, match="place is the cost of a metre, at least 0, got -1"):
         CostConfig(place=-1)
+    with pytest.raises(ConfigError, match="from_above is a slope, at least 0, got -1"):
+        CostConfig(from_above=-1)

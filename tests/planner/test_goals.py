@@ -26,6 +26,13 @@ def test_nothing_settles_while_it_still_falls() -> None:
         assert set(verdicts(*[slope**step for step in range(38)])) == {"going"}
 
 
+def test_what_creeps_on_after_a_long_way_settles_and_a_slow_steady_way_goes_on() -> None:
+    creeping = [1.0, *(0.1 * 0.95**step for step in range(5))]  # each by half a percent of the way come
+    assert verdicts(*creeping)[-2:] == ["going", "settled"]
+    steady = [1.0 - 0.02 * step for step in range(38)]
+    assert set(verdicts(*steady)) == {"going"}
+
+
 def test_nothing_settles_that_has_hardly_fallen() -> None:
     assert "settled" not in verdicts(*[1.0, 0.9] + [0.85] * 20)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from planner.gripper import GripperConfig, choose, choose_shown, options, shown
+from planner.gripper import GripperConfig, choose, choose_shown, located, options, shown
 from vjepa2_ac.errors import ConfigError
 
 BRANCHES = GripperConfig()
@@ -97,7 +97,28 @@ def test_a_gate_holds_what_the_goal_shows_too() -> None:
     assert choose_shown(gated, known, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.005) == 1
 
 
-@pytest.mark.parametrize("settings", [{"mode": "sampled", "gate": 0.015}, {"stops": (1.2,)}, {"share": 0.0}])
+@pytest.mark.parametrize(
+    ("closedness", "there", "shares"),
+    [
+        (0.0, 0.0, {"keep": 0.0, "close": 0.0, "close to 0.4": 0.0}),
+        (0.0, 0.2, {"keep": 0.0, "close": 0.4, "close to 0.4": 0.5}),
+        (0.0, 1.0, {"keep": 0.0, "close": 1.0, "close to 0.4": 1.0}),
+        (0.4, 0.0, {"keep": 0.0, "open": 1.0, "close": -0.8}),
+        (0.4, 0.3, {"keep": 0.0, "open": 0.25, "close": -0.2}),
+        (0.4, 0.65, {"keep": 0.0, "open": -0.625, "close": 0.5}),
+    ],
+)
+def test_how_closed_the_located_hand_is_tells_what_the_goal_shows(
+    closedness: float, there: float, shares: dict[str, float]
+) -> None:
+    known = options(GripperConfig(mode="contrast", limit=0.5), closedness, 1)
+    told = located(known, there - closedness).tolist()
+    assert {option.name: share for option, share in zip(known, told, strict=True)} == pytest.approx(shares)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"mode": "sampled", "gate": 0.015}, {"stops": (1.2,)}, {"share": 0.0}, {"located": 1.5}]
+)
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"gripper\.(gate|stops|share)"):
+    with pytest.raises(ConfigError, match=r"gripper\.(gate|stops|share|located)"):
         GripperConfig(**settings)

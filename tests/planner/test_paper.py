@@ -8,7 +8,7 @@ from planner.cem import search as published
 from planner.costs import CostConfig
 from planner.paper import search_as_published
 from tests.planner.problems import problem
-from tests.planner.worlds import HOME, Clock, PointWorld, moved
+from tests.planner.worlds import HOME, Clock, PointWorld, located, moved
 from vjepa2_ac.errors import DeadlineError, PlanningError
 
 NEAR = problem(moved(0.03, -0.02, 0.01), seed=4)
@@ -31,13 +31,13 @@ def test_it_is_the_published_search_with_the_same_seed() -> None:
 def test_it_counts_where_the_hand_is_located() -> None:
     goals = [moved(0.03, -0.02, 0.01), moved(-0.03, 0.0, 0.02)]
     for goal in goals:
-        world = PointWorld(blind=(0,), located_B3=torch.from_numpy(goal[None, :3]).float())
+        world = PointWorld(blind=(0,), located_B4=located(goal))
         asked = [problem(goal, world=world)]
-        (located,) = search_as_published(world, asked, SMALL, CostConfig(place=3.0))
+        (by_place,) = search_as_published(world, asked, SMALL, CostConfig(place=3.0))
         (by_latents,) = search_as_published(world, asked, SMALL)
-        assert located.actions_HA[0, :3].numpy() == pytest.approx(goal[:3] - HOME[:3], abs=0.01)
+        assert by_place.actions_HA[0, :3].numpy() == pytest.approx(goal[:3] - HOME[:3], abs=0.01)
         assert abs(by_latents.actions_HA[0, 0] - (goal[0] - HOME[0])) > 0.01
-        assert located.idle_cost > by_latents.idle_cost
+        assert by_place.idle_cost > by_latents.idle_cost
 
 
 def test_candidates_without_a_cost_lose_and_none_with_one_is_refused() -> None:

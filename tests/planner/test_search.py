@@ -15,7 +15,7 @@ from planner.problem import Found
 from planner.search import search
 from planner.search_config import SearchConfig
 from tests.planner.problems import problem
-from tests.planner.worlds import HOME, Clock, PointWorld, moved
+from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, located, moved
 from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import ConfigError, DeadlineError, PlanningError
 from vjepa2_ac.geometry import integrate
@@ -184,15 +184,14 @@ def test_rotation_is_searched_only_when_asked_for() -> None:
 
 def locating(*goals: Any, **changes: Any) -> PointWorld:
     """A world whose pictures do not show how far ahead the hand is, and that locates it in its requests' goals."""
-    places_B3 = torch.stack([torch.from_numpy(goal[:3]).float() for goal in goals])
-    return PointWorld(blind=(0,), located_B3=places_B3, **changes)
+    return PointWorld(blind=(0,), located_B4=located(*goals), **changes)
 
 
 def test_a_world_blind_along_an_axis_finds_the_goal_by_where_it_locates_the_hand() -> None:
     without = search(PointWorld(blind=(0,)), [problem(NEAR, world=locating(NEAR))], SearchConfig())[0]
-    located = search(locating(NEAR), [problem(NEAR, world=locating(NEAR))], SearchConfig(), CostConfig(place=3.0))[0]
+    by_place = search(locating(NEAR), [problem(NEAR, world=locating(NEAR))], SearchConfig(), CostConfig(place=3.0))[0]
     assert abs(end(without)[0] - NEAR[0]) > 0.01
-    torch.testing.assert_close(end(located)[:3], torch.from_numpy(NEAR[:3]).float(), atol=4e-3, rtol=0)
+    torch.testing.assert_close(end(by_place)[:3], torch.from_numpy(NEAR[:3]).float(), atol=4e-3, rtol=0)
     torch.testing.assert_close(end(without)[1:3], torch.from_numpy(NEAR[1:3]).float(), atol=4e-3, rtol=0)
 
 
@@ -202,15 +201,25 @@ def test_a_world_that_cannot_locate_the_hand_plans_by_latents_alone() -> None:
     assert torch.equal(by_place.actions_HA, search(PointWorld(), asked, SearchConfig())[0].actions_HA)
 
 
-@pytest.mark.parametrize(("place", "times"), [(0.0, 0), (3.0, 1)])
-def test_the_hand_is_located_once_a_search_and_only_where_it_counts(place: float, times: int) -> None:
+@pytest.mark.parametrize(
+    ("place", "gripper", "times"),
+    [
+        (0.0, GripperConfig(), 0),
+        (3.0, GripperConfig(), 1),
+        (0.0, GripperConfig(mode="contrast", located=0.5), 1),
+        (3.0, GripperConfig(mode="contrast", located=0.5), 1),
+    ],
+)
+def test_the_hand_is_located_once_a_search_and_only_where_it_counts(
+    place: float, gripper: GripperConfig, times: int
+) -> None:
     asked = []
 
     class Asked(PointWorld):
         def locate(self, *given: Tensor) -> None:
             asked.append(given)
 
-    search(Asked(), [problem(NEAR), problem(FAR)], SearchConfig(), CostConfig(place=place))
+    search(Asked(), [problem(NEAR), problem(FAR)], SearchConfig(gripper=gripper), CostConfig(place=place))
     assert len(asked) == times
 
 
@@ -242,6 +251,42 @@ def test_by_contrast_the_gripper_of_a_located_hand_does_what_the_goal_shows() ->
     found = search(world, [problem(shut, world=world)], contrast, CostConfig(place=3.0))[0]
     assert found.actions_HA[0, 6] == pytest.approx(0.5)
     assert end(found)[:3] == pytest.approx(shut[:3], abs=4e-3)
+
+
+@pytest.mark.parametrize(("from_above", "highest"), [(0.0, 0.0), (1.0, 0.05)])
+def test_a_hand_that_starts_low_and_aside_goes_up_and_comes_to_the_place_from_above(
+    from_above: float, highest: float
+) -> None:
+    there, robot, heights = moved(0.12, 0.0, 0.0), PointRobot(), []
+    world, cost = locating(there), CostConfig(place=10.0, from_above=from_above)
+    for _ in range(5):
+        found = search(world, [problem(there, robot.pose, world=world)], SearchConfig(), cost)[0]
+        robot.follow(found.actions_HA[0].numpy())
+        heights.append(robot.pose[2] - HOME[2])
+    assert max(heights) == heights[0] == pytest.approx(highest, abs=5e-3)
+    np.testing.assert_allclose(robot.pose[:3], there[:3], atol=4e-3)
+
+
+@pytest.mark.parametrize(
+    ("closed", "closed_there", "change"),
+    [(0.0, 1.0, 0.5), (0.0, 0.1, 0.0), (1.0, 0.0, -0.5), (1.0, 0.9, 0.0)],
+)
+def test_a_gripper_that_pictures_do_not_show_heeds_where_the_hand_is_located(
+    closed: float, closed_there: float, change: float
+) -> None:
+    start, there = (moved(0.0, 0.0, 0.0, gripper=each) for each in (closed, closed_there))
+    world = PointWorld(blind=(6,), located_B4=located(there))
+    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=0.5))
+    found = search(world, [problem(there, start, world=world)], config)[0]
+    assert found.actions_HA[0, 6] == pytest.approx(change)
+
+
+@pytest.mark.parametrize(("weight", "change"), [(0.0, -0.5), (0.5, -0.5), (0.8, 0.0), (1.0, 0.0)])
+def test_what_pictures_show_and_where_the_hand_is_located_are_weighed(weight: float, change: float) -> None:
+    start, there = moved(0.0, 0.0, 0.0, gripper=1.0), moved(0.0, 0.0, 0.0, gripper=0.0)
+    world = PointWorld(located_B4=located(start))  # as if nothing had to change
+    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=weight))
+    assert search(world, [problem(there, start)], config)[0].actions_HA[0, 6] == pytest.approx(change)
 
 
 # --- several requests ---

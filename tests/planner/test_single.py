@@ -10,13 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from planner.single import here
 from planner.single.landscape import around
 from server.messages import PlanResponse
 from tests.planner.failures import ON_GAIN
-from tests.planner.worlds import HOME, PointWorld, moved, paint
+from tests.planner.worlds import HOME, PointWorld, located, moved, paint
 from vjepa2_ac.cli import run
 from vjepa2_ac.poses import Array
 
@@ -100,7 +99,7 @@ def test_a_folder_gets_numbers_and_a_picture(folder: Path, capsys: pytest.Captur
 def test_the_energies_around_a_plan_count_where_the_hand_is_located_as_the_plan_does(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = PointWorld(blind=(2,), located_B3=torch.from_numpy(moved(0.04, -0.02, 0.03)[None, :3]).float())
+    world = PointWorld(blind=(2,), located_B4=located(moved(0.04, -0.02, 0.03)))
     monkeypatch.setattr(here, "open_model", lambda *_: (world, {"name": "point", "version": "1"}, None))
     assert plan(folder, "--out", f"{folder}/made", "--set", "cost.place=3") == 0
     content = json.loads((folder / "made/plan.json").read_text())

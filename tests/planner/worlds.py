@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.images import Frames, as_frames
+from vjepa2_ac.models.inverse_model import NUMBERS
 from vjepa2_ac.poses import integrate as integrate_numpy
 from vjepa2_ac.poses import rotation_matrix
 from vjepa2_ac.world_model import Cost, History, Rollout
@@ -61,7 +62,7 @@ class PointWorld:
     clock: Clock | None = None  # made to run by each candidate-step
     seconds_each: float = 0.0
     seconds_fixed: float = 0.0
-    located_B3: Tensor | None = None  # where it says that the hand is in a goal
+    located_B4: Tensor | None = None  # how it says that the hand is in each goal
     scored: list[int] = field(default_factory=list)  # candidates imagined in each call, over all requests
 
     device = torch.device("cpu")
@@ -98,7 +99,7 @@ class PointWorld:
         return Rollout(torch.stack(latents, dim=2), torch.stack(poses, dim=2), actions_BSHA)
 
     def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
-        return self.located_B3
+        return self.located_B4
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
@@ -136,3 +137,8 @@ def moved(*by: float, gripper: float | None = None, start: ArrayLike = HOME) -> 
     if gripper is not None:
         pose[6] = gripper
     return pose
+
+
+def located(*poses: ArrayLike) -> Tensor:
+    """What a world answers that finds the hand of each goal in these poses [B, 4]."""
+    return torch.from_numpy(np.array(poses, dtype=float)[:, NUMBERS]).float()

@@ -67,14 +67,14 @@ def test_the_release_holds_the_world_model_as_it_was_and_its_inverse(room: Path)
 def test_an_opened_release_locates_the_hand_and_the_model_without_inverse_cannot(room: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     pose_17 = torch.tensor([[0.4, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0]])
-    places = []
+    located = []
     for folder in ("model", "run/release"):
         model = WorldModel.open(room / folder, precision="fp32", device="cpu")
         seen_1ND, goal_1ND = model.encode(frames).split(1)
-        places.append(model.locate(seen_1ND, pose_17, goal_1ND))
-    assert places[0] is None
-    assert places[1] is not None
-    assert places[1].shape == (1, 3)
+        located.append(model.locate(seen_1ND, pose_17, goal_1ND))
+    assert located[0] is None
+    assert located[1] is not None
+    assert located[1].shape == (1, 4)
 
 
 def test_a_run_that_was_stopped_goes_on_by_resume(room: Path, tmp_path: Path) -> None:
