@@ -21,7 +21,7 @@ from planner.camera import CameraTurn
 from planner.cem import CEMConfig
 from planner.confidence import Confidence, ConfidenceConfig, judge
 from planner.costs import CostConfig
-from planner.failure_model import signs
+from planner.failure_model import FailureModel, signs
 from planner.limits import LimitsConfig, Safe, make_safe
 from planner.paper import search_as_published
 from planner.plan import Plan
@@ -29,6 +29,7 @@ from planner.problem import Found, Problem
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
+from vjepa2_ac.config import to_dict
 from vjepa2_ac.poses import GRIPPER, Array, integrate, vector
 from vjepa2_ac.world_model import History
 
@@ -54,6 +55,12 @@ class PlannerConfig:
         limit = min(self.search.gripper.limit, limits.grip)
         gripper = replace(self.search.gripper, limit=limit, deadband=min(self.search.gripper.deadband, limit / 2))
         return replace(self, limits=limits, search=replace(self.search, gripper=gripper))
+
+    def expecting(self, failure: FailureModel | None) -> PlannerConfig:
+        """The same with what was learned about the model's failures, if that holds for this cost and none was said."""
+        if failure is None or self.confidence.failure is not None or failure.unfitted(to_dict(self.cost)):
+            return self
+        return replace(self, confidence=replace(self.confidence, failure=failure))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

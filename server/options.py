@@ -19,13 +19,18 @@ from vjepa2_ac.model_version import fingerprint
 
 
 def failure_model(path: Path | None, model: str) -> FailureModel | None:
-    """What a file of `evaluate-confidence` says of failure; ConfigError if it is for other weights or other costs."""
+    """What a file of `evaluate-confidence` says of failure; it holds for plans of the presets whose cost it is for.
+
+    ConfigError if it is for other weights, or for the cost of no preset.
+    """
     if path is None:
         return None
-    weights, told = fingerprint(model), None
-    for config in PRESETS.values():  # a caller may ask for any of them
-        told = read(path, weights=weights, cost=to_dict(config.cost))
-    return told
+    failure = read(path, weights=fingerprint(model))
+    unfitted = {name: failure.unfitted(to_dict(config.cost)) for name, config in PRESETS.items()}
+    if all(unfitted.values()):
+        why = "; ".join(f"{name}: {phrase}" for name, phrase in unfitted.items())
+        raise ConfigError(f"{path} was fitted for the cost of no preset ({why}); its probabilities would mean nothing")
+    return failure
 
 
 def planner_config(
@@ -44,9 +49,8 @@ def planner_config(
     if options.budget_ms is not None:
         config = _budgeted(config, options, cost_model)
     _refuse_too_much(config, settings)
-    config = replace(config, confidence=replace(config.confidence, failure=failure))
     limits = replace(settings.limits, dry_run=settings.limits.dry_run or bool(options.dry_run))
-    return config.held_to(limits)
+    return config.expecting(failure).held_to(limits)
 
 
 def camera_turn(options: PlanOptions) -> CameraTurn | None:

@@ -24,7 +24,7 @@ from planner.single.landscape import around
 from planner.single.question import Question, Wishes
 from planner.warm_up import warm_up
 from vjepa2_ac.client.answers import Plan as ToldPlan
-from vjepa2_ac.config import to_dict, with_settings
+from vjepa2_ac.config import with_settings
 from vjepa2_ac.devices import finish
 from vjepa2_ac.errors import PlanningError
 from vjepa2_ac.poses import Array
@@ -50,7 +50,7 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
     config = configured(question.wishes)
     check_pose(question.pose.tolist(), "--pose", config.limits)
     world, model, failure = opened()
-    config, doubts = _in_time(_expecting(config, failure), world, question.wishes)
+    config, doubts = _in_time(config.expecting(failure), world, question.wishes)
     planner, times = Planner(world, config), _Laps(world.device)
     deadline_ms = question.wishes.deadline_ms
     deadline = None if deadline_ms is None else planner.clock() + deadline_ms / 1e3
@@ -77,13 +77,6 @@ def configured(wishes: Wishes) -> PlannerConfig:
     config = with_settings(preset(wishes.preset or DEFAULT_PRESET), wishes.settings)
     limits = replace(config.limits, dry_run=config.limits.dry_run or wishes.dry_run)
     return config.held_to(limits)
-
-
-def _expecting(config: PlannerConfig, failure: FailureModel | None) -> PlannerConfig:
-    """What was learned about the model, unless something else was said or another cost is asked for."""
-    if failure is None or config.confidence.failure is not None or failure.unfitted(to_dict(config.cost)):
-        return config
-    return replace(config, confidence=replace(config.confidence, failure=failure))
 
 
 def _in_time(config: PlannerConfig, world: World, wishes: Wishes) -> tuple[PlannerConfig, list[str]]:

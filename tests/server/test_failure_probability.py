@@ -1,4 +1,4 @@
-"""Where the operator gives a fitted failure model, every plan says its chance of failure, on every wire."""
+"""Where the operator gives a fitted failure model, plans by its cost say their chance of failure, on every wire."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ import pytest
 from websockets.sync.client import connect
 
 from planner.failure_model import signs
+from planner.presets import PRESETS, preset
+from server.messages import PlanOptions
 from server.model import open_model
+from server.options import failure_model, planner_config
 from server.run import Listening
 from server.settings import Settings
 from tests.checkpoints.samples import release
@@ -27,6 +30,7 @@ from tests.server.running import running
 from vjepa2_ac import cli
 from vjepa2_ac.client import AsyncPlannerClient, Plan, PlannerClient
 from vjepa2_ac.client.calls import Call
+from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.model_version import fingerprint
 from vjepa2_ac.pb import planning_pb2 as pb
@@ -51,7 +55,7 @@ def expected(plan: Plan) -> float | None:
 
 
 @pytest.mark.parametrize("wire", WIRES)
-@pytest.mark.parametrize("preset", ["fast", "balanced", "paper"])
+@pytest.mark.parametrize("preset", ["fast", "balanced"])
 def test_a_plan_says_its_chance_of_failure(told: Listening, wire: str, preset: str) -> None:
     with PlannerClient(url_of(told, wire), retries=0) as client:
         near, there = (client.plan(paint(HOME), HOME, paint(goal), preset=preset, seed=3) for goal in (GOAL, HOME))
@@ -60,6 +64,15 @@ def test_a_plan_says_its_chance_of_failure(told: Listening, wire: str, preset: s
     assert near.failure_probability is not None
     assert there.failure_probability is not None
     assert near.failure_probability < 0.3 < there.failure_probability
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_the_plan_of_a_preset_with_another_cost_says_nothing(told: Listening, wire: str) -> None:
+    fields: dict[str, Any] = {"observation": LOOK, "goal": {"pictures": [pictures.of(GOAL)]}}
+    with PlannerClient(url_of(told, wire), retries=0) as client:
+        assert client.plan(paint(HOME), HOME, paint(GOAL), preset="paper").failure_probability is None
+        asked = Call("plan", fields | {"options": {"preset": "paper"}})
+        assert "failure_probability" not in client._wire.send(asked, 20.0)
 
 
 def test_both_wires_say_the_same(told: Listening) -> None:
@@ -109,11 +122,33 @@ def test_without_a_model_nothing_is_said(point: Listening, wire: str) -> None:
         assert "failure_probability" not in client._wire.send(Call("plan", fields), 20.0)
 
 
-@pytest.mark.parametrize("wrong", [{"weights": "abc"}, {"cost": {**ON_GAIN.cost, "pools": [2]}}])
-def test_a_file_for_other_weights_or_another_cost_is_refused_as_evaluate_refuses_it(
-    wrong: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_file_is_used_for_the_presets_whose_cost_it_was_fitted_for(tmp_path: Path) -> None:
+    folder, settings = release(tmp_path / "model"), Settings()
+    for cost, fitting in (("fast", {"fast", "balanced"}), ("paper", {"paper"})):
+        path = file_of(replace(ON_GAIN, weights=fingerprint(str(folder)), cost=to_dict(preset(cost).cost)), tmp_path)
+        found = failure_model(path, str(folder))
+        configs = {name: planner_config(PlanOptions(preset=name), settings, failure=found) for name in PRESETS}
+        assert {name for name, config in configs.items() if config.confidence.failure == found} == fitting
+        assert {name for name, config in configs.items() if config.confidence.failure is None} == {*PRESETS} - fitting
+
+
+def test_a_file_for_a_cost_that_no_preset_has_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = file_of(replace(ON_GAIN, cost={**ON_GAIN.cost, "pools": [2]}), tmp_path)
+    said = []
+    for command in (["serve", "--port", "0", "--no-grpc"], ["evaluate", "--out", str(tmp_path / "out")]):
+        assert cli.run([*command, "--model", "random:tiny", "--confidence", str(path)]) == 2
+        said.append(capsys.readouterr().err)
+        assert said[-1].startswith(f"error: {path} was fitted ")
+        assert said[-1].endswith("; its probabilities would mean nothing\n")
+        assert said[-1].count("\n") == 1
+    each = "; ".join(f"{name}: with cost.pools = [2], not []" for name in PRESETS)
+    assert f"was fitted for the cost of no preset ({each});" in said[0]
+
+
+def test_a_file_for_other_weights_is_refused_as_evaluate_refuses_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = file_of(replace(ON_GAIN, **wrong), tmp_path)
+    path = file_of(replace(ON_GAIN, weights="abc"), tmp_path)
     said = []
     for command in (["serve", "--port", "0", "--no-grpc"], ["evaluate", "--out", str(tmp_path / "out")]):
         assert cli.run([*command, "--model", "random:tiny", "--confidence", str(path)]) == 2
@@ -143,3 +178,4 @@ def test_the_shipped_model_comes_with_what_was_learned_about_it() -> None:
     failure = open_model(Settings()).failure
     assert failure is not None
     assert failure.episodes >= 800
+    assert failure.unfitted(to_dict(preset("fast").cost)) is None

@@ -80,7 +80,7 @@ function confidence(plan) {
     ["Flatness", fixed(flatness, 2), "near 1: moves hardly matter", flatness],
     ["Gripper contrast", fixed(contrast, 2), "how much opening or closing matters", contrast],
   ];
-  const failure = plan.failure_probability;  // left out where the service was given no file that tells
+  const failure = plan.failure_probability;  // left out where the service was given no file that tells, or one for another preset's cost
   if (failure !== undefined) rows.push(["Failure", `${fixed(100 * failure, 0)} %`, "chance that what this plan belongs to fails", failure]);
   return make("dl", { class: "confidence" }, ...rows.map(([name, value, says, share]) => make("div", {},
     make("dt", {}, name), make("dd", {}, make("b", {}, value),
