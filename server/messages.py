@@ -290,7 +290,7 @@ class EnergyRequest(Message):
 
 
 class EnergyResponse(Message):
-    """How far from the goal each candidate is imagined to end; lower is nearer."""
+    """How far from the goal each candidate is imagined to end, by latents alone, as published; lower is nearer."""
 
     model: Model
     energies: list[float]

@@ -45,7 +45,8 @@ class Served:
 def open_model(settings: Settings) -> Served:
     """The model that the settings name. Raises CheckpointError where there is none."""
     model = WorldModel.open(settings.model, precision=settings.precision, device=settings.device)
-    parameters = sum(p.numel() for part in (model.encoder, model.predictor) for p in part.parameters())
+    networks = filter(None, (model.encoder, model.predictor, model.inverse))
+    parameters = sum(p.numel() for network in networks for p in network.parameters())
     details = {
         "encoder": "V-JEPA 2.1" if isinstance(model.encoder, EncoderV21) else "V-JEPA 2",
         "img_size": "x".join(map(str, model.encoder.config.img_size)),
@@ -53,6 +54,7 @@ def open_model(settings: Settings) -> Served:
         "precision": str(model.dtype).removeprefix("torch."),
         "device": str(model.device),
         "parameters": str(parameters),
+        "inverse": "no" if model.inverse is None else "yes",  # whether it locates the hand in a goal
     }
     failure = failure_model(learned(settings.model), settings.model)
     return Served(world=model, name=settings.model, version=version_of(model), details=details, failure=failure)

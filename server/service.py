@@ -249,7 +249,7 @@ class PlanningService:
 
     @_queued
     async def energy(self, place: Place, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
-        """What given action sequences would cost."""
+        """The published energy of given action sequences, whatever cost a preset plans by."""
         actions_SH7 = self._candidates(asked.candidates, self.settings.max_candidate_steps)
         deadline = self._deadline(asked.deadline_ms, time_left_s)
         look = await self._look(asked.observation)

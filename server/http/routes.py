@@ -71,7 +71,7 @@ async def plan(request: Request, service: Service) -> Response:
     openapi_extra=body_of(m.EnergyRequest, "observation", "goal"),
 )
 async def energy(request: Request, service: Service) -> Response:
-    """What given action sequences would cost, without searching."""
+    """The published energy of given action sequences, without searching."""
     return await _ask(request, service.energy(await _admit(request, service, m.EnergyRequest)))
 
 

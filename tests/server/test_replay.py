@@ -50,14 +50,16 @@ def test_the_chance_of_failure_is_logged_and_comes_out_again(tmp_path: Path) -> 
     plans = serve_some(log, log_pictures=True, model="random:tiny", confidence=file_of(ON_GAIN, tmp_path))
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["answer"]["failure_probability"] for line in lines] == [plan.failure_probability for plan in plans]
-    assert all(0 < plan.failure_probability < 1 for plan in plans)
+    assert all(0 < plan.failure_probability < 1 for plan in (plans[0], *plans[3:]))
+    assert plans[1].failure_probability is plans[2].failure_probability is None  # the model is not for paper's cost
     assert [outcome.difference for outcome in replay(log, tiny_model())] == [0.0] * len(plans)
     lines[0]["answer"]["failure_probability"] += 0.01
-    lines[1]["answer"]["failure_probability"] = None
+    lines[1]["answer"]["failure_probability"] = 0.5
+    lines[3]["answer"]["failure_probability"] = None
     log.write_text("\n".join(map(json.dumps, lines)))
-    first, second, third, *_ = replay(log, tiny_model())
+    first, second, third, fourth, *_ = replay(log, tiny_model())
     assert first.difference == pytest.approx(0.01)
-    assert second.difference == math.inf
+    assert second.difference == fourth.difference == math.inf
     assert third.is_same
 
 
