@@ -76,7 +76,8 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "pretraining", bad)
         shape = recipe.encoder_config()
         models: dict[str, Any] = {"encoder": learner.target, "masked_predictor": learner.predictor}
-        _release(run, recipe, inputs, models, Preprocessing(img_size=shape.img_size), True, processes)
+        facts, preprocessing = _facts(recipe, inputs), Preprocessing(img_size=shape.img_size)
+        _release(run, recipe, facts, models, preprocessing, True, processes)
         return run.release
 
 
@@ -95,7 +96,7 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
         _begin(run, recipe, inputs, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "training", bad)
         models = {"encoder": encoder, "predictor": predictor}
-        _release(run, recipe, inputs, models, preprocessing, recipe.loss.normalize, processes)
+        _release(run, recipe, _facts(recipe, inputs), models, preprocessing, recipe.loss.normalize, processes)
         return run.release
 
 
@@ -121,7 +122,9 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         _begin(run, recipe, inputs, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad)
         models, given = {"inverse": learner.inverse}, {"encoder": encoder, "predictor": source.predictor}
-        _release(run, recipe, inputs, models, preprocessing, source.normalize_latents, processes, given)
+        of_the_model = {name: fact for name, fact in source.metadata.items() if name not in ("source", "layout")}
+        facts = of_the_model | {"inverse": _facts(recipe, inputs)}
+        _release(run, recipe, facts, models, preprocessing, source.normalize_latents, processes, given)
         return run.release
 
 
@@ -284,10 +287,23 @@ def _cache(inputs: Inputs) -> Path:
     return Path(inputs.cache).expanduser() if inputs.cache else home() / "training-cache"
 
 
+def _facts(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
+    """What a release says of how it was trained."""
+    read = {name: said for name, said in asdict(inputs).items() if said is not None and name in ("encoder", "model")}
+    return {
+        "trained with": f"vjepa2-ac {__version__}",
+        "about": recipe.about,
+        "updates": recipe.engine.steps,
+        "data": inputs.data,
+        **read,
+        "recipe": recipes.text_of(recipe),
+    }
+
+
 def _release(
     run: Run,
     recipe: Recipe,
-    inputs: Inputs,
+    facts: dict[str, Any],
     models: dict[str, Any],
     preprocessing: Preprocessing,
     normalize_latents: bool,
@@ -302,20 +318,11 @@ def _release(
         if recipe.engine.sharded and processes.count > 1:
             models = _gathered(run, models)
         models = {name: model.to(DTYPES[recipe.release]) for name, model in models.items()}
-        metadata = {
-            "trained with": f"vjepa2-ac {__version__}",
-            "about": recipe.about,
-            "updates": recipe.engine.steps,
-            "data": inputs.data,
-            "encoder": inputs.encoder,
-            "model": inputs.model,
-            "recipe": recipes.text_of(recipe),
-        }
         save(
             run.release,
             preprocessing=preprocessing,
             normalize_latents=normalize_latents,
-            metadata=metadata,
+            metadata=facts,
             **models,
             **(given or {}),
         )
