@@ -57,7 +57,9 @@ def test_the_release_holds_the_world_model_as_it_was_and_its_inverse(room: Path)
     assert not made.normalize_latents
     assert made.inverse is not None
     assert (made.inverse.config.tokens_per_frame, made.inverse.config.embed_dim) == (16, 24)
-    assert made.metadata["model"] == f"{room}/model"
+    facts = made.metadata["inverse"]
+    assert (facts["model"], facts["updates"]) == (f"{room}/model", 8)
+    assert {**given.metadata, "inverse": facts, "source": made.metadata["source"]} == made.metadata
     found = Run(room / "run").newest()
     assert found is not None
     learned = {name.removeprefix("inverse."): weight.bfloat16() for name, weight in found[1]["learner"].items()}
