@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from vjepa2_ac.training.recipes import Recipe
     from vjepa2_ac.training.runs import Inputs
 
+EpisodesOption = Annotated[
+    Path | None,
+    typer.Option(help="Robot episodes in raw DROID layout: a folder, or a file with one episode folder per line."),
+]
 RecipeOption = Annotated[str | None, typer.Option(help="A recipe by name (`vjepa2-ac recipes`) or a YAML file.")]
 OutOption = Annotated[Path | None, typer.Option(help="The run's folder; `runs/RECIPE` when not given.")]
 ResumeOption = Annotated[
@@ -68,10 +72,7 @@ def pretrain(
 
 
 def train(
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Robot episodes in raw DROID layout: a folder, or a file with one episode folder per line."),
-    ] = None,
+    data: EpisodesOption = None,
     recipe: RecipeOption = None,
     encoder: Annotated[
         str | None,
@@ -107,10 +108,7 @@ def train(
 
 
 def invert(
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Robot episodes in raw DROID layout: a folder, or a file with one episode folder per line."),
-    ] = None,
+    data: EpisodesOption = None,
     recipe: RecipeOption = None,
     model: Annotated[
         str | None, typer.Option(help="The world model it is for: a release, or `default`; its encoder stays frozen.")

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac.data.windows import WindowConfig
-from vjepa2_ac.errors import EpisodeError, InputError
+from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.inverse_model import NUMBERS, UNITS, InverseModel
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout, dice
-from vjepa2_ac.training.trajectories import ATTEMPTS, Trajectory, collated, window_at
+from vjepa2_ac.training.trajectories import Trajectory, collated, first_readable, window_at
 
 
 class MomentPairs:
@@ -44,15 +44,13 @@ class MomentPairs:
         return collated(pairs, self.window) | {"bad": bad}
 
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
-        for attempt in range(ATTEMPTS):
+        def draw(attempt: int) -> dict[str, Any]:
             rng = dice(self.seed, sample, attempt)
             pair = int(rng.integers(self.ends[-1]))
             trajectory = self.trajectories[int(np.searchsorted(self.ends, pair, side="right"))]
-            try:
-                return window_at(trajectory, np.sort(rng.choice(len(trajectory), 2, replace=False)))
-            except EpisodeError as error:
-                bad[error.episode] = error.reason
-        raise InputError(f"{ATTEMPTS} episodes in a row cannot be decoded: {bad}")
+            return window_at(trajectory, np.sort(rng.choice(len(trajectory), 2, replace=False)))
+
+        return first_readable(draw, bad)
 
 
 class Inversion(Learner):

@@ -155,9 +155,8 @@ class TrajectoryBatches:
         return batch | {"bad": bad, "is_paired": is_paired}
 
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
-        frames = self.window.frames_per_clip
-        for attempt in range(ATTEMPTS):
-            rng = dice(self.seed, sample, attempt)
+        def draw(attempt: int) -> dict[str, Any]:
+            frames, rng = self.window.frames_per_clip, dice(self.seed, sample, attempt)
             if self.events and rng.random() < self.sampling.event_share:
                 which, row = self.events[rng.integers(len(self.events))]
                 trajectory = self.trajectories[which]
@@ -167,11 +166,9 @@ class TrajectoryBatches:
                 which = sample if attempt == 0 else int(rng.integers(len(self.trajectories)))
                 trajectory = self.trajectories[shuffled(len(self.trajectories), self.seed, which)]
                 start = int(rng.integers(trajectory.starts(frames)))
-            try:
-                return self._window(trajectory, start, frames)
-            except EpisodeError as error:
-                bad[error.episode] = error.reason
-        raise InputError(f"{ATTEMPTS} episodes in a row cannot be decoded: {bad}")
+            return self._window(trajectory, start, frames)
+
+        return first_readable(draw, bad)
 
     def _pair_windows(self, micro_batch: int) -> list[dict[str, Any]]:
         """As many pairs as the batch holds, the two of each side by side."""
@@ -185,6 +182,16 @@ class TrajectoryBatches:
     @staticmethod
     def _window(trajectory: Trajectory, start: int, frames: int) -> dict[str, Any]:
         return window_at(trajectory, start + trajectory.stride * np.arange(frames))
+
+
+def first_readable(draw: Callable[[int], dict[str, Any]], bad: dict[str, str]) -> dict[str, Any]:
+    """What `draw` of an attempt gives, at the first that can be decoded; episodes that cannot are named in `bad`."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return draw(attempt)
+        except EpisodeError as error:
+            bad[error.episode] = error.reason
+    raise InputError(f"{ATTEMPTS} episodes in a row cannot be decoded: {bad}")
 
 
 def window_at(trajectory: Trajectory, rows_T: NDArray[np.int64]) -> dict[str, Any]:
