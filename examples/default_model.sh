@@ -8,9 +8,9 @@
 set -euo pipefail
 
 out=${1:-runs/default}
-episodes=${EPISODES:-1500} branches=${BRANCHES:-5} held_out=${HELD_OUT:-100} size=${SIZE:-256}
+episodes=${EPISODES:-1500} wide=${WIDE:-1000} branches=${BRANCHES:-5} held_out=${HELD_OUT:-100} size=${SIZE:-256}
 workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
-pretrain=${PRETRAIN:-default-pretrain} train=${TRAIN:-default-train}
+pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} train=${TRAIN:-default-train}
 rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last} invert=${INVERT:-default-invert}
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
@@ -32,29 +32,34 @@ if [ "$processes" -gt 1 ]; then
     run=(torchrun --nproc-per-node "$processes" -m -- vjepa2_ac.cli)  # or torchrun takes --start for its own
 fi
 
-# learn COMMAND FOLDER RECIPE ARGUMENTS...: begin a run whose processes share the recipe's batch, or go on with it,
-# unless it has ended in a release.
+# learn COMMAND FOLDER RECIPE DATA ARGUMENTS...: begin a run whose processes share the recipe's batch, or go on with
+# it, unless it has ended in a release.
 learn() {
-    local command=$1 folder=$2 recipe=$3 batch; shift 3
+    local command=$1 folder=$2 recipe=$3 data=$4 batch; shift 4
     [ ! -e "$folder/release/config.json" ] || return 0
     if [ -e "$folder/recipe.yaml" ]; then
         in_time "${run[@]}" "$command" --resume --out "$folder" --cache "$out/cache"
     else
         batch=$(vjepa2-ac recipes "$recipe" | awk '$1 == "batch:" { print $2 }')
-        in_time "${run[@]}" "$command" --out "$folder" --cache "$out/cache" --data "$out/episodes" \
+        in_time "${run[@]}" "$command" --out "$folder" --cache "$out/cache" --data "$data" \
             --recipe "$recipe" --set engine.batch=$((batch / processes)) "$@"
     fi
 }
 
 mkdir -p "$out"
-in_time vjepa2-ac collect --out "$out/episodes" --episodes "$episodes" --branches "$branches" --workers "$workers" \
-    --size "$size"
-in_time vjepa2-ac collect --out "$out/held-out" --episodes "$held_out" --workers "$workers" --size "$size" --split test
-learn pretrain "$out/encoder" "$pretrain"
-learn train "$out/steps" "$train" --encoder "$out/encoder/release"
-learn train "$out/rollouts" "$rollout" --encoder "$out/encoder/release" --start "$out/steps/release"
-learn train "$out/last" "$last" --encoder "$out/encoder/release" --start "$out/rollouts/release"
-learn invert "$out/model" "$invert" --model "$out/last/release"
+data=$out/episodes
+collect=(in_time vjepa2-ac collect --workers "$workers" --size "$size")
+"${collect[@]}" --out "$data/train" --episodes "$episodes" --branches "$branches"
+"${collect[@]}" --out "$data/wide" --episodes "$wide" --branches "$branches" --split wide --seed-base 2000
+"${collect[@]}" --out "$out/held-out" --episodes "$held_out" --split test
+# Everything is learned in scenes of the train split first, then goes on with those of the wide split beside them.
+learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
+learn train "$out/steps" "$train" "$data/train" --encoder "$out/first-encoder/release"
+learn train "$out/rollouts" "$rollout" "$data/train" --encoder "$out/first-encoder/release" \
+    --start "$out/steps/release"
+learn pretrain "$out/encoder" "$cooldown" "$data" --start "$out/first-encoder"
+learn train "$out/last" "$last" "$data" --encoder "$out/encoder/release" --start "$out/rollouts/release"
+learn invert "$out/model" "$invert" "$data" --model "$out/last/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
-    --read-out-from "$out/episodes" --cache "$out/cache"
+    --read-out-from "$data/train" --cache "$out/cache"
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

@@ -6,11 +6,13 @@ seeds, so a scene looks the same on every machine. Shapes: H, W pixels.
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 SIZE = 256  # [px] a side
 Picture = NDArray[np.uint8]  # [H, W, 3]
@@ -90,9 +92,93 @@ def _stripes() -> Relief:
     return np.asarray(np.floor(10 * across) % 2, dtype=np.float64)
 
 
-_PALE = ((0.52, 0.52, 0.52), (0.98, 0.98, 0.98))  # takes any tint
+def _nearest(points_N2: NDArray[np.float64]) -> tuple[NDArray[np.intp], Relief, Relief]:
+    """Which of some points in [0, 1)² is nearest to each pixel, how far it is, and how far the next one."""
+    here_HW2 = np.stack(_coordinates(), axis=-1)
+    away, which = cKDTree(points_N2 % 1.0, boxsize=(1.0, 1.0)).query(here_HW2, k=2)
+    return which[..., 0], away[..., 0], away[..., 1]
 
-# Seen in training, from the first to the last terrazzo; kept for the shift split: the last three.
+
+def _paved(seed: int, points_N2: NDArray[np.float64]) -> Relief:
+    """Stones around some points, each of its own shade, with dark joints."""
+    which, near, next_one = _nearest(points_N2)
+    shade = np.random.default_rng(seed).uniform(0.25, 1.0, len(points_N2))[which]
+    return np.where(next_one - near < 0.012, 0.0, shade)
+
+
+def _stones(seed: int, count: int) -> Relief:
+    return _paved(seed, np.random.default_rng(seed + 1).random((count, 2)))
+
+
+def _hexagons(seed: int, rows: int) -> Relief:
+    row, column = np.meshgrid(np.arange(rows), np.arange(rows), indexing="ij")
+    points = np.stack([row, column + 0.5 * (row % 2)], axis=-1).reshape(-1, 2) / rows
+    return _paved(seed, points)
+
+
+def _bricks(seed: int, rows: int) -> Relief:
+    down, across = _coordinates()
+    row = np.floor(rows * down)
+    along = rows / 2 * across + 0.5 * (row % 2)
+    joint = (rows * down % 1 < 0.1) | (along % 1 < 0.06)
+    shade = np.random.default_rng(seed).uniform(0.4, 1.0, (rows, rows))
+    return np.where(joint, 0.0, shade[row.astype(int), np.floor(along).astype(int) % (rows // 2)])
+
+
+def _dots(rows: int) -> Relief:
+    row, column = np.meshgrid(np.arange(rows), np.arange(rows), indexing="ij")
+    _, near, _ = _nearest(np.stack([row, column + 0.5 * (row % 2)], axis=-1).reshape(-1, 2) / rows)
+    return np.asarray(near * rows < 0.3, dtype=np.float64)
+
+
+def _rings(seed: int, centres: int) -> Relief:
+    _, near, _ = _nearest(np.random.default_rng(seed).random((centres, 2)))
+    return np.asarray(np.floor(5 * near * np.sqrt(centres)) % 2, dtype=np.float64)
+
+
+def _camouflage(seed: int, bumps: int) -> Relief:
+    relief = _noise(seed, bumps, bumps)
+    return np.asarray(np.digitize(relief, np.quantile(relief, (0.3, 0.55, 0.8))) / 3)
+
+
+def _lines(count: int) -> Relief:
+    down, across = _coordinates()
+    return np.asarray((count * down % 1 < 0.12) | (count * across % 1 < 0.12), dtype=np.float64)
+
+
+def _litter(seed: int, count: int) -> Relief:
+    """Strewn leaves, each of its own shade."""
+    rng, relief = np.random.default_rng(seed), np.full((SIZE, SIZE), 0.5)
+    down, across = _coordinates()
+    for _ in range(count):
+        turn, long = rng.uniform(0, np.pi), rng.uniform(0.4, 1.0) / np.sqrt(count)
+        x, y = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in (down, across))
+        along, aside = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+        relief[(along / long) ** 2 + (3 * aside / long) ** 2 < 1] = rng.random()
+    return relief
+
+
+def _two_colours(seed: int) -> tuple[RGB, RGB]:
+    """A dark one and a light one, of hues that have nothing to do with each other."""
+    rng = np.random.default_rng(seed)
+    dark = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.15, 0.5))
+    return dark, colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.0, 0.5), rng.uniform(0.65, 1.0))
+
+
+_PALE = ((0.52, 0.52, 0.52), (0.98, 0.98, 0.98))  # takes any tint
+_STARK = ((0.22, 0.22, 0.22), (0.98, 0.98, 0.98))
+
+_PATTERNS: dict[str, Callable[[], Relief]] = {
+    **{f"stones {count}": partial(_stones, 500 + count, count) for count in (20, 60, 160)},
+    **{f"hexagons {rows}": partial(_hexagons, 600 + rows, rows) for rows in (4, 8)},
+    **{f"bricks {rows}": partial(_bricks, 700 + rows, rows) for rows in (4, 8, 14)},
+    **{f"dots {rows}": partial(_dots, rows) for rows in (4, 8, 14)},
+    **{f"rings {centres}": partial(_rings, 800 + centres, centres) for centres in (2, 5, 12)},
+    **{f"camouflage {bumps}": partial(_camouflage, 900 + bumps, bumps) for bumps in (3, 7, 14)},
+    **{f"lines {count}": partial(_lines, count) for count in (4, 8, 14)},
+    **{f"litter {count}": partial(_litter, 1000 + count, count) for count in (25, 70)},
+}
+
 SURFACES: dict[str, tuple[RGB, RGB, Callable[[], Relief]]] = {
     "oak": ((0.56, 0.41, 0.26), (0.76, 0.61, 0.43), _wood),
     "walnut": ((0.25, 0.16, 0.10), (0.42, 0.29, 0.19), _wood),
@@ -104,9 +190,12 @@ SURFACES: dict[str, tuple[RGB, RGB, Callable[[], Relief]]] = {
     **{f"clouds {bumps}": (*_PALE, partial(_clouds, 200 + bumps, bumps)) for bumps in (3, 5, 9, 16, 30)},
     **{f"brushed {across}": (*_PALE, partial(_brushed, 300 + across, across)) for across in (20, 50, 110)},
     **{f"terrazzo {stones}": (*_PALE, partial(_terrazzo, 400 + stones, stones)) for stones in (7, 12, 20, 32)},
+    **{name: (*_STARK, relief) for name, relief in _PATTERNS.items()},
+    **{f"{name} in colours": (*_two_colours(i), relief) for i, (name, relief) in enumerate(_PATTERNS.items())},
     "marble": ((0.45, 0.47, 0.50), (0.93, 0.93, 0.92), _marble),
     "checks": ((0.30, 0.36, 0.44), (0.80, 0.80, 0.76), _checks),
     "stripes": ((0.50, 0.28, 0.24), (0.82, 0.76, 0.66), _stripes),
 }
 SHIFT_SURFACES = ("marble", "checks", "stripes")
-TRAIN_SURFACES = tuple(name for name in SURFACES if name not in SHIFT_SURFACES)
+WIDE_SURFACES = tuple(name for name in SURFACES if name not in SHIFT_SURFACES)
+TRAIN_SURFACES = WIDE_SURFACES[: -2 * len(_PATTERNS)]  # and of the test split

@@ -4,7 +4,8 @@ A `Draw` is the whole description of one scene; from it alone the scene can be b
 stream of random numbers, so switching one off leaves the others as they were, and no two splits share one.
 
 - `train`, `test`: the same factors over the same ranges; other seeds.
-- `shift`: colours, surfaces, lights and distractors never seen in training, and the camera turned by up to 15°.
+- `shift`: colours, surfaces, lights and distractors that no other split shows, and the camera turned by up to 15°.
+- `wide`: to learn from beside `train`: patterned surfaces too, light of any colour, the camera turned by up to 4°.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from sim.surfaces import RGB, SHIFT_SURFACES, TRAIN_SURFACES
+from sim.surfaces import RGB, SHIFT_SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from vjepa2_ac.errors import ConfigError
 
-Split = Literal["train", "test", "shift"]
+Split = Literal["train", "test", "shift", "wide"]
 Kind = Literal["cup", "box"]
 Target = Literal["bowl", "pad"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -130,22 +131,22 @@ def draw(variation: Variation, entropy: int) -> Draw:
         key = (SPLITS.index(variation.split), FACTORS.index(factor))
         return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=key))
 
-    unseen = variation.split == "shift"
+    split = variation.split
     kind = variation.kind or _kind(stream("kind"))
     size = _size(stream("size"), kind)
-    camera = _camera(stream("camera"), unseen)
+    camera = _camera(stream("camera"), split)
     camera["camera_azimuth"] += variation.camera_yaw
     return Draw(
-        split=variation.split,
+        split=split,
         entropy=entropy,
         kind=kind,
         size=size,
         **_layout(stream("layout"), kind),
-        **_colours(stream("colours"), unseen),
-        **_surfaces(stream("surfaces"), unseen),
-        **_light(stream("light"), unseen),
+        **_colours(stream("colours"), split),
+        **_surfaces(stream("surfaces"), split),
+        **_light(stream("light"), split),
         **camera,
-        distractors=_distractors(stream("distractors"), unseen),
+        distractors=_distractors(stream("distractors"), split),
     )
 
 
@@ -190,21 +191,24 @@ def _layout(rng: np.random.Generator | None, kind: Kind) -> dict[str, Any]:
     }
 
 
-def _colours(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
+def _hues(of: dict[str, tuple[float, ...]], split: Split) -> tuple[float, ...]:
+    return of["shift" if split == "shift" else "train"]
+
+
+def _colours(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if rng is None:
         return {"object_rgb": _rgb(0.0, 0.80, 0.80), "target_rgb": _rgb(0.58, 0.30, 0.85)}
-    split = "shift" if unseen else "train"
-    hue, target_hue = rng.choice(_OBJECT_HUES[split]), rng.choice(_TARGET_HUES[split])
+    hue, target_hue = rng.choice(_hues(_OBJECT_HUES, split)), rng.choice(_hues(_TARGET_HUES, split))
     return {
         "object_rgb": _rgb(hue + rng.uniform(-0.02, 0.02), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95)),
         "target_rgb": _rgb(target_hue + rng.uniform(-0.03, 0.03), rng.uniform(0.05, 0.45), rng.uniform(0.65, 0.95)),
     }
 
 
-def _surfaces(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
-    table = ("oak", _grey(1.0)) if rng is None else _surface(rng, unseen, (0.85, 1.1))
-    wall = ("laminate", _grey(0.9)) if rng is None else _surface(rng, unseen, (0.7, 1.0))
-    scale = (1.0, 1.0) if rng is None or unseen else np.exp(rng.uniform(-0.6, 0.6, 2))
+def _surfaces(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
+    table = ("oak", _grey(1.0)) if rng is None else _surface(rng, split, (0.85, 1.1))
+    wall = ("laminate", _grey(0.9)) if rng is None else _surface(rng, split, (0.7, 1.0))
+    scale = (1.0, 1.0) if rng is None or split == "shift" else np.exp(rng.uniform(-0.6, 0.6, 2))
     return {
         "table": table[0],
         "table_tint": table[1],
@@ -215,40 +219,48 @@ def _surfaces(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
     }
 
 
-def _surface(rng: np.random.Generator, unseen: bool, shade: tuple[float, float]) -> tuple[str, RGB]:
+def _surface(rng: np.random.Generator, split: Split, shade: tuple[float, float]) -> tuple[str, RGB]:
     """Its name and tint: of another colour in more than half of what training sees, of another shade in the rest."""
-    name, tint = str(rng.choice(SHIFT_SURFACES if unseen else TRAIN_SURFACES)), _grey(rng.uniform(*shade))
-    if not unseen and rng.random() < 0.6:
+    names = {"shift": SHIFT_SURFACES, "wide": WIDE_SURFACES}.get(split, TRAIN_SURFACES)
+    name, tint = str(rng.choice(names)), _grey(rng.uniform(*shade))
+    if split != "shift" and rng.random() < 0.6:
         tint = _rgb(rng.random(), 0.6 * rng.random() ** 1.5, rng.uniform(0.3, 1.05))
     return name, tint
 
 
-def _light(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
+def _light(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if rng is None:
         return {"light_azimuth": 0.5, "light_elevation": 1.1, "light_rgb": (0.65, 0.65, 0.65), "ambient": 0.34}
-    if unseen:  # from behind the robot or very low, dim or glaring, coloured
+    if split == "shift":  # from behind the robot or very low, dim or glaring, coloured
         azimuth = rng.uniform(1.6, 4.7)
         power = rng.choice([rng.uniform(0.30, 0.42), rng.uniform(0.85, 1.0)])
         warmth, ambient = rng.choice([-1, 1]) * rng.uniform(0.12, 0.22), rng.uniform(0.18, 0.26)
     else:
         azimuth, power = rng.uniform(-1.4, 1.5), rng.uniform(0.45, 0.82)
         warmth, ambient = rng.uniform(-0.11, 0.11), rng.uniform(0.27, 0.42)
+    colour = np.array([1 + warmth, 1.0, 1 - warmth])
+    elevation = rng.uniform(0.8, 1.35)
+    if split == "wide":  # of any colour, and stronger or weaker, but from the same side
+        colour, ambient = rng.uniform(0.8, 1.2, 3), rng.uniform(0.27, 0.50)
+        power = rng.uniform(0.43, 0.84) / colour[1]
     return {
         "light_azimuth": float(azimuth),
-        "light_elevation": float(rng.uniform(0.8, 1.35)),
-        "light_rgb": _floats(power * np.array([1 + warmth, 1.0, 1 - warmth])),
+        "light_elevation": float(elevation),
+        "light_rgb": _floats(power * colour),
         "ambient": float(ambient),
     }
 
 
-def _camera(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
+def _camera(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if rng is None:
         return {"camera_azimuth": 0.0, "camera_elevation": 0.0, "camera_distance": 0.0}
-    if unseen:
+    if split == "shift":
         azimuth = rng.choice([-1, 1]) * rng.uniform(5.0, 15.0)
         elevation, distance = rng.uniform(-5.0, 5.0), rng.uniform(0.0, 0.03)
     else:
-        azimuth, elevation, distance = rng.uniform(-1.5, 1.5), rng.uniform(-1.0, 1.0), rng.uniform(-0.01, 0.01)
+        turn, nearer = (4.0, 0.02) if split == "wide" else (1.5, 0.01)
+        azimuth, elevation = rng.uniform(-turn, turn), rng.uniform(-turn / 1.5, turn / 1.5)
+        distance = rng.uniform(-nearer, nearer)
     return {
         "camera_azimuth": float(azimuth),
         "camera_elevation": float(elevation),
@@ -256,17 +268,17 @@ def _camera(rng: np.random.Generator | None, unseen: bool) -> dict[str, Any]:
     }
 
 
-def _distractors(rng: np.random.Generator | None, unseen: bool) -> tuple[Distractor, ...]:
+def _distractors(rng: np.random.Generator | None, split: Split) -> tuple[Distractor, ...]:
     if rng is None:
         return ()
-    count = rng.integers(1, SLOTS + 1) if unseen else rng.integers(0, SLOTS)
+    count = rng.integers(1, SLOTS + 1) if split == "shift" else rng.integers(0, SLOTS)
     places = rng.permutation(len(_BESIDE))[:count]
-    return tuple(_distractor(rng, _BESIDE[place], unseen) for place in places)
+    return tuple(_distractor(rng, _BESIDE[place], split) for place in places)
 
 
-def _distractor(rng: np.random.Generator, place: tuple[float, float], unseen: bool) -> Distractor:
-    shape: Literal["box", "cylinder", "ball"] = "ball" if unseen else ("box", "cylinder")[rng.integers(2)]
-    hue = rng.choice(_OBJECT_HUES["shift" if unseen else "train"])
+def _distractor(rng: np.random.Generator, place: tuple[float, float], split: Split) -> Distractor:
+    shape: Literal["box", "cylinder", "ball"] = "ball" if split == "shift" else ("box", "cylinder")[rng.integers(2)]
+    hue = rng.choice(_hues(_OBJECT_HUES, split))
     return Distractor(
         shape=shape,
         xy=_floats(np.asarray(place) + rng.uniform(-0.01, 0.01, 2)),

@@ -12,9 +12,11 @@ import pytest
 SCRIPT = Path(__file__).parent.parent.parent / "examples" / "default_model.sh"
 TINY = {
     "EPISODES": "6",
+    "WIDE": "3",
     "HELD_OUT": "6",
     "SIZE": "64",
     "PRETRAIN": "tiny-pretrain",
+    "COOLDOWN": "tiny-pretrain",
     "TRAIN": "tiny-train",
     "ROLLOUT": "tiny-train",
     "LAST": "tiny-train",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sim import workspace
-from sim.surfaces import SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES
+from sim.surfaces import SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from sim.surfaces import picture as surface
 from sim.variation import FACTORS, LOOK, SPLITS, Draw, Variation, draw, in_another_look
 from vjepa2_ac.errors import ConfigError
@@ -67,6 +67,17 @@ def test_shift_shows_what_training_never_showed() -> None:
     assert min(scene.light_rgb[1] for scene in train) > 0.42
     assert all(scene.light_rgb[1] < 0.42 or scene.light_rgb[1] > 0.85 for scene in shift)
     assert min(scene.ambient for scene in train) > max(scene.ambient for scene in shift)
+
+
+def test_the_wide_split_shows_more_than_training_and_nothing_of_shift() -> None:
+    wide = [draw(Variation(split="wide"), seed) for seed in range(400)]
+    assert {scene.table for scene in wide} == set(WIDE_SURFACES)
+    assert set(TRAIN_SURFACES) < set(WIDE_SURFACES)
+    assert not set(WIDE_SURFACES) & set(SHIFT_SURFACES)
+    assert 3 < max(abs(scene.camera_azimuth) for scene in wide) <= 4  # where shift begins at 5
+    assert all(0.42 < scene.light_rgb[1] < 0.85 and -1.4 <= scene.light_azimuth <= 1.5 for scene in wide)
+    assert max(scene.light_rgb[0] / scene.light_rgb[1] for scene in wide) > 1.2
+    assert {d.shape for scene in wide for d in scene.distractors} == {"box", "cylinder"}
 
 
 def test_training_sees_no_surface_twice() -> None:

@@ -61,21 +61,21 @@ def test_the_same_number_gives_the_same_batch_and_processes_share_it() -> None:
     assert not torch.equal(whole[0]["poses_BT7"], pairs_of(EPISODES, Layout(4), seed=1)[0]["poses_BT7"])
 
 
-def test_a_pair_is_two_moments_of_one_episode_one_after_the_other() -> None:
+def test_a_pair_is_two_moments_of_one_episode() -> None:
     batch = pairs_of(EPISODES, Layout(200))[0]
     first_B7, second_B7 = batch["poses_BT7"].unbind(1)
     assert torch.equal(first_B7[:, 2], second_B7[:, 2])
-    assert (first_B7[:, 6] < second_B7[:, 6]).all()
+    assert (first_B7[:, 6] != second_B7[:, 6]).all()
     assert batch["latents_BND"].shape == (200, 2 * TOKENS, 4)
     shown_BT4 = batch["latents_BND"].float().unflatten(1, (2, TOKENS))[:, :, 0] / SHOWN
     assert torch.equal(shown_BT4, batch["poses_BT7"][..., NUMBERS])
     assert batch["bad"] == {}
 
 
-def test_any_two_moments_of_an_episode_may_come() -> None:
-    poses_BT7 = pairs_of([wandering(0, rows=4)], Layout(200))[0]["poses_BT7"]
+def test_any_two_moments_of_an_episode_may_come_in_either_order() -> None:
+    poses_BT7 = pairs_of([wandering(0, rows=3)], Layout(200))[0]["poses_BT7"]
     came, times = (32 * poses_BT7[..., 6]).int().unique(dim=0, return_counts=True)
-    assert came.tolist() == [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
+    assert came.tolist() == [[0, 1], [0, 2], [1, 0], [1, 2], [2, 0], [2, 1]]
     assert times.min() > 200 / 6 / 2
 
 
@@ -132,20 +132,20 @@ def test_who_knows_the_way_has_no_loss() -> None:
     assert losses["loss"] == losses["centimetres"] == losses["closedness"] == 0
 
 
-def test_a_loss_is_the_mean_error_of_the_four_numbers_in_the_models_units() -> None:
+def test_a_loss_is_the_mean_error_of_the_four_numbers_in_units_that_weigh_alike() -> None:
     losses = inversion(ReadOff(error=(0.03, 0.0, -0.04, -0.2)))(pairs_of(EPISODES)[0], 1)
-    assert float(losses["loss"]) == pytest.approx((0.07 / 0.05 + 0.2 / 0.5) / 4)
+    assert float(losses["loss"]) == pytest.approx((0.07 / 0.05 + 0.2 / 0.25) / 4)
     assert float(losses["centimetres"]) == pytest.approx(5.0)
     assert float(losses["closedness"]) == pytest.approx(0.2)
 
 
-def test_the_way_there_and_the_way_back_are_asked() -> None:
+def test_the_way_from_the_first_moment_to_the_second_is_asked() -> None:
     reader, batch = ReadOff(), pairs_of(EPISODES)[0]
     inversion(reader)(batch, 1)
     ((seen_BND, goal_BND, pose_B7),) = reader.asked
-    assert torch.equal(seen_BND, goal_BND.roll(8, 0))
-    assert torch.equal(pose_B7, batch["poses_BT7"].transpose(0, 1).flatten(0, 1))
+    assert torch.equal(pose_B7, batch["poses_BT7"][:, 0])
     assert torch.equal(seen_BND[:, 0] / SHOWN, pose_B7[:, NUMBERS])
+    assert torch.equal(goal_BND[:, 0] / SHOWN, batch["poses_BT7"][:, 1, NUMBERS])
 
 
 def test_an_inverse_model_learns_the_way() -> None:

@@ -195,7 +195,7 @@ def first_readable(draw: Callable[[int], dict[str, Any]], bad: dict[str, str]) -
 
 
 def window_at(trajectory: Trajectory, rows_T: NDArray[np.int64]) -> dict[str, Any]:
-    """What was seen and where the hand was at some rows of a trajectory, in rising order."""
+    """What was seen and where the hand was at some rows of a trajectory, in the order asked."""
     extrinsics = None if trajectory.extrinsics_R6 is None else trajectory.extrinsics_R6[rows_T]
     return trajectory.read(rows_T) | {
         "poses": trajectory.poses_R7[rows_T],
