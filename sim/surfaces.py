@@ -95,7 +95,7 @@ def _stripes() -> Relief:
 def _nearest(points_N2: NDArray[np.float64]) -> tuple[NDArray[np.intp], Relief, Relief]:
     """Which of some points in [0, 1)² is nearest to each pixel, how far it is, and how far the next one."""
     here_HW2 = np.stack(_coordinates(), axis=-1)
-    away, which = cKDTree(points_N2 % 1.0, boxsize=(1.0, 1.0)).query(here_HW2, k=2)
+    away, which = map(np.asarray, cKDTree(points_N2 % 1.0, boxsize=np.ones(2)).query(here_HW2, k=2))
     return which[..., 0], away[..., 0], away[..., 1]
 
 
