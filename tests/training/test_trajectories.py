@@ -111,6 +111,14 @@ def test_two_processes_fill_one_cache(data: Path, encoder: FrameEncoder, monkeyp
     assert len(found) == 5
 
 
+def test_episodes_have_the_names_they_are_found_by_not_those_they_were_cached_under(
+    data: Path, encoder: FrameEncoder
+) -> None:
+    names = [trajectory.name for trajectory in open_cached(data, encoder)]
+    above = cached_trajectories(data.parent, WINDOW, SamplingConfig(), encoder, data.parent / "cache", ALONE)
+    assert [trajectory.name for trajectory in above] == [f"{data.name}/{name}" for name in names]
+
+
 def test_a_cache_that_does_not_fit_is_refused_before_it_is_begun(
     data: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,7 +90,8 @@ def cached_trajectories(
     items = [(ref, camera) for ref in refs for camera in window.cameras]
     identities = fill(store, items, work, bad, processes)
     _tell(bad, processes)
-    return [_stored(store, identity, window) for identity in identities]
+    names = {_identity(item): item[0].name for item in items}  # as found now, whatever it was called when it was encoded
+    return [_stored(store, identity, names[identity]) for identity in identities]
 
 
 def recorded_trajectories(
@@ -289,11 +290,11 @@ def _identity(item: tuple[EpisodeRef, str]) -> str:
     return identity_of_files(*files, also=(str(ref.folder), camera))
 
 
-def _stored(store: Store, identity: str, window: WindowConfig) -> Trajectory:
+def _stored(store: Store, identity: str, name: str) -> Trajectory:
     facts = store.facts(identity)
     extrinsics = facts["extrinsics"]
     return Trajectory(
-        name=facts["name"],
+        name=name,
         poses_R7=np.asarray(facts["poses"]),
         extrinsics_R6=None if extrinsics is None else np.asarray(extrinsics),
         stride=facts["stride"],
