@@ -23,7 +23,7 @@ from planner.costs import CostConfig, GoalCost
 from sim.cameras import LEFT
 from sim.collect_commands import split_name
 from sim.env import FrankaEnv
-from sim.variation import KINDS
+from sim.variation import FACTORS, KINDS
 from vjepa2_ac.poses import POSITION, SIZE, Array
 from vjepa2_ac.world_model import Rollout, WorldModel
 
@@ -55,16 +55,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="default")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--factors", nargs="+", choices=FACTORS, default=FACTORS, help="that vary with the split")
     parser.add_argument("--scenes", type=int, default=12, help="of each object")
     parser.add_argument("--seed-base", type=int, default=14200)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     world, moves_S3 = WorldModel.open(asked.model), grid()
     seeds = range(asked.seed_base, asked.seed_base + asked.scenes)
-    starts = [start for kind in KINDS for start in beside(world, moves_S3, kind, split_name(asked.split), seeds)]
+    split, factors = split_name(asked.split), tuple(asked.factors)
+    starts = [start for kind in KINDS for start in beside(world, moves_S3, kind, split, factors, seeds)]
     costs = [name for name, cost in COSTS.items() if world.inverse or not cost.place]
     rows = [row(world, starts, moves_S3, goal, cost) for goal in starts[0].goals for cost in costs]
-    tables = {"starts": [{"split": asked.split, "starts": len(starts)}], "cheapest move": rows}
+    drawn = {"split": split, "factors": "all" if factors == FACTORS else ", ".join(factors), "starts": len(starts)}
+    tables = {"starts": [drawn], "cheapest move": rows}
     if world.inverse:
         tables["inverse"] = [{"goal": goal, **told(missed(world, starts, goal))} for goal in starts[0].goals]
     publish("aim", tables)
@@ -76,9 +79,11 @@ def grid() -> Array:
     return np.array([[x, y, z] for x in aside for y in aside for z in upwards])
 
 
-def beside(world: WorldModel, moves_S3: Array, kind: Any, split: Any, seeds: range) -> Iterator[Start]:
+def beside(
+    world: WorldModel, moves_S3: Array, kind: Any, split: Any, factors: tuple[str, ...], seeds: range
+) -> Iterator[Start]:
     """Starts in the scenes of these seeds in which the expert comes to grip."""
-    env, rng = FrankaEnv("grasp", split=split, kind=kind), np.random.default_rng(0)
+    env, rng = FrankaEnv("grasp", split=split, kind=kind, factors=factors), np.random.default_rng(0)
     for seed in seeds:
         seen, _ = env.reset(seed=seed)
         expert = env.expert()
