@@ -6,9 +6,7 @@ when it had failed before, while the goal was made, and the scene was drawn agai
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any, Literal, get_args
@@ -20,6 +18,7 @@ from sim.env import FrankaEnv
 from sim.tasks import TaskName
 from sim.variation import Kind, Split
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.workers import pool
 
 Policy = Literal["expert", "nothing", "random"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -140,8 +139,8 @@ def _played(trials: list[Trial], workers: int) -> Iterable[list[Outcome]]:
     if workers == 1:
         yield from map(play, trials)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(play, trials)
+    with pool(workers) as players:
+        yield from players.map(play, trials)
 
 
 def _episode(env: FrankaEnv, policy: Policy, seed: int) -> Outcome:

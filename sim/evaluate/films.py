@@ -6,9 +6,7 @@ measured, and what the plan before had imagined.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from sim.evaluate.episode import Record
 from sim.evaluate.settings import EvaluationConfig, Job
 from sim.film import TICKS_A_FRAME, labelled, marked, small, write_mp4
 from sim.tasks import GOAL_NAMES
+from vjepa2_ac.workers import pool
 
 Frame = NDArray[np.uint8]
 
@@ -59,9 +58,8 @@ def shoot_all(
             shoot(out, config, record)
             advance(1)
         return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=spawn) as pool:
-        for future in [pool.submit(shoot, out, config, record) for record in todo]:
+    with pool(min(workers, len(todo))) as shooters:
+        for future in [shooters.submit(shoot, out, config, record) for record in todo]:
             future.result()
             advance(1)
 

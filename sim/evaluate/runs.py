@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import atexit
 import json
-import multiprocessing
 import os
 import platform
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from sim.folders import Owner, held, write
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.terminal import Advance
+from vjepa2_ac.workers import pool
 
 FORMAT = "vjepa2-ac closed-loop evaluation, version 1"
 SETTINGS, EPISODES = "settings.json", "episodes"
@@ -121,14 +121,13 @@ def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: i
         finally:
             player.close()
         return
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=spawn, initializer=_begin, initargs=(config,)) as pool:
-        futures: list[Future[Record]] = [pool.submit(_play_here, out, job) for job in todo]
+    with pool(min(workers, len(todo)), _begin, config) as players:
+        futures: list[Future[Record]] = [players.submit(_play_here, out, job) for job in todo]
         try:
             for future in as_completed(futures):
                 yield future.result()
         finally:  # after Ctrl-C or a fault: finish what is being played, begin nothing
-            pool.shutdown(wait=True, cancel_futures=True)
+            players.shutdown(wait=True, cancel_futures=True)
 
 
 _players: list[Player] = []  # of this process; a pool's workers have nowhere else to keep it

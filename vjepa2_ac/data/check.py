@@ -8,10 +8,8 @@ Shapes: N rows of the trajectory, A actions, 7 numbers of a pose or action.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +22,7 @@ from vjepa2_ac.data import layout
 from vjepa2_ac.data.episodes import Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.errors import ConfigError, EpisodeError
+from vjepa2_ac.workers import pool
 
 STEP_BINS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, np.inf)  # [m], largest axis of one action
 LARGEST_ANGLE = 2 * np.pi + 0.1  # [rad]; wrapped or unwrapped once, beyond it they are degrees
@@ -291,8 +290,8 @@ def _each(look: Any, refs: Sequence[EpisodeRef], workers: int) -> Iterator[Episo
     if workers <= 1:
         yield from map(look, refs)
     else:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(look, refs, chunksize=8)
+        with pool(workers) as lookers:
+            yield from lookers.map(look, refs, chunksize=8)
 
 
 def _counted(rates: Iterator[float | None]) -> dict[str, int]:
