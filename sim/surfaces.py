@@ -99,6 +99,12 @@ def _nearest(points_N2: NDArray[np.float64]) -> tuple[NDArray[np.intp], Relief, 
     return which[..., 0], away[..., 0], away[..., 1]
 
 
+def _staggered(rows: int) -> NDArray[np.float64]:
+    """As many points in a row as there are rows, every other row moved by half a step."""
+    row, column = np.meshgrid(np.arange(rows), np.arange(rows), indexing="ij")
+    return np.stack([row, column + 0.5 * (row % 2)], axis=-1).reshape(-1, 2) / rows
+
+
 def _paved(seed: int, points_N2: NDArray[np.float64]) -> Relief:
     """Stones around some points, each of its own shade, with dark joints."""
     which, near, next_one = _nearest(points_N2)
@@ -111,9 +117,7 @@ def _stones(seed: int, count: int) -> Relief:
 
 
 def _hexagons(seed: int, rows: int) -> Relief:
-    row, column = np.meshgrid(np.arange(rows), np.arange(rows), indexing="ij")
-    points = np.stack([row, column + 0.5 * (row % 2)], axis=-1).reshape(-1, 2) / rows
-    return _paved(seed, points)
+    return _paved(seed, _staggered(rows))
 
 
 def _bricks(seed: int, rows: int) -> Relief:
@@ -126,8 +130,7 @@ def _bricks(seed: int, rows: int) -> Relief:
 
 
 def _dots(rows: int) -> Relief:
-    row, column = np.meshgrid(np.arange(rows), np.arange(rows), indexing="ij")
-    _, near, _ = _nearest(np.stack([row, column + 0.5 * (row % 2)], axis=-1).reshape(-1, 2) / rows)
+    _, near, _ = _nearest(_staggered(rows))
     return np.asarray(near * rows < 0.3, dtype=np.float64)
 
 

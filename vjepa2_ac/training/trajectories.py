@@ -90,9 +90,7 @@ def cached_trajectories(
     items = [(ref, camera) for ref in refs for camera in window.cameras]
     identities = fill(store, items, work, bad, processes)
     _tell(bad, processes)
-    names = {
-        _identity(item): item[0].name for item in items
-    }  # as found now, whatever it was called when it was encoded
+    names = {_identity(item): item[0].name for item in items}  # as found now, not as when it was encoded
     return [_stored(store, identity, names[identity]) for identity in identities]
 
 
