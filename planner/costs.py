@@ -77,7 +77,7 @@ class CostConfig:
     earlier: float = 0.0  # weight of a step against the next one: 0 only the last counts, 1 all the same
     surprise: float = 0.0  # share of the last prediction's mistake that is expected again
     place: float = 0.0  # of a metre between where a candidate ends and where the model locates the hand in the goal
-    from_above: float = 0.0  # for each metre aside of that place, how many above it count as there
+    from_above: float = 0.0  # steepness of a cone that stands on its tip there; each metre under it counts as another
 
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
@@ -115,11 +115,11 @@ class GoalCost:
         return costs_BS + self.config.place * self._way_left(rollout.poses_BSH7[:, :, -1, :3], self.located_B4)
 
     def _way_left(self, ends_BS3: Tensor, located_B4: Tensor) -> Tensor:
-        """From where candidates end to the place, or to the cone over it on which things are come to from above [m]."""
+        """From where candidates end to the place, and how far they are under the cone that leads there from above [m]."""
         away_BS3 = ends_BS3 - located_B4[:, None, :3]
-        aside_BS = _length(away_BS3[..., :2])
-        over_BS = away_BS3[..., 2] - self.config.from_above * aside_BS
-        return _length(torch.stack((aside_BS, over_BS), dim=-1))
+        cone_BS = self.config.from_above * _length(away_BS3[..., :2])  # its height over the place
+        under_BS = (cone_BS - away_BS3[..., 2].clamp_min(0)).clamp_min(0)
+        return _length(away_BS3) + under_BS
 
     def of_frame(self, latents_BND: Tensor) -> Tensor:
         """The costs [B] of being where a frame was really taken."""

@@ -47,7 +47,7 @@ class ProgressConfig:
     loose_deviations: float = 4.0  # and at which a goal may settle
     window: int = 4  # [steps] without progress after which the cost has stopped falling
     least_progress: float = 0.03  # share of the way come by which the cost must fall to count as progress
-    near_best: float = 0.1  # share of that way, from the first cost to the best, within which a cost is at its best
+    near_best: float = 0.25  # share of that way, from the first cost to the best, within which a cost is at its best
     least_fall: float = 0.3  # share by which the cost must have fallen since the start to settle
     timeout: int = 40  # [steps] after which the goal is given up
 

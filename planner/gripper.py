@@ -5,7 +5,7 @@ gripper until the hand is there. So the motion is searched with the gripper kept
 imagined once with each thing that the gripper can do. What decides is not which future costs least, because what the
 model has wrong about all of them outweighs what sets them apart, but how much of an imagined difference the goal shows
 (`contrast`). Where the model's inverse locates the hand in the goal, how closed it is there tells the same share in
-another way, and the two are averaged (`located`). Or each option gets a search of its own, in one batch and with the
+another way, and `located` weighs the two. Or each option gets a search of its own, in one batch and with the
 same draws, and the cheapest answer wins (`branches`).
 
 A gate may hold the gripper while there is still way to go: it changes only once the best plan that keeps it hardly

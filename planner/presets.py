@@ -13,13 +13,13 @@ from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import ConfigError
 
 FROM_ABOVE = SearchConfig(
-    descent_limit=0.02,  # [m]: the hand arrives over a thing, not beside it
+    descent_limit=0.03,  # [m]: the hand arrives over a thing, not beside it
     gripper=GripperConfig(  # gate [m]: it has arrived before the gripper moves
-        mode="contrast", gate=0.007, located=0.5, release_share=0.4
+        mode="contrast", gate=0.007, located=0.7, release_share=0.6
     ),
 )
 
-TO_THE_PLACE = CostConfig(place=10.0, from_above=1.0)
+TO_THE_PLACE = CostConfig(place=10.0, from_above=2.0)
 
 PRESETS = {
     "fast": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3), cost=TO_THE_PLACE),  # <= 96 candidates

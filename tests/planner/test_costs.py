@@ -144,7 +144,24 @@ def test_aside_of_the_place_a_point_above_it_is_the_cheapest(
     heights = [0.005 * step for step in range(-10, 41)]  # [m] over the place
     costs = from_above(slope, *((PLACE[0] + aside[0], PLACE[1] + aside[1], PLACE[2] + height) for height in heights))
     assert heights[int(costs.argmin())] == pytest.approx(slope * r)
-    assert float(costs.min()) == pytest.approx(r, abs=1e-5)  # what is left there is the way aside
+    assert float(costs.min()) == pytest.approx(r * (1 + slope**2) ** 0.5, abs=1e-5)  # what is left there is the way
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("height", [0.0, 0.03, 0.06])
+def test_at_any_height_straight_over_the_place_is_the_cheapest(slope: float, height: float) -> None:
+    x, y, z = PLACE
+    costs = from_above(slope, *((x + 0.01 * step, y, z + height) for step in range(-8, 9)))
+    assert int(costs.argmin()) == 8
+    assert float(costs.min()) == pytest.approx(height, abs=1e-5)
+
+
+def test_above_the_cone_only_the_way_counts_and_under_it_what_is_missing_too() -> None:
+    x, y, z = PLACE
+    above, on, under = from_above(1.0, (x + 0.03, y, z + 0.04), (x + 0.03, y, z + 0.03), (x + 0.03, y, z + 0.01))
+    assert float(above) == pytest.approx(0.05, abs=1e-5)
+    assert float(on) == pytest.approx(0.03 * 2**0.5, abs=1e-5)
+    assert float(under) == pytest.approx((0.03**2 + 0.01**2) ** 0.5 + 0.02, abs=1e-5)
 
 
 def test_the_tip_of_the_cone_costs_nothing_and_its_slope_is_a_number() -> None:
