@@ -115,7 +115,7 @@ class GoalCost:
         return costs_BS + self.config.place * self._way_left(rollout.poses_BSH7[:, :, -1, :3], self.located_B4)
 
     def _way_left(self, ends_BS3: Tensor, located_B4: Tensor) -> Tensor:
-        """From where candidates end to the place, and how far they are under the cone that leads there from above [m]."""
+        """From where candidates end to the place, and how far that is under the cone over it [m]."""
         away_BS3 = ends_BS3 - located_B4[:, None, :3]
         cone_BS = self.config.from_above * _length(away_BS3[..., :2])  # its height over the place
         under_BS = (cone_BS - away_BS3[..., 2].clamp_min(0)).clamp_min(0)
