@@ -47,9 +47,8 @@ class GripperConfig:
     margin: float = 0.0  # branches: how much cheaper, as a share, a change must be than keeping
     share: float = 0.3  # contrast: how much of what closing would change the goal must show
     release_share: float = 0.5  # contrast: the same for opening, which drops what is held if it is wrong
-    located: float = (
-        0.0  # contrast: weight, beside the differences', of how closed the model finds the hand in the goal
-    )
+    located: float = 0.0  # contrast: weight, beside the differences', of how closed the model finds the goal's hand
+    release_located: float = 0.0  # contrast: the same for opening
     stops: tuple[float, ...] = (0.4,)  # contrast: closednesses at which something between the fingers may stop them
     gate: float | None = None  # [m] no change while the best plan that keeps the gripper moves at least this far
 
@@ -58,7 +57,8 @@ class GripperConfig:
         require(0 <= self.deadband < self.limit, f"gripper.deadband lies within 0…limit, got {self.deadband}")
         require(0 <= self.margin < 1, f"gripper.margin lies within 0…1, got {self.margin}")
         require(self.gate is None or self.gate > 0, f"gripper.gate is a length in metres, got {self.gate}")
-        require(0 <= self.located <= 1, f"gripper.located is a weight within 0…1, got {self.located}")
+        for name in ("located", "release_located"):
+            require(0 <= getattr(self, name) <= 1, f"gripper.{name} is a weight within 0…1, got {getattr(self, name)}")
         for name in ("share", "release_share"):
             require(getattr(self, name) > 0, f"gripper.{name} is positive, got {getattr(self, name)}")
         require(all(0 < stop < 1 for stop in self.stops), f"gripper.stops lie between 0 and 1, got {self.stops}")
@@ -117,6 +117,12 @@ def choose_shown(
     wanted_G = [config.release_share if option.told_H[0] < 0 else config.share for option in options_G]
     enough = [option for option in range(1, len(options_G)) if shares_G[option] >= wanted_G[option]]
     return min(enough, key=lambda option: costs_G[option], default=0)
+
+
+def weighed(config: GripperConfig, options_G: Sequence[Option], shown_G: Tensor, located_G: Tensor) -> Tensor:
+    """Both signs of how much the goal shows of each option, as one [G]; `located` weighs one of them, see there."""
+    weights = [config.release_located if option.told_H[0] < 0 else config.located for option in options_G]
+    return torch.lerp(shown_G, located_G, torch.tensor(weights))
 
 
 def located(options_G: Sequence[Option], change: float) -> Tensor:

@@ -136,7 +136,8 @@ class Swarm:
         config, options, costs = self.config.gripper, self.gripper_options, costs_G.tolist()
         shares_G = gripper.shown(imagined_GND, goal_ND).cpu()
         if closedness is not None:
-            shares_G = torch.lerp(shares_G, gripper.located(options, closedness - self.closedness), config.located)
+            located_G = gripper.located(options, closedness - self.closedness)
+            shares_G = gripper.weighed(config, options, shares_G, located_G)
         moves = float(self.best_QHV[self._chosen(), :, :3].sum(dim=0).norm())
         self.contrast = gripper.choose_shown(config, options, shares_G.tolist(), costs, moves), costs
 

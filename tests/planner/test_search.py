@@ -276,17 +276,22 @@ def test_a_gripper_that_pictures_do_not_show_heeds_where_the_hand_is_located(
 ) -> None:
     start, there = (moved(0.0, 0.0, 0.0, gripper=each) for each in (closed, closed_there))
     world = PointWorld(blind=(6,), located_B4=located(there))
-    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=0.5))
+    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=0.5, release_located=0.5))
     found = search(world, [problem(there, start, world=world)], config)[0]
     assert found.actions_HA[0, 6] == pytest.approx(change)
 
 
-@pytest.mark.parametrize(("weight", "change"), [(0.0, -0.5), (0.5, -0.5), (0.8, 0.0), (1.0, 0.0)])
-def test_what_pictures_show_and_where_the_hand_is_located_are_weighed(weight: float, change: float) -> None:
-    start, there = moved(0.0, 0.0, 0.0, gripper=1.0), moved(0.0, 0.0, 0.0, gripper=0.0)
+@pytest.mark.parametrize(("weight", "heeds"), [(0.0, True), (0.5, True), (0.9, False), (1.0, False)])
+@pytest.mark.parametrize(("closed", "change"), [(0.0, 0.5), (1.0, -0.5)])
+def test_what_pictures_show_and_where_the_hand_is_located_are_weighed(
+    closed: float, change: float, weight: float, heeds: bool
+) -> None:
+    start, there = (moved(0.0, 0.0, 0.0, gripper=each) for each in (closed, 1 - closed))
     world = PointWorld(located_B4=located(start))  # as if nothing had to change
-    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=weight))
-    assert search(world, [problem(there, start)], config)[0].actions_HA[0, 6] == pytest.approx(change)
+    closing, opening = (weight, 1.0) if change > 0 else (1.0, weight)  # each has a weight of its own
+    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=closing, release_located=opening))
+    found = search(world, [problem(there, start)], config)[0]
+    assert found.actions_HA[0, 6] == pytest.approx(change if heeds else 0.0)
 
 
 # --- several requests ---
