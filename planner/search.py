@@ -70,7 +70,7 @@ class _Crowd:
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
-        asks = cost.place > 0 or config.gripper.located > 0 or config.gripper.release_located > 0
+        asks = max(cost.place, config.gripper.located, config.gripper.release_located) > 0
         self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND) if asks else None
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.swarms = [Swarm(problem, config) for problem in problems]

@@ -44,6 +44,7 @@ def test_nothing_settles_far_from_what_achieved_goals_cost() -> None:
 
 def test_a_cost_that_has_risen_above_its_best_does_not_settle() -> None:
     assert "settled" not in verdicts(1.0, 0.3, *[0.5] * 10)
+    assert "settled" not in verdicts(1.0, 0.3, *[0.4] * 10, near_best=0.1)
 
 
 def test_time_gives_a_goal_up_and_never_passes_it() -> None:

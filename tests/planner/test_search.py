@@ -281,12 +281,17 @@ def test_a_gripper_that_pictures_do_not_show_heeds_where_the_hand_is_located(
     assert found.actions_HA[0, 6] == pytest.approx(change)
 
 
-@pytest.mark.parametrize(("weight", "heeds"), [(0.0, True), (0.5, True), (0.9, False), (1.0, False)])
-@pytest.mark.parametrize(("closed", "change"), [(0.0, 0.5), (1.0, -0.5)])
+@pytest.mark.parametrize(
+    ("change", "weight", "heeds"),
+    [
+        *((-0.5, 0.0, True), (-0.5, 0.5, True), (-0.5, 0.8, False), (-0.5, 1.0, False)),
+        *((0.5, 0.0, True), (0.5, 0.5, True), (0.5, 0.9, False), (0.5, 1.0, False)),
+    ],
+)
 def test_what_pictures_show_and_where_the_hand_is_located_are_weighed(
-    closed: float, change: float, weight: float, heeds: bool
+    change: float, weight: float, heeds: bool
 ) -> None:
-    start, there = (moved(0.0, 0.0, 0.0, gripper=each) for each in (closed, 1 - closed))
+    start, there = (moved(0.0, 0.0, 0.0, gripper=each) for each in ((0.0, 1.0) if change > 0 else (1.0, 0.0)))
     world = PointWorld(located_B4=located(start))  # as if nothing had to change
     closing, opening = (weight, 1.0) if change > 0 else (1.0, weight)  # each has a weight of its own
     config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=closing, release_located=opening))
