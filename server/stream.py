@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable
 
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, TooManyError, TooSlowError, problem_of
@@ -53,7 +53,7 @@ class Newest:
 
 async def pursue(
     service: PlanningService, session_id: str, looks: AsyncIterable[Look]
-) -> AsyncIterator[m.StepResponse | m.StreamProblem]:
+) -> AsyncGenerator[m.StepResponse | m.StreamProblem]:
     """Answers of a session to the newest of its observations. A bad observation gets a problem; the stream goes on.
 
     Raises NotFoundError when the session is gone, DrainingError when the service shuts down, TooManyError at once, and

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -73,9 +74,10 @@ def _tolerant(handler: Any) -> Any:
 
 
 def _patient(handler: Any, patience_s: float) -> Any:
-    """The handler of single requests, which waits so long for one; streams see to themselves.
+    """The handler, which waits so long for a single request, or for each answer of a stream to be taken.
 
-    gRPC waits without end for a request before it asks such a handler; so it is told that requests are a stream.
+    gRPC waits without end for a request before it asks a handler of single ones; so it is told that requests are a
+    stream. And it waits without end for who never reads; so answers are handed to it, not asked for.
     """
 
     async def answer(requests: Any, context: Any) -> Any:
@@ -86,8 +88,20 @@ def _patient(handler: Any, patience_s: float) -> Any:
             await abort(context, problem_of(TooSlowError(f"the request did not come within {patience_s:g} s")))
         return await handler.unary_unary(request, context)
 
-    if not handler.unary_unary:
-        return handler
+    async def answers(requests: Any, context: Any) -> None:
+        async with aclosing(handler.stream_stream(requests, context)) as stream:
+            async for each in stream:
+                taken = asyncio.ensure_future(context.write(each))
+                if not (await asyncio.wait({taken}, timeout=patience_s))[0]:
+                    break
+                await taken
+            else:
+                return
+        await taken  # nothing can be said before, and nothing is kept meanwhile but this
+        await abort(context, problem_of(TooSlowError(f"an answer was not taken within {patience_s:g} s")))
+
+    if handler.stream_stream:
+        return handler._replace(stream_stream=answers)
     return grpc.stream_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
 
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import grpc
@@ -164,12 +165,16 @@ class Planning(planning_pb2_grpc.PlanningServicer):
             session = await self._open(requests)
             session_id = session.session_id
             yield pb.PlanStreamResponse(opened=_message(session, pb.Session))
-            async for answer in pursue(self.service, session_id, _looks(requests)):
-                if isinstance(answer, m.StreamProblem):
-                    yield pb.PlanStreamResponse(problem=_message(answer, pb.StreamProblem))
-                else:
-                    yield pb.PlanStreamResponse(step=_message(answer, pb.StepResponse))
+            async with aclosing(pursue(self.service, session_id, _looks(requests))) as answers:
+                async for answer in answers:
+                    if isinstance(answer, m.StreamProblem):
+                        yield pb.PlanStreamResponse(problem=_message(answer, pb.StreamProblem))
+                    else:
+                        yield pb.PlanStreamResponse(step=_message(answer, pb.StepResponse))
             self._count("PlanStream", "OK", started)
+        except (asyncio.CancelledError, GeneratorExit):  # the caller is gone, or never reads
+            self._count("PlanStream", "CANCELLED", started)
+            raise
         except Exception as error:
             await self._abort(context, "PlanStream", error, started)
         finally:

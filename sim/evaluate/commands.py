@@ -36,6 +36,9 @@ def evaluate(
     episodes: Annotated[int, typer.Option(min=1, help="For each task, object and driver.")] = 100,
     seed_base: SeedBase = 0,
     split: SplitName = "test",
+    factors: Annotated[
+        str, typer.Option(help="What varies between episodes: all, or names with commas; the rest is as usual.")
+    ] = "all",
     goals: Annotated[str, typer.Option(help="Pictures given: all, the paper's, or the last alone.")] = "all",
     planner: Annotated[str, typer.Option(help="default, fast, balanced or paper.")] = "default",
     budget: Annotated[
@@ -87,7 +90,7 @@ def evaluate(
     config = _config(
         model="" if only_baselines else model, split=split, planner=planner, given=settings or [],
         server=server, max_steps=max_steps, precision=precision, budget=budget, achieved=achieved, out=out,
-        confidence=confidence, goals=goals, camera_yaw=camera_yaw, calibrate=calibrate,
+        confidence=confidence, goals=goals, camera_yaw=camera_yaw, calibrate=calibrate, factors=factors,
     )  # fmt: skip
     with progress("evaluating", len(jobs), unit="episodes") as advance:
         records = run(out, config, jobs, workers=workers, advance=advance)
@@ -104,15 +107,15 @@ def evaluate(
 def _config(
     *, model: str, split: str, planner: str, given: list[str], server: str | None, max_steps: int | None,
     precision: str, budget: float | None, achieved: int | None, out: Path, confidence: Path | None,
-    goals: str, camera_yaw: float, calibrate: bool,
+    goals: str, camera_yaw: float, calibrate: bool, factors: str,
 ) -> EvaluationConfig:  # fmt: skip
     from planner.mpc import ControlConfig
     from sim.collect_commands import split_name
-    from sim.evaluate.settings import EvaluationConfig, in_this_cell, with_settings
+    from sim.evaluate.settings import EvaluationConfig, factors_named, in_this_cell, with_settings
     from vjepa2_ac.model_version import fingerprint
 
     known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps, "goals": goals}
-    known |= {"camera_yaw": camera_yaw, "calibrate": calibrate}
+    known |= {"camera_yaw": camera_yaw, "calibrate": calibrate, "factors": factors_named(factors)}
     if server is not None:
         from sim.evaluate.service import served_by
 

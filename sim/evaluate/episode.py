@@ -117,6 +117,7 @@ class Player:
                 kind=job.kind,
                 frame_size=self.config.frame_size,
                 max_steps=self.config.max_steps,
+                factors=self.config.factors,
                 camera_yaw=self.config.camera_yaw,
             )
             self._cell = (job.task, job.kind)

@@ -78,6 +78,7 @@ def shoot(out: Path, config: EvaluationConfig, record: Record, size: int = 480) 
         kind=record["object"],
         frame_size=config.frame_size,
         max_steps=config.max_steps,
+        factors=config.factors,
         camera_yaw=config.camera_yaw,
         render_mode="rgb_array",
         render_size=size,

@@ -15,7 +15,7 @@ from planner.presets import preset
 from sim import workspace
 from sim.control import LIMIT
 from sim.tasks import GOAL_NAMES, PAPER_GOALS, TASKS, TaskName, task_name
-from sim.variation import KINDS, SPLITS, Kind, Split
+from sim.variation import FACTORS, KINDS, Kind, Split, Variation
 from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.config import with_settings as changed
 from vjepa2_ac.errors import ConfigError
@@ -35,6 +35,7 @@ class EvaluationConfig:
     server: str | None = None  # a planning service that plans instead of a model in this process
     options: dict[str, Any] = field(default_factory=dict)  # what that service is asked for
     split: Split = "test"
+    factors: tuple[str, ...] = FACTORS  # that vary between episodes; the others keep their usual value
     asked: tuple[str, ...] = ()  # the preset and the settings by name that the next ones were made of
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     budget_ms: float | None = None  # that chose the planner's size
@@ -48,7 +49,7 @@ class EvaluationConfig:
     max_steps: int | None = None  # None: as many as the task usually has
 
     def __post_init__(self) -> None:
-        require(self.split in SPLITS, f"no split {self.split!r}; there are {', '.join(SPLITS)}")
+        Variation(split=self.split, factors=self.factors)  # which says what is wrong with them
         require(self.goals in get_args(Goals), f"goals are {', '.join(get_args(Goals))}; got {self.goals!r}")
         require(abs(self.camera_yaw) <= 90, f"a camera may be turned by up to 90°, got {self.camera_yaw}")
         require(self.max_steps is None or self.max_steps >= 1, f"an episode has steps, got {self.max_steps}")
@@ -105,6 +106,14 @@ def kinds_named(text: str) -> tuple[Kind, ...]:
     if unknown := [name for name in names if name not in KINDS]:
         raise ConfigError(f"no object {unknown[0]!r}; there are {', '.join(KINDS)}")
     return tuple(kind for kind in KINDS if kind in names)
+
+
+def factors_named(text: str) -> tuple[str, ...]:
+    """`all`, or names separated by commas."""
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in (*FACTORS, "all")]:
+        raise ConfigError(f"no factor {unknown[0]!r}; there are {', '.join(FACTORS)}")
+    return tuple(name for name in FACTORS if "all" in names or name in names)
 
 
 def baselines_named(text: str) -> tuple[DriverName, ...]:

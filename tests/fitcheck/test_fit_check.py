@@ -23,13 +23,15 @@ from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.world_model import WorldModel
 
 SIZE = (32, 32)
 QUICK = ["--moments", "4", "--candidates", "4", "--horizon", "2", "--precision", "fp32", "--read-out-steps", "5"]
 
 
-def write_model(folder: Path, seed: int, width: int = 24) -> Path:
+def write_model(folder: Path, seed: int, width: int = 24, *, with_inverse: bool = False) -> Path:
+    inverse = InverseModelConfig(tokens_per_frame=4, embed_dim=width, token_dim=2, hidden_dim=8)
     save(
         folder,
         encoder=build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=width, depth=1, num_heads=2), seed=seed),
@@ -38,6 +40,7 @@ def write_model(folder: Path, seed: int, width: int = 24) -> Path:
             ACPredictorConfig(img_size=SIZE, embed_dim=width, predictor_embed_dim=24, depth=1, num_heads=2),
             seed=seed,
         ),
+        inverse=build(InverseModel, inverse, seed=seed) if with_inverse else None,
         preprocessing=Preprocessing(img_size=SIZE),
     )
     return folder
@@ -136,10 +139,16 @@ def test_the_same_seed_gives_the_same_report(simulated: Path, model: Path, tmp_p
 def test_two_models_stand_side_by_side_with_what_changed(
     simulated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other, control = write_model(tmp_path / "other", seed=1), write_model(tmp_path / "control", seed=2)
+    other, control = (
+        write_model(tmp_path / "other", seed=1, with_inverse=True),
+        write_model(tmp_path / "control", seed=2),
+    )
     arguments = ["--model", str(model), "--compare", str(other), "--control", str(control), "--out", str(tmp_path)]
     assert run(["fit-check", str(simulated), *arguments, *QUICK]) == 0
-    assert list(report_of(tmp_path)["models"]) == [str(model), str(other), f"{RANDOM} (control)"]
+    models = report_of(tmp_path)["models"]
+    assert list(models) == [str(model), str(other), f"{RANDOM} (control)"]
+    assert models[str(model)]["located"] == {"not measured": "the model has no inverse"}
+    assert models[str(other)]["located"]["hand"]["value"] > 0
     assert "change" in capsys.readouterr().out
 
 

@@ -20,6 +20,7 @@ from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.footage import stretches
+from vjepa2_ac.fitcheck.located import NEAR, find_glances, locate
 from vjepa2_ac.fitcheck.pairs import find_pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, percentile, rank, same_norm
@@ -145,6 +146,34 @@ def test_real_frames_that_differ_along_one_axis_say_what_the_offset_costs() -> N
     np.testing.assert_allclose(real, np.abs(found["z"].offsets) / 7, atol=1e-6)
     assert isinstance(found["x"].real, NotMeasured)
     assert isinstance(found["z"].imagined, NotMeasured)
+
+
+def test_an_inverse_that_sees_every_move_is_never_off() -> None:
+    found = locate(PERFECT, SEEN, ASKED.glances)
+    assert not isinstance(found, NotMeasured)
+    assert value(found.hand) == pytest.approx(0.0, abs=1e-6)
+    assert value(found.hand_nearby) == pytest.approx(0.0, abs=1e-6)
+    assert found.closedness.value == pytest.approx(0.0, abs=1e-6)
+    assert found.hand.count == len(ASKED.glances)
+
+
+def test_an_inverse_that_sees_no_move_is_off_by_the_whole_way() -> None:
+    found = locate(IGNORES_ACTIONS, SEEN, ASKED.glances)
+    assert not isinstance(found, NotMeasured)
+    assert found.hand.value == pytest.approx(found.way.value, rel=1e-5)
+    assert 0 < value(found.hand_nearby) < NEAR < found.hand.value
+    without_gripper = locate(IGNORES_GRIPPER, SEEN, ASKED.glances)
+    assert not isinstance(without_gripper, NotMeasured)
+    assert without_gripper.hand.value == pytest.approx(0.0, abs=1e-6)
+    assert without_gripper.closedness.value == found.closedness.value > 0
+
+
+def test_glances_compare_different_moments_of_whole_episodes() -> None:
+    tracks = [walk(0), *branches(1), walk(2, rows=1)]
+    found = find_glances(tracks, 50, np.random.default_rng(0))
+    assert len(found) == 50
+    assert all(glance.track == 0 and glance.now != glance.goal for glance in found)
+    assert find_glances(tracks[1:], 50, np.random.default_rng(0)) == []
 
 
 def test_what_nobody_knows_is_not_measured() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from vjepa2_ac.fitcheck.footage import Footage
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.geometry import integrate
+from vjepa2_ac.models.inverse_model import NUMBERS
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 ROWS = 14
@@ -40,6 +41,10 @@ class PoseWorld:
 
     def score(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: Any = None) -> Any:
         return cost(self.rollout(latents_BND, pose_B7, actions_BSHA, history))
+
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+        moved_B7 = self.believes(goal_BND[:, 0] - latents_BND[:, 0])
+        return (pose_B7 + moved_B7)[:, NUMBERS]
 
 
 PERFECT = PoseWorld()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import queue
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -14,7 +16,7 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from server.run import Listening
+from server.run import Listening, Running
 from tests.planner.worlds import HOME, moved
 from tests.server import pictures
 from tests.server.running import running
@@ -148,6 +150,35 @@ def test_a_stream_on_which_nothing_comes_ends() -> None:
         asked.put(None)
         assert refusal_of(caught.value).code == "too_slow"
         assert program.service.streams == 0
+
+
+def test_a_caller_who_never_reads_keeps_neither_stream_nor_session() -> None:
+    done = threading.Event()
+
+    def looking() -> Iterator[pb.PlanStreamRequest]:
+        yield opening()
+        while not done.wait(0.005):
+            yield pb.PlanStreamRequest(step=look())
+
+    def kept(program: Running) -> tuple[int, int]:
+        return program.service.streams, len(program.service.sessions.items())
+
+    small = [("grpc.http2.bdp_probe", 0)]  # or megabytes are taken on the caller's behalf
+    with running(idle_connection_s=0.5) as (program, where), grpc.insecure_channel(where.grpc, small) as channel:
+        call = planning_pb2_grpc.PlanningStub(channel).PlanStream(looking(), timeout=60)
+        assert within(20, lambda: kept(program) == (1, 1))
+        assert within(40, lambda: kept(program) == (0, 0))
+        done.set()
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call)
+        assert refusal_of(caught.value).code == "too_slow"
+
+
+def within(patience_s: float, holds: Callable[[], bool]) -> bool:
+    ends = time.monotonic() + patience_s
+    while not holds() and time.monotonic() < ends:
+        time.sleep(0.02)
+    return holds()
 
 
 def test_who_waits_until_a_stream_is_open_always_reads_why_it_is_not() -> None:

@@ -19,6 +19,7 @@ from sim.evaluate.settings import (
     EvaluationConfig,
     Job,
     baselines_named,
+    factors_named,
     in_this_cell,
     jobs,
     kinds_named,
@@ -26,6 +27,7 @@ from sim.evaluate.settings import (
     with_settings,
 )
 from sim.evaluate.summary import auroc, rows, table
+from sim.variation import FACTORS
 from vjepa2_ac.cli import run
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.images import Preprocessing
@@ -178,6 +180,24 @@ def test_settings_are_named_as_documented() -> None:
         with_settings(planner, control, ["samples"])
 
 
+def test_only_the_factors_asked_for_vary_between_episodes(small: None) -> None:
+    two_seeds = [Job(driver="nothing", task="reach", kind="box", seed=seed) for seed in (3, 4)]
+    scenes = []
+    for factors in (("light",), ("layout", "light")):
+        player = Player(config(split="shift", factors=factors))
+        scenes.append([])
+        for job in two_seeds:
+            player.play(job)
+            scenes[-1].append(player.env(job).cell.draw)
+        player.close()
+    (one, two), (here, there) = scenes
+    assert (one.table, one.object_xy, one.camera_azimuth) == (two.table, two.object_xy, two.camera_azimuth)
+    assert one.light_azimuth != two.light_azimuth
+    assert here.object_xy != there.object_xy
+    with pytest.raises(ConfigError, match="no factor fog; there are"):
+        config(factors=("fog",))
+
+
 def test_the_planner_is_told_the_cell_it_works_in() -> None:
     limits = in_this_cell().limits
     assert limits.lowest == (0.40, -0.12, 0.0105)
@@ -191,7 +211,10 @@ def test_names_on_the_command_line() -> None:
     assert kinds_named("all") == ("cup", "box")
     assert baselines_named("") == ()
     assert baselines_named("expert,nothing") == ("nothing", "expert")
-    for read, wrong in ((tasks_named, "juggle"), (kinds_named, "plate"), (baselines_named, "lucky")):
+    assert factors_named("light, layout") == ("layout", "light")
+    assert factors_named("all") == FACTORS
+    wrong_names = ((tasks_named, "juggle"), (kinds_named, "plate"), (baselines_named, "lucky"), (factors_named, "fog"))
+    for read, wrong in wrong_names:
         with pytest.raises(ConfigError, match="there are"):
             read(wrong)
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 
 from vjepa2_ac.fitcheck.axes import AXES
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
+from vjepa2_ac.fitcheck.located import NEAR
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES
 from vjepa2_ac.fitcheck.readout import WIDTHS
 from vjepa2_ac.fitcheck.report import Column
@@ -85,6 +86,12 @@ def sections(horizon: int) -> dict[str, list[Figure]]:
             Figure(words=f"object after {steps} step{'s' if steps > 1 else ''} [cm]", pick=_imagined("object", steps))
             for steps in sorted({1, horizon})
         ],
+        "the hand in another frame, located by the inverse": [
+            Figure(words="hand [cm]", pick=_located("hand"), scale=100),
+            Figure(words=f"hand, less than {100 * NEAR:g} cm away [cm]", pick=_located("hand_nearby"), scale=100),
+            Figure(words="closedness [stroke]", pick=_located("closedness"), digits=3),
+            Figure(words="said to be where it was [cm]", pick=_located("way"), scale=100),
+        ],
     }
 
 
@@ -151,6 +158,13 @@ def _separation(column: Column) -> Found:
 
 def _off_by(axis: str) -> Pick:
     return lambda column: column.axes[axis].lowest_off_by
+
+
+def _located(name: str) -> Pick:
+    def pick(column: Column) -> Found:
+        return _of(column.located, lambda located: getattr(located, name))
+
+    return pick
 
 
 def _imagined(quantity: str, steps: int) -> Pick:

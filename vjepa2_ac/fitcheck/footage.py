@@ -43,6 +43,9 @@ class Model(Protocol):
     ) -> Tensor:
         """What candidates cost, [B, S]."""
 
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+        """The hand in each goal [B, 4]; None from a model without an inverse."""
+
 
 class Stretch(NamedTuple):
     """Some moments of a track in a row; how many, the question says."""

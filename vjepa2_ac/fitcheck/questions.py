@@ -11,6 +11,7 @@ from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.fitcheck.estimates import NotMeasured
 from vjepa2_ac.fitcheck.examples import Split, split_frames
 from vjepa2_ac.fitcheck.footage import Stretch, drawn, stretches
+from vjepa2_ac.fitcheck.located import Glance, find_glances
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.ranking import Moments, choose_moments, moves_gripper
 from vjepa2_ac.fitcheck.tracks import Track
@@ -54,6 +55,7 @@ class Questions:
     pairs: list[tuple[int, int]]
     split: Split | NotMeasured
     unseen_rollouts: list[Stretch]  # in scenes the read-outs do not learn from
+    glances: list[Glance]
 
 
 def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: bool = False) -> Questions:
@@ -61,7 +63,7 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: 
 
     With `learn_elsewhere` all scenes are there to judge read-outs on, none to learn from.
     """
-    rngs = iter([np.random.default_rng((config.seed, stream)) for stream in range(7)])
+    rngs = iter([np.random.default_rng((config.seed, stream)) for stream in range(8)])
     long, steps = stretches(tracks, config.horizon), stretches(tracks, 1)
     rollouts = drawn(long, config.moments, next(rngs))
     ranking = choose_moments(tracks, steps, config.moments, next(rngs))
@@ -76,6 +78,6 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: 
         for which, start in long
         if tracks[which].group in unseen and tracks[which].in_reach[start : start + config.horizon + 1].all()
     ]
-    return Questions(
-        rollouts, ranking, moments, transitions, pairs, split, drawn(unseen_long, config.moments // 2, next(rngs))
-    )
+    unseen_rollouts = drawn(unseen_long, config.moments // 2, next(rngs))
+    glances = find_glances(tracks, 8 * config.moments, next(rngs))
+    return Questions(rollouts, ranking, moments, transitions, pairs, split, unseen_rollouts, glances)

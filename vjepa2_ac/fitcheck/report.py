@@ -27,6 +27,7 @@ from vjepa2_ac.fitcheck.drift import Drift, drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.examples import Known, Lessons, examples, read_lessons
 from vjepa2_ac.fitcheck.footage import Footage, Model, see
+from vjepa2_ac.fitcheck.located import Located, locate
 from vjepa2_ac.fitcheck.pairs import Pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, Questions, choose
 from vjepa2_ac.fitcheck.ranking import Ranking, rank
@@ -40,7 +41,7 @@ from vjepa2_ac.world_model import WorldModel
 RANDOM = "random encoder"
 UNTRAINED = "random:"  # how `train --encoder random:RELEASE` writes an encoder of that shape into the release
 FORMAT = "vjepa2-ac fit-check, version 1"
-SECTIONS = 7
+SECTIONS = 8
 AnswerT = TypeVar("AnswerT")
 
 
@@ -66,6 +67,7 @@ class Column:
     axes: dict[str, Axis]
     readout: ReadOut | NotMeasured
     whereabouts: Whereabouts | NotMeasured
+    located: Located | NotMeasured
     facts: dict[str, Any]  # how it was trained, as far as its release says
     seconds: dict[str, float]  # that each part took
 
@@ -156,7 +158,7 @@ def examine(
     axes = timed("axes", lambda: along_axes(steered, footage, questions.moments[::2], seed))
     if not subject.has_predictor:
         none = NotMeasured("no predictor was trained on this encoder; give one as the control")
-        return Column(subject.name, none, none, none, none, axes, readout, none, subject.facts, seconds)
+        return Column(subject.name, none, none, none, none, axes, readout, none, none, subject.facts, seconds)
     return Column(
         name=subject.name,
         drift=timed("drift", lambda: _drift(model, footage, questions, config)),
@@ -168,6 +170,7 @@ def examine(
         axes=axes,
         readout=readout,
         whereabouts=timed("whereabouts", lambda: _whereabouts(model, footage, questions, config, reader)),
+        located=timed("located hand", lambda: _located(model, footage, questions)),
         facts=subject.facts,
         seconds=seconds,
     )
@@ -282,6 +285,12 @@ def _whereabouts(
     if not questions.unseen_rollouts:
         return NotMeasured(f"no episode beside the read-out's has {config.horizon + 1} frames")
     return whereabouts(model, footage, questions.unseen_rollouts, config.horizon, reader)
+
+
+def _located(model: Model, footage: Footage, questions: Questions) -> Located | NotMeasured:
+    if not questions.glances:
+        return NotMeasured("no episode has two frames")
+    return locate(model, footage, questions.glances)
 
 
 def _contents(
