@@ -1,7 +1,8 @@
-"""What a plan costs and what it finds: `./dev bench planning [--model default] [--quick]`.
+"""What a plan costs and what it finds: `./dev bench planning [--model default] [--quick] [--only 1 3]`.
 
-Six questions, on this machine and in one run. What is compared takes turns, times are medians, and ratios are medians
-of what stood side by side, so that they mean something whatever else the machine is doing.
+Six questions, on this machine and in one run, or some of them by their numbers. What is compared takes turns, times are
+medians, and ratios are medians of what stood side by side, so that they mean something whatever else the machine is
+doing.
 
 1. How long does a whole plan take, with each preset and in each precision, and where does the time go?
 2. What does the default search find next to the published one, with the same weights, and at what price?
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import statistics
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -100,23 +102,43 @@ def main() -> None:
     scenes = drawn_scenes(extent.scenes)
     worlds = {precision: WorldModel.open(options.model, precision=precision) for precision in PRECISIONS}
     usual = WorldModel.open(options.model)
-    tables: dict[str, Sequence[Row]] = {
-        "a whole plan": whole_plans(worlds, scenes, extent),
-        "where a plan's time goes": operations(usual, scenes[0]),
-        "the default search beside the published one": both_searches(usual, worlds["fp32"], scenes, extent),
-        "remembering keys and values": remembering(worlds, extent),
-        "bf16 beside fp32": ranking(worlds, scenes, extent),
-        "memory": memory(options.model, extent),
-    }
-    if extent.large:
-        tables["the released size, random weights"] = released_size()
-    publish("planning", tables, {"model": options.model, "seconds": round(time.perf_counter() - started, 1)})
+    questions: list[tuple[int, str, Callable[[], Sequence[Row]]]] = [
+        (1, "a whole plan", lambda: whole_plans(worlds, scenes, extent)),
+        (1, "where a plan's time goes", lambda: operations(usual, scenes[0])),
+        (
+            2,
+            "the default search beside the published one",
+            lambda: both_searches(usual, worlds["fp32"], scenes, extent),
+        ),
+        (3, "remembering keys and values", lambda: remembering(worlds, extent)),
+        (4, "bf16 beside fp32", lambda: ranking(worlds, scenes, extent)),
+        (5, "memory", lambda: memory(options.model, extent)),
+        (6, "the released size, random weights", lambda: released_size() if extent.large else []),
+    ]
+    tables: dict[str, Sequence[Row]] = {}
+    for number, title, answer in questions:
+        if number in options.only:
+            print(f"{number}: {title} …", file=sys.stderr, flush=True)
+            tables[title] = answer()
+    publish(
+        "planning",
+        {title: rows for title, rows in tables.items() if rows},
+        {"model": options.model, "seconds": round(time.perf_counter() - started, 1)},
+    )
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench planning", description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="default", help="as for vjepa2-ac: default, a path or random:SIZE")
     parser.add_argument("--quick", action="store_true", help="less of everything, and no large models")
+    parser.add_argument(
+        "--only",
+        type=int,
+        nargs="+",
+        choices=range(1, 7),
+        default=range(1, 7),
+        help="questions by number; default: all",
+    )
     return parser.parse_args()
 
 

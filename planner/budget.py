@@ -98,7 +98,7 @@ def within(budget_ms: float, config: PlannerConfig, model: CostModel) -> Choice:
     """`config` with the largest search that fits a budget, at most as long a horizon as it has.
 
     The longest horizon comes first that leaves room for a real search; then samples and iterations grow together, as
-    samples = 2 · iterations² (the balanced preset's proportions).
+    samples = 2 · iterations² (18 × 3, 32 × 4, 50 × 5, …).
     """
     if not budget_ms > 0:
         raise ConfigError(f"a budget is a positive number of milliseconds, got {budget_ms}")

@@ -1,4 +1,4 @@
-"""Named ways to plan. They are starting points until the simulation's ablation has decided on their numbers."""
+"""Named ways to plan; docs/planning.md says what each costs and how often it gets there."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ FROM_ABOVE = SearchConfig(
 TO_THE_PLACE = CostConfig(place=10.0, from_above=2.0)
 
 PRESETS = {
-    "fast": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3), cost=TO_THE_PLACE),  # <= 96 candidates
-    "balanced": PlannerConfig(search=replace(FROM_ABOVE, samples=64, elites=8), cost=TO_THE_PLACE),  # <= 256
-    "paper": PlannerConfig(method="paper", paper=CEMConfig(samples=800, iterations=10)),  # 8000 candidates
+    "fast": PlannerConfig(  # at most 51 candidates
+        search=replace(FROM_ABOVE, samples=17, iterations=3, elites=4, kept_elites=1), cost=TO_THE_PLACE
+    ),
+    "balanced": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3), cost=TO_THE_PLACE),  # 96
+    "paper": PlannerConfig(method="paper", paper=CEMConfig(samples=800, iterations=10)),  # 8000
 }
 
 
