@@ -5,6 +5,7 @@ Legend: F frames · H, W pixels · N tokens of a frame · D latent width.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from typing import Any
 
@@ -25,7 +26,7 @@ PIECE = 64  # frames encoded at once
 class FrameEncoder:
     """A frozen encoder that sees each frame alone, as `WorldModel.encode` does: their latents are the same.
 
-    They are within a training step too, whose autocast does not reach the encoder.
+    They are within a training step too, whose autocast does not reach the encoder. It works with a copy of its own.
     """
 
     def __init__(
@@ -39,8 +40,8 @@ class FrameEncoder:
     ) -> None:
         self.config, self.preprocessing, self.device, self.normalize = encoder.config, preprocessing, device, normalize
         self.dtype = choose_dtype(precision, device)
-        self.hash = _hash(encoder)
-        self.encoder = encoder.eval().requires_grad_(False).to(device, self.dtype)
+        self.encoder = copy.deepcopy(encoder).eval().requires_grad_(False).to(device, self.dtype)
+        self.hash = _hash(self.encoder)  # of what computes: a bf16 release and what it was rounded from share latents
 
     @torch.no_grad()
     def __call__(self, frames_FHW3: Tensor | NDArray[np.uint8]) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import platform
 import shlex
@@ -107,11 +106,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         source = load(inputs.model or "default", parts=("encoder", "predictor"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = FrameEncoder(
-            copy.deepcopy(encoder),  # the release keeps this one, as it is
-            preprocessing,
-            processes.device,
-            recipe.engine.precision,
-            normalize=source.normalize_latents,
+            encoder, preprocessing, processes.device, recipe.engine.precision, normalize=source.normalize_latents
         )
         config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
         learner = Inversion(build(InverseModel, config, seed=recipe.engine.seed), frames)
