@@ -129,9 +129,7 @@ def _choice(
     old = config.search
     elites = max(2, min(samples, round(samples * old.elites / old.samples)))
     kept = min(old.kept_elites, elites)
-    search = replace(
-        old, samples=samples, iterations=iterations, horizon=horizon, elites=elites, kept_elites=kept, sample_decay=1.0
-    )
+    search = replace(old, samples=samples, iterations=iterations, horizon=horizon, elites=elites, kept_elites=kept)
     expected = iterations * model.seconds(samples * search.populations, horizon)
     expected += model.seconds(search.populations, horizon) if search.try_mean else 0.0
     return Choice(config=replace(config, search=search), expected_ms=1e3 * expected, fits=fits)

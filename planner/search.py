@@ -2,9 +2,8 @@
 
 Like the published one (`cem`) it samples candidates, keeps the elites and moves a Gaussian towards them. What is added
 can each be switched off: evenly spread draws, smooth along the horizon; elites and the mean competing again; a start
-from the shifted last plan; several starts at once; elites weighted by cost (MPPI); stopping when they agree; a
-gripper chosen apart from the motion; a descent along the gradient at the end. The answer is the best candidate known,
-so that it can be asked for at any time after the first iteration.
+from the shifted last plan; stopping when the elites agree; a gripper chosen apart from the motion. The answer is the
+best candidate known, so that it can be asked for at any time after the first iteration.
 
 Every population, of every request, is imagined in one batch.
 
@@ -46,14 +45,14 @@ def search(
     watch = Stopwatch(clock, deadline, is_wanted)
     crowd = _Crowd(world, problems, config, cost or CostConfig())
     stopped: StopReason = "iterations"
-    for iteration in range(config.iterations):
+    for _ in range(config.iterations):
         if not watch.allows():
             stopped = "deadline"
             break
         searching = [b for b, swarm in enumerate(crowd.swarms) if not swarm.converged]
         if not searching:
             break
-        proposals = [crowd.swarms[b].propose(config.samples_in(iteration)) for b in searching]
+        proposals = [crowd.swarms[b].propose(config.samples) for b in searching]
         for b, costs in zip(searching, crowd.score(searching, proposals), strict=True):
             crowd.swarms[b].learn(costs)
         watch.lap()
@@ -84,17 +83,11 @@ class _Crowd:
         return [costs_S.view(most, -1)[: len(proposal)] for costs_S, proposal in zip(costs_BS, proposals, strict=True)]
 
     def finish(self, watch: Stopwatch) -> StopReason:
-        """Try the last means, and go down the gradient from the best, as far as asked for and time allows."""
+        """Try the last means, where that is asked for and time allows."""
         if self.config.try_mean or self.config.answer == "mean":
             if not watch.allows():
                 return "deadline"
             self._try([swarm.mean_QHV for swarm in self.swarms], always=self.config.answer == "mean")
-        for step in range(self.config.gradient_steps):
-            if not watch.allows():
-                return "deadline"
-            rate = self.config.gradient_rate * (1 - step / self.config.gradient_steps)
-            self._try([self._descended(b, rate) for b in range(len(self.swarms))])
-            watch.lap()
         return "iterations"
 
     def choose_gripper_options(self) -> None:
@@ -117,21 +110,6 @@ class _Crowd:
         for swarm, x_QHV, costs_Q1 in zip(self.swarms, moves, costs, strict=True):
             swarm.evaluations += len(costs_Q1)
             swarm.offer(x_QHV, costs_Q1[:, 0], always=always)
-
-    def _descended(self, b: int, rate: float) -> Tensor:
-        """The best moves of each of a request's populations [Q, H, V], one step down the gradient of their cost."""
-        swarm = self.swarms[b]
-        with torch.enable_grad():
-            moves_QHV = swarm.best_QHV.detach().clone().requires_grad_()
-            actions_1QHA = swarm.actions(moves_QHV[:, None])[:, 0][None].to(self.world.device)
-            latents, pose = self._starts([b])
-            costs_1Q = self.cost.take([b])(self.world.rollout(latents, pose, actions_1QHA, self._past([b])))
-            (gradient_QHV,) = torch.autograd.grad(costs_1Q.sum(), moves_QHV)
-        # In shares of the limits, so that metres, radians and closedness count alike; the length is the rate's alone.
-        slope_QHV = gradient_QHV.nan_to_num() * swarm.reach_V
-        length_Q11 = slope_QHV.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
-        moved_QHV: Tensor = moves_QHV.detach() - rate * swarm.reach_V * slope_QHV / length_Q11
-        return swarm.space.held(moved_QHV)
 
     def _starts(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
         return self.latents_BND[chosen], self.pose_B7[chosen]

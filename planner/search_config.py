@@ -20,8 +20,6 @@ class SearchConfig:
     samples: int = 32  # of each population in each iteration
     iterations: int = 4
     elites: int = 6
-    restarts: int = 1  # populations that start in different places
-    sample_decay: float = 1.0  # each iteration samples this share of the one before
 
     # where
     step_limit: float = 0.05  # [m] along each axis
@@ -40,17 +38,12 @@ class SearchConfig:
     std_momentum: float = 0.1
     kept_elites: int = 3  # that compete again in the next iteration, at no cost
     try_mean: bool = True  # the mean is a candidate too
-    temperature: float | None = (
-        None  # of MPPI weights, in units of the elites' range of costs; None: all weigh the same
-    )
     warm_start: bool = True  # begin at the shifted last plan, where there is one
     warm_spread: float = 0.6  # first standard deviation then
 
     # ending
     agreement: float | None = 0.04  # stop when the elites' standard deviation is below this share; None: never
     answer: Literal["best", "mean"] = "best"
-    gradient_steps: int = 0  # descents of the best of each population through the model
-    gradient_rate: float = 0.05  # first step, as a share; it falls to 0
 
     def __post_init__(self) -> None:
         require(self.horizon >= 1, f"horizon must be at least 1, got {self.horizon}")
@@ -58,20 +51,16 @@ class SearchConfig:
         require(1 < self.elites <= self.samples, f"need 1 < elites <= samples, got {self.elites} of {self.samples}")
         require(self.samples >= 3, f"samples must be at least 3, got {self.samples}")
         require(0 <= self.kept_elites <= self.elites, f"kept_elites lies within 0…elites, got {self.kept_elites}")
-        require(self.restarts >= 1, f"restarts must be at least 1, got {self.restarts}")
         require(0 < self.step_limit <= 1, f"step_limit is a length in metres, got {self.step_limit}")
         require(
             self.descent_limit is None or 0 < self.descent_limit <= self.step_limit,
             f"descent_limit is a length in metres within step_limit, got {self.descent_limit}",
         )
         require(self.turn_limit is None or 0 < self.turn_limit <= 3.15, f"turn_limit: got {self.turn_limit} radians")
-        require(0 < self.sample_decay <= 1, f"sample_decay lies within 0…1, got {self.sample_decay}")
         for name in ("spread", "warm_spread"):
             require(0 < getattr(self, name) <= 3, f"{name} is a share of the limits, got {getattr(self, name)}")
         for name in ("mean_momentum", "std_momentum", "least_spread"):
             require(0 <= getattr(self, name) < 1, f"{name} lies within 0…1, got {getattr(self, name)}")
-        require(self.temperature is None or self.temperature > 0, f"temperature is positive, got {self.temperature}")
-        require(self.gradient_steps >= 0, f"gradient_steps cannot be negative, got {self.gradient_steps}")
 
     @property
     def space(self) -> MoveSpace:
@@ -84,16 +73,12 @@ class SearchConfig:
             gripper_deadband=self.gripper.deadband if self.gripper.mode == "sampled" else 0.0,
         )
 
-    def samples_in(self, iteration: int) -> int:
-        """Candidates of each population in an iteration, counted from 0."""
-        return max(self.elites, 3, round(self.samples * self.sample_decay**iteration))
-
     @property
     def populations(self) -> int:
         """The most populations a request can need."""
-        return (3 if self.gripper.mode == "branches" else 1) * self.restarts
+        return 3 if self.gripper.mode == "branches" else 1
 
     @property
     def most_evaluations(self) -> int:
         """The most candidates a request can take, without the few of the end."""
-        return self.populations * sum(map(self.samples_in, range(self.iterations)))
+        return self.populations * self.samples * self.iterations

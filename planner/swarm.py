@@ -1,9 +1,9 @@
 """The populations of one request: what they propose, what they learn from its costs, and what they answer.
 
-There is one population for each gripper option and each restart. Nothing here knows of a world model or of time.
+There is one population for each gripper option that is searched. Nothing here knows of a world model or of time.
 
-Shapes: Q populations (gripper options x restarts), S candidates of a population, K elites, G gripper options,
-R restarts, H steps, V searched numbers, A numbers of an action (7).
+Shapes: Q populations, S candidates of a population, K elites, G gripper options, H steps, V searched numbers, A numbers
+of an action (7).
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from planner.problem import Found, Problem, StopReason
 from planner.search_config import SearchConfig
 from vjepa2_ac.errors import PlanningError
 
-SEEDS_APART = 7919  # restarts draw from seeds this far apart
-
 
 class Swarm:
     """The populations of one request: Gaussians over moves, and the best they have met."""
@@ -31,16 +29,7 @@ class Swarm:
         self.gripper_options = gripper.options(config.gripper, self.closedness, config.horizon)
         self.options = self.gripper_options if config.gripper.mode == "branches" else self.gripper_options[:1]
         self.contrast: tuple[int, list[float]] | None = None  # the option that was chosen, and the cost of each
-        self.noises = [
-            Noise(
-                config.noise,
-                problem.seed + SEEDS_APART * r,
-                config.horizon,
-                len(self.reach_V),
-                config.noise_colour,
-            )
-            for r in range(config.restarts)
-        ]
+        self.noise = Noise(config.noise, problem.seed, config.horizon, len(self.reach_V), config.noise_colour)
         self.mean_QHV, self.std_QHV = self._start(problem)
         self.kept_QKHV = self.mean_QHV[:, None][:, :0]
         self.kept_costs_QK = self.kept_QKHV[..., 0, 0]
@@ -55,9 +44,7 @@ class Swarm:
 
     def propose(self, samples: int) -> Tensor:
         """Actions [Q, S, H, A] to imagine next. Gripper options share their draws, so that they compare fairly."""
-        drawn_RSHV = torch.stack([noise.draw(samples) for noise in self.noises])
-        noise_QSHV = drawn_RSHV.repeat(len(self.options), 1, 1, 1)
-        moves_QSHV = self.mean_QHV[:, None] + self.std_QHV[:, None] * noise_QSHV
+        moves_QSHV = self.mean_QHV[:, None] + self.std_QHV[:, None] * self.noise.draw(samples)
         if self.config.try_mean and self.mean_QHV.any():  # a mean of zero is doing nothing, which has its own place
             moves_QSHV[:, -1] = self.mean_QHV
         if not self.trace:
@@ -69,9 +56,7 @@ class Swarm:
         """Moves of each population with what its gripper does: actions [Q, S, H, A]."""
         actions_QSHA = self.space.actions(moves_QSHV)
         if self.config.gripper.mode == "branches":
-            changes_GH = torch.tensor([option.changes_H for option in self.options])
-            changes_QH = changes_GH.repeat_interleave(self.config.restarts, dim=0)
-            actions_QSHA[..., GRIPPER] = changes_QH[:, None]
+            actions_QSHA[..., GRIPPER] = torch.tensor([option.changes_H for option in self.options])[:, None]
         return actions_QSHA
 
     def learn(self, costs_QS: Tensor) -> None:
@@ -104,7 +89,7 @@ class Swarm:
             raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
         q = self._chosen()
         actions_HA = self.actions(self.best_QHV[:, None])[q, 0]
-        cost, costs_G = float(self.best_cost_Q[q]), self._best_of_options()[0].tolist()
+        cost, costs_G = float(self.best_cost_Q[q]), self.best_cost_Q.tolist()
         if self.contrast is not None:
             chosen, costs_G = self.contrast
             cost, actions_HA[:, GRIPPER] = costs_G[chosen], torch.tensor(self.gripper_options[chosen].told_H)
@@ -146,18 +131,15 @@ class Swarm:
         mean_HV, spread = torch.zeros(config.horizon, len(self.reach_V)), config.spread
         if config.warm_start and problem.last_HA is not None:
             mean_HV, spread = self.space.moves(shifted(problem.last_HA, config.horizon)), config.warm_spread
-        # Other restarts begin anywhere in the box, going one way.
-        elsewhere = [(0.5 * noise.draw(1)[0, :1]).clamp(-1, 1) * self.reach_V for noise in self.noises[1:]]
-        means = [mean_HV, *(mean_1V.expand_as(mean_HV) for mean_1V in elsewhere)]
-        mean_QHV = torch.stack(means).repeat(len(self.options), 1, 1)
+        mean_QHV = mean_HV.repeat(len(self.options), 1, 1)
         return mean_QHV, (spread * self.reach_V).expand_as(mean_QHV).clone()
 
     def _refit(self, costs_QK: Tensor) -> None:
         config = self.config
-        weights_QK = elite_weights(costs_QK, config.temperature)
+        weights_QK = elite_weights(costs_QK)
         mean_QHV = torch.einsum("qk,qkhv->qhv", weights_QK, self.elites_QKHV)
         variance_QHV = torch.einsum("qk,qkhv->qhv", weights_QK, (self.elites_QKHV - mean_QHV[:, None]).square())
-        # Unbiased for weights too: with all the same this is division by K - 1.
+        # Division by K - 1, of those that have a cost.
         free_Q11 = (1 - weights_QK.square().sum(dim=1)).clamp_min(1e-3)[:, None, None]
         std_QHV = (variance_QHV / free_Q11).sqrt()
         mean_QHV = torch.lerp(mean_QHV, self.mean_QHV, config.mean_momentum)
@@ -175,14 +157,8 @@ class Swarm:
 
     def _chosen(self) -> int:
         """The population whose best is the answer."""
-        costs_G, restart_G = self._best_of_options()
-        keep_HV = self.best_QHV[restart_G[0]]
-        option = gripper.choose(self.config.gripper, costs_G.tolist(), float(keep_HV[:, :3].sum(dim=0).norm()))
-        return option * self.config.restarts + int(restart_G[option])
-
-    def _best_of_options(self) -> tuple[Tensor, Tensor]:
-        costs_G, restart_G = self.best_cost_Q.view(len(self.options), self.config.restarts).min(dim=1)
-        return costs_G, restart_G
+        kept_moves = float(self.best_QHV[0, :, :3].sum(dim=0).norm())  # of the plan that keeps the gripper
+        return gripper.choose(self.config.gripper, self.best_cost_Q.tolist(), kept_moves)
 
 
 def shifted(last_HA: Tensor, horizon: int) -> Tensor:
@@ -191,17 +167,7 @@ def shifted(last_HA: Tensor, horizon: int) -> Tensor:
     return left[:horizon].float()
 
 
-def elite_weights(costs_QK: Tensor, temperature: float | None) -> Tensor:
-    """The weight of each elite [Q, K], summing to 1; what is no number weighs nothing, nor does all of nothing.
-
-    Without temperature all weigh the same, as in the cross-entropy method; with it exp(-(c - best) / (t · range)), as
-    in model predictive path integral control (Williams et al. 2017), made independent of the cost's scale.
-    """
-    finite_QK = costs_QK.isfinite()
-    if temperature is None:
-        weights_QK = finite_QK.float()
-    else:
-        excess_QK = torch.where(finite_QK, costs_QK - costs_QK[:, :1], 0.0)
-        width_Q1 = excess_QK.amax(dim=1, keepdim=True).clamp_min(1e-12)
-        weights_QK = (-excess_QK / (temperature * width_Q1)).exp() * finite_QK
-    return weights_QK / weights_QK.sum(dim=1, keepdim=True).clamp_min(1e-12)
+def elite_weights(costs_QK: Tensor) -> Tensor:
+    """The weight of each elite [Q, K], summing to 1; what is no number weighs nothing, nor does all of nothing."""
+    weights_QK = costs_QK.isfinite().float()
+    return weights_QK / weights_QK.sum(dim=1, keepdim=True).clamp_min(1)

@@ -16,7 +16,7 @@ from sim.evaluate.runs import SETTINGS
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.world_model import WorldModel
 
-SIZE = ("samples", "iterations", "horizon", "elites", "kept_elites", "sample_decay")  # what a budget chooses
+SIZE = ("samples", "iterations", "horizon", "elites", "kept_elites")  # what a budget chooses
 
 
 def remembered(out: Path, milliseconds: float, config: PlannerConfig) -> PlannerConfig | None:

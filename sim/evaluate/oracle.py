@@ -172,8 +172,7 @@ def goal_states(env: FrankaEnv) -> list[Array]:
 
 def _adapted(config: PlannerConfig) -> PlannerConfig:
     """The same search, by the plain distance of states; surprises there are none."""
-    search = replace(config.search, gradient_steps=0)
-    return replace(config, search=search, cost=CostConfig(earlier=config.cost.earlier))
+    return replace(config, cost=CostConfig(earlier=config.cost.earlier))
 
 
 def _latents(state_10: Array) -> Tensor:

@@ -45,10 +45,7 @@ def end(found: Found) -> Tensor:
         {},
         {"noise": "gaussian"},
         {"kept_elites": 0, "try_mean": False, "samples": 64},
-        {"temperature": 0.3},
         {"answer": "mean", "iterations": 6},
-        {"restarts": 3},
-        {"sample_decay": 0.8},
         {"agreement": None},
         {"horizon": 2, "samples": 64, "iterations": 6},
         {"horizon": 4, "noise_colour": 2.0, "samples": 96, "iterations": 8},
@@ -80,11 +77,6 @@ def test_the_best_cost_never_rises() -> None:
         assert list(trace) == sorted(trace, reverse=True)
 
 
-def test_the_gradient_finds_what_samples_missed() -> None:
-    few: dict[str, Any] = {"samples": 8, "elites": 3, "iterations": 1, "kept_elites": 0}
-    assert solve(**few, gradient_steps=30).cost < 0.3 * solve(**few).cost
-
-
 def test_a_warm_start_begins_at_the_shifted_last_plan() -> None:
     last = torch.zeros(1, 7)
     last[0, :3] = torch.tensor([0.03, -0.02, 0.01])
@@ -105,7 +97,7 @@ def test_without_agreement_it_goes_on_to_the_end() -> None:
 
 def test_evaluations_are_what_the_world_was_asked_for() -> None:
     world = PointWorld()
-    found = solve(world=world, sample_decay=0.7, agreement=None)
+    found = solve(world=world, agreement=None)
     assert found.evaluations == sum(world.scored)
 
 
@@ -221,17 +213,6 @@ def test_the_hand_is_located_once_a_search_and_only_where_it_counts(
 
     search(Asked(), [problem(NEAR), problem(FAR)], SearchConfig(gripper=gripper), CostConfig(place=place))
     assert len(asked) == times
-
-
-def test_the_gradient_goes_to_where_the_hand_is_located() -> None:
-    few: dict[str, Any] = {"samples": 8, "elites": 3, "iterations": 1, "kept_elites": 0}
-    world, cost = locating(NEAR), CostConfig(place=3.0)
-    found = [
-        search(world, [problem(NEAR, world=world)], SearchConfig(**few, gradient_steps=steps), cost)[0]
-        for steps in (0, 30)
-    ]
-    assert found[1].cost < 0.3 * found[0].cost
-    assert end(found[1])[0] == pytest.approx(NEAR[0], abs=3e-3)
 
 
 def test_located_hands_of_requests_in_one_batch_are_not_confused() -> None:
@@ -387,7 +368,7 @@ def test_the_size_of_pieces_does_not_change_the_plan(pieces: int) -> None:
 
 
 def test_a_config_survives_json() -> None:
-    config = SearchConfig(gripper=GripperConfig(gate=0.015), turn_limit=0.1, temperature=0.5)
+    config = SearchConfig(gripper=GripperConfig(gate=0.015), turn_limit=0.1)
     assert from_dict(SearchConfig, to_dict(config), "test") == config
 
 
@@ -398,9 +379,6 @@ def test_a_config_survives_json() -> None:
         ("elites", 1),
         ("samples", 2),
         ("kept_elites", 7),
-        ("restarts", 0),
-        ("temperature", 0.0),
-        ("sample_decay", 0.0),
         ("step_limit", 0.0),
         ("spread", 0.0),
         ("mean_momentum", 1.0),
