@@ -143,16 +143,7 @@ def parse() -> argparse.Namespace:
 
 
 def drawn_scenes(count: int) -> list[Scene]:
-    """The beginnings of reaches, with a picture of where the hand should be.
-
-    In a process of their own: a profiler loads compilers beside those of OpenGL in software, and that ends in a crash.
-    """
-    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as process:
-        return process.submit(draw_scenes, count).result()
-
-
-def draw_scenes(count: int) -> list[Scene]:
-    """The same, here."""
+    """The beginnings of reaches, with a picture of where the hand should be."""
     env, scenes = FrankaEnv("reach", split="train"), []
     for seed in range(count):
         observation, info = env.reset(seed=seed)

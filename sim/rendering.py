@@ -7,6 +7,8 @@ to compare costs.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import weakref
 from collections.abc import Callable
@@ -65,6 +67,7 @@ class Painter:
     def _open(self) -> Any:
         if self._renderer is None:
             _refuse_to_hang()
+            _load_torchs_compiler()
             self.scene.model.vis.quality.shadowsize = 2048 if self.shadows else 0  # read when the context is made
             self._renderer = mujoco.Renderer(self.scene.model, self.height, self.width)
             self._let_go = weakref.finalize(self, self._renderer.close)  # at exit, before OpenGL is gone
@@ -73,6 +76,15 @@ class Painter:
             flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
             flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
         return self._renderer
+
+
+def _load_torchs_compiler() -> None:
+    """Software OpenGL and Triton each bring an LLVM. Loaded after the other, Triton's ends the process, so it comes first.
+
+    It is loaded by whatever compiles or profiles, and by some optimisers.
+    """
+    with contextlib.suppress(ImportError):  # there is none for torch on CPUs alone
+        importlib.import_module("triton")
 
 
 def _refuse_to_hang() -> None:

@@ -106,7 +106,7 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
     "unknown preset": ("plan", plan_fields(options={"preset": "fats"}), "invalid_field", "options.preset",
         "options.preset: no preset 'fats'; did you mean 'fast'?; expected one of fast, balanced, paper"),
     "too much": ("plan", plan_fields(options={"samples": 100_000}), "invalid_field", "options",
-        "options: samples x iterations x horizon come to 400000 candidate-steps; expected at most 200000"),
+        "options: samples x iterations x horizon come to 300000 candidate-steps; expected at most 200000"),
     "too far ahead": ("plan", plan_fields(options={"horizon": 99}), "invalid_field", "options.horizon",
         "options.horizon: 99 steps; expected at most 16"),
     "too few samples": ("plan", plan_fields(options={"samples": 1}), "invalid_field", "options.samples",

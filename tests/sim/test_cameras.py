@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -82,3 +84,17 @@ def test_every_camera_draws_and_an_unknown_one_is_named(cell: Cell) -> None:
     with pytest.raises(InputError, match="left, right, wrist"):
         painter.draw("top")
     painter.close()
+
+
+DRAW_THEN_COMPILE = """
+from sim.env import FrankaEnv
+env = FrankaEnv("reach", frame_size=64)
+env.reset(seed=0)
+import torch._inductor
+print("alive")
+"""
+
+
+def test_a_process_that_has_drawn_may_compile() -> None:
+    found = subprocess.run([sys.executable, "-c", DRAW_THEN_COMPILE], capture_output=True, text=True, timeout=200)
+    assert found.stdout == "alive\n", (found.returncode, found.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from planner.mpc import ControlConfig
+from planner.planning import PlannerConfig
 from sim.evaluate.comparison import difference_interval, holm, paired, sign_test
 from sim.evaluate.episode import Player
 from sim.evaluate.settings import in_this_cell, with_settings
@@ -73,13 +74,20 @@ def test_every_shipped_variant_is_a_planner_that_can_be_built() -> None:
         with_settings(in_this_cell(variant.planner), ControlConfig(), variant.settings)
 
 
-def test_shipped_budgets_are_the_shares_they_are_named_for() -> None:
-    shares = {"baseline": 31, "1/160 of the budget": 160, "1/80 of the budget": 80, "1/8 of the budget": 8}
-    shares |= {"the whole budget": 1}
-    for variant in read(SHIPPED):
-        if variant.name in shares:
-            search = with_settings(in_this_cell(variant.planner), ControlConfig(), variant.settings)[0].search
-            assert search.most_evaluations == pytest.approx(8000 / shares[variant.name], rel=0.03)
+def test_shipped_budgets_are_those_they_are_named_for() -> None:
+    variants = {variant.name: variant for variant in read(SHIPPED)}
+
+    def planner(name: str) -> PlannerConfig:
+        return with_settings(in_this_cell(variants[name].planner), ControlConfig(), variants[name].settings)[0]
+
+    assert planner("17 x 3, fast") == in_this_cell("fast")
+    assert planner("32 x 3, balanced") == in_this_cell("balanced")
+    assert planner("published 800 x 10").paper == in_this_cell("paper").paper
+    for name, share in {"published 33 x 3, 1/80": 80, "published 100 x 4, 1/20": 20}.items():
+        paper = planner(name).paper
+        assert paper.samples * paper.iterations == pytest.approx(8000 / share, rel=0.03)
+    options = 4  # of the gripper, imagined once more
+    assert planner("baseline").search.most_evaluations + options == 8000 / 400
 
 
 def test_pairs_are_counted_where_they_differ() -> None:

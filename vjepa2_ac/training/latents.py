@@ -5,7 +5,6 @@ Legend: F frames · H, W pixels · N tokens of a frame · D latent width.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from typing import Any
 
@@ -26,7 +25,8 @@ PIECE = 64  # frames encoded at once
 class FrameEncoder:
     """A frozen encoder that sees each frame alone, as `WorldModel.encode` does: their latents are the same.
 
-    They are within a training step too, whose autocast does not reach the encoder. It works with a copy of its own.
+    They are within a training step too, whose autocast does not reach the encoder. It takes the encoder that it is
+    given; hand in a copy of one that is still needed as it is.
     """
 
     def __init__(
@@ -40,8 +40,8 @@ class FrameEncoder:
     ) -> None:
         self.config, self.preprocessing, self.device, self.normalize = encoder.config, preprocessing, device, normalize
         self.dtype = choose_dtype(precision, device)
-        self.encoder = copy.deepcopy(encoder).eval().requires_grad_(False).to(device, self.dtype)
-        self.hash = _hash(self.encoder)  # of what computes: a bf16 release and what it was rounded from share latents
+        self.hash = _hash(encoder, self.dtype)
+        self.encoder = encoder.eval().requires_grad_(False).to(device, self.dtype)
 
     @torch.no_grad()
     def __call__(self, frames_FHW3: Tensor | NDArray[np.uint8]) -> Tensor:
@@ -85,10 +85,11 @@ def unpacked(bits: NDArray[np.uint16]) -> Tensor:
     return torch.from_numpy(bits).view(torch.bfloat16)
 
 
-def _hash(encoder: torch.nn.Module) -> str:
+def _hash(encoder: torch.nn.Module, dtype: torch.dtype) -> str:
+    """Of the weights as they compute: a bf16 release and what it was rounded from share latents."""
     digest = hashlib.sha256()
     for name, weight in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
-        # As float32, so that a release's bf16 weights have one name, however they are held.
-        digest.update(weight.detach().float().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        # As float32, so that the same weights have one name, however they are held.
+        digest.update(weight.detach().cpu().to(dtype).float().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 import shlex
@@ -86,8 +87,9 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
         _look(run, processes, resume=resume)
         encoder, preprocessing = _frozen_encoder(recipe, inputs)
         predictor = _predictor(recipe, inputs, encoder, preprocessing)
+        own = copy.deepcopy(encoder)  # the release keeps the other, as it is
         frames = FrameEncoder(
-            encoder, preprocessing, processes.device, recipe.engine.precision, normalize=recipe.loss.normalize
+            own, preprocessing, processes.device, recipe.engine.precision, normalize=recipe.loss.normalize
         )
         learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
         batches = _windows(recipe, inputs, frames, predictor, processes)
@@ -105,8 +107,9 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         _look(run, processes, resume=resume)
         source = load(inputs.model or "default", parts=("encoder", "predictor"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
+        own = copy.deepcopy(encoder)  # the release keeps the other, as it is
         frames = FrameEncoder(
-            encoder, preprocessing, processes.device, recipe.engine.precision, normalize=source.normalize_latents
+            own, preprocessing, processes.device, recipe.engine.precision, normalize=source.normalize_latents
         )
         config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
         learner = Inversion(build(InverseModel, config, seed=recipe.engine.seed), frames)
