@@ -79,7 +79,7 @@ class Painter:
 
 
 def _load_torchs_compiler() -> None:
-    """Software OpenGL and Triton each bring an LLVM. Loaded after the other, Triton's ends the process, so it comes first.
+    """Software OpenGL and Triton each bring an LLVM; loaded after OpenGL's, Triton's ends the process. So it comes first.
 
     It is loaded by whatever compiles or profiles, and by some optimisers.
     """
