@@ -79,7 +79,7 @@ class Painter:
 
 
 def _load_torchs_compiler() -> None:
-    """Software OpenGL and Triton each bring an LLVM; loaded after OpenGL's, Triton's ends the process. So it comes first.
+    """Load Triton before OpenGL: in software each brings an LLVM, and Triton's, if it comes second, ends the process.
 
     It is loaded by whatever compiles or profiles, and by some optimisers.
     """
