@@ -24,7 +24,7 @@ from vjepa2_ac.config import require
 from vjepa2_ac.errors import ConfigError
 
 RESERVE = 0.15  # share of a budget that is kept back: timings scatter, and a plan is more than its search
-LEAST_SAMPLES, LEAST_ITERATIONS = 12, 2  # of a population; less is not a search
+LEAST_SAMPLES, LEAST_ITERATIONS = 12, 2  # less is not a search
 MOST_SAMPLES, MOST_ITERATIONS = 800, 10  # the published search's: more never paid
 SIZES = ((8, 1), (64, 1), (8, 2), (64, 2))  # samples and horizons that are timed
 
@@ -42,7 +42,7 @@ class CostModel:
         require(self.call >= 0 and self.step >= 0, f"no part can take negative time, got {self}")
 
     def seconds(self, candidates: float, horizon: int) -> float:
-        """Time to score that many candidates, all populations together."""
+        """Time to score that many candidates."""
         return self.call + horizon * (self.step + self.each * candidates)
 
     def candidates(self, seconds: float, horizon: int) -> float:
@@ -118,9 +118,15 @@ def within(budget_ms: float, config: PlannerConfig, model: CostModel) -> Choice:
 
 
 def _samples(seconds: float, iterations: int, horizon: int, search: SearchConfig, model: CostModel) -> int:
-    # The last mean is tried in a call of its own.
-    left = seconds - (model.seconds(search.populations, horizon) if search.try_mean else 0.0)
-    return min(MOST_SAMPLES, int(model.candidates(left / iterations, horizon) // search.populations))
+    left = seconds - _last_calls(horizon, search, model)
+    return min(MOST_SAMPLES, int(model.candidates(left / iterations, horizon)))
+
+
+def _last_calls(horizon: int, search: SearchConfig, model: CostModel) -> float:
+    """Time to score the last mean, and the best plan with each thing that the gripper can do."""
+    most_options = 3 + len(search.gripper.stops)  # keep, open, close
+    mean = model.seconds(1, horizon) if search.try_mean else 0.0
+    return mean + (model.seconds(most_options, horizon) if search.gripper.mode == "contrast" else 0.0)
 
 
 def _choice(
@@ -130,6 +136,5 @@ def _choice(
     elites = max(2, min(samples, round(samples * old.elites / old.samples)))
     kept = min(old.kept_elites, elites)
     search = replace(old, samples=samples, iterations=iterations, horizon=horizon, elites=elites, kept_elites=kept)
-    expected = iterations * model.seconds(samples * search.populations, horizon)
-    expected += model.seconds(search.populations, horizon) if search.try_mean else 0.0
+    expected = iterations * model.seconds(samples, horizon) + _last_calls(horizon, search, model)
     return Choice(config=replace(config, search=search), expected_ms=1e3 * expected, fits=fits)

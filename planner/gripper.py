@@ -5,8 +5,7 @@ gripper until the hand is there. So the motion is searched with the gripper kept
 imagined once with each thing that the gripper can do. What decides is not which future costs least, because what the
 model has wrong about all of them outweighs what sets them apart, but how much of an imagined difference the goal shows
 (`contrast`). Where the model's inverse locates the hand in the goal, how closed it is there tells the same share in
-another way, and `located` weighs the two. Or each option gets a search of its own, in one batch and with the
-same draws, and the cheapest answer wins (`branches`).
+another way, and `located` weighs the two.
 
 A gate may hold the gripper while there is still way to go: it changes only once the best plan that keeps it hardly
 moves, which is what stops a hand from closing early and from opening in transit.
@@ -37,33 +36,32 @@ SAME = 0.05  # closing or opening by less than this is keeping
 class GripperConfig:
     """How the gripper is decided.
 
-    `sampled`: searched like any other number, as published. `branches`: one search for each option, costs decide.
-    `contrast`: one search, differences decide. `held`: never.
+    `contrast`: chosen apart from the motion, by imagined differences. `sampled`: searched like any other number, as
+    published. `held`: never.
     """
 
-    mode: Literal["sampled", "branches", "contrast", "held"] = "branches"
+    mode: Literal["contrast", "sampled", "held"] = "contrast"
     limit: float = 0.75  # largest change of closedness in one step
     deadband: float = 0.25  # sampled: smaller changes count as none
-    margin: float = 0.0  # branches: how much cheaper, as a share, a change must be than keeping
     share: float = 0.3  # contrast: how much of what closing would change the goal must show
     release_share: float = 0.5  # contrast: the same for opening, which drops what is held if it is wrong
     located: float = 0.0  # contrast: weight, beside the differences', of how closed the model finds the goal's hand
     release_located: float = 0.0  # contrast: the same for opening
     stops: tuple[float, ...] = (0.4,)  # contrast: closednesses at which something between the fingers may stop them
-    gate: float | None = None  # [m] no change while the best plan that keeps the gripper moves at least this far
+    gate: float | None = (
+        None  # [m] contrast: no change while the best plan that keeps the gripper moves at least this far
+    )
 
     def __post_init__(self) -> None:
         require(0 < self.limit <= 1, f"gripper.limit lies within 0…1, got {self.limit}")
         require(0 <= self.deadband < self.limit, f"gripper.deadband lies within 0…limit, got {self.deadband}")
-        require(0 <= self.margin < 1, f"gripper.margin lies within 0…1, got {self.margin}")
         require(self.gate is None or self.gate > 0, f"gripper.gate is a length in metres, got {self.gate}")
         for name in ("located", "release_located"):
             require(0 <= getattr(self, name) <= 1, f"gripper.{name} is a weight within 0…1, got {getattr(self, name)}")
         for name in ("share", "release_share"):
             require(getattr(self, name) > 0, f"gripper.{name} is positive, got {getattr(self, name)}")
         require(all(0 < stop < 1 for stop in self.stops), f"gripper.stops lie between 0 and 1, got {self.stops}")
-        decided = self.mode in ("branches", "contrast")
-        require(self.gate is None or decided, "gripper.gate needs gripper.mode = branches or contrast")
+        require(self.gate is None or self.mode == "contrast", "gripper.gate needs gripper.mode = contrast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,10 @@ def options(config: GripperConfig, closedness: float, horizon: int) -> tuple[Opt
         return _towards(end, closedness, config.limit, horizon)
 
     keep = Option("keep", (0.0,) * horizon, (0.0,) * horizon)
-    if config.mode not in ("branches", "contrast"):
+    if config.mode != "contrast":
         return (keep,)
     ends = [(name, end) for name, end in (("open", 0.0), ("close", 1.0)) if abs(end - closedness) >= SAME]
-    stops = [stop for stop in config.stops if config.mode == "contrast" and stop - closedness >= SAME]
+    stops = [stop for stop in config.stops if stop - closedness >= SAME]
     return (
         keep,
         *(Option(name, steps(end), steps(end)) for name, end in ends),
@@ -93,29 +91,22 @@ def options(config: GripperConfig, closedness: float, horizon: int) -> tuple[Opt
     )
 
 
-def choose(config: GripperConfig, costs_G: Sequence[float], keeping_moves: float) -> int:
-    """The option to take, given the best cost of each and how far [m] the best plan of the first one, keep, moves."""
-    best = min(range(len(costs_G)), key=lambda option: costs_G[option])
-    keep = costs_G[0]
-    if best == 0 or not math.isfinite(keep):
-        return best
-    if config.gate is not None and keeping_moves >= config.gate:
-        return 0
-    return best if costs_G[best] < keep * (1 - config.margin) else 0
-
-
-def choose_shown(
+def choose(
     config: GripperConfig,
     options_G: Sequence[Option],
     shares_G: Sequence[float],
     costs_G: Sequence[float],
     keeping_moves: float,
 ) -> int:
-    """The option to take: of those that the goal shows enough of (see `shown` and `located`), the cheapest."""
+    """The option to take: of those that the goal shows enough of (see `shown` and `located`), the cheapest.
+
+    What has no cost is never taken.
+    """
     if config.gate is not None and keeping_moves >= config.gate:
         return 0
     wanted_G = [config.release_share if option.told_H[0] < 0 else config.share for option in options_G]
-    enough = [option for option in range(1, len(options_G)) if shares_G[option] >= wanted_G[option]]
+    shows = [share >= wanted for share, wanted in zip(shares_G, wanted_G, strict=True)]
+    enough = [option for option in range(1, len(options_G)) if shows[option] and math.isfinite(costs_G[option])]
     return min(enough, key=lambda option: costs_G[option], default=0)
 
 

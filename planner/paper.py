@@ -54,7 +54,7 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
         score_and_time,
         config,
         lambda: torch.randn(config.samples, len(SEARCHED), generator=generator),
-        may_go_on=watch.allows,
+        may_go_on=lambda: watch.allows(2),  # the answer is scored in a call of its own
     )
     cost_of_answer, idle_cost = score(torch.stack((found.actions_HA, torch.zeros_like(found.actions_HA)))).tolist()
     bests = torch.stack([iteration.costs_S.min() for iteration in found.trace]).cummin(dim=0).values

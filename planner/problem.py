@@ -50,7 +50,7 @@ class Found:
 
 
 class Stopwatch:
-    """Whether there is time for another iteration before the deadline, by the longest one so far."""
+    """Whether there is time for more iterations before the deadline, by the longest one so far."""
 
     def __init__(
         self,
@@ -71,8 +71,8 @@ class Stopwatch:
         if self.laps == 1 and now > self.deadline:
             self._refuse(f"one iteration took {1e3 * (now - self.started):.0f} ms")
 
-    def allows(self) -> bool:
-        """Whether another iteration can still be finished.
+    def allows(self, calls: int = 1) -> bool:
+        """Whether so many more calls of the world model can still be finished, each as long as an iteration.
 
         Raises DeadlineError when not even one was started, CancelledError when the answer is no longer wanted.
         """
@@ -81,7 +81,7 @@ class Stopwatch:
         now = self.lap_started = self.clock()
         if self.laps == 0 and now >= self.deadline:
             self._refuse("no time was left to start")
-        return now + self.longest <= self.deadline
+        return now + calls * self.longest <= self.deadline
 
     def _refuse(self, why: str) -> None:
         given = 1e3 * max(0.0, self.deadline - self.started)

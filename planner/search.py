@@ -5,10 +5,10 @@ can each be switched off: evenly spread draws, smooth along the horizon; elites 
 from the shifted last plan; stopping when the elites agree; a gripper chosen apart from the motion. The answer is the
 best candidate known, so that it can be asked for at any time after the first iteration.
 
-Every population, of every request, is imagined in one batch.
+The populations of all requests are imagined in one batch.
 
-Shapes: B requests, Q populations of a request, S candidates of a population, N tokens, D width of a latent, H steps,
-V searched numbers, A numbers of an action (7).
+Shapes: B requests, S candidates of each, G gripper options, N tokens, D width of a latent, H steps, V searched numbers,
+A numbers of an action (7).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from planner.costs import CostConfig, GoalCost
+from planner.population import Population
 from planner.problem import Found, Problem, StopReason, Stopwatch, stack, surprises
 from planner.protocols import World
 from planner.search_config import SearchConfig
-from planner.swarm import Swarm
 from vjepa2_ac.world_model import History
 
 
@@ -45,26 +45,30 @@ def search(
     watch = Stopwatch(clock, deadline, is_wanted)
     crowd = _Crowd(world, problems, config, cost or CostConfig())
     stopped: StopReason = "iterations"
+    calls = 2 if config.gripper.mode == "contrast" else 1  # the last one chooses the gripper
     for _ in range(config.iterations):
-        if not watch.allows():
+        if not watch.allows(calls):
             stopped = "deadline"
             break
-        searching = [b for b, swarm in enumerate(crowd.swarms) if not swarm.converged]
+        searching = [b for b, population in enumerate(crowd.populations) if not population.converged]
         if not searching:
             break
-        proposals = [crowd.swarms[b].propose(config.samples) for b in searching]
-        for b, costs in zip(searching, crowd.score(searching, proposals), strict=True):
-            crowd.swarms[b].learn(costs)
+        proposals = [crowd.populations[b].propose(config.samples) for b in searching]
+        for b, costs_S in zip(searching, crowd.score(searching, proposals), strict=True):
+            crowd.populations[b].learn(costs_S)
         watch.lap()
-    if stopped != "deadline":
-        stopped = crowd.finish(watch)
+    if stopped != "deadline" and (config.try_mean or config.answer == "mean"):
+        if watch.allows(calls):
+            crowd.try_means()
+        else:
+            stopped = "deadline"
     if config.gripper.mode == "contrast":
         crowd.choose_gripper_options()
-    return [swarm.found("converged" if swarm.converged else stopped) for swarm in crowd.swarms]
+    return [each.found("converged" if each.converged else stopped) for each in crowd.populations]
 
 
 class _Crowd:
-    """The swarms of all requests, imagined side by side."""
+    """The populations of all requests, imagined side by side."""
 
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
@@ -72,44 +76,38 @@ class _Crowd:
         asks = max(cost.place, config.gripper.located, config.gripper.release_located) > 0
         self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND) if asks else None
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
-        self.swarms = [Swarm(problem, config) for problem in problems]
+        self.populations = [Population(problem, config) for problem in problems]
 
-    def score(self, chosen: list[int], proposals: Sequence[Tensor]) -> list[Tensor]:
-        """The costs [Q, S] of each chosen request's proposed actions [Q, S, H, A]."""
-        most = max(proposal.shape[0] for proposal in proposals)
-        flat = [_padded(proposal, most).flatten(0, 1) for proposal in proposals]
-        cost = self.cost if len(chosen) == len(self.swarms) else self.cost.take(chosen)
-        costs_BS = self.world.score(*self._starts(chosen), torch.stack(flat), cost, self._past(chosen)).float().cpu()
-        return [costs_S.view(most, -1)[: len(proposal)] for costs_S, proposal in zip(costs_BS, proposals, strict=True)]
+    def score(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
+        """The costs [B, S] of the chosen requests' proposed actions [S, H, A]."""
+        cost = self.cost if len(chosen) == len(self.populations) else self.cost.take(chosen)
+        return self.world.score(*self._starts(chosen), torch.stack(proposals), cost, self._past(chosen)).float().cpu()
 
-    def finish(self, watch: Stopwatch) -> StopReason:
-        """Try the last means, where that is asked for and time allows."""
-        if self.config.try_mean or self.config.answer == "mean":
-            if not watch.allows():
-                return "deadline"
-            self._try([swarm.mean_QHV for swarm in self.swarms], always=self.config.answer == "mean")
-        return "iterations"
+    def try_means(self) -> None:
+        """Score the last means, which may be the best, or the answer whatever they cost."""
+        means = [population.mean_HV for population in self.populations]
+        actions = [self.config.space.actions(mean_HV)[None] for mean_HV in means]
+        costs_B1 = self.score(self._everyone, actions)
+        for population, mean_HV, cost in zip(self.populations, means, costs_B1.flatten().tolist(), strict=True):
+            population.evaluations += 1
+            population.offer(mean_HV, cost, always=self.config.answer == "mean")
 
     def choose_gripper_options(self) -> None:
         """Imagine each request's best plan with everything the gripper can do, and let it choose."""
-        everyone = list(range(len(self.swarms)))
-        options = [swarm.with_each_option()[:, None] for swarm in self.swarms]
+        options = [population.with_each_option() for population in self.populations]
         most = max(map(len, options))
-        actions_BGHA = torch.cat([_padded(option, most)[None, :, 0] for option in options]).to(self.world.device)
-        rollout = self.world.rollout(*self._starts(everyone), actions_BGHA, self._past(everyone))
+        actions_BGHA = torch.stack([_padded(option_GHA, most) for option_GHA in options]).to(self.world.device)
+        rollout = self.world.rollout(*self._starts(self._everyone), actions_BGHA, self._past(self._everyone))
         costs_BG = self.cost(rollout).float()
-        for b, swarm in enumerate(self.swarms):
-            own = len(swarm.gripper_options)
+        for b, population in enumerate(self.populations):
+            own = len(population.options)
             closedness = None if self.located_B4 is None else float(self.located_B4[b, 3])
             goal_ND = self.cost.goal_BND[b].float()
-            swarm.choose_option(rollout.last[b, :own].float(), goal_ND, costs_BG[b, :own], closedness)
+            population.choose_option(rollout.last[b, :own].float(), goal_ND, costs_BG[b, :own], closedness)
 
-    def _try(self, moves: Sequence[Tensor], *, always: bool = False) -> None:
-        proposals = [swarm.actions(x_QHV[:, None]) for swarm, x_QHV in zip(self.swarms, moves, strict=True)]
-        costs = self.score(list(range(len(self.swarms))), proposals)
-        for swarm, x_QHV, costs_Q1 in zip(self.swarms, moves, costs, strict=True):
-            swarm.evaluations += len(costs_Q1)
-            swarm.offer(x_QHV, costs_Q1[:, 0], always=always)
+    @property
+    def _everyone(self) -> list[int]:
+        return list(range(len(self.populations)))
 
     def _starts(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
         return self.latents_BND[chosen], self.pose_B7[chosen]
@@ -119,7 +117,6 @@ class _Crowd:
         return past and History(past.latents_BTND[chosen], past.poses_BT7[chosen], past.actions_BTA[chosen])
 
 
-def _padded(actions_QSHA: Tensor, populations: int) -> Tensor:
-    """Requests have two or three gripper options; where one has fewer, its first population is imagined again."""
-    missing = populations - len(actions_QSHA)
-    return actions_QSHA if missing == 0 else torch.cat((actions_QSHA, actions_QSHA[:1].expand(missing, -1, -1, -1)))
+def _padded(actions_GHA: Tensor, options: int) -> Tensor:
+    """Requests have two to four gripper options; where one has fewer, its first is imagined again."""
+    return torch.cat((actions_GHA, actions_GHA[:1].expand(options - len(actions_GHA), -1, -1)))

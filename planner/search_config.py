@@ -17,7 +17,7 @@ class SearchConfig:
 
     # how much
     horizon: int = 1
-    samples: int = 32  # of each population in each iteration
+    samples: int = 32  # in each iteration
     iterations: int = 4
     elites: int = 6
 
@@ -74,11 +74,6 @@ class SearchConfig:
         )
 
     @property
-    def populations(self) -> int:
-        """The most populations a request can need."""
-        return 3 if self.gripper.mode == "branches" else 1
-
-    @property
     def most_evaluations(self) -> int:
         """The most candidates a request can take, without the few of the end."""
-        return self.populations * self.samples * self.iterations
+        return self.samples * self.iterations

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     # how much
     max_body_bytes: PositiveInt = 16 * MIB
     max_picture_side: PositiveInt = 4096  # [pixels]
-    max_candidate_steps: PositiveInt = 200_000  # samples x populations x iterations x horizon
+    max_candidate_steps: PositiveInt = 200_000  # samples x iterations x horizon
     max_rollout_steps: PositiveInt = 512  # whose latents must be held at the same time
     max_horizon: PositiveInt = 16
     queue_size: PositiveInt = 16

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from planner.confidence import Confidence, ConfidenceConfig, judge
 from planner.search import search
 from planner.search_config import SearchConfig
 from tests.planner.problems import problem
 from tests.planner.worlds import HOME, PointWorld, moved
+from vjepa2_ac.world_model import Rollout
 
 
 def confidence(goal: Any, config: ConfidenceConfig | None = None, world: PointWorld | None = None) -> Confidence:
@@ -46,4 +49,12 @@ def test_a_clear_choice_of_the_gripper_has_contrast() -> None:
 
 
 def _with_something_new_in_the_picture() -> PointWorld:
-    return PointWorld(blind=(0, 1, 2, 3, 4, 5, 6), spoil=lambda costs: costs * 0 + 0.7)
+    return _Changed(blind=(0, 1, 2, 3, 4, 5, 6))
+
+
+class _Changed(PointWorld):
+    """Whatever the hand does, what is imagined stays as far from the goal."""
+
+    def _rolled_out(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor) -> Rollout:
+        rollout = super()._rolled_out(latents_BND, pose_B7, actions_BSHA)
+        return replace(rollout, latents_BSHND=rollout.latents_BSHND + 0.7)

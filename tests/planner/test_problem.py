@@ -22,6 +22,15 @@ def test_another_iteration_is_allowed_while_the_longest_so_far_would_fit() -> No
     assert not watch.allows()
 
 
+def test_what_comes_after_an_iteration_must_fit_too() -> None:
+    clock = Clock()
+    watch = Stopwatch(clock, deadline=1.0)
+    clock.now = 0.25
+    watch.lap()
+    assert watch.allows(3)  # 0.25 + 3 · 0.25 ends just in time
+    assert not watch.allows(4)
+
+
 def test_without_a_deadline_there_is_always_time() -> None:
     assert Stopwatch(lambda: 1e9).allows()
 

@@ -116,8 +116,8 @@ def test_the_gripper_closes_when_the_goal_shows_it_closed() -> None:
 
 def test_each_gripper_option_is_priced() -> None:
     costs = solve(moved(0.0, 0.0, 0.0, gripper=0.75)).gripper_costs
-    assert set(costs) == {"keep", "close"}  # an open gripper cannot open
-    assert costs["close"] < costs["keep"]
+    assert set(costs) == {"keep", "close", "close to 0.4"}  # an open gripper cannot open
+    assert costs["close"] == min(costs.values())
 
 
 def test_a_gate_keeps_the_gripper_while_there_is_way_to_go() -> None:
@@ -130,7 +130,7 @@ def test_a_gate_keeps_the_gripper_while_there_is_way_to_go() -> None:
 
 @pytest.mark.parametrize("closed", [0.35, 1.0])
 def test_by_contrast_the_gripper_does_what_the_goal_shows_in_one_search(closed: float) -> None:
-    contrast = GripperConfig(mode="contrast", limit=0.5)
+    contrast = GripperConfig(limit=0.5)
     shut, still = moved(0.01, 0.0, 0.0, gripper=closed), moved(0.01, 0.0, 0.0)
     found = solve(shut, gripper=contrast)
     assert found.actions_HA[0, 6] == pytest.approx(0.5)  # told to close, whatever may stop it
@@ -138,11 +138,10 @@ def test_by_contrast_the_gripper_does_what_the_goal_shows_in_one_search(closed: 
     assert found.cost == min(found.gripper_costs.values())
     assert set(found.gripper_costs) == {"keep", "close", "close to 0.4"}
     assert solve(still, gripper=contrast).actions_HA[0, 6] == 0
-    assert found.evaluations < solve(shut).evaluations
 
 
 def test_by_contrast_requests_with_other_options_do_not_disturb_each_other() -> None:
-    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5))
+    config = SearchConfig(gripper=GripperConfig(limit=0.5))
     goals = [moved(0.02, 0.0, 0.0, gripper=0.4), moved(0.1, 0.01, 0.0, gripper=0.0), moved(0.0, 0.04, 0.0)]
     problems = [
         problem(goal, start, seed=seed)
@@ -198,8 +197,8 @@ def test_a_world_that_cannot_locate_the_hand_plans_by_latents_alone() -> None:
     [
         (0.0, GripperConfig(), 0),
         (3.0, GripperConfig(), 1),
-        (0.0, GripperConfig(mode="contrast", located=0.5), 1),
-        (3.0, GripperConfig(mode="contrast", located=0.5), 1),
+        (0.0, GripperConfig(located=0.5), 1),
+        (3.0, GripperConfig(located=0.5), 1),
     ],
 )
 def test_the_hand_is_located_once_a_search_and_only_where_it_counts(
@@ -228,7 +227,7 @@ def test_located_hands_of_requests_in_one_batch_are_not_confused() -> None:
 
 def test_by_contrast_the_gripper_of_a_located_hand_does_what_the_goal_shows() -> None:
     shut = moved(0.02, 0.0, 0.0, gripper=1.0)
-    world, contrast = locating(shut), SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5))
+    world, contrast = locating(shut), SearchConfig(gripper=GripperConfig(limit=0.5))
     found = search(world, [problem(shut, world=world)], contrast, CostConfig(place=3.0))[0]
     assert found.actions_HA[0, 6] == pytest.approx(0.5)
     assert end(found)[:3] == pytest.approx(shut[:3], abs=4e-3)
@@ -257,7 +256,7 @@ def test_a_gripper_that_pictures_do_not_show_heeds_where_the_hand_is_located(
 ) -> None:
     start, there = (moved(0.0, 0.0, 0.0, gripper=each) for each in (closed, closed_there))
     world = PointWorld(blind=(6,), located_B4=located(there))
-    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=0.5, release_located=0.5))
+    config = SearchConfig(gripper=GripperConfig(limit=0.5, located=0.5, release_located=0.5))
     found = search(world, [problem(there, start, world=world)], config)[0]
     assert found.actions_HA[0, 6] == pytest.approx(change)
 
@@ -275,7 +274,7 @@ def test_what_pictures_show_and_where_the_hand_is_located_are_weighed(
     start, there = (moved(0.0, 0.0, 0.0, gripper=each) for each in ((0.0, 1.0) if change > 0 else (1.0, 0.0)))
     world = PointWorld(located_B4=located(start))  # as if nothing had to change
     closing, opening = (weight, 1.0) if change > 0 else (1.0, weight)  # each has a weight of its own
-    config = SearchConfig(gripper=GripperConfig(mode="contrast", limit=0.5, located=closing, release_located=opening))
+    config = SearchConfig(gripper=GripperConfig(limit=0.5, located=closing, release_located=opening))
     found = search(world, [problem(there, start)], config)[0]
     assert found.actions_HA[0, 6] == pytest.approx(change if heeds else 0.0)
 
@@ -300,8 +299,8 @@ def test_requests_that_have_converged_are_no_longer_imagined() -> None:
     starts = [problem(moved(0.2, 0.2, 0.2)), problem(NEAR)]  # to the corner of the box, and inside it
     found = search(world, starts, SearchConfig(iterations=30))
     assert found[0].iterations < found[1].iterations
-    assert world.scored.count(2 * 64) == found[0].iterations
-    assert world.scored.count(64) == found[1].iterations - found[0].iterations
+    assert world.scored.count(2 * 32) == found[0].iterations
+    assert world.scored.count(32) == found[1].iterations - found[0].iterations
 
 
 # --- what may go wrong ---
@@ -329,9 +328,9 @@ def test_a_deadline_returns_the_best_so_far() -> None:
     clock = Clock()
     world = PointWorld(clock=clock, seconds_fixed=0.1)
     found = search(world, [problem(NEAR)], SearchConfig(iterations=10), clock=clock, deadline=0.35)[0]
-    assert (found.stop_reason, found.iterations) == ("deadline", 3)
+    assert (found.stop_reason, found.iterations) == ("deadline", 2)  # the gripper is chosen in the third call
     assert clock.now <= 0.35
-    assert found.cost == found.trace[-1]
+    assert found.cost == pytest.approx(found.trace[-1])
 
 
 def test_a_deadline_too_short_for_one_iteration_is_an_error() -> None:

@@ -81,7 +81,7 @@ class PointWorld:
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        self.scored.append(actions_BSHA.shape[0] * actions_BSHA.shape[1])
+        self._count(actions_BSHA)
         return self._rolled_out(latents_BND, pose_B7, actions_BSHA)
 
     def _rolled_out(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor) -> Rollout:
@@ -104,15 +104,19 @@ class PointWorld:
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
     ) -> Tensor:
+        self._count(actions_BSHA)
+        parts = [
+            cost(self._rolled_out(latents_BND, pose_B7, piece))
+            for piece in actions_BSHA.split(self.pieces or actions_BSHA.shape[1], dim=1)
+        ]
+        costs_BS = torch.cat(parts, dim=1)
+        return self.spoil(costs_BS) if self.spoil else costs_BS
+
+    def _count(self, actions_BSHA: Tensor) -> None:
         B, S, H = actions_BSHA.shape[:3]
         self.scored.append(B * S)
         if self.clock is not None:
             self.clock.now += self.seconds_fixed + B * S * H * self.seconds_each
-        parts = [
-            cost(self._rolled_out(latents_BND, pose_B7, piece)) for piece in actions_BSHA.split(self.pieces or S, dim=1)
-        ]
-        costs_BS = torch.cat(parts, dim=1)
-        return self.spoil(costs_BS) if self.spoil else costs_BS
 
 
 @dataclass

@@ -1,0 +1,146 @@
+"""The population of one request: what it proposes, what it learns from its costs, and what it answers.
+
+Nothing here knows of a world model or of time.
+
+Shapes: S candidates, K elites, G gripper options, H steps, V searched numbers, A numbers of an action (7), N tokens, D
+width of a latent.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from planner import gripper
+from planner.moves import GRIPPER
+from planner.noise import Noise
+from planner.problem import Found, Problem, StopReason
+from planner.search_config import SearchConfig
+from vjepa2_ac.errors import PlanningError
+
+
+class Population:
+    """A Gaussian over moves, and the best it has met."""
+
+    def __init__(self, problem: Problem, config: SearchConfig) -> None:
+        self.config, self.space = config, config.space
+        self.reach_V = self.space.reaches
+        self.closedness = float(problem.pose_7[GRIPPER])
+        self.options = gripper.options(config.gripper, self.closedness, config.horizon)
+        self.chosen: int | None = None  # of the options, once that is decided
+        self.costs_G: list[float] = []
+        self.noise = Noise(config.noise, problem.seed, config.horizon, len(self.reach_V), config.noise_colour)
+        self.mean_HV, self.std_HV = self._start(problem)
+        self.kept_KHV = self.mean_HV[None][:0]
+        self.kept_costs_K = self.kept_KHV[..., 0, 0]
+        self.best_HV = self.mean_HV
+        self.best_cost = float("inf")
+        self.proposed_SHV = self.kept_KHV
+        self.elites_KHV, self.first_costs_S = self.kept_KHV, self.kept_costs_K
+        self.idle_cost = float("nan")
+        self.trace: list[float] = []
+        self.evaluations = 0
+        self.converged = False
+
+    def propose(self, samples: int) -> Tensor:
+        """Actions [S, H, A] to imagine next."""
+        moves_SHV = self.mean_HV + self.std_HV * self.noise.draw(samples)
+        if self.config.try_mean and self.mean_HV.any():  # a mean of zero is doing nothing, which has its own place
+            moves_SHV[-1] = self.mean_HV
+        if not self.trace:
+            moves_SHV[0] = 0.0  # do nothing: what every plan is compared with
+        self.proposed_SHV = self.space.held(moves_SHV)
+        return self.space.actions(self.proposed_SHV)
+
+    def learn(self, costs_S: Tensor) -> None:
+        """Move the Gaussian towards the best of what was proposed and of what was kept."""
+        self.evaluations += costs_S.numel()
+        costs_S = costs_S.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)  # what is no number loses
+        if not self.trace:
+            self.idle_cost, self.first_costs_S = float(costs_S[0]), costs_S
+        pool_HV, pool_costs = torch.cat((self.kept_KHV, self.proposed_SHV)), torch.cat((self.kept_costs_K, costs_S))
+        costs_K, chosen_K = (part[: self.config.elites] for part in pool_costs.sort(stable=True))
+        self.elites_KHV = pool_HV[chosen_K]
+        self._refit(costs_K)
+        self.kept_KHV = self.elites_KHV[: self.config.kept_elites]
+        self.kept_costs_K = costs_K[: self.config.kept_elites]
+        self.offer(self.elites_KHV[0], float(costs_K[0]))
+        self.trace.append(self.best_cost)
+        self.converged = self._agree()
+
+    def offer(self, moves_HV: Tensor, cost: float, *, always: bool = False) -> None:
+        """Remember moves that cost less than the best known (or, with `always`, whatever they cost)."""
+        if cost < self.best_cost or (always and math.isfinite(cost)):
+            self.best_HV, self.best_cost = moves_HV, cost
+
+    def with_each_option(self) -> Tensor:
+        """The best plan with everything that the gripper can do [G, H, A]; keeping comes first."""
+        actions_GHA = self.space.actions(self.best_HV).repeat(len(self.options), 1, 1)
+        actions_GHA[..., GRIPPER] = torch.tensor([option.changes_H for option in self.options])
+        return actions_GHA
+
+    def choose_option(
+        self, imagined_GND: Tensor, goal_ND: Tensor, costs_G: Tensor, closedness: float | None = None
+    ) -> None:
+        """Decide the gripper by what `with_each_option` is imagined to lead to, and by the goal's `closedness`."""
+        self.evaluations += len(imagined_GND)
+        config, self.costs_G = self.config.gripper, costs_G.tolist()
+        shares_G = gripper.shown(imagined_GND, goal_ND).cpu()
+        if closedness is not None:
+            located_G = gripper.located(self.options, closedness - self.closedness)
+            shares_G = gripper.weighed(config, self.options, shares_G, located_G)
+        moves = float(self.best_HV[:, :3].sum(dim=0).norm())
+        self.chosen = gripper.choose(config, self.options, shares_G.tolist(), self.costs_G, moves)
+
+    def found(self, stopped: StopReason) -> Found:
+        """The answer: the best moves, with what was chosen for the gripper."""
+        if not math.isfinite(self.best_cost):
+            raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
+        actions_HA, cost, costs_G = self.space.actions(self.best_HV), self.best_cost, [self.best_cost]
+        if self.chosen is not None:
+            actions_HA[:, GRIPPER] = torch.tensor(self.options[self.chosen].told_H)
+            cost, costs_G = self.costs_G[self.chosen], self.costs_G
+        return Found(
+            actions_HA=actions_HA,
+            cost=cost,
+            idle_cost=self.idle_cost,
+            trace=tuple(self.trace),
+            elites_KHA=self.space.actions(self.elites_KHV),
+            first_costs_S=self.first_costs_S,
+            gripper_costs={option.name: cost for option, cost in zip(self.options, costs_G, strict=True)},
+            iterations=len(self.trace),
+            evaluations=self.evaluations,
+            stop_reason=stopped,
+        )
+
+    def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        config = self.config
+        mean_HV, spread = torch.zeros(config.horizon, len(self.reach_V)), config.spread
+        if config.warm_start and problem.last_HA is not None:
+            mean_HV, spread = self.space.moves(shifted(problem.last_HA, config.horizon)), config.warm_spread
+        return mean_HV, (spread * self.reach_V).expand_as(mean_HV)
+
+    def _refit(self, costs_K: Tensor) -> None:
+        known_K = costs_K.isfinite()
+        if not known_K.any():
+            return
+        elites_KHV, config = self.elites_KHV[known_K], self.config
+        mean_HV = elites_KHV.mean(dim=0)
+        std_HV = elites_KHV.std(dim=0) if len(elites_KHV) > 1 else torch.zeros_like(mean_HV)
+        std_HV = torch.lerp(std_HV, self.std_HV, config.std_momentum)
+        self.mean_HV = torch.lerp(mean_HV, self.mean_HV, config.mean_momentum)
+        self.std_HV = std_HV.maximum(config.least_spread * self.reach_V)
+
+    def _agree(self) -> bool:
+        """Whether the elites are alike."""
+        if self.config.agreement is None or not math.isfinite(self.best_cost):
+            return False
+        return bool((self.elites_KHV.std(dim=0) / self.reach_V).max() < self.config.agreement)
+
+
+def shifted(last_HA: Tensor, horizon: int) -> Tensor:
+    """What is left of a plan whose first step was made, its last step repeated to fill the horizon [H, A]."""
+    left = torch.cat((last_HA[1:], last_HA[-1:].expand(horizon, -1)))
+    return left[:horizon].float()
