@@ -72,6 +72,18 @@ def test_training_ends_in_a_release_that_loads(data: Path, encoder: Path, tmp_pa
     assert "tiny" in loaded.metadata["about"] or loaded.metadata["updates"] == 20
 
 
+@pytest.mark.parametrize(("release", "rounded"), [("bf16", True), ("fp32", False)])
+def test_a_release_in_fp32_holds_its_encoder_in_fp32_whatever_the_run_computes_in(
+    data: Path, encoder: Path, tmp_path: Path, release: str, rounded: bool
+) -> None:
+    settings = ("--set", "steps=1", "--set", "precision=bf16", "--set", f"release={release}")
+    assert train(data, Path(f"random:{encoder}"), tmp_path / "run", *settings) == 0
+    kept = load(tmp_path / "run" / "release", parts=("encoder",)).encoder
+    assert kept is not None
+    weights = kept.state_dict()["blocks.0.attn.qkv.weight"].float()
+    assert torch.equal(weights, weights.bfloat16().float()) is rounded
+
+
 @pytest.mark.parametrize("normalize", [True, False])
 def test_a_release_is_opened_with_the_latents_it_was_trained_on(
     data: Path, encoder: Path, tmp_path: Path, normalize: bool

@@ -87,10 +87,7 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
         _look(run, processes, resume=resume)
         encoder, preprocessing = _frozen_encoder(recipe, inputs)
         predictor = _predictor(recipe, inputs, encoder, preprocessing)
-        own = copy.deepcopy(encoder)  # the release keeps the other, as it is
-        frames = FrameEncoder(
-            own, preprocessing, processes.device, recipe.engine.precision, normalize=recipe.loss.normalize
-        )
+        frames = _seeing(encoder, preprocessing, recipe, processes, normalize=recipe.loss.normalize)
         learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
         batches = _windows(recipe, inputs, frames, predictor, processes)
         bad = BadEpisodes(recipe.sampling.bad_episodes)
@@ -107,10 +104,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         _look(run, processes, resume=resume)
         source = load(inputs.model or "default", parts=("encoder", "predictor"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
-        own = copy.deepcopy(encoder)  # the release keeps the other, as it is
-        frames = FrameEncoder(
-            own, preprocessing, processes.device, recipe.engine.precision, normalize=source.normalize_latents
-        )
+        frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
         config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
         learner = Inversion(build(InverseModel, config, seed=recipe.engine.seed), frames)
         sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
@@ -186,6 +180,19 @@ def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> Clip
 
 
 # --- post-training ---------------------------------------------------------------------------------------------------
+
+
+def _seeing(
+    encoder: AnyEncoder,
+    preprocessing: Preprocessing,
+    recipe: TrainRecipe | InvertRecipe,
+    processes: Processes,
+    *,
+    normalize: bool,
+) -> FrameEncoder:
+    """What encodes frames: a copy, in the precision of the run; the release keeps the encoder as it was given."""
+    precision = recipe.engine.precision
+    return FrameEncoder(copy.deepcopy(encoder), preprocessing, processes.device, precision, normalize=normalize)
 
 
 def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[AnyEncoder, Preprocessing]:
