@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.linalg import vector_norm
 
 from vjepa2_ac.config import nearest, require
 from vjepa2_ac.errors import ConfigError
@@ -49,7 +50,7 @@ def l1(latents: Tensor, goal: Tensor) -> Tensor:
 @distance("l2")
 def l2(latents: Tensor, goal: Tensor) -> Tensor:
     """Root mean square difference over channels."""
-    return (latents - goal).square().mean(dim=-1).clamp_min(1e-12).sqrt()  # the clamp keeps gradients finite
+    return (latents - goal).square().mean(dim=-1).sqrt()
 
 
 @distance("huber")
@@ -117,9 +118,10 @@ class GoalCost:
     def _way_left(self, ends_BS3: Tensor, located_B4: Tensor) -> Tensor:
         """From where candidates end to the place, and how far that is under the cone over it [m]."""
         away_BS3 = ends_BS3 - located_B4[:, None, :3]
-        cone_BS = self.config.from_above * _length(away_BS3[..., :2])  # its height over the place
+        cone_BS = self.config.from_above * vector_norm(away_BS3[..., :2], dim=-1)  # its height over the place
         under_BS = (cone_BS - away_BS3[..., 2].clamp_min(0)).clamp_min(0)
-        return _length(away_BS3) + under_BS
+        way_BS: Tensor = vector_norm(away_BS3, dim=-1)
+        return way_BS + under_BS
 
     def of_frame(self, latents_BND: Tensor) -> Tensor:
         """The costs [B] of being where a frame was really taken."""
@@ -174,10 +176,6 @@ def pooling(tokens: int, side: int, grid: tuple[int, int] | None = None) -> Tens
         raise ConfigError(f"{tokens} tokens cannot be pooled: their map is {shape}")
     single_tokens_NHW = torch.eye(tokens).view(tokens, rows, columns)
     return F.adaptive_avg_pool2d(single_tokens_NHW, (min(side, rows), min(side, columns))).flatten(1).T.contiguous()
-
-
-def _length(vectors: Tensor) -> Tensor:
-    return vectors.square().sum(dim=-1).clamp_min(1e-12).sqrt()  # the clamp keeps gradients finite
 
 
 def _step_weights(horizon: int, earlier: float) -> list[float]:

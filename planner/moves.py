@@ -52,19 +52,16 @@ class MoveSpace:
         return reach_V
 
     def held(self, moves_HV: Tensor) -> Tensor:
-        """Moves [..., H, V] brought within the limits. Differentiable inside of them."""
+        """Moves [..., H, V] brought within the limits."""
         return moves_HV.maximum(-self.reaches).minimum(self.limits)
 
     def actions(self, moves_HV: Tensor) -> Tensor:
-        """Actions [..., H, A] of moves [..., H, V]; what is not searched is 0. Differentiable."""
-        embed_VA = moves_HV.new_zeros(len(self.columns), SIZE)
-        embed_VA[range(len(self.columns)), self.columns] = 1.0
-        actions_HA = moves_HV @ embed_VA
-        if self.gripper_limit is None or self.gripper_deadband == 0:
-            return actions_HA
-        ignored_HA = torch.zeros_like(actions_HA, dtype=torch.bool)
-        ignored_HA[..., GRIPPER] = actions_HA[..., GRIPPER].abs() < self.gripper_deadband
-        return actions_HA.masked_fill(ignored_HA, 0.0)
+        """Actions [..., H, A] of moves [..., H, V]; what is not searched is 0."""
+        actions_HA = moves_HV.new_zeros(*moves_HV.shape[:-1], SIZE)
+        actions_HA[..., self.columns] = moves_HV
+        gripper_H = actions_HA[..., GRIPPER]
+        gripper_H[gripper_H.abs() < self.gripper_deadband] = 0.0
+        return actions_HA
 
     def moves(self, actions_HA: Tensor) -> Tensor:
         """The searched numbers [..., H, V] of actions [..., H, A], within their limits."""

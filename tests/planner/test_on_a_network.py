@@ -1,4 +1,4 @@
-"""The planner on a real, tiny world model: chunks, batches, histories and gradients change nothing they should not."""
+"""The planner on a real, tiny world model: chunks, batches and histories change nothing they should not."""
 
 from __future__ import annotations
 
