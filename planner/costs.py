@@ -120,8 +120,8 @@ class GoalCost:
         away_BS3 = ends_BS3 - located_B4[:, None, :3]
         cone_BS = self.config.from_above * vector_norm(away_BS3[..., :2], dim=-1)  # its height over the place
         under_BS = (cone_BS - away_BS3[..., 2].clamp_min(0)).clamp_min(0)
-        way_BS: Tensor = vector_norm(away_BS3, dim=-1)
-        return way_BS + under_BS
+        left_BS: Tensor = vector_norm(away_BS3, dim=-1) + under_BS
+        return left_BS
 
     def of_frame(self, latents_BND: Tensor) -> Tensor:
         """The costs [B] of being where a frame was really taken."""
