@@ -43,7 +43,7 @@ class Scene:
         mujoco.mj_resetData(self.model, self.data)
         shape_objects(self.model, self.data, draw)
         self._surfaces(draw)
-        self._light(draw)
+        self._lights(draw)
         self._cameras(draw)
         self.data.qpos[self.arm_qpos] = HOME
         self.data.qpos[self.finger_qpos] = self.model.joint(FINGER_JOINTS[0]).range[1]
@@ -61,12 +61,17 @@ class Scene:
             material.rgba[:3], material.texrepeat[:] = tint, repeat
             self.model.geom(geom).matid[:] = material.id
 
-    def _light(self, draw: Draw) -> None:
-        rise, turn = draw.light_elevation, draw.light_azimuth
-        key = self.model.light("key")
-        key.dir[:] = -np.array([np.cos(rise) * np.cos(turn), np.cos(rise) * np.sin(turn), np.sin(rise)])
-        key.pos[:] = np.array([0.45, 0.0, 0.0]) - 1.8 * key.dir
-        key.diffuse[:] = draw.light_rgb
+    def _lights(self, draw: Draw) -> None:
+        lamps = {
+            "key": (draw.light_azimuth, draw.light_elevation, draw.light_rgb),
+            "fill": (draw.fill_azimuth, draw.fill_elevation, draw.fill_rgb),
+        }
+        for name, (turn, rise, rgb) in lamps.items():
+            light = self.model.light(name)
+            light.dir[:] = -np.array([np.cos(rise) * np.cos(turn), np.cos(rise) * np.sin(turn), np.sin(rise)])
+            light.pos[:] = np.array([0.45, 0.0, 0.0]) - 1.8 * light.dir
+            light.diffuse[:] = rgb
+            self.model.light_active[light.id] = any(rgb)
         self.model.vis.headlight.ambient[:] = draw.ambient
 
     def _cameras(self, draw: Draw) -> None:
@@ -160,15 +165,16 @@ def _material(spec: Any, name: str, texture: str) -> None:
 def _lights(spec: Any) -> None:
     headlight = spec.visual.headlight
     headlight.ambient, headlight.diffuse, headlight.specular = [0.34] * 3, [0.22] * 3, [0.05] * 3
-    spec.worldbody.add_light(
-        name="key",
-        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-        pos=[1, 1, 2],
-        dir=[-0.3, -0.3, -1],
-        diffuse=[0.65] * 3,
-        specular=[0.15] * 3,
-        castshadow=True,
-    )
+    for name in ("key", "fill"):
+        spec.worldbody.add_light(
+            name=name,
+            type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+            pos=[1, 1, 2],
+            dir=[-0.3, -0.3, -1],
+            diffuse=[0.65] * 3,
+            specular=[0.15] * 3,
+            castshadow=name == "key",
+        )
 
 
 def _add_cameras(spec: Any) -> None:

@@ -5,7 +5,8 @@ stream of random numbers, so switching one off leaves the others as they were, a
 
 - `train`, `test`: the same factors over the same ranges; other seeds.
 - `shift`: colours, surfaces, lights and distractors that no other split shows, and the camera turned by up to 15°.
-- `wide`: to learn from beside `train`: patterned surfaces too, light of any colour, the camera turned by up to 4°.
+- `wide`: to learn from beside `train`: patterned surfaces too, two lamps of any colour, one of them anywhere, the
+  camera turned by up to 4°.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FACTORS = ("layout", "kind", "size", "colours", "surfaces", "light", "camera", "
 
 LOOK = (
     *("object_rgb", "target_rgb", "table", "table_tint", "table_repeat", "wall", "wall_tint", "wall_repeat"),
-    *("light_azimuth", "light_elevation", "light_rgb", "ambient"),
+    *("light_azimuth", "light_elevation", "light_rgb", "fill_azimuth", "fill_elevation", "fill_rgb", "ambient"),
     *("camera_azimuth", "camera_elevation", "camera_distance"),
 )
 
@@ -42,6 +43,8 @@ SLOTS = 3  # distractors at most
 
 _OBJECT_HUES = {"train": (0.0, 0.08, 0.145, 0.36, 0.60), "shift": (0.47, 0.75, 0.88)}
 _TARGET_HUES = {"train": (0.58, 0.12, 0.33), "shift": (0.02, 0.80)}
+_Lamp = tuple[float, float, Any]  # azimuth and elevation [rad], and colour
+_OUT: _Lamp = (0.0, 1.1, (0.0, 0.0, 0.0))
 _BESIDE = ((0.36, 0.16), (0.36, -0.16), (0.44, 0.185), (0.44, -0.185), (0.52, 0.19), (0.52, -0.19), (0.345, 0.0))
 
 
@@ -104,6 +107,9 @@ class Draw:
     light_azimuth: float
     light_elevation: float
     light_rgb: RGB
+    fill_azimuth: float
+    fill_elevation: float
+    fill_rgb: RGB  # of the second lamp; black where there is none
     ambient: float
     camera_azimuth: float
     camera_elevation: float
@@ -230,7 +236,7 @@ def _surface(rng: np.random.Generator, split: Split, shade: tuple[float, float])
 
 def _light(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if rng is None:
-        return {"light_azimuth": 0.5, "light_elevation": 1.1, "light_rgb": (0.65, 0.65, 0.65), "ambient": 0.34}
+        return _lamps((0.5, 1.1, (0.65, 0.65, 0.65)), _OUT, ambient=0.34)
     if split == "shift":  # from behind the robot or very low, dim or glaring, coloured
         azimuth = rng.uniform(1.6, 4.7)
         power = rng.choice([rng.uniform(0.30, 0.42), rng.uniform(0.85, 1.0)])
@@ -238,15 +244,23 @@ def _light(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     else:
         azimuth, power = rng.uniform(-1.4, 1.5), rng.uniform(0.45, 0.82)
         warmth, ambient = rng.uniform(-0.11, 0.11), rng.uniform(0.27, 0.42)
-    colour = np.array([1 + warmth, 1.0, 1 - warmth])
-    elevation = rng.uniform(0.8, 1.35)
-    if split == "wide":  # of any colour, and stronger or weaker, but from the same side
-        colour, ambient = rng.uniform(0.8, 1.2, 3), rng.uniform(0.27, 0.50)
-        power = rng.uniform(0.43, 0.84) / colour[1]
+    elevation, fill = rng.uniform(0.8, 1.35), _OUT
+    colour = power * np.array([1 + warmth, 1.0, 1 - warmth])
+    if split == "wide":  # a second lamp anywhere; some of the light, 15 % at least, comes from the front
+        power, share, ambient = rng.uniform(0.30, 1.05), rng.uniform(0.0, 0.85), rng.uniform(0.18, 0.50)
+        colour = (1 - share) * power * rng.uniform(0.8, 1.2, 3)
+        fill = (rng.uniform(-np.pi, np.pi), rng.uniform(0.6, 1.35), share * power * rng.uniform(0.8, 1.2, 3))
+    return _lamps((azimuth, elevation, colour), fill, ambient)
+
+
+def _lamps(key: _Lamp, fill: _Lamp, ambient: float) -> dict[str, Any]:
     return {
-        "light_azimuth": float(azimuth),
-        "light_elevation": float(elevation),
-        "light_rgb": _floats(power * colour),
+        "light_azimuth": float(key[0]),
+        "light_elevation": float(key[1]),
+        "light_rgb": _floats(key[2]),
+        "fill_azimuth": float(fill[0]),
+        "fill_elevation": float(fill[1]),
+        "fill_rgb": _floats(fill[2]),
         "ambient": float(ambient),
     }
 

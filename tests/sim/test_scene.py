@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sim.episode import Cell
+from sim.rendering import Painter
 from sim.variation import KINDS, SPLITS, Kind, Split, Variation, draw
 
 
@@ -28,6 +29,21 @@ def test_what_an_episode_does_not_use_floats_out_of_sight(cell: Cell) -> None:
     cell.dress(draw(Variation(kind="cup"), 0))
     cell.controller.wait(2.0)
     assert cell.scene.data.body("box").xpos[2] == pytest.approx(-2.0, abs=1e-6)
+
+
+def test_a_second_lamp_lights_what_it_shines_on_and_one_that_is_off_nothing(cell: Cell) -> None:
+    scene = draw(Variation(), 0)
+    painter = Painter(cell.scene, 64, 64)
+    pictures = []
+    for red, azimuth in ((0.0, 0.0), (0.0, 2.0), (0.5, 0.5), (0.5, 3.6)):
+        cell.dress(replace(scene, light_rgb=(0.2, 0.2, 0.2), fill_rgb=(red, 0.0, 0.0), fill_azimuth=azimuth))
+        pictures.append(painter.draw().astype(int))
+    painter.close()
+    off, also_off, front, behind = pictures
+    np.testing.assert_array_equal(off, also_off)
+    assert (front[..., 0] - off[..., 0]).mean() > 20
+    assert abs(front[..., 2] - off[..., 2]).mean() < 2
+    assert abs(front - behind).mean() > 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
