@@ -48,9 +48,7 @@ class GripperConfig:
     located: float = 0.0  # contrast: weight, beside the differences', of how closed the model finds the goal's hand
     release_located: float = 0.0  # contrast: the same for opening
     stops: tuple[float, ...] = (0.4,)  # contrast: closednesses at which something between the fingers may stop them
-    gate: float | None = (
-        None  # [m] contrast: no change while the best plan that keeps the gripper moves at least this far
-    )
+    gate: float | None = None  # [m] contrast: no change while the best plan that keeps it moves at least this far
 
     def __post_init__(self) -> None:
         require(0 < self.limit <= 1, f"gripper.limit lies within 0…1, got {self.limit}")
