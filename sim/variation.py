@@ -4,8 +4,8 @@ A `Draw` is the whole description of one scene; from it alone the scene can be b
 stream of random numbers, so switching one off leaves the others as they were, and no two splits share one.
 
 - `train`, `test`: the same factors over the same ranges; other seeds.
-- `shift`: colours, surfaces and distractors that no other split shows, no light from the front, and the camera turned by
-  up to 15°.
+- `shift`: colours, surfaces and distractors that no other split shows, no light from the front, the camera turned by up
+  to 15°.
 - `wide`: to learn from beside `train`: patterned surfaces too, two lamps of any colour, one of them anywhere, the
   camera turned by up to 4°.
 """
