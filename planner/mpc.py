@@ -22,6 +22,7 @@ from planner.planning import Planner, Request
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import POSITION, Array, pose_differences, vector
 from vjepa2_ac.world_model import History
 
@@ -34,10 +35,12 @@ class ControlConfig:
 
     progress: ProgressConfig = field(default_factory=ProgressConfig)
     history: int = 0  # [steps] of the past that the model is shown
+    looks: int = 7  # [steps] of the past by which the located hand is corrected
     commanded_within: float = 0.03  # [m] targets start from the commanded pose, kept this near to the measured one
 
     def __post_init__(self) -> None:
-        require(self.history >= 0, f"history is a number of steps, got {self.history}")
+        for name in ("history", "looks"):
+            require(getattr(self, name) >= 0, f"{name} is a number of steps, got {getattr(self, name)}")
         require(self.commanded_within >= 0, f"commanded_within is a length, got {self.commanded_within}")
 
 
@@ -136,13 +139,15 @@ class Controller:
             seed=self.seed + self.steps,
             commanded=self._commanded(look),
             history=self._history(look),
+            looks=self._looks(),
             last_actions=self.last_actions_H7,
             surprise_ND=None if self.imagined_ND is None else look.latents_ND - self.imagined_ND,
         )
 
     def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
         self.steps += 1
-        self.past = [*self.past, look][-self.config.history :] if self.config.history else []
+        kept = max(self.config.history, self.config.looks if self.planner.world.locates else 0)
+        self.past = [*self.past, look][-kept:] if kept else []
         if plan.dry_run:
             return  # nothing moves, so there is nothing to build on
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
@@ -161,14 +166,23 @@ class Controller:
 
     def _history(self, look: _Look) -> History | None:
         """The past as the model was trained to see it: actions are differences of the poses that were measured."""
-        if not self.past:
+        if not self.past or not self.config.history:
             return None
-        poses = np.stack([past.pose_7 for past in [*self.past, look]])
+        shown = self.past[-self.config.history :]
+        poses = np.stack([past.pose_7 for past in [*shown, look]])
         return History(
-            torch.stack([past.latents_ND for past in self.past])[None],
+            torch.stack([past.latents_ND for past in shown])[None],
             torch.from_numpy(poses[:-1]).float()[None],
             torch.from_numpy(pose_differences(poses)).float()[None],
         )
+
+    def _looks(self) -> Looks | None:
+        """The past at which the model's inverse can be told what it misses here."""
+        if not self.past or not self.config.looks:
+            return None
+        earlier = self.past[-self.config.looks :]
+        poses = np.stack([past.pose_7 for past in earlier])
+        return Looks(torch.stack([past.latents_ND for past in earlier]), torch.from_numpy(poses).float())
 
     def _latents(self, seen: Tensor | Frames) -> Tensor:
         if isinstance(seen, Tensor) and seen.is_floating_point():

@@ -35,7 +35,7 @@ def search_as_published(
 
 def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:
     latents_1ND, pose_17, goal_1ND, history = stack([problem], world.device)
-    located_14 = world.locate(latents_1ND, pose_17, goal_1ND) if cost.place else None
+    located_14 = world.locate(latents_1ND, pose_17, goal_1ND, [problem.looks]) if cost.place else None
     goal_cost = GoalCost(cost, goal_1ND, latents_1ND, surprises([problem], world.device), located_14)
     generator = torch.Generator().manual_seed(problem.seed)
 

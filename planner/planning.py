@@ -30,6 +30,7 @@ from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
 from vjepa2_ac.config import to_dict
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import GRIPPER, Array, integrate, vector
 from vjepa2_ac.world_model import History
 
@@ -73,6 +74,7 @@ class Request:
     seed: int = 0
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
+    looks: Looks | None = None  # at this scene before now, by which the located hand is corrected
     last_actions: ArrayLike | None = None  # [H, 7] of the previous plan, whose first step has been made
     surprise_ND: Tensor | None = None  # observation minus what the previous plan had imagined of it
 
@@ -151,9 +153,11 @@ class Planner:
 
     def _problem(self, request: Request) -> Problem:
         pose, last, history = vector(request.pose, "pose"), request.last_actions, request.history
+        looks = request.looks
         if self.camera:
             pose = self.camera.poses_to_model(pose)
             last = None if last is None else self.camera.actions_to_model(last)
+            looks = looks and replace(looks, poses_T7=_tensor(self.camera.poses_to_model(looks.poses_T7.cpu())))
             history = history and replace(
                 history,
                 poses_BT7=_tensor(self.camera.poses_to_model(history.poses_BT7.cpu())),
@@ -165,6 +169,7 @@ class Planner:
             goal_ND=request.goal_ND,
             seed=request.seed,
             history=history,
+            looks=looks,
             last_HA=None if last is None else _tensor(last),
             surprise_ND=request.surprise_ND,
         )

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac.errors import CancelledError, DeadlineError, InputError
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.world_model import History
 
 StopReason = Literal["converged", "iterations", "deadline"]
@@ -29,6 +30,7 @@ class Problem:
     goal_ND: Tensor
     seed: int = 0
     history: History | None = None  # of one request
+    looks: Looks | None = None  # at this scene, before this one
     last_HA: Tensor | None = None  # the previous plan, whose first step has been made
     surprise_ND: Tensor | None = None  # what is seen now minus what the previous plan had imagined
 

@@ -10,12 +10,14 @@ action.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vjepa2_ac.images import Frames
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 
@@ -26,6 +28,10 @@ class World(Protocol):
     def device(self) -> torch.device:
         """Where latents, poses and costs live."""
 
+    @property
+    def locates(self) -> bool:
+        """Whether it can locate the hand in a goal."""
+
     def encode(self, frames: Frames) -> Tensor:
         """The latents [B, N, D] of frames [B, H, W, 3] uint8."""
 
@@ -34,8 +40,17 @@ class World(Protocol):
     ) -> Rollout:
         """What every candidate of every request leads to, step by step."""
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
-        """The hand in each goal [B, 4], x y z [m] and closedness; None from a world that cannot tell."""
+    def locate(
+        self,
+        latents_BND: Tensor,
+        pose_B7: Tensor,
+        goal_BND: Tensor,
+        looks: Sequence[Looks | None] | None = None,
+    ) -> Tensor | None:
+        """The hand in each goal [B, 4], x y z [m] and closedness; None from a world that cannot tell.
+
+        Earlier `looks` at each request's scene, where there are any, may help it.
+        """
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

@@ -73,8 +73,9 @@ class _Crowd:
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
+        looks = [problem.looks for problem in problems]
         asks = max(cost.place, config.gripper.located, config.gripper.release_located) > 0
-        self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND) if asks else None
+        self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks) if asks else None
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.populations = [Population(problem, config) for problem in problems]
 

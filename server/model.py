@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -24,6 +24,7 @@ from vjepa2_ac.devices import finish
 from vjepa2_ac.images import Frames
 from vjepa2_ac.model_version import learned, version_of
 from vjepa2_ac.models.encoder_v21 import EncoderV21
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,11 @@ class InterruptibleWorld:
         """Where latents, poses and costs live."""
         return self.world.device
 
+    @property
+    def locates(self) -> bool:
+        """Whether it can locate the hand in a goal."""
+        return self.world.locates
+
     def encode(self, frames: Frames) -> Tensor:
         """As the world does."""
         return self._there(self._asked().encode(frames))
@@ -85,9 +91,15 @@ class InterruptibleWorld:
         """As the world does."""
         return self._there(self._asked().rollout(latents_BND, pose_B7, actions_BSHA, history))
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+    def locate(
+        self,
+        latents_BND: Tensor,
+        pose_B7: Tensor,
+        goal_BND: Tensor,
+        looks: Sequence[Looks | None] | None = None,
+    ) -> Tensor | None:
         """As the world does."""
-        return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND))
+        return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND, looks))
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

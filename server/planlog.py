@@ -54,8 +54,9 @@ def line_of(
     goal: Sequence[KeptPicture],
     sub_goal: int,
     session_id: str | None = None,
+    seen: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What a plan was made of."""
+    """What a plan was made of; `seen` names the pictures of its earlier looks."""
     request = planner.asked
     assert request is not None
     return {
@@ -71,6 +72,10 @@ def line_of(
         "observation": {"sha256": observation[0], "pose": _list(request.pose), "commanded": _list(request.commanded)},
         "goal": {"sha256": [name for name, _ in goal], "sub_goal": sub_goal},
         "last_actions": _list(request.last_actions),
+        "looks": [
+            {"sha256": name, "pose": pose}
+            for name, pose in zip(seen, request.looks.poses_T7.tolist() if request.looks else (), strict=True)
+        ],
         "unrecorded": [name for name in ("history", "surprise_ND") if getattr(request, name) is not None],
         "clock": planner.readings,
         "answer": {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from planner.camera import CameraTurn
 from planner.plan import Plan
@@ -25,6 +26,7 @@ from server.planlog import picture_path, pictures_of, versions
 from server.tape import played_back
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.pictures import Frame, decode
 
 ANY_SIDE = 1 << 16  # what was served once was small enough
@@ -77,11 +79,19 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
         seed=line["seed"],
         commanded=seen["commanded"],
         last_actions=line["last_actions"],
+        looks=_looks(line.get("looks", []), world, folder, where),
     )
     if clock:
         planner = Planner(world, config, camera=camera, clock=played_back(clock))
         return planner.plan(request, deadline=0.0)
     return Planner(world, config, camera=camera).plan(request)
+
+
+def _looks(logged: list[dict[str, Any]], world: World, folder: Path, where: str) -> Looks | None:
+    if not logged:
+        return None
+    latents = [world.encode(_frame(folder, look["sha256"], where))[0] for look in logged]
+    return Looks(torch.stack(latents), torch.tensor([look["pose"] for look in logged]))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

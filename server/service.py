@@ -214,7 +214,7 @@ class PlanningService:
                 times.encode -= sum(step.plan.timings.values())
                 answer = answers.plan_response(step.plan, served, look.id, times)
                 assert session.planner is not None
-                self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session.key)
+                self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session)
             return answers.step_response(session.key, look.id, step, answer)
 
         answer = await self._run(work, deadline, place)
@@ -436,7 +436,7 @@ class PlanningService:
         look: _Look,
         goal: Goal,
         sub_goal: int,
-        session_id: str | None = None,
+        session: Session | None = None,
     ) -> None:
         if self.plan_log is None:
             return
@@ -449,7 +449,8 @@ class PlanningService:
             observation=observed,
             goal=goal.pictures,
             sub_goal=sub_goal,
-            session_id=session_id,
+            session_id=session and session.key,
+            seen=session.seen if session else (),
         )
         self.plan_log.write(line, [observed, *goal.pictures])
 

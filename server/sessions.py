@@ -48,6 +48,14 @@ class Session:
         self.planner: TapedPlanner | None = None
         self._calibrated: Calibrated | None = None
         self._controller: Controller | None = None
+        self._pictures: list[str] = []  # SHA-256 of what plans were made from, the last one last
+
+    @property
+    def seen(self) -> list[str]:
+        """The pictures of the earlier looks that the last plan made use of, by their SHA-256."""
+        asked = self.planner and self.planner.asked
+        count = len(asked.looks) if asked and asked.looks else 0
+        return self._pictures[-1 - count : -1]
 
     @property
     def calibrated(self) -> Calibrated | None:
@@ -71,6 +79,8 @@ class Session:
         with stage("encode"):
             observed: Tensor = world.encode(picture.frame_HW3)[0]
         step = controller.step(observed, pose, deadline=deadline)
+        if step.plan is not None:
+            self._pictures = [*self._pictures, picture.sha256][-1 - len(controller.past) :]
         self.status, self.sub_goal, self.steps = step.status, step.goal, controller.steps
         return step
 

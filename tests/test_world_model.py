@@ -16,6 +16,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
+from vjepa2_ac.models.looks import Looks, locate
 from vjepa2_ac.world_model import History, Rollout, WorldModel, energy
 
 SIZE = (32, 48)  # height, width [px]: 2 x 3 patches
@@ -245,6 +246,20 @@ def test_a_located_hand_is_no_more_open_or_closed_than_a_hand_can_be(closedness:
     torch.testing.assert_close(located_14, torch.tensor([[0.45, -0.9, 1.3, expected]]))
 
 
+def test_each_hand_is_located_by_the_earlier_looks_at_its_own_scene() -> None:
+    inverse = make_inverse()
+    world = make_model(inverse=inverse)
+    seen_BND, pose_B7, goal_BND = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2)
+    looks = Looks(random(3, N, D, seed=3), 0.3 * random(3, 7, seed=4))
+    plainly_B4, told_B4 = (world.locate(seen_BND, pose_B7, goal_BND, given) for given in (None, [None, looks]))
+    assert plainly_B4 is not None
+    assert told_B4 is not None
+    assert torch.equal(told_B4[0], plainly_B4[0])
+    expected_4 = locate(inverse, looks.then(seen_BND[1], pose_B7[1]), goal_BND[1])
+    torch.testing.assert_close(told_B4[1, :3], expected_4[:3])
+    assert (told_B4[1] - plainly_B4[1]).abs().max() > 1e-3
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_hand_is_located_where_the_model_is() -> None:
@@ -265,10 +280,14 @@ def test_a_model_without_an_inverse_cannot_tell_where_the_hand_is(model: WorldMo
     [
         ((random(2, N + 1, D), random(2, 7), random(2, N, D)), r"latents have shape \[2, 7, 24\]"),
         ((random(2, N, D), random(2, 6), random(2, N, D)), r"pose have shape \[2, 6\]"),
+        (
+            (random(1, N, D), random(1, 7), random(1, N, D), [Looks(random(3, N, D), random(2, 7))]),
+            r"the looks' poses have shape \[2, 7\]; expected \[3, 7\]",
+        ),
         ((random(2, N, D), random(2, 7), random(1, N, D)), r"goals have shape \[1, 6, 24\]; expected \[2, 6, 24\]"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(arguments: tuple[Tensor, ...], complaint: str) -> None:
+def test_what_cannot_be_compared_is_refused(arguments: tuple[Any, ...], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         make_model(inverse=make_inverse()).locate(*arguments)
 

@@ -11,7 +11,7 @@ D width of a latent, 7 numbers of a pose, A of an action (7 too), M = B · S.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCach
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
+from vjepa2_ac.models.looks import Looks, locate
 from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.models.stills import AnyEncoder, encode_stills
 from vjepa2_ac.poses import SIZE
@@ -184,11 +185,23 @@ class WorldModel:
 
         return self.pieces.evaluate(encode_piece, len(frames_BHW3), *self._bytes_to_encode())
 
+    @property
+    def locates(self) -> bool:
+        """Whether it can locate the hand in a goal."""
+        return self.inverse is not None
+
     @torch.no_grad()
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+    def locate(
+        self,
+        latents_BND: Tensor,
+        pose_B7: Tensor,
+        goal_BND: Tensor,
+        looks: Sequence[Looks | None] | None = None,
+    ) -> Tensor | None:
         """The hand in each goal [B, 4], x y z [m] and closedness, from what is seen now and the pose it shows.
 
-        None from a model without an inverse, which cannot tell.
+        Earlier `looks` at the scene of each request, where there are any, tell what the inverse misses there
+        (`models.looks`). None from a model without an inverse, which cannot tell.
         """
         if self.inverse is None:
             return None
@@ -197,6 +210,10 @@ class WorldModel:
         goal_BND = self._receive(goal_BND, "goals", B, *frame)
         pose_B7 = self._receive(pose_B7, "pose", B, SIZE)
         located_B4: Tensor = pose_B7[:, NUMBERS] + self.inverse(latents_BND, goal_BND, pose_B7)
+        for b, earlier in enumerate(looks or ()):
+            if earlier:
+                scene = self._looked(earlier).then(latents_BND[b], pose_B7[b])
+                located_B4[b] = locate(self.inverse, scene, goal_BND[b])
         return torch.cat((located_B4[:, :3], located_B4[:, 3:].clamp(0, 1)), dim=1)
 
     def step(
@@ -322,6 +339,13 @@ class WorldModel:
                 receive(history.actions_BTA, "the history's actions", B, T, A),
             )
         return latents_BND, pose_B7, actions_BSHA, history or None
+
+    def _looked(self, looks: Looks) -> Looks:
+        T, frame = len(looks), (self.tokens_per_frame, self.predictor.config.embed_dim)
+        return Looks(
+            self._receive(looks.latents_TND, "the looks' latents", T, *frame),
+            self._receive(looks.poses_T7, "the looks' poses", T, SIZE),
+        )
 
     def _receive(self, values: Tensor, what: str, *shape: int | None) -> Tensor:
         check_shape(values, what, shape)

@@ -37,6 +37,7 @@ from sim.expert import GOAL_WAYPOINTS
 from sim.tasks import MAX_STEPS
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 Array = NDArray[np.float64]
@@ -97,8 +98,15 @@ class TrueWorld:
         cell.restore(here)
         return Rollout(torch.from_numpy(states).float(), torch.from_numpy(poses).float(), actions_BSHA)
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> None:
+    @property
+    def locates(self) -> bool:
         """Not needed: the candidates' ends are true."""
+        return False
+
+    def locate(
+        self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Sequence[Looks | None] | None = None
+    ) -> None:
+        """It cannot tell."""
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

@@ -14,7 +14,7 @@ from planner.limits import LimitsConfig
 from planner.mpc import ControlConfig, Controller, Step
 from planner.planning import Planner, PlannerConfig
 from planner.search_config import SearchConfig
-from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, moved, paint
+from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, located, moved, paint
 from vjepa2_ac.errors import DeadlineError, InputError, StaleObservationError
 from vjepa2_ac.world_model import History
 
@@ -119,6 +119,36 @@ def test_the_model_is_shown_the_past_it_was_trained_on() -> None:
     assert last is not None
     np.testing.assert_allclose(last.poses_BT7[0], path[1:3], atol=1e-6)
     np.testing.assert_allclose(last.actions_BTA[0, :, :3], np.diff(path[1:4], axis=0)[:, :3], atol=1e-6)
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, 3), ({"looks": 2, "history": 1}, 2), ({"looks": 0}, 0)])
+def test_a_world_that_locates_the_hand_is_told_of_earlier_looks(settings: dict[str, int], expected: int) -> None:
+    goal = moved(0.3, 0.0, 0.0)
+    world = PointWorld(located_B4=located(goal))
+    control = controller([goal], ControlConfig(**settings), world, cost=CostConfig(place=10.0))
+    robot, path = PointRobot(), []
+    for _ in range(4):
+        path.append(robot.pose.copy())
+        plan = control.step(robot.frame(), robot.pose).plan
+        assert plan is not None
+        robot.follow(plan.actions_H7[0])
+    assert world.looked[0] == [None]
+    (looks,) = world.looked[-1]
+    if not expected:
+        assert looks is None
+        return
+    assert len(looks) == expected
+    np.testing.assert_allclose(looks.poses_T7, path[3 - expected : 3], atol=1e-6)
+    torch.testing.assert_close(
+        looks.latents_TND, world.encode(np.stack([paint(pose) for pose in path[3 - expected : 3]]))
+    )
+
+
+def test_nothing_is_kept_for_a_world_that_cannot_locate_the_hand() -> None:
+    control, robot = controller([moved(0.3, 0.0, 0.0)]), PointRobot()
+    for _ in range(2):
+        robot.follow(control.step(robot.frame(), robot.pose).plan.actions_H7[0])  # type: ignore[union-attr]
+    assert control.past == []
 
 
 def test_what_the_model_got_wrong_is_expected_again() -> None:

@@ -38,6 +38,10 @@ class InPieces:
     def device(self) -> torch.device:
         return self.model.device
 
+    @property
+    def locates(self) -> bool:
+        return self.model.locates
+
     def encode(self, frames: Frames) -> Tensor:
         return self.model.encode(frames)
 

@@ -12,13 +12,15 @@ import torch
 
 from planner.camera import CameraTurn
 from planner.cem import CEMConfig
+from planner.costs import CostConfig
 from planner.limits import LimitsConfig
 from planner.planning import Planner, PlannerConfig
 from planner.presets import PRESETS, preset
 from tests.planner.problems import request
-from tests.planner.worlds import HOME, Clock, PointWorld, moved
+from tests.planner.worlds import HOME, Clock, PointWorld, located, moved
 from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import CancelledError, ConfigError, InputError
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.world_model import History
 
 NEAR = moved(0.03, -0.02, 0.01)
@@ -118,6 +120,17 @@ def test_a_turned_camera_is_made_up_for(yaw: float) -> None:
     right = Planner(world, camera=CameraTurn(yaw=-yaw)).plan(asked)
     np.testing.assert_allclose(right.targets_H7[0, :3], NEAR[:3], atol=4e-3)
     assert np.linalg.norm(wrong.targets_H7[0, :3] - NEAR[:3]) > 0.01
+
+
+def test_earlier_looks_are_turned_as_the_camera_is() -> None:
+    world, turn = PointWorld(located_B4=located(HOME)), CameraTurn(yaw=0.5, about=(0.3, 0.1, 0.0))
+    poses = np.stack([moved(0.02, 0.01, 0.0), moved(0.0, -0.03, 0.05)])
+    looks = Looks(world.latents(torch.from_numpy(poses).float()), torch.from_numpy(poses).float())
+    planner = Planner(world, PlannerConfig(cost=CostConfig(place=10.0)), camera=turn)
+    planner.plan(replace(request(moved(0.05, 0.0, 0.0)), looks=looks))
+    ((told,),) = world.looked
+    np.testing.assert_allclose(told.poses_T7, turn.poses_to_model(poses), atol=1e-6)
+    assert torch.equal(told.latents_TND, looks.latents_TND)
 
 
 def test_a_bad_view_is_warned_of() -> None:

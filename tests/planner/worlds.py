@@ -6,8 +6,9 @@ distance from the goal. Its frames have that painted into their first pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.images import Frames, as_frames
 from vjepa2_ac.models.inverse_model import NUMBERS
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import integrate as integrate_numpy
 from vjepa2_ac.poses import rotation_matrix
 from vjepa2_ac.world_model import Cost, History, Rollout
@@ -63,6 +65,7 @@ class PointWorld:
     seconds_each: float = 0.0
     seconds_fixed: float = 0.0
     located_B4: Tensor | None = None  # how it says that the hand is in each goal
+    looked: list[Any] = field(default_factory=list)  # the earlier looks it was given in each call of `locate`
     scored: list[int] = field(default_factory=list)  # candidates imagined in each call, over all requests
 
     device = torch.device("cpu")
@@ -98,7 +101,14 @@ class PointWorld:
             latents.append((shown * SCALE).unsqueeze(-2).expand(*seen.shape[:-1], self.tokens, 7))
         return Rollout(torch.stack(latents, dim=2), torch.stack(poses, dim=2), actions_BSHA)
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+    @property
+    def locates(self) -> bool:
+        return self.located_B4 is not None
+
+    def locate(
+        self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Sequence[Looks | None] | None = None
+    ) -> Tensor | None:
+        self.looked.append(looks)
         return self.located_B4
 
     def score(

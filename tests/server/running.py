@@ -20,6 +20,8 @@ from server.settings import Settings
 from tests.models.small import ac_predictor, encoder
 from tests.planner.worlds import PointWorld
 from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.world_model import WorldModel
 
 
@@ -37,6 +39,14 @@ def tiny_model() -> Served:
         device="cpu",
     )
     return Served(world=model, name="tiny", version="1")
+
+
+def locating_model() -> Served:
+    """The same with an inverse, of random weights too, that locates the hand in goals."""
+    opened = tiny_model()
+    inverse = build(InverseModel, InverseModelConfig(tokens_per_frame=opened.world.tokens_per_frame, embed_dim=48))
+    opened.world.inverse = inverse.eval()
+    return opened
 
 
 class SlowWorld(PointWorld):

@@ -14,7 +14,7 @@ from server.replay import replay
 from tests.planner.failures import ON_GAIN, file_of
 from tests.planner.worlds import HOME, moved
 from tests.server.pictures import noise
-from tests.server.running import running, tiny_model
+from tests.server.running import locating_model, running, tiny_model
 from vjepa2_ac import cli
 from vjepa2_ac.client import PlannerClient
 from vjepa2_ac.errors import InputError
@@ -43,6 +43,23 @@ def test_every_served_plan_can_be_made_again(tmp_path: Path) -> None:
     outcomes = list(replay(log, tiny_model()))
     assert [outcome.plan_id for outcome in outcomes] == [plan.plan_id for plan in plans]
     assert [outcome.difference for outcome in outcomes] == [0.0] * len(plans)
+
+
+def test_what_earlier_looks_told_is_logged_and_comes_out_again(tmp_path: Path) -> None:
+    log, settings = tmp_path / "plans.jsonl", {"log_pictures": True, "control": {"looks": 2}}
+    frames, poses = [noise(seed=10 + n) for n in range(4)], [moved(0.01 * n, 0.0, 0.0) for n in range(4)]
+    with running(locating_model, plan_log=log, **settings) as (_, where), PlannerClient(where.url) as client:
+        plan = client.plan(FRAME, HOME, GOALS[0], samples=8)
+        with client.session(GOALS, samples=48, seed=3) as session:
+            plans = [plan, *(session.step(*look).plan for look in zip(frames, poses, strict=True))]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    seen = [line["observation"]["sha256"] for line in lines]
+    assert [[look["sha256"] for look in line["looks"]] for line in lines] == [[], [], seen[1:2], seen[1:3], seen[2:4]]
+    np.testing.assert_allclose([look["pose"] for look in lines[4]["looks"]], poses[1:3], atol=1e-7)
+    assert [outcome.difference for outcome in replay(log, locating_model())] == [0.0] * len(plans)
+    lines[4]["looks"] = []
+    log.write_text("\n".join(map(json.dumps, lines)))
+    assert not list(replay(log, locating_model()))[4].is_same
 
 
 def test_the_chance_of_failure_is_logged_and_comes_out_again(tmp_path: Path) -> None:

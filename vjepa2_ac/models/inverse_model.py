@@ -5,7 +5,7 @@ the goal, and the hand's pose in the first, and answers with the move between th
 is easier than imagining one of them: a move along the camera's line of sight changes a picture by less than the
 predictor's mistakes do.
 
-Legend: B batch, N tokens of a frame, D latent width, C channels kept of a token.
+Legend: B batch, N tokens of a frame, D latent width, C channels kept of a token, F hidden width.
 """
 
 from __future__ import annotations
@@ -63,13 +63,21 @@ class InverseModel(nn.Module):
 
         Raises `InputError` where shapes contradict each other.
         """
+        return self.moves(self.features(latents_BND, goal_BND, pose_B7))
+
+    def features(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
+        """What the move is read from [B, hidden]: near to each other where two questions look alike to the model."""
         self._check(latents_BND, goal_BND, pose_B7)
         both_BNC = F.silu(self.both_embed(torch.cat((latents_BND, goal_BND), dim=-1)))
         tokens_BNC = torch.cat((self.seen_embed(latents_BND), self.goal_embed(goal_BND), both_BNC), dim=-1)
         tokens = F.dropout((tokens_BNC + self.places).flatten(1), self.config.dropout, self.training)
         at_B4 = pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
         x = F.silu(self.hidden1(torch.cat((tokens, at_B4.to(tokens.dtype)), dim=1)))
-        move_B4: Tensor = self.move(F.silu(self.hidden2(x)))
+        return F.silu(self.hidden2(x))
+
+    def moves(self, features_BF: Tensor) -> Tensor:
+        """The moves [B, 4] that features say."""
+        move_B4: Tensor = self.move(features_BF)
         return move_B4 * move_B4.new_tensor(UNITS)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:

@@ -1,0 +1,110 @@
+"""A hand located by every look: what an inverse misses between known poses is put right between a look and the goal.
+
+In this small world a latent is one token that says where the hand is, and the inverse reads it with mistakes we choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
+from vjepa2_ac.models.looks import Looks, locate
+
+GOAL = (0.50, 0.00, 0.20, 1.0)  # x y z [m], closedness
+PATH = ((0.46, 0.03, 0.28, 0.0), (0.47, -0.02, 0.25, 0.0), (0.51, 0.01, 0.24, 0.6), (0.53, 0.01, 0.21, 0.0))
+UNITS = torch.tensor([0.1, 0.1, 0.1, 1.0])  # [m], [stroke] by which questions look different
+ALWAYS = 3.0  # what all questions have in common, beside it
+
+
+class Reading(InverseModel):
+    """Reads the move between two frames off them, and says something else: `says` of moves [B, 4]."""
+
+    def __init__(self, says: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(InverseModelConfig(tokens_per_frame=1, embed_dim=4))
+        self.says = says
+
+    def features(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
+        moves_B4 = (goal_BND - latents_BND)[:, 0] / UNITS
+        return torch.cat((moves_B4, torch.full_like(moves_B4[:, :1], ALWAYS)), dim=1)
+
+    def moves(self, features_BF: Tensor) -> Tensor:
+        return self.says(features_BF[:, :4] * UNITS)
+
+
+def frames(hands: Tensor) -> Tensor:
+    return hands.unsqueeze(-2)
+
+
+def looks(*hands: tuple[float, ...]) -> Looks:
+    hands_T4 = torch.tensor(hands)
+    poses_T7 = torch.zeros(len(hands), 7)
+    poses_T7[:, NUMBERS] = hands_T4
+    return Looks(frames(hands_T4), poses_T7)
+
+
+def missed(says: Callable[[Tensor], Tensor], seen: Looks, goal: tuple[float, ...] = GOAL) -> Tensor:
+    """What is located, beside the truth [4]."""
+    return locate(Reading(says), seen, frames(torch.tensor(goal))) - torch.tensor(goal)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_an_inverse_that_is_right_is_left_alone(count: int) -> None:
+    torch.testing.assert_close(missed(lambda moves: moves, looks(*PATH[:count])), torch.zeros(4), atol=1e-6, rtol=0)
+
+
+def test_a_mistake_that_is_always_made_is_found_out_by_the_first_look_compared_with_itself() -> None:
+    def says(moves: Tensor) -> Tensor:
+        return moves + torch.tensor([0.02, 0.0, -0.01, 0.2])
+
+    near = (0.5, 0.0, 0.21, 1.0)
+    assert missed(says, looks(near))[:3].norm() < 0.15 * 0.0224  # [m]
+
+
+def test_moves_said_too_short_are_put_right_by_those_that_were_made() -> None:
+    def says(moves: Tensor) -> Tensor:
+        return 0.5 * moves
+
+    around = ((0.46, 0.03, 0.22, 0.0), (0.53, -0.02, 0.24, 0.0), (0.51, 0.02, 0.17, 0.0), (0.47, -0.02, 0.21, 0.0))
+    goal = (0.50, 0.0, 0.20, 0.0)
+    alone, together = (float(missed(says, looks(*path), goal)[:3].norm()) for path in (around[-1:], around))
+    assert together < 0.5 * alone
+
+
+def test_the_closedness_is_put_right_as_the_place_is() -> None:
+    def says(moves: Tensor) -> Tensor:
+        return moves * torch.tensor([1.0, 1.0, 1.0, 0.5])
+
+    closing = ((0.5, 0.0, 0.2, 0.0), (0.5, 0.0, 0.2, 0.9), (0.5, 0.0, 0.22, 0.1))
+    alone, together = (abs(float(missed(says, looks(*path))[3])) for path in (closing[-1:], closing))
+    assert together < 0.5 * alone
+
+
+def test_what_is_located_goes_with_the_poses() -> None:
+    inverse, seen, by = Reading(lambda moves: moves.sin() + 0.01), looks(*PATH), torch.zeros(7)
+    by[list(NUMBERS)] = torch.tensor([0.1, -0.2, 0.05, 0.0])
+    here = locate(inverse, seen, frames(torch.tensor(GOAL)))
+    there = locate(inverse, Looks(seen.latents_TND, seen.poses_T7 + by), frames(torch.tensor(GOAL)))
+    torch.testing.assert_close(there - here, by[list(NUMBERS)], atol=1e-6, rtol=0)
+
+
+def test_one_look_taken_three_times_counts_once() -> None:
+    def says(moves: Tensor) -> Tensor:
+        """1 cm too far along x on the way up to the goal, and right between looks."""
+        ahead = moves[:, :1].sign() * (moves[:, 2:3] > 0.5)
+        return moves + 0.01 * ahead * torch.tensor([1.0, 0.0, 0.0, 0.0])
+
+    before, after, goal = (0.2, 0.0, 0.2, 0.0), (0.8, 0.0, 0.2, 0.0), (0.5, 0.0, 0.9, 0.0)
+    assert float(missed(says, looks(before), goal)[0]) == pytest.approx(0.01, abs=1e-3)
+    assert abs(float(missed(says, looks(before, before, before, after), goal)[0])) < 0.001
+
+
+def test_looks_and_one_more() -> None:
+    seen = looks(*PATH[:2])
+    more = seen.then(frames(torch.tensor(PATH[2])), looks(PATH[2]).poses_T7[0])
+    assert len(more) == 3
+    torch.testing.assert_close(more.latents_TND, looks(*PATH[:3]).latents_TND)
+    torch.testing.assert_close(more.poses_T7, looks(*PATH[:3]).poses_T7)
