@@ -43,6 +43,7 @@ from benchmarks._result import Row, publish, ratio, taking_turns
 from benchmarks.models import request, step_flops
 from planner.cem import CEMConfig
 from planner.costs import CostConfig, GoalCost
+from planner.mpc import ControlConfig
 from planner.planning import Planner, PlannerConfig, Request
 from planner.presets import preset
 from planner.search_config import SearchConfig
@@ -52,6 +53,7 @@ from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.precision import is_fast_at_bf16
 from vjepa2_ac.world_model import SIZES, WorldModel
 
@@ -156,15 +158,22 @@ def drawn_scenes(count: int) -> list[Scene]:
 
 
 def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: Extent) -> list[Row]:
-    """From a picture to safe actions, the goal's latents known: what a robot waits for."""
-    scene, rows = scenes[0], []
+    """From a picture to safe actions, the goal's and earlier looks' latents known: what a robot waits for in a loop."""
+    scene, rows, earlier = scenes[0], [], ControlConfig().looks
     goals = {precision: world.encode(scene.goal)[0] for precision, world in worlds.items()}
+    poses_T7 = torch.from_numpy(scene.pose).float() + 0.01 * torch.arange(earlier).unsqueeze(1)
+    looks = {precision: Looks(goal_ND.expand(earlier, -1, -1), poses_T7) for precision, goal_ND in goals.items()}
     evaluations: dict[str, int] = {}
     processor: dict[str, list[float]] = defaultdict(list)  # [s] of all threads together; hardly feels a busy machine
 
     def plan(name: str, precision: str) -> None:
         world, started = worlds[precision], time.process_time()
-        asked = Request(latents_ND=world.encode(scene.frame)[0], pose=scene.pose, goal_ND=goals[precision])
+        asked = Request(
+            latents_ND=world.encode(scene.frame)[0],
+            pose=scene.pose,
+            goal_ND=goals[precision],
+            looks=looks[precision] if world.locates else None,
+        )
         evaluations[f"{name} {precision}"] = Planner(world, preset(name)).plan(asked).evaluations
         processor[f"{name} {precision}"].append(time.process_time() - started)
 

@@ -449,7 +449,7 @@ class PlanningService:
             observation=observed,
             goal=goal.pictures,
             sub_goal=sub_goal,
-            session_id=session and session.key,
+            session_id=session.key if session else None,
             seen=session.seen if session else (),
         )
         self.plan_log.write(line, [observed, *goal.pictures])

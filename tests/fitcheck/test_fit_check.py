@@ -148,7 +148,7 @@ def test_two_models_stand_side_by_side_with_what_changed(
     models = report_of(tmp_path)["models"]
     assert list(models) == [str(model), str(other), f"{RANDOM} (control)"]
     assert models[str(model)]["located"] == {"not measured": "the model has no inverse"}
-    assert models[str(other)]["located"]["hand"]["value"] > 0
+    assert models[str(other)]["located"]["told"]["hand"]["value"] > 0
     assert "change" in capsys.readouterr().out
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from tests.fitcheck.worlds import (
     IGNORES_ACTIONS,
@@ -20,7 +21,7 @@ from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.footage import stretches
-from vjepa2_ac.fitcheck.located import NEAR, find_glances, locate
+from vjepa2_ac.fitcheck.located import EARLIER, NEAR, find_glances, locate
 from vjepa2_ac.fitcheck.pairs import find_pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, percentile, rank, same_norm
@@ -151,21 +152,33 @@ def test_real_frames_that_differ_along_one_axis_say_what_the_offset_costs() -> N
 def test_an_inverse_that_sees_every_move_is_never_off() -> None:
     found = locate(PERFECT, SEEN, ASKED.glances)
     assert not isinstance(found, NotMeasured)
-    assert value(found.hand) == pytest.approx(0.0, abs=1e-6)
-    assert value(found.hand_nearby) == pytest.approx(0.0, abs=1e-6)
-    assert found.closedness.value == pytest.approx(0.0, abs=1e-6)
-    assert found.hand.count == len(ASKED.glances)
+    for missed in (found.alone, found.told):
+        assert value(missed.hand) == pytest.approx(0.0, abs=1e-6)
+        assert value(missed.hand_nearby) == pytest.approx(0.0, abs=1e-6)
+        assert missed.closedness.value == pytest.approx(0.0, abs=1e-6)
+        assert missed.hand.count == len(ASKED.glances)
 
 
 def test_an_inverse_that_sees_no_move_is_off_by_the_whole_way() -> None:
     found = locate(IGNORES_ACTIONS, SEEN, ASKED.glances)
     assert not isinstance(found, NotMeasured)
-    assert found.hand.value == pytest.approx(found.way.value, rel=1e-5)
-    assert 0 < value(found.hand_nearby) < NEAR < found.hand.value
+    assert found.alone.hand.value == pytest.approx(found.way.value, rel=1e-5)
+    assert 0 < value(found.alone.hand_nearby) < NEAR < found.alone.hand.value
     without_gripper = locate(IGNORES_GRIPPER, SEEN, ASKED.glances)
     assert not isinstance(without_gripper, NotMeasured)
-    assert without_gripper.hand.value == pytest.approx(0.0, abs=1e-6)
-    assert without_gripper.closedness.value == found.closedness.value > 0
+    assert without_gripper.alone.hand.value == pytest.approx(0.0, abs=1e-6)
+    assert without_gripper.alone.closedness.value == found.alone.closedness.value > 0
+
+
+def test_an_inverse_is_told_of_the_moments_before_and_never_of_the_goal() -> None:
+    world = PoseWorld(torch.zeros_like)
+    found = locate(world, SEEN, ASKED.glances)
+    assert not isinstance(found, NotMeasured)
+    assert found.told.hand.value < 0.7 * found.alone.hand.value
+    assert len(world.told) > len(ASKED.glances) / 2
+    for earlier, now_7, goal_7 in world.told:
+        assert 1 <= len(earlier) <= EARLIER
+        assert not any(torch.equal(pose_7, goal_7) or torch.equal(pose_7, now_7) for pose_7 in earlier.poses_T7)
 
 
 def test_glances_compare_different_moments_of_whole_episodes() -> None:

@@ -25,6 +25,7 @@ class PoseWorld:
 
     def __init__(self, believes: Any = lambda actions: actions) -> None:
         self.believes = believes
+        self.told: list[Any] = []  # earlier looks, what is seen, and the goal
 
     def encode(self, frames: Any) -> Tensor:
         raise AssertionError("tracks come with their latents")
@@ -42,9 +43,16 @@ class PoseWorld:
     def score(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: Any = None) -> Any:
         return cost(self.rollout(latents_BND, pose_B7, actions_BSHA, history))
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None) -> Tensor | None:
+        """What it believes of the move, and half as wrong when told of earlier looks; those tell the truth here."""
         moved_B7 = self.believes(goal_BND[:, 0] - latents_BND[:, 0])
-        return (pose_B7 + moved_B7)[:, NUMBERS]
+        located_B4 = (pose_B7 + moved_B7)[:, NUMBERS]
+        for b, earlier in enumerate(looks):
+            if earlier is not None:
+                assert torch.equal(earlier.latents_TND[:, 0], earlier.poses_T7)
+                self.told.append((earlier, latents_BND[b, 0], goal_BND[b, 0]))
+                located_B4[b] = (located_B4[b] + goal_BND[b, 0, NUMBERS]) / 2
+        return located_B4
 
 
 PERFECT = PoseWorld()

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from vjepa2_ac.fitcheck.axes import AXES
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.located import NEAR
+from vjepa2_ac.fitcheck.located import EARLIER, NEAR, Located, Missed
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES
 from vjepa2_ac.fitcheck.readout import WIDTHS
 from vjepa2_ac.fitcheck.report import Column
@@ -87,10 +87,9 @@ def sections(horizon: int) -> dict[str, list[Figure]]:
             for steps in sorted({1, horizon})
         ],
         "the hand in another frame, located by the inverse": [
-            Figure(words="hand [cm]", pick=_located("hand"), scale=100),
-            Figure(words=f"hand, less than {100 * NEAR:g} cm away [cm]", pick=_located("hand_nearby"), scale=100),
-            Figure(words="closedness [stroke]", pick=_located("closedness"), digits=3),
-            Figure(words="said to be where it was [cm]", pick=_located("way"), scale=100),
+            *_missed("", lambda located: located.alone),
+            *_missed(f", told of {EARLIER} earlier looks", lambda located: located.told),
+            Figure(words="said to be where it was [cm]", pick=_located(lambda located: located.way), scale=100),
         ],
     }
 
@@ -160,11 +159,17 @@ def _off_by(axis: str) -> Pick:
     return lambda column: column.axes[axis].lowest_off_by
 
 
-def _located(name: str) -> Pick:
-    def pick(column: Column) -> Found:
-        return _of(column.located, lambda located: getattr(located, name))
+def _located(of: Callable[[Located], Found]) -> Pick:
+    return lambda column: _of(column.located, of)
 
-    return pick
+
+def _missed(told: str, of: Callable[[Located], Missed]) -> list[Figure]:
+    near = f"hand, less than {100 * NEAR:g} cm away{told} [cm]"
+    return [
+        Figure(words=f"hand{told} [cm]", pick=_located(lambda located: of(located).hand), scale=100),
+        Figure(words=near, pick=_located(lambda located: of(located).hand_nearby), scale=100),
+        Figure(words=f"closedness{told} [stroke]", pick=_located(lambda located: of(located).closedness), digits=3),
+    ]
 
 
 def _imagined(quantity: str, steps: int) -> Pick:

@@ -18,6 +18,7 @@ from vjepa2_ac import poses
 from vjepa2_ac.data.episodes import Array
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.images import Frames
+from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.world_model import Cost, History, Rollout, energy
 
@@ -43,7 +44,13 @@ class Model(Protocol):
     ) -> Tensor:
         """What candidates cost, [B, S]."""
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor | None:
+    def locate(
+        self,
+        latents_BND: Tensor,
+        pose_B7: Tensor,
+        goal_BND: Tensor,
+        looks: Sequence[Looks | None] | None = None,
+    ) -> Tensor | None:
         """The hand in each goal [B, 4]; None from a model without an inverse."""
 
 

@@ -3,6 +3,8 @@
 That is what planning aims at where a model has an inverse. Any two moments of an episode are as likely as any other
 two, so most lie far apart; those less than 6 cm apart, where a grasp is decided, are counted alone too.
 
+It is asked twice: of the two moments alone, and told of the moments before, as the loop tells it (`models.looks`).
+
 Shapes: B glances, 7 numbers of a pose, 4 of what is located.
 """
 
@@ -20,9 +22,11 @@ from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
 from vjepa2_ac.fitcheck.footage import Footage, Model
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.models.inverse_model import NUMBERS
+from vjepa2_ac.models.looks import Looks
 
 NEAR = 0.06  # [m] between two moments
 PIECE = 256  # glances at once
+EARLIER = 7  # looks that the loop tells of
 
 
 class Glance(NamedTuple):
@@ -34,12 +38,20 @@ class Glance(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """Distances from the truth, and how far the hand had been from it."""
+class Missed:
+    """Distances from the truth."""
 
     hand: Estimate  # [m]
     hand_nearby: Estimate | NotMeasured  # [m], of moments less than NEAR apart
     closedness: Estimate  # [stroke]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """What is missed, and how far the hand had been from there."""
+
+    alone: Missed
+    told: Missed  # of up to EARLIER looks
     way: Estimate  # [m] between the two moments: the error of saying that the hand is where it was
 
 
@@ -57,33 +69,51 @@ def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) 
 
 def locate(model: Model, footage: Footage, glances: Sequence[Glance]) -> Located | NotMeasured:
     """Errors over all glances; not measured of a model without an inverse."""
-    pieces = [glances[start : start + PIECE] for start in range(0, len(glances), PIECE)]
-    found = [_located(model, footage, piece) for piece in pieces]
-    if any(each is None for each in found):
+    alone_B4, told_B4 = (_located(model, footage, glances, earlier) for earlier in (0, EARLIER))
+    if alone_B4 is None or told_B4 is None:
         return NotMeasured("the model has no inverse")
-    located_B4 = np.concatenate([each for each in found if each is not None])
     now_B4, goal_B4 = (
         np.stack([footage.tracks[glance.track].poses_R7[glance[side], list(NUMBERS)] for glance in glances])
         for side in (1, 2)
     )
-    off_B = np.linalg.norm((located_B4 - goal_B4)[:, :3], axis=1)
     way_B = np.linalg.norm((now_B4 - goal_B4)[:, :3], axis=1)
     groups = [footage.tracks[glance.track].group for glance in glances]
-    near = np.flatnonzero(way_B < NEAR)
-    return Located(
+    alone, told = (_missed(located_B4 - goal_B4, way_B, groups) for located_B4 in (alone_B4, told_B4))
+    return Located(alone=alone, told=told, way=mean(way_B, groups))
+
+
+def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:
+    off_B, near = np.linalg.norm(off_B4[:, :3], axis=1), np.flatnonzero(way_B < NEAR)
+    return Missed(
         hand=mean(off_B, groups),
-        hand_nearby=mean(off_B[near], [groups[index] for index in near])
+        hand_nearby=mean(off_B[near], [groups[index] for index in near.tolist()])
         if len(near)
         else NotMeasured("no two moments that were drawn are near to each other"),
-        closedness=mean(np.abs(located_B4 - goal_B4)[:, 3], groups),
-        way=mean(way_B, groups),
+        closedness=mean(np.abs(off_B4)[:, 3], groups),
     )
 
 
-def _located(model: Model, footage: Footage, glances: Sequence[Glance]) -> Array | None:
-    now_BND, goal_BND = (
-        torch.stack([footage.latents_RND[glance.track][glance[side]].float() for glance in glances]) for side in (1, 2)
-    )
-    poses_B7 = np.stack([footage.tracks[glance.track].poses_R7[glance.now] for glance in glances])
-    located_B4 = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND)
-    return None if located_B4 is None else located_B4.double().cpu().numpy()
+def _located(model: Model, footage: Footage, glances: Sequence[Glance], earlier: int) -> Array | None:
+    found = []
+    for start in range(0, len(glances), PIECE):
+        piece = glances[start : start + PIECE]
+        now_BND, goal_BND = (
+            torch.stack([footage.latents_RND[glance.track][glance[side]].float() for glance in piece])
+            for side in (1, 2)
+        )
+        poses_B7 = np.stack([footage.tracks[glance.track].poses_R7[glance.now] for glance in piece])
+        looks = [_looks(footage, glance, earlier) for glance in piece]
+        located_B4 = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks)
+        if located_B4 is None:
+            return None
+        found.append(located_B4.double().cpu().numpy())
+    return np.concatenate(found)
+
+
+def _looks(footage: Footage, glance: Glance, earlier: int) -> Looks | None:
+    """The moments before, without the goal's: where the hand was then is what is asked."""
+    before = [moment for moment in range(max(0, glance.now - earlier), glance.now) if moment != glance.goal]
+    if not before:
+        return None
+    poses_T7 = torch.from_numpy(footage.tracks[glance.track].poses_R7[before]).float()
+    return Looks(footage.latents_RND[glance.track][before].float(), poses_T7)

@@ -68,14 +68,15 @@ class _Questions:
     def covariance(self, others: _Questions) -> Tensor:
         """Of what is missed in these and in others [A, B]."""
         apart_AB = torch.cdist(self.features_AF, others.features_AF)
-        return self.size_A[:, None] * others.size_A * torch.exp(-apart_AB.square() / (2 * LENGTH**2))
+        return self.sizes[:, None] * others.sizes * torch.exp(-apart_AB.square() / (2 * LENGTH**2))
 
     @property
     def noise(self) -> Tensor:
         """Of what is missed by chance [A, A]."""
-        return torch.diag(NOISE * self.size_A.square())
+        return torch.diag(NOISE * self.sizes.square())
 
     @property
-    def size_A(self) -> Tensor:
+    def sizes(self) -> Tensor:
         """How much is missed: the farther the move, the more."""
-        return LEAST + self.moves_A4[:, :3].norm(dim=1).clamp_max(FAR)
+        sizes_A: Tensor = LEAST + self.moves_A4[:, :3].norm(dim=1).clamp_max(FAR)
+        return sizes_A
