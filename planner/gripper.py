@@ -7,6 +7,9 @@ model has wrong about all of them outweighs what sets them apart, but how much o
 (`contrast`). Where the model's inverse locates the hand in the goal, how closed it is there tells the same share in
 another way, and `located` weighs the two.
 
+Open fingers around something wide look like closed ones. So before an open hand goes on from a sub-goal, the way to the
+next one may be imagined with the fingers closed first (`choose_first`): what came along tells them apart.
+
 A gate may hold the gripper while there is still way to go: it changes only once the best plan that keeps it hardly
 moves, which is what stops a hand from closing early and from opening in transit.
 
@@ -47,6 +50,7 @@ class GripperConfig:
     release_share: float = 0.5  # contrast: the same for opening, which drops what is held if it is wrong
     located: float = 0.0  # contrast: weight, beside the differences', of how closed the model finds the goal's hand
     release_located: float = 0.0  # contrast: the same for opening
+    take_share: float | None = None  # contrast: of what closing before the hand goes on changes; None: never asked
     stops: tuple[float, ...] = (0.4,)  # contrast: closednesses at which something between the fingers may stop them
     gate: float | None = None  # [m] contrast: no change while the best plan that keeps it moves at least this far
 
@@ -58,6 +62,9 @@ class GripperConfig:
             require(0 <= getattr(self, name) <= 1, f"gripper.{name} is a weight within 0…1, got {getattr(self, name)}")
         for name in ("share", "release_share"):
             require(getattr(self, name) > 0, f"gripper.{name} is positive, got {getattr(self, name)}")
+        require(
+            self.take_share is None or self.take_share > 0, f"gripper.take_share is positive, got {self.take_share}"
+        )
         require(all(0 < stop < 1 for stop in self.stops), f"gripper.stops lie between 0 and 1, got {self.stops}")
         require(self.gate is None or self.mode == "contrast", "gripper.gate needs gripper.mode = contrast")
 
@@ -106,6 +113,13 @@ def choose(
     shows = [share >= wanted for share, wanted in zip(shares_G, wanted_G, strict=True)]
     enough = [option for option in range(1, len(options_G)) if shows[option] and math.isfinite(costs_G[option])]
     return min(enough, key=lambda option: costs_G[option], default=0)
+
+
+def choose_first(share: float, options_G: Sequence[Option], shares_G: Sequence[float]) -> int | None:
+    """What to close to before the hand goes on: the option that the goal shows most of, where that is enough."""
+    closing = [option for option in range(1, len(options_G)) if options_G[option].told_H[0] > 0]
+    most = max(closing, key=lambda option: shares_G[option], default=None)
+    return most if most is not None and shares_G[most] >= share else None
 
 
 def weighed(config: GripperConfig, options_G: Sequence[Option], shown_G: Tensor, located_G: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ class Controller:
         self.goals = [self._latents(goal) for goal in goals]
         self.goal, self.steps = 0, 0
         self.progress = Progress(self.config.progress)
+        self.leaving = False  # the first plan after a sub-goal has been passed
         self.past: list[_Look] = []
         self.commanded_7: Array | None = None
         self.last_actions_H7: Array | None = None
@@ -122,7 +123,7 @@ class Controller:
             passed.append((self.goal, verdict))
             if self.goal == len(self.goals) - 1:
                 return "done", cost, passed
-            self.goal += 1
+            self.goal, self.leaving = self.goal + 1, True
             self.progress = Progress(self.config.progress)
             self.last_actions_H7 = None  # it led to the goal before
 
@@ -140,12 +141,13 @@ class Controller:
             commanded=self._commanded(look),
             history=self._history(look),
             looks=self._looks(),
+            leaving=self.leaving,
             last_actions=self.last_actions_H7,
             surprise_ND=None if self.imagined_ND is None else look.latents_ND - self.imagined_ND,
         )
 
     def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
-        self.steps += 1
+        self.steps, self.leaving = self.steps + 1, False
         kept = max(self.config.history, self.config.looks if self.planner.world.locates else 0)
         self.past = [*self.past, look][-kept:] if kept else []
         if plan.dry_run:

@@ -75,6 +75,7 @@ class Request:
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
     looks: Looks | None = None  # at this scene before now, by which the located hand is corrected
+    leaving: bool = False  # the sub-goal before has just been passed: does the hand take along what it stands at?
     last_actions: ArrayLike | None = None  # [H, 7] of the previous plan, whose first step has been made
     surprise_ND: Tensor | None = None  # observation minus what the previous plan had imagined of it
 
@@ -170,6 +171,7 @@ class Planner:
             seed=request.seed,
             history=history,
             looks=looks,
+            leaving=request.leaving,
             last_HA=None if last is None else _tensor(last),
             surprise_ND=request.surprise_ND,
         )

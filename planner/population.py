@@ -30,6 +30,7 @@ class Population:
         self.closedness = float(problem.pose_7[GRIPPER])
         self.options = gripper.options(config.gripper, self.closedness, config.horizon)
         self.chosen: int | None = None  # of the options, once that is decided
+        self.first: int | None = None  # of the options: what is done before the hand goes on
         self.costs_G: list[float] = []
         self.noise = Noise(config.noise, problem.seed, config.horizon, len(self.reach_V), config.noise_colour)
         self.mean_HV, self.std_HV = self._start(problem)
@@ -92,7 +93,28 @@ class Population:
             located_G = gripper.located(self.options, closedness - self.closedness)
             shares_G = gripper.weighed(config, self.options, shares_G, located_G)
         moves = float(self.best_HV[:, :3].sum(dim=0).norm())
-        self.chosen = gripper.choose(config, self.options, shares_G.tolist(), self.costs_G, moves)
+        self.chosen = self.first
+        if self.chosen is None:
+            self.chosen = gripper.choose(config, self.options, shares_G.tolist(), self.costs_G, moves)
+
+    def going_on(self, way_3: Tensor) -> Tensor:
+        """What the gripper can close to, done first, and the way [m] gone after it [G, 1 + H, A]; keeping comes first.
+
+        Ways longer than a step are gone in equal ones.
+        """
+        steps = max(1, math.ceil(float(way_3.abs().max()) / self.config.step_limit))
+        actions_GHA = torch.zeros(len(self.options), 1 + steps, 7)
+        actions_GHA[:, 0, GRIPPER] = torch.tensor([max(option.changes_H[0], 0.0) for option in self.options])
+        actions_GHA[:, 1:, :3] = way_3 / steps
+        return actions_GHA
+
+    def choose_first(self, share: float, imagined_GND: Tensor, goal_ND: Tensor) -> None:
+        """Decide by what `going_on` is imagined to lead to whether the hand stays where it is and closes first."""
+        self.evaluations += len(imagined_GND)
+        shares_G = gripper.shown(imagined_GND, goal_ND).tolist()
+        self.first = gripper.choose_first(share, self.options, shares_G)
+        if self.first is not None:
+            self.best_HV = torch.zeros_like(self.best_HV)
 
     def found(self, stopped: StopReason) -> Found:
         """The answer: the best moves, with what was chosen for the gripper."""

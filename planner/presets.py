@@ -15,7 +15,7 @@ from vjepa2_ac.errors import ConfigError
 FROM_ABOVE = SearchConfig(
     descent_limit=0.03,  # [m]: the hand arrives over a thing, not beside it
     # gate [m]: it has arrived before the gripper moves
-    gripper=GripperConfig(gate=0.007, located=0.3, release_share=0.6, release_located=0.7),
+    gripper=GripperConfig(gate=0.007, located=0.3, release_share=0.6, release_located=0.7, take_share=0.5),
 )
 
 TO_THE_PLACE = CostConfig(place=10.0, from_above=2.0)

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from planner import gripper
 from planner.costs import CostConfig, GoalCost
 from planner.population import Population
 from planner.problem import Found, Problem, StopReason, Stopwatch, stack, surprises
@@ -74,10 +75,12 @@ class _Crowd:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
         looks = [problem.looks for problem in problems]
-        asks = max(cost.place, config.gripper.located, config.gripper.release_located) > 0
+        hand = config.gripper
+        asks = max(cost.place, hand.located, hand.release_located) > 0 or hand.take_share is not None
         self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks) if asks else None
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.populations = [Population(problem, config) for problem in problems]
+        self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
 
     def score(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
         """The costs [B, S] of the chosen requests' proposed actions [S, H, A]."""
@@ -95,6 +98,7 @@ class _Crowd:
 
     def choose_gripper_options(self) -> None:
         """Imagine each request's best plan with everything the gripper can do, and let it choose."""
+        self._take_along()
         options = [population.with_each_option() for population in self.populations]
         most = max(map(len, options))
         actions_BGHA = torch.stack([_padded(option_GHA, most) for option_GHA in options]).to(self.world.device)
@@ -105,6 +109,20 @@ class _Crowd:
             closedness = None if self.located_B4 is None else float(self.located_B4[b, 3])
             goal_ND = self.cost.goal_BND[b].float()
             population.choose_option(rollout.last[b, :own].float(), goal_ND, costs_BG[b, :own], closedness)
+
+    def _take_along(self) -> None:
+        """Let each open hand that leaves a sub-goal close first, where the next goal shows what that takes along."""
+        share = self.config.gripper.take_share
+        if self.located_B4 is None or share is None:
+            return
+        for b in self.leaving:
+            population = self.populations[b]
+            if population.closedness >= gripper.SAME:
+                continue  # what it holds comes along as it is
+            way_3 = (self.located_B4[b, :3] - self.pose_B7[b, :3]).cpu()
+            actions_GHA = population.going_on(way_3).to(self.world.device)
+            rollout = self.world.rollout(*self._starts([b]), actions_GHA[None], self._past([b]))
+            population.choose_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
 
     @property
     def _everyone(self) -> list[int]:

@@ -79,6 +79,7 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
         seed=line["seed"],
         commanded=seen["commanded"],
         last_actions=line["last_actions"],
+        leaving=line.get("leaving", False),
         looks=_looks(line.get("looks", []), world, folder, where),
     )
     if clock:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from planner.gripper import GripperConfig, choose, located, options, shown
+from planner.gripper import GripperConfig, choose, choose_first, located, options, shown
 from vjepa2_ac.errors import ConfigError
 
 PLAIN = GripperConfig(stops=())
@@ -82,6 +82,13 @@ def test_a_gate_holds_what_the_goal_shows_too() -> None:
     assert choose(gated, known, [0.0, 1.0], [1.0, 1.0], keeping_moves=0.005) == 1
 
 
+def test_before_it_goes_on_a_hand_closes_as_the_next_goal_shows_most_or_not_at_all() -> None:
+    known = options(CONTRAST, 0.3, 1)  # keep, open, close, close to 0.4
+    assert choose_first(0.5, known, [0.0, 0.9, 0.6, 0.7]) == 3
+    assert choose_first(0.5, known, [0.0, 0.9, 0.4, 0.3]) is None
+    assert choose_first(0.5, options(CONTRAST, 1.0, 1), [0.0, 0.9]) is None  # keep, open
+
+
 @pytest.mark.parametrize(
     ("closedness", "there", "shares"),
     [
@@ -102,8 +109,9 @@ def test_how_closed_the_located_hand_is_tells_what_the_goal_shows(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"mode": "sampled", "gate": 0.015}, {"stops": (1.2,)}, {"share": 0.0}, {"located": 1.5}]
+    "settings",
+    [{"mode": "sampled", "gate": 0.015}, {"stops": (1.2,)}, {"share": 0.0}, {"located": 1.5}, {"take_share": 0.0}],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"gripper\.(gate|stops|share|located)"):
+    with pytest.raises(ConfigError, match=r"gripper\.(gate|stops|share|located|take_share)"):
         GripperConfig(**settings)

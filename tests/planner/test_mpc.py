@@ -12,7 +12,8 @@ from planner.costs import CostConfig
 from planner.goals import AchievedGoals, ProgressConfig
 from planner.limits import LimitsConfig
 from planner.mpc import ControlConfig, Controller, Step
-from planner.planning import Planner, PlannerConfig
+from planner.plan import Plan
+from planner.planning import Planner, PlannerConfig, Request
 from planner.search_config import SearchConfig
 from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, located, moved, paint
 from vjepa2_ac.errors import DeadlineError, InputError, StaleObservationError
@@ -149,6 +150,22 @@ def test_nothing_is_kept_for_a_world_that_cannot_locate_the_hand() -> None:
     for _ in range(2):
         robot.follow(control.step(robot.frame(), robot.pose).plan.actions_H7[0])  # type: ignore[union-attr]
     assert control.past == []
+
+
+def test_only_the_first_plan_towards_the_next_goal_is_told_that_the_hand_leaves() -> None:
+    class Asked(Planner):
+        told: list[tuple[int, bool]] = []  # noqa: RUF012
+
+        def plan(self, request: Request, **more: Any) -> Plan:
+            self.told.append((control.goal, request.leaving))
+            return super().plan(request, **more)
+
+    control = Controller(Asked(PointWorld()), [paint(goal) for goal in (moved(0.12, 0, 0), moved(0.12, 0.2, 0))], KNOWN)
+    run(control, PointRobot())
+    towards = {goal: [leaving for of, leaving in Asked.told if of == goal] for goal in (0, 1)}
+    assert towards[0] == [False] * len(towards[0])
+    assert towards[1] == [True, *[False] * (len(towards[1]) - 1)]
+    assert min(len(told) for told in towards.values()) > 1
 
 
 def test_what_the_model_got_wrong_is_expected_again() -> None:

@@ -19,6 +19,7 @@ from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, located, m
 from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import ConfigError, DeadlineError, PlanningError
 from vjepa2_ac.geometry import integrate
+from vjepa2_ac.world_model import Rollout
 
 NEAR = moved(0.03, -0.02, 0.01)
 FAR = moved(0.2, 0.0, 0.0)
@@ -199,6 +200,7 @@ def test_a_world_that_cannot_locate_the_hand_plans_by_latents_alone() -> None:
         (3.0, GripperConfig(), 1),
         (0.0, GripperConfig(located=0.5), 1),
         (3.0, GripperConfig(located=0.5), 1),
+        (0.0, GripperConfig(take_share=0.5), 1),
     ],
 )
 def test_the_hand_is_located_once_a_search_and_only_where_it_counts(
@@ -231,6 +233,43 @@ def test_by_contrast_the_gripper_of_a_located_hand_does_what_the_goal_shows() ->
     found = search(world, [problem(shut, world=world)], contrast, CostConfig(place=3.0))[0]
     assert found.actions_HA[0, 6] == pytest.approx(0.5)
     assert end(found)[:3] == pytest.approx(shut[:3], abs=4e-3)
+
+
+class Carrying(PointWorld):
+    """What a closed hand stood at goes along: pictures show how far (as roll), and not the hand's own fingers."""
+
+    def rollout(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: Any = None) -> Rollout:
+        rollout = super().rollout(latents_BND, pose_B7, actions_BSHA, history)
+        closed_BSH = pose_B7[:, None, None, 6] + actions_BSHA[..., 6].cumsum(dim=2)
+        carried_BSH = ((closed_BSH > 0.3) * actions_BSHA[..., 0]).cumsum(dim=2)
+        latents_BSHND = rollout.latents_BSHND.clone()
+        latents_BSHND[..., 3] = carried_BSH.unsqueeze(-1)
+        latents_BSHND[..., 6] = 0.0
+        return Rollout(latents_BSHND, rollout.poses_BSH7, actions_BSHA)
+
+
+@pytest.mark.parametrize(
+    ("leaving", "closed", "carried", "takes"),
+    [
+        *((True, 0.0, 0.1, True), (True, 0.0, 0.03, False), (True, 0.0, 0.0, False)),
+        *((True, 0.2, 0.1, False), (False, 0.0, 0.1, False)),
+    ],
+)
+@pytest.mark.parametrize("share", [0.5, None])
+def test_an_open_hand_that_leaves_closes_first_where_the_next_goal_shows_that_something_came_along(
+    leaving: bool, closed: float, carried: float, takes: bool, share: float | None
+) -> None:
+    there = moved(0.1, 0.0, 0.0)
+    world = Carrying(located_B4=located(there))
+    goal = [*there[:3], carried, 0.0, 0.0, 0.0]
+    config = SearchConfig(gripper=GripperConfig(limit=0.5, gate=0.007, take_share=share))
+    asked = problem(goal, moved(0.0, 0.0, 0.0, gripper=closed), world=world, leaving=leaving)
+    found = search(world, [asked], config, CostConfig(place=10.0))[0]
+    if takes and share:
+        assert found.actions_HA[0].tolist() == pytest.approx([0, 0, 0, 0, 0, 0, 0.5])
+    else:
+        assert found.actions_HA[0, 0] == pytest.approx(0.05, abs=5e-3)
+        assert found.actions_HA[0, 6] == 0.0
 
 
 @pytest.mark.parametrize(("from_above", "highest"), [(0.0, 0.0), (1.0, 0.05)])
