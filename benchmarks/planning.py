@@ -172,7 +172,7 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
             latents_ND=world.encode(scene.frame)[0],
             pose=scene.pose,
             goal_ND=goals[precision],
-            looks=looks[precision] if world.locates else None,
+            looks=looks[precision],
         )
         evaluations[f"{name} {precision}"] = Planner(world, preset(name)).plan(asked).evaluations
         processor[f"{name} {precision}"].append(time.process_time() - started)

@@ -22,7 +22,7 @@ from planner.planning import Planner, Request
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.looks import EARLIER, Looks
 from vjepa2_ac.poses import POSITION, Array, pose_differences, vector
 from vjepa2_ac.world_model import History
 
@@ -35,7 +35,7 @@ class ControlConfig:
 
     progress: ProgressConfig = field(default_factory=ProgressConfig)
     history: int = 0  # [steps] of the past that the model is shown
-    looks: int = 7  # [steps] of the past by which the located hand is corrected
+    looks: int = EARLIER  # [steps] of the past by which the located hand is corrected
     commanded_within: float = 0.03  # [m] targets start from the commanded pose, kept this near to the measured one
 
     def __post_init__(self) -> None:

@@ -94,7 +94,7 @@ class Population:
             shares_G = gripper.weighed(config, self.options, shares_G, located_G)
         moves = float(self.best_HV[:, :3].sum(dim=0).norm())
         self.chosen = self.first
-        if self.chosen is None:
+        if self.chosen is None or not math.isfinite(self.costs_G[self.chosen]):
             self.chosen = gripper.choose(config, self.options, shares_G.tolist(), self.costs_G, moves)
 
     def going_on(self, way_3: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def search(
     watch = Stopwatch(clock, deadline, is_wanted)
     crowd = _Crowd(world, problems, config, cost or CostConfig())
     stopped: StopReason = "iterations"
-    calls = 2 if config.gripper.mode == "contrast" else 1  # the last one chooses the gripper
+    calls = 1 + crowd.last_calls
     for _ in range(config.iterations):
         if not watch.allows(calls):
             stopped = "deadline"
@@ -117,12 +117,19 @@ class _Crowd:
             return
         for b in self.leaving:
             population = self.populations[b]
-            if population.closedness >= gripper.SAME:
-                continue  # what it holds comes along as it is
             way_3 = (self.located_B4[b, :3] - self.pose_B7[b, :3]).cpu()
+            if population.closedness >= gripper.SAME or not way_3.isfinite().all():
+                continue  # what it holds comes along as it is
             actions_GHA = population.going_on(way_3).to(self.world.device)
             rollout = self.world.rollout(*self._starts([b]), actions_GHA[None], self._past([b]))
             population.choose_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
+
+    @property
+    def last_calls(self) -> int:
+        """How many calls of the world model, each as long as an iteration at most, choose the gripper in the end."""
+        if self.config.gripper.mode != "contrast":
+            return 0
+        return 2 if self.leaving and self.config.gripper.take_share is not None else 1
 
     @property
     def _everyone(self) -> list[int]:

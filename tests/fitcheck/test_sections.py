@@ -21,10 +21,11 @@ from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.footage import stretches
-from vjepa2_ac.fitcheck.located import EARLIER, NEAR, find_glances, locate
+from vjepa2_ac.fitcheck.located import NEAR, find_glances, locate
 from vjepa2_ac.fitcheck.pairs import find_pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, percentile, rank, same_norm
+from vjepa2_ac.models.looks import EARLIER
 
 WALKS = [walk(number) for number in range(6)]
 SEEN = footage(WALKS)

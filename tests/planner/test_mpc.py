@@ -40,6 +40,17 @@ def run(control: Controller, robot: PointRobot, most: int = 60) -> list[Step]:
     return steps
 
 
+def poses_of_four_plans(control: Controller) -> list[Any]:
+    """Where the hand was when each was made."""
+    robot, path = PointRobot(), []
+    for _ in range(4):
+        path.append(robot.pose.copy())
+        plan = control.step(robot.frame(), robot.pose).plan
+        assert plan is not None
+        robot.follow(plan.actions_H7[0])
+    return path
+
+
 def test_a_robot_reaches_a_sequence_of_goals_in_order() -> None:
     robot = PointRobot()
     steps = run(controller(GRASP), robot)
@@ -109,12 +120,7 @@ def test_the_model_is_shown_the_past_it_was_trained_on() -> None:
 
     world = Remembering()
     control = controller([moved(0.3, 0.0, 0.0)], ControlConfig(history=2), world)
-    robot, path = PointRobot(), []
-    for _ in range(4):
-        path.append(robot.pose.copy())
-        plan = control.step(robot.frame(), robot.pose).plan
-        assert plan is not None
-        robot.follow(plan.actions_H7[0])
+    path = poses_of_four_plans(control)
     assert world.shown[0] is None
     last = world.shown[-1]
     assert last is not None
@@ -127,12 +133,7 @@ def test_a_world_that_locates_the_hand_is_told_of_earlier_looks(settings: dict[s
     goal = moved(0.3, 0.0, 0.0)
     world = PointWorld(located_B4=located(goal))
     control = controller([goal], ControlConfig(**settings), world, cost=CostConfig(place=10.0))
-    robot, path = PointRobot(), []
-    for _ in range(4):
-        path.append(robot.pose.copy())
-        plan = control.step(robot.frame(), robot.pose).plan
-        assert plan is not None
-        robot.follow(plan.actions_H7[0])
+    path = poses_of_four_plans(control)
     assert world.looked[0] == [None]
     (looks,) = world.looked[-1]
     if not expected:

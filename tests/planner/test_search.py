@@ -272,6 +272,27 @@ def test_an_open_hand_that_leaves_closes_first_where_the_next_goal_shows_that_so
         assert found.actions_HA[0, 6] == 0.0
 
 
+def test_a_place_that_is_no_number_is_not_gone_to_with_closed_fingers() -> None:
+    world = Carrying(located_B4=torch.full((1, 4), torch.nan))
+    config = SearchConfig(gripper=GripperConfig(take_share=0.5))
+    with pytest.raises(PlanningError, match="no plan"):
+        search(world, [problem(NEAR, world=world, leaving=True)], config, CostConfig(place=10.0))
+
+
+def test_a_deadline_leaves_time_to_ask_what_comes_along() -> None:
+    def laps(leaving: bool) -> int:
+        clock = Clock()
+        world = Carrying(located_B4=located(NEAR), clock=clock, seconds_fixed=1.0)
+        config = SearchConfig(iterations=6, try_mean=False, agreement=None, gripper=GripperConfig(take_share=0.5))
+        asked = problem(NEAR, world=world, leaving=leaving)
+        found = search(world, [asked], config, CostConfig(place=10.0), clock=clock, deadline=5.0)[0]
+        assert clock.now <= 5.0
+        return found.iterations
+
+    assert laps(leaving=False) == 4
+    assert laps(leaving=True) == 3
+
+
 @pytest.mark.parametrize(("from_above", "highest"), [(0.0, 0.0), (1.0, 0.05)])
 def test_a_hand_that_starts_low_and_aside_goes_up_and_comes_to_the_place_from_above(
     from_above: float, highest: float

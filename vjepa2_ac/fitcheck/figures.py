@@ -8,10 +8,11 @@ from typing import Literal, TypeVar
 
 from vjepa2_ac.fitcheck.axes import AXES
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.located import EARLIER, NEAR, Located, Missed
+from vjepa2_ac.fitcheck.located import NEAR, Located, Missed
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES
 from vjepa2_ac.fitcheck.readout import WIDTHS
 from vjepa2_ac.fitcheck.report import Column
+from vjepa2_ac.models.looks import EARLIER
 
 Found = Estimate | NotMeasured
 Pick = Callable[[Column], Found]

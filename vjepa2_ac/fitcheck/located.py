@@ -22,11 +22,10 @@ from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
 from vjepa2_ac.fitcheck.footage import Footage, Model
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.models.inverse_model import NUMBERS
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.looks import EARLIER, Looks
 
 NEAR = 0.06  # [m] between two moments
 PIECE = 256  # glances at once
-EARLIER = 7  # looks that the loop tells of
 
 
 class Glance(NamedTuple):

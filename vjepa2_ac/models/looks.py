@@ -19,6 +19,7 @@ from torch import Tensor
 
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 
+EARLIER = 7  # looks beside the present one that a loop tells of, where nothing else is said
 LENGTH = 0.35  # of the process, in features whose norm is 1 in the root mean square
 NOISE = 0.1  # variance of what is missed by chance, beside the process's
 LEAST, FAR = 0.02, 0.10  # [m] what is missed grows as this and the move together, as far as that
