@@ -28,6 +28,8 @@ from vjepa2_ac.world_model import History
 
 Status = Literal["going", "done", "timed out"]
 
+LEAVING = 2  # plans: one may close the gripper before the next one goes on
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlConfig:
@@ -82,7 +84,7 @@ class Controller:
         self.goals = [self._latents(goal) for goal in goals]
         self.goal, self.steps = 0, 0
         self.progress = Progress(self.config.progress)
-        self.leaving = False  # the first plan after a sub-goal has been passed
+        self.leaving = 0  # for so many plans more, unless it moves, the hand leaves a sub-goal
         self.past: list[_Look] = []
         self.commanded_7: Array | None = None
         self.last_actions_H7: Array | None = None
@@ -123,7 +125,7 @@ class Controller:
             passed.append((self.goal, verdict))
             if self.goal == len(self.goals) - 1:
                 return "done", cost, passed
-            self.goal, self.leaving = self.goal + 1, True
+            self.goal, self.leaving = self.goal + 1, LEAVING
             self.progress = Progress(self.config.progress)
             self.last_actions_H7 = None  # it led to the goal before
 
@@ -141,13 +143,15 @@ class Controller:
             commanded=self._commanded(look),
             history=self._history(look),
             looks=self._looks(),
-            leaving=self.leaving,
+            leaving=self.leaving > 0,
             last_actions=self.last_actions_H7,
             surprise_ND=None if self.imagined_ND is None else look.latents_ND - self.imagined_ND,
         )
 
     def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
-        self.steps, self.leaving = self.steps + 1, False
+        self.steps += 1
+        stands = not plan.actions_H7[0, POSITION].any()
+        self.leaving = self.leaving - 1 if self.leaving and stands else 0
         kept = max(self.config.history, self.config.looks if self.planner.world.locates else 0)
         self.past = [*self.past, look][-kept:] if kept else []
         if plan.dry_run:

@@ -75,7 +75,7 @@ class Request:
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
     looks: Looks | None = None  # at this scene before now, by which the located hand is corrected
-    leaving: bool = False  # the sub-goal before has just been passed: does the hand take along what it stands at?
+    leaving: bool = False  # the hand still stands where the sub-goal before was passed
     last_actions: ArrayLike | None = None  # [H, 7] of the previous plan, whose first step has been made
     surprise_ND: Tensor | None = None  # observation minus what the previous plan had imagined of it
 

@@ -24,8 +24,9 @@ from vjepa2_ac.errors import PlanningError
 class Population:
     """A Gaussian over moves, and the best it has met."""
 
-    def __init__(self, problem: Problem, config: SearchConfig) -> None:
-        self.config, self.space = config, config.space
+    def __init__(self, problem: Problem, config: SearchConfig, *, lifts: bool = False) -> None:
+        """`lifts`: the first step goes nowhere but up or down."""
+        self.config, self.space, self.lifts = config, config.space, lifts
         self.reach_V = self.space.reaches
         self.closedness = float(problem.pose_7[GRIPPER])
         self.options = gripper.options(config.gripper, self.closedness, config.horizon)
@@ -52,7 +53,7 @@ class Population:
             moves_SHV[-1] = self.mean_HV
         if not self.trace:
             moves_SHV[0] = 0.0  # do nothing: what every plan is compared with
-        self.proposed_SHV = self.space.held(moves_SHV)
+        self.proposed_SHV = self._held(moves_SHV)
         return self.space.actions(self.proposed_SHV)
 
     def learn(self, costs_S: Tensor) -> None:
@@ -141,8 +142,16 @@ class Population:
         config = self.config
         mean_HV, spread = torch.zeros(config.horizon, len(self.reach_V)), config.spread
         if config.warm_start and problem.last_HA is not None:
-            mean_HV, spread = self.space.moves(shifted(problem.last_HA, config.horizon)), config.warm_spread
+            mean_HV = self._held(self.space.moves(shifted(problem.last_HA, config.horizon)))
+            spread = config.warm_spread
         return mean_HV, (spread * self.reach_V).expand_as(mean_HV)
+
+    def _held(self, moves_HV: Tensor) -> Tensor:
+        """Moves [..., H, V] brought within what this hand may do."""
+        held_HV = self.space.held(moves_HV)
+        if self.lifts:
+            held_HV[..., 0, :2] = 0.0
+        return held_HV
 
     def _refit(self, costs_K: Tensor) -> None:
         known_K = costs_K.isfinite()

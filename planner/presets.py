@@ -14,6 +14,7 @@ from vjepa2_ac.errors import ConfigError
 
 FROM_ABOVE = SearchConfig(
     descent_limit=0.03,  # [m]: the hand arrives over a thing, not beside it
+    lift_first=True,  # what it holds is not dragged over the table
     # gate [m]: it has arrived before the gripper moves
     gripper=GripperConfig(gate=0.007, located=0.3, release_share=0.6, release_located=0.7, take_share=0.5),
 )

@@ -27,6 +27,8 @@ from planner.protocols import World
 from planner.search_config import SearchConfig
 from vjepa2_ac.world_model import History
 
+HIGHER = 0.01  # [m] above the hand, from which on a place is higher
+
 
 def search(
     world: World,
@@ -76,11 +78,13 @@ class _Crowd:
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
         looks = [problem.looks for problem in problems]
         hand = config.gripper
-        asks = max(cost.place, hand.located, hand.release_located) > 0 or hand.take_share is not None
+        asks = max(cost.place, hand.located, hand.release_located) > 0
+        asks = asks or hand.take_share is not None or config.lift_first
         self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks) if asks else None
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
-        self.populations = [Population(problem, config) for problem in problems]
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
+        lifting = [b for b in self.leaving if config.lift_first and self._rises(b)]
+        self.populations = [Population(problem, config, lifts=b in lifting) for b, problem in enumerate(problems)]
 
     def score(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
         """The costs [B, S] of the chosen requests' proposed actions [S, H, A]."""
@@ -123,6 +127,10 @@ class _Crowd:
             actions_GHA = population.going_on(way_3).to(self.world.device)
             rollout = self.world.rollout(*self._starts([b]), actions_GHA[None], self._past([b]))
             population.choose_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
+
+    def _rises(self, b: int) -> bool:
+        """Whether the place of a request's goal is above its hand."""
+        return self.located_B4 is not None and float(self.located_B4[b, 2] - self.pose_B7[b, 2]) > HIGHER
 
     @property
     def last_calls(self) -> int:

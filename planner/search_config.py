@@ -24,6 +24,7 @@ class SearchConfig:
     # where
     step_limit: float = 0.05  # [m] along each axis
     descent_limit: float | None = None  # [m] downwards; None: as along any axis
+    lift_first: bool = False  # the first move from a passed sub-goal to a higher place goes straight up
     turn_limit: float | None = None  # [rad] about each axis; None: rotation is not searched
     gripper: GripperConfig = field(default_factory=GripperConfig)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,23 @@ def test_only_the_first_plan_towards_the_next_goal_is_told_that_the_hand_leaves(
     assert towards[0] == [False] * len(towards[0])
     assert towards[1] == [True, *[False] * (len(towards[1]) - 1)]
     assert min(len(told) for told in towards.values()) > 1
+
+
+@pytest.mark.parametrize(("moves", "told"), [(True, [True, False, False]), (False, [True, True, False])])
+def test_a_hand_that_stays_to_close_is_still_leaving_in_the_next_plan(moves: bool, told: list[bool]) -> None:
+    asked = []
+
+    class Closing(Planner):
+        def plan(self, request: Request, **more: Any) -> Plan:
+            asked.append(request.leaving)
+            actions_H7 = np.array([[0.01 * moves, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5]])
+            return replace(super().plan(request, **more), actions_H7=actions_H7)
+
+    there, robot = moved(0.0, 0.0, 0.0), PointRobot()
+    control = Controller(Closing(PointWorld()), [paint(there), paint(moved(0.3, 0.0, 0.0))], KNOWN)
+    for _ in told:
+        control.step(robot.frame(), robot.pose)
+    assert asked == told
 
 
 def test_what_the_model_got_wrong_is_expected_again() -> None:

@@ -272,6 +272,38 @@ def test_an_open_hand_that_leaves_closes_first_where_the_next_goal_shows_that_so
         assert found.actions_HA[0, 6] == 0.0
 
 
+@pytest.mark.parametrize("horizon", [1, 2])
+@pytest.mark.parametrize(
+    ("leaving", "higher", "lift_first", "straight_up"),
+    [
+        (True, 0.1, True, True),
+        *((False, 0.1, True, False), (True, 0.1, False, False), (True, 0.0, True, False), (True, -0.1, True, False)),
+    ],
+)
+def test_a_hand_that_leaves_for_a_higher_place_lifts_before_it_goes_aside(
+    leaving: bool, higher: float, lift_first: bool, straight_up: bool, horizon: int
+) -> None:
+    there = moved(0.1, -0.1, higher)
+    world, last = locating(there), torch.tensor([[0.03, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    asked = problem(there, world=world, leaving=leaving, last_HA=last)
+    config = SearchConfig(lift_first=lift_first, horizon=horizon)
+    first = search(world, [asked], config, CostConfig(place=10.0))[0].actions_HA[0]
+    if straight_up:
+        assert first[:2].tolist() == [0.0, 0.0]
+        assert first[2] == pytest.approx(0.05, abs=5e-3)
+    else:
+        assert first[0] > 0.02
+        assert first[1] < -0.02
+
+
+def test_each_request_of_a_batch_lifts_for_itself() -> None:
+    goals = [moved(0.1, 0.0, 0.1), moved(0.1, 0.0, -0.1), moved(0.1, 0.0, 0.1)]
+    world = locating(*goals)
+    problems = [problem(goal, world=world, leaving=at < 2) for at, goal in enumerate(goals)]
+    found = search(world, problems, SearchConfig(lift_first=True), CostConfig(place=10.0))
+    assert [float(each.actions_HA[0, 0]) == 0.0 for each in found] == [True, False, False]
+
+
 def test_a_place_that_is_no_number_is_not_gone_to_with_closed_fingers() -> None:
     world = Carrying(located_B4=torch.full((1, 4), torch.nan))
     config = SearchConfig(gripper=GripperConfig(take_share=0.5))
