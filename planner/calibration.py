@@ -1,8 +1,10 @@
 """How the camera is turned, from a few exploratory moves.
 
-The robot makes moves of known direction with pictures before and after. The model is asked which move it would take
-for each; where the camera stands elsewhere than in training, all its answers are turned the same way, and least squares
+The robot makes moves of known direction with pictures before and after. The model is asked which move it takes each
+for; where the camera stands elsewhere than in training, all its answers are turned the same way, and least squares
 finds that turn. What the turn cannot explain says whether the view is any good.
+
+A model with an inverse answers at once; any other is asked by a search for the move that is imagined to lead there.
 
 Shapes: M moves, N tokens, D width of a latent, 7 numbers of a pose or an action.
 """
@@ -25,7 +27,7 @@ from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
 from vjepa2_ac.config import require
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import InputError, PlanningError
 from vjepa2_ac.poses import POSITION, Array, euler_angles, pose_difference
 
 LEAST_MOTION = 0.01  # [m] that moves must have together, root mean square, in every direction that is estimated
@@ -33,7 +35,7 @@ LEAST_MOTION = 0.01  # [m] that moves must have together, root mean square, in e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationConfig:
-    """How to ask the model for moves, and which turns to consider."""
+    """How to ask the model for moves, and which turns to consider; `search` is for models without an inverse."""
 
     yaw_only: bool = True  # the camera keeps its height and tilt; otherwise any turn is considered
     rounds: int = 2  # later rounds ask with the turn found so far, which puts poses right as well
@@ -76,7 +78,8 @@ def calibrate(
 ) -> CameraTurn:
     """The camera's turn about where the hand was; its `residual` near 1 says that the view is bad.
 
-    Raises InputError for moves too short, too long or too much alike to tell a turn from.
+    Raises InputError for moves too short, too long or too much alike to tell a turn from, PlanningError where what the
+    model says of them is no number.
     """
     config = config or CalibrationConfig()
     true_M3 = true_moves(explored)
@@ -84,8 +87,10 @@ def calibrate(
     _check_lengths(true_M3, config.search.step_limit)
     turn = CameraTurn(about=_middle(explored))
     for _ in range(config.rounds):
-        imagined_M3 = imagined_moves(world, explored, turn, config, cost or CostConfig())
-        turn = replace(best_turn(imagined_M3, true_M3, yaw_only=config.yaw_only), about=turn.about)
+        seen_M3 = seen_moves(world, explored, turn)
+        if seen_M3 is None:
+            seen_M3 = imagined_moves(world, explored, turn, config, cost or CostConfig())
+        turn = replace(best_turn(seen_M3, true_M3, yaw_only=config.yaw_only), about=turn.about)
     return turn
 
 
@@ -96,9 +101,23 @@ def true_moves(explored: Sequence[Exploration]) -> Array:
 
 
 def evaluations(moves: int, config: CalibrationConfig | None = None) -> int:
-    """The most candidates that a calibration from so many moves imagines, of one step each."""
+    """The most candidates of one step that a calibration from so many moves imagines; with an inverse it is none."""
     config = config or CalibrationConfig()
     return moves * config.rounds * config.search.most_evaluations
+
+
+def seen_moves(world: World, explored: Sequence[Exploration], turn: CameraTurn) -> Array | None:
+    """The translations [M, 3] that the model's inverse sees, in the model's own frame; None without an inverse."""
+    poses = np.array([turn.poses_to_model(move.pose_before) for move in explored])
+    pose_M7 = torch.from_numpy(poses).float().to(world.device)
+    before_MND = torch.stack([move.before_ND for move in explored])
+    located_M4 = world.locate(before_MND, pose_M7, torch.stack([move.after_ND for move in explored]))
+    if located_M4 is None:
+        return None
+    if not located_M4.isfinite().all():
+        raise PlanningError("where the model's inverse sees the hand is no number; these pictures tell of no turn")
+    moves_M3: Array = (located_M4[:, POSITION] - pose_M7[:, POSITION]).double().cpu().numpy()
+    return moves_M3
 
 
 def imagined_moves(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from planner.calibration import CalibrationConfig, Exploration, best_turn, calibrate, exploratory_actions
-from tests.planner.worlds import HOME, PointWorld, paint
-from vjepa2_ac.errors import InputError
+from tests.planner.worlds import HOME, SCALE, PointWorld, paint
+from vjepa2_ac.errors import InputError, PlanningError
+from vjepa2_ac.models.inverse_model import NUMBERS
 from vjepa2_ac.poses import integrate, rotation_matrix
 
 MOVES_M3 = exploratory_actions()[:, :3]
@@ -34,6 +37,30 @@ def test_the_yaw_of_a_camera_is_found(degrees: float) -> None:
     turn = calibrate(world, explore(world))
     assert math.degrees(turn.yaw) == pytest.approx(-degrees, abs=2)
     assert turn.residual < 0.05
+
+
+class Inverse(PointWorld):
+    """Sees in two pictures how the hand has moved, as the camera shows it."""
+
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None) -> Tensor:
+        return (pose_B7 + (goal_BND - latents_BND)[:, 0] / SCALE)[:, NUMBERS]
+
+
+@pytest.mark.parametrize("degrees", [-40, 0, 20, 120])
+def test_a_model_with_an_inverse_tells_the_yaw_without_imagining_anything(degrees: float) -> None:
+    world = Inverse(yaw=math.radians(degrees))
+    turn = calibrate(world, explore(world))
+    assert math.degrees(turn.yaw) == pytest.approx(-degrees, abs=0.1)
+    assert turn.residual < 0.01
+    assert world.scored == []
+
+
+def test_an_inverse_that_sees_no_number_tells_of_no_turn() -> None:
+    world = Inverse()
+    explored = explore(world)
+    spoiled = replace(explored[2], after_ND=torch.full_like(explored[2].after_ND, torch.nan))
+    with pytest.raises(PlanningError, match="no number"):
+        calibrate(world, [*explored[:2], spoiled, *explored[3:]])
 
 
 def test_any_turn_is_found_when_asked_for() -> None:
