@@ -77,9 +77,7 @@ class _Crowd:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
         looks = [problem.looks for problem in problems]
-        hand = config.gripper
-        asks = max(cost.place, hand.located, hand.release_located) > 0
-        asks = asks or hand.take_share is not None or config.lift_first
+        asks = _asks_for_the_hand(config, cost)
         self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks) if asks else None
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
@@ -149,6 +147,13 @@ class _Crowd:
     def _past(self, chosen: list[int]) -> History | None:
         past = self.history
         return past and History(past.latents_BTND[chosen], past.poses_BT7[chosen], past.actions_BTA[chosen])
+
+
+def _asks_for_the_hand(config: SearchConfig, cost: CostConfig) -> bool:
+    """Whether it counts where the hand is in the goal, or how closed."""
+    hand = config.gripper
+    weights = (cost.place, hand.located, hand.release_located)
+    return any(weights) or hand.take_share is not None or config.lift_first
 
 
 def _padded(actions_GHA: Tensor, options: int) -> Tensor:

@@ -194,17 +194,18 @@ def test_a_world_that_cannot_locate_the_hand_plans_by_latents_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "gripper", "times"),
+    ("place", "config", "times"),
     [
-        (0.0, GripperConfig(), 0),
-        (3.0, GripperConfig(), 1),
-        (0.0, GripperConfig(located=0.5), 1),
-        (3.0, GripperConfig(located=0.5), 1),
-        (0.0, GripperConfig(take_share=0.5), 1),
+        (0.0, SearchConfig(), 0),
+        (3.0, SearchConfig(), 1),
+        (0.0, SearchConfig(gripper=GripperConfig(located=0.5)), 1),
+        (3.0, SearchConfig(gripper=GripperConfig(located=0.5)), 1),
+        (0.0, SearchConfig(gripper=GripperConfig(take_share=0.5)), 1),
+        (0.0, SearchConfig(lift_first=True), 1),
     ],
 )
 def test_the_hand_is_located_once_a_search_and_only_where_it_counts(
-    place: float, gripper: GripperConfig, times: int
+    place: float, config: SearchConfig, times: int
 ) -> None:
     asked = []
 
@@ -212,7 +213,7 @@ def test_the_hand_is_located_once_a_search_and_only_where_it_counts(
         def locate(self, *given: Tensor) -> None:
             asked.append(given)
 
-    search(Asked(), [problem(NEAR), problem(FAR)], SearchConfig(gripper=gripper), CostConfig(place=place))
+    search(Asked(), [problem(NEAR), problem(FAR)], config, CostConfig(place=place))
     assert len(asked) == times
 
 
