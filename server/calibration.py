@@ -89,4 +89,4 @@ async def _check(move: m.Exploration, field: str, settings: Settings, decode: De
 def _refuse_too_many(moves: int, settings: Settings) -> None:
     most = settings.max_candidate_steps // calibration.evaluations(1)
     if moves > most:
-        raise FieldError("moves", f"{moves} moves", f"at most {most}: each is searched for")
+        raise FieldError("moves", f"{moves} moves", f"at most {most}: each may be searched for")
