@@ -9,7 +9,11 @@ import typer
 Tasks = Annotated[str, typer.Option("--task", help="all, or of reach, grasp, reach_with_object, pick_and_place.")]
 Kinds = Annotated[str, typer.Option("--object", help="all, or of cup, box.")]
 SplitName = Annotated[
-    str, typer.Option("--split", help="train, wide (more looks), test (unseen seeds) or shift (unseen looks).")
+    str,
+    typer.Option(
+        "--split",
+        help="train, wide (more looks), views (also from aside), test (unseen seeds) or shift (unseen looks).",
+    ),
 ]
 SeedBase = Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")]

@@ -8,11 +8,13 @@ stream of random numbers, so switching one off leaves the others as they were, a
   to 15°.
 - `wide`: to learn from beside `train`: patterned surfaces too, two lamps of any colour, one of them anywhere, the
   camera turned by up to 4°.
+- `views`: the same seen from farther aside, the camera turned by up to 30°, and with more of the light from elsewhere.
 """
 
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
@@ -22,7 +24,7 @@ import numpy as np
 from sim.surfaces import RGB, SHIFT_SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from vjepa2_ac.errors import ConfigError
 
-Split = Literal["train", "test", "shift", "wide"]
+Split = Literal["train", "test", "shift", "wide", "views"]
 Kind = Literal["cup", "box"]
 Target = Literal["bowl", "pad"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -228,7 +230,7 @@ def _surfaces(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
 
 def _surface(rng: np.random.Generator, split: Split, shade: tuple[float, float]) -> tuple[str, RGB]:
     """Its name and tint: of another colour in more than half of what training sees, of another shade in the rest."""
-    names = {"shift": SHIFT_SURFACES, "wide": WIDE_SURFACES}.get(split, TRAIN_SURFACES)
+    names = {"shift": SHIFT_SURFACES, "wide": WIDE_SURFACES, "views": WIDE_SURFACES}.get(split, TRAIN_SURFACES)
     name, tint = str(rng.choice(names)), _grey(rng.uniform(*shade))
     if split != "shift" and rng.random() < 0.6:
         tint = _rgb(rng.random(), 0.6 * rng.random() ** 1.5, rng.uniform(0.3, 1.05))
@@ -247,8 +249,11 @@ def _light(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
         warmth, ambient = rng.uniform(-0.11, 0.11), rng.uniform(0.27, 0.42)
     elevation, fill = rng.uniform(0.8, 1.35), _OUT
     colour = power * np.array([1 + warmth, 1.0, 1 - warmth])
-    if split == "wide":  # a second lamp anywhere; some of the light, 15 % at least, comes from the front
-        power, share, ambient = rng.uniform(0.30, 1.05), rng.uniform(0.0, 0.85), rng.uniform(0.18, 0.50)
+    if split in ("wide", "views"):
+        # A second lamp anywhere; some of the light comes from the front, 15 % at least or 5 %.
+        power = rng.uniform(0.30, 1.05)
+        share = rng.uniform(0.0, 0.85) if split == "wide" else 0.95 * math.sqrt(rng.random())
+        ambient = rng.uniform(0.18, 0.50)
         colour = (1 - share) * power * rng.uniform(0.8, 1.2, 3)
         fill = (rng.uniform(-np.pi, np.pi), rng.uniform(0.6, 1.35), share * power * rng.uniform(0.8, 1.2, 3))
     return _lamps((azimuth, elevation, colour), fill, ambient)
@@ -272,6 +277,9 @@ def _camera(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if split == "shift":
         azimuth = rng.choice([-1, 1]) * rng.uniform(5.0, 15.0)
         elevation, distance = rng.uniform(-5.0, 5.0), rng.uniform(0.0, 0.03)
+    elif split == "views":  # as often nearly ahead as far aside
+        azimuth = rng.choice([-1, 1]) * 30.0 * rng.random() ** 2
+        elevation, distance = rng.uniform(-6.0, 6.0), rng.uniform(-0.01, 0.04)
     else:
         turn, nearer = (4.0, 0.02) if split == "wide" else (1.5, 0.01)
         azimuth, elevation = rng.uniform(-turn, turn), rng.uniform(-turn / 1.5, turn / 1.5)

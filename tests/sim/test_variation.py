@@ -81,8 +81,21 @@ def test_the_wide_split_shows_more_than_training_and_nothing_of_shift() -> None:
     assert {d.shape for scene in wide for d in scene.distractors} == {"box", "cylinder"}
 
 
+def test_the_views_split_shows_what_the_wide_split_does_from_farther_aside() -> None:
+    views = [draw(Variation(split="views"), seed) for seed in range(400)]
+    assert {scene.table for scene in views} == set(WIDE_SURFACES)
+    turned = [abs(scene.camera_azimuth) for scene in views]
+    assert 25 < max(turned) <= 30
+    assert 0.15 < sum(azimuth < 1.5 for azimuth in turned) / len(views) < 0.30  # as train and test see
+    assert all(-1.4 <= scene.light_azimuth <= 1.5 for scene in views)  # shift's only lamp stands behind
+    assert all(sum(scene.light_rgb) > 0.03 * sum(scene.light_rgb + scene.fill_rgb) for scene in views)
+    darker = [sum(scene.light_rgb) < 0.2 * sum(scene.light_rgb + scene.fill_rgb) for scene in views]
+    assert sum(darker) > len(views) / 5
+    assert {d.shape for scene in views for d in scene.distractors} == {"box", "cylinder"}
+
+
 @pytest.mark.parametrize("split", ["train", "test", "shift"])
-def test_only_the_wide_split_has_a_second_lamp(split: str) -> None:
+def test_what_models_are_judged_on_has_one_lamp(split: str) -> None:
     assert not any(any(draw(Variation(split=split), seed).fill_rgb) for seed in range(20))  # type: ignore[arg-type]
 
 

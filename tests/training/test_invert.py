@@ -43,9 +43,10 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def invert(room: Path, out: Path, *settings: str) -> int:
+def invert(room: Path, out: Path, *settings: str, start: Path | None = None) -> int:
     given = ["--data", f"{room}/data", "--model", f"{room}/model", "--recipe", f"{room}/tiny.yaml"]
     more = [word for setting in settings for word in ("--set", setting)]
+    more += [] if start is None else ["--start", str(start)]
     return cli.run(["invert", *given, "--out", str(out), "--cache", f"{room}/cache", *more])
 
 
@@ -77,6 +78,26 @@ def test_an_opened_release_locates_the_hand_and_the_model_without_inverse_cannot
     assert located[0] is None
     assert located[1] is not None
     assert located[1].shape == (1, 4)
+
+
+def test_it_goes_on_from_an_inverse_that_has_learned_already(room: Path, tmp_path: Path) -> None:
+    release, out = room / "run" / "release", tmp_path / "on"
+    hardly = ("steps=1", "start_lr=1e-12", "lr=1e-12", "final_lr=0", "warmup=0", "anneal=0")
+    assert invert(room, out, *hardly, start=release) == 0
+    assert samples.same(load(out / "release").inverse, load(release).inverse)
+    assert invert(room, tmp_path / "afresh", *hardly) == 0
+    assert not samples.same(load(tmp_path / "afresh" / "release").inverse, load(release).inverse)
+    facts = load(out / "release").metadata["inverse"]
+    assert facts["start"] == str(release)
+
+
+def test_an_inverse_that_cannot_go_on_is_refused(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invert(room, tmp_path / "a", "inverse.hidden_dim=16", start=room / "run" / "release") == 2
+    assert "does not fit the recipe's inverse" in capsys.readouterr().err
+    assert invert(room, tmp_path / "b", start=room / "model") == 2
+    assert "holds no inverse" in capsys.readouterr().err
 
 
 def test_a_run_that_was_stopped_goes_on_by_resume(room: Path, tmp_path: Path) -> None:

@@ -113,6 +113,9 @@ def invert(
     model: Annotated[
         str | None, typer.Option(help="The world model it is for: a release, or `default`; its encoder stays frozen.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="A release whose inverse to go on from; a fresh one when not given.")
+    ] = None,
     out: OutOption = None,
     resume: ResumeOption = False,
     settings: SetOption = None,
@@ -130,7 +133,7 @@ def invert(
     from vjepa2_ac.training.recipes import InvertRecipe
     from vjepa2_ac.training.run import Run
 
-    given = {"data": _text(data), "model": model, "cache": _text(cache)}
+    given = {"data": _text(data), "model": model, "start": start, "cache": _text(cache)}
     plan, inputs, folder = _planned("invert", recipe or "default-invert", settings, given, out, resume=resume)
     assert isinstance(plan, InvertRecipe)
     _answer(runs.invert(plan, inputs, Run(folder), resume=resume, device=device))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 
 from vjepa2_ac import __version__
 from vjepa2_ac.checkpoints.loading import load
@@ -105,8 +106,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         source = load(inputs.model or "default", parts=("encoder", "predictor"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
-        config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
-        learner = Inversion(build(InverseModel, config, seed=recipe.engine.seed), frames)
+        learner = Inversion(_inverse(recipe, inputs, frames, encoder), frames)
         sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
         trajectories = _trajectories(recipe, sampling, inputs, frames, processes)
         batches = MomentPairs(trajectories, recipe.window, _layout(recipe, processes), recipe.engine.seed)
@@ -215,14 +215,10 @@ def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preproc
     if inputs.start is not None:
         loaded = load(inputs.start, parts=("predictor",), precision="fp32")
         assert loaded.predictor is not None
-        try:
-            # A modulated predictor begins equal to a plain one, so it may start from plain weights.
-            fresh = predictor.state_dict()
-            added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith("condition_encoder")}
-            predictor.load_state_dict({**added, **loaded.predictor.state_dict()})
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise CheckpointError(f"{inputs.start} does not fit the recipe's predictor: {reason}") from error
+        # A modulated predictor begins equal to a plain one, so it may start from plain weights.
+        fresh = predictor.state_dict()
+        added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith("condition_encoder")}
+        _take(predictor, {**added, **loaded.predictor.state_dict()}, inputs.start, "predictor")
     return predictor
 
 
@@ -253,7 +249,29 @@ def _trajectories(
     return cached_trajectories(source, window, sampling, frames, _cache(inputs), processes, every_frame=every_frame)
 
 
+# --- inversion -------------------------------------------------------------------------------------------------------
+
+
+def _inverse(recipe: InvertRecipe, inputs: Inputs, frames: FrameEncoder, encoder: AnyEncoder) -> InverseModel:
+    config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
+    inverse = build(InverseModel, config, seed=recipe.engine.seed)
+    if inputs.start is not None:
+        loaded = load(inputs.start, parts=("inverse",), precision="fp32")
+        assert loaded.inverse is not None
+        _take(inverse, loaded.inverse.state_dict(), inputs.start, "inverse")
+    return inverse
+
+
 # --- all -------------------------------------------------------------------------------------------------------------
+
+
+def _take(network: nn.Module, weights: dict[str, Tensor], start: str, part: str) -> None:
+    """Begin with the weights that were found at `start`."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{start} does not fit the recipe's {part}: {reason}") from error
 
 
 def _look(run: Run, processes: Processes, *, resume: bool) -> None:
@@ -294,7 +312,8 @@ def _cache(inputs: Inputs) -> Path:
 
 def _facts(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
     """What a release says of how it was trained."""
-    read = {name: said for name, said in asdict(inputs).items() if said is not None and name in ("encoder", "model")}
+    told = ("encoder", "model", "start")
+    read = {name: said for name, said in asdict(inputs).items() if said is not None and name in told}
     return {
         "trained with": f"vjepa2-ac {__version__}",
         "about": recipe.about,
