@@ -1,8 +1,8 @@
 """Recording many simulated episodes: several processes, resumable at any moment, nothing half-written.
 
 Job n is played from seed `seed_base + n` alone, so which process plays it, in which order, and after how many
-interruptions does not change what is recorded. A job yields some short branches and then its long episode; the long
-one is written last, and where it is, the job is done.
+interruptions does not change what is recorded. A job yields some short episodes and then its long one, which is
+written last; where it is, the job is done.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class CollectConfig:
     seed_base: int = 0
     mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
     branches: int = 2  # pairs per job: the same state left once opening, once closing
+    repaints: int = 0  # stretches of the long episode per job, each painted again in a look of its own
     cameras: tuple[str, ...] = ("left",)  # of left, right, wrist
     size: int = 256  # [px] of the square frames
     look: dict[str, Any] = field(default_factory=dict)  # what else the scenes depend on: the release that draws them
@@ -76,8 +77,13 @@ class CollectConfig:
             raise ConfigError("shares of the mix must not be negative, and not all be zero")
         if not self.cameras or any(camera not in layout.CAMERAS for camera in self.cameras):
             raise ConfigError(f"cameras are some of {', '.join(layout.CAMERAS)}; got {self.cameras}")
-        if not 0 <= self.branches <= (PARTS - 1) // 2 or self.seed_base < 0 or self.size < 16 or self.size % 2:
-            raise ConfigError(f"need 0 ≤ branches ≤ {(PARTS - 1) // 2}, seed base ≥ 0, and an even size ≥ 16")
+        if min(self.branches, self.repaints) < 0 or 2 * self.branches + self.repaints >= PARTS:
+            raise ConfigError(
+                f"a long episode has up to {PARTS - 1} short ones, two for each branch and one for each repaint; "
+                f"got {self.branches} branches and {self.repaints} repaints"
+            )
+        if self.seed_base < 0 or self.size < 16 or self.size % 2:
+            raise ConfigError(f"need a seed base ≥ 0 and an even size ≥ 16, got {self.seed_base} and {self.size}")
 
     def to_dict(self) -> dict[str, Any]:
         """As kept in `collection.json`."""
@@ -87,6 +93,7 @@ class CollectConfig:
             "seed_base": self.seed_base,
             "mix": dict(self.mix),
             "branches": self.branches,
+            "repaints": self.repaints,
             "cameras": list(self.cameras),
             "size": self.size,
             "look": self.look,
@@ -109,7 +116,7 @@ class Collected:
 
     jobs: int  # played now
     already: int  # found done
-    episodes: int  # written now, branches included
+    episodes: int  # written now, short ones included
     frames: int
     seconds: float
 
@@ -151,7 +158,7 @@ def collect(
 
 
 def started_at(seed: int, part: int = 0) -> datetime:
-    """When a job's episode starts on the simulated calendar; part 0 is the long episode, the rest its branches."""
+    """When a job's episode starts on the simulated calendar; part 0 is the long episode, the rest its short ones."""
     return CALENDAR + timedelta(seconds=seed * PARTS + part)
 
 

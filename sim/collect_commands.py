@@ -36,6 +36,9 @@ def collect(
     branches: Annotated[
         int, typer.Option(min=0, help="Pairs per episode: short ones that leave one state opening and closing.")
     ] = 2,
+    repaints: Annotated[
+        int, typer.Option(min=0, help="Short ones per episode that show two seconds of it in a look of their own.")
+    ] = 0,
     cameras: Annotated[str, typer.Option(help="Of left, right and wrist, separated by commas.")] = "left",
     size: Annotated[int, typer.Option(help="Width and height of the frames [px].")] = 256,
 ) -> None:
@@ -52,7 +55,7 @@ def collect(
     from vjepa2_ac.terminal import progress
 
     config = collecting.CollectConfig(
-        split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches,
+        split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, repaints=repaints,
         cameras=tuple(camera.strip() for camera in cameras.split(",")), size=size,
         look={"vjepa2-ac": __version__},
     )  # fmt: skip
@@ -61,7 +64,7 @@ def collect(
     rate = done.frames / done.seconds if done.seconds else 0.0
     typer.echo(
         f"{out}: {done.already + done.jobs} long episodes, {done.already} of them were there; wrote {done.episodes} "
-        f"episodes with branches, {done.frames} frames in {done.seconds:.0f} s ({rate:.0f} frames/s)"
+        f"episodes with the short ones, {done.frames} frames in {done.seconds:.0f} s ({rate:.0f} frames/s)"
     )
 
 

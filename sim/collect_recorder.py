@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 SERIALS = {"left": "10000001", "right": "10000002", "wrist": "10000003"}
 STEPS = 40  # of a long episode: 10 s
 BRANCH_STEPS = 4  # one second: the gripper opens or closes in half of it
+REPAINT_STEPS = 8  # two seconds of the long episode
 WHERE = {"bowl": "into the bowl", "pad": "on the pad"}
 AT_OBJECT = 4.0  # how much rather a branch leaves where the object is between or on the fingers
 STREAM = 0xC011EC7  # of random numbers, apart from those that draw the scene
@@ -77,7 +78,7 @@ class CellRecorder:
         self.painter = Painter(self.cell.scene, config.size, config.size)
 
     def __call__(self, seed: int) -> Iterator[Recording]:
-        """The branches of a seed, then its long episode."""
+        """The branches of a seed, its repaints, then its long episode."""
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAM,)))
         scene = draw(self.variation, seed)
         self.cell.dress(scene)
@@ -105,6 +106,13 @@ class CellRecorder:
             yield from self._branches(replace(states[step], draw=look), rng, facts | branch, pair)
         solves = kind in ("expert", "noisy")
         what = task if solves else kind
+        for number in range(self.config.repaints):
+            look = in_another_look(scene, self.variation, int(rng.integers(2**62)))
+            first = int(rng.integers(STEPS - REPAINT_STEPS))
+            seen = self._repainted(track, [replace(state, draw=look) for state in states], first)
+            repaint = {"kind": "repaint", "left_at": first, "variation": look.as_dict()}
+            part = 1 + 2 * self.config.branches + number
+            yield self._recording(seen, what, facts | repaint, success=True, part=part)
         yield self._recording(
             track, what, facts | {"kind": kind, "variation": scene.as_dict()}, success=stages.success_any or not solves
         )
@@ -121,6 +129,15 @@ class CellRecorder:
             for _ in range(BRANCH_STEPS):
                 self._step(track, np.array([*way_3, 0.0, 0.0, 0.0, grip]))
             yield self._recording(track, name, facts | {"kind": "branch"}, success=True, part=1 + 2 * pair + side)
+
+    def _repainted(self, track: Track, states: list[Snapshot], first: int) -> Track:
+        """What the cameras would have seen of two seconds, from step `first` on, in the look that `states` have."""
+        steps = slice(first, first + REPAINT_STEPS)
+        again = Track(commands=track.commands[steps], joint_commands=track.joint_commands[steps])
+        for state in states[first : first + REPAINT_STEPS + 1]:
+            self.cell.restore(state)
+            self._keep(again)
+        return again
 
     def _step(self, track: Track, action_7: Array) -> Sight:
         self.cell.controller.step(action_7)

@@ -153,12 +153,13 @@ def test_failures_and_leftovers_are_counted(tmp_path: Path) -> None:
     assert len(facts["unfinished"]) == 1
 
 
-def test_branches_are_told_from_whole_episodes(tmp_path: Path) -> None:
+def test_parts_are_told_from_whole_episodes(tmp_path: Path) -> None:
     folder_of(tmp_path, 1)
-    folder_of(tmp_path / "pairs", 2, rows=5, facts={"branch": "7-0"})
+    folder_of(tmp_path / "pairs", 2, rows=5, facts={"branch": "7-0", "left_at": 0})
+    folder_of(tmp_path / "repaints", 1, rows=9, facts={"kind": "repaint", "left_at": 3})
     facts = check_folder(tmp_path).summary()
-    assert (facts["episodes"], facts["branches"]) == (3, 2)
-    assert not facts["notes"]  # a branch is not too short for a window, it is meant to be
+    assert (facts["episodes"], facts["parts"]) == (4, 3)
+    assert not facts["notes"]  # a part is not too short for a window, it is meant to be
 
 
 def test_the_wrist_camera_can_be_the_one(tmp_path: Path) -> None:

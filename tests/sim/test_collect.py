@@ -72,6 +72,7 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path: Path) -> None:
     collect(tmp_path, 1, CONFIG, fake_recorder.quick)
     for other, difference in (
         (CollectConfig(branches=2), "branches 1, not 2"),
+        (CollectConfig(branches=1, repaints=1), "repaints 0, not 1"),
         (CollectConfig(branches=1, split="test"), 'split "train", not "test"'),
         (CollectConfig(branches=1, mix=(("near", 1.0),)), "mix"),
     ):
@@ -137,6 +138,8 @@ def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypat
         {"mix": (("near", 0.0),)},
         {"mix": (("near", 1.0), ("near", 1.0))},
         {"branches": -1},
+        {"repaints": -1},
+        {"branches": 20, "repaints": 24},
         {"size": 33},
     ],
 )

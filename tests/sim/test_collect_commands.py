@@ -16,13 +16,25 @@ def test_the_command_records_episodes_that_pass_the_check(tmp_path: Path) -> Non
     app = typer.Typer()
     register(app)
     app.callback()(lambda: None)
-    arguments = ["collect", "--out", str(tmp_path), "--episodes", "2", "--branches", "1", "--size", "64"]
+    arguments = [
+        "collect",
+        "--out",
+        str(tmp_path),
+        "--episodes",
+        "2",
+        "--branches",
+        "1",
+        "--repaints",
+        "1",
+        "--size",
+        "64",
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    assert "2 long episodes, 0 of them were there; wrote 6 episodes" in result.output
+    assert "2 long episodes, 0 of them were there; wrote 8 episodes" in result.output
     report = check_folder(tmp_path)
     assert report.is_usable
-    assert len(report.usable) == 6
+    assert len(report.usable) == 8
 
 
 def test_a_mix_is_written_as_shares() -> None:

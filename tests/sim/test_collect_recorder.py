@@ -7,7 +7,7 @@ import pytest
 
 from sim import workspace
 from sim.collect import KINDS, CollectConfig, started_at
-from sim.collect_recorder import BRANCH_STEPS, STEPS, CellRecorder
+from sim.collect_recorder import BRANCH_STEPS, REPAINT_STEPS, STEPS, CellRecorder
 from sim.control import LIMIT
 from sim.variation import LOOK, Variation, draw
 from vjepa2_ac.data.writer import Recording
@@ -57,6 +57,31 @@ def test_a_pair_looks_like_no_other(job: list[Recording]) -> None:
     things = [{name: value for name, value in each.items() if name not in LOOK} for each in draws]
     assert all(each == things[-1] for each in things)
     assert draws[-1] == draw(Variation(), 3).as_dict()
+
+
+def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: list[Recording]) -> None:
+    recorder = CellRecorder(CollectConfig(size=SIZE, repaints=3))
+    *short, long = recorder(3)
+    recorder.painter.close()
+    repaints = short[4:]
+    assert [recording.started for recording in repaints] == [started_at(3, part) for part in (5, 6, 7)]
+    for again in repaints:
+        stretch = slice(again.facts["left_at"], again.facts["left_at"] + REPAINT_STEPS + 1)
+        assert (again.facts["kind"], len(again), again.task) == ("repaint", REPAINT_STEPS + 1, long.task)
+        for name in ("poses_N7", "joints_N7"):
+            np.testing.assert_array_equal(np.asarray(getattr(again, name)), np.asarray(getattr(long, name))[stretch])
+        np.testing.assert_array_equal(
+            np.asarray(again.commands_N7)[:-1], np.asarray(long.commands_N7)[stretch][:-1]
+        )  # nothing follows the last
+        for name, rows in again.truth.items():
+            np.testing.assert_array_equal(rows, long.truth[name][stretch])
+        assert (again.cameras[0].frames_NHWC != long.cameras[0].frames_NHWC[stretch]).any()
+    draws = [recording.facts["variation"] for recording in [*short, long]]
+    assert all(each not in draws[:number] for number, each in enumerate(draws) if number > 3)
+    things = [{name: value for name, value in each.items() if name not in LOOK} for each in draws]
+    assert all(each == things[-1] for each in things)
+    for alone, beside in zip(job, [*short[:4], long], strict=True):  # nothing else changes
+        np.testing.assert_array_equal(alone.cameras[0].frames_NHWC, beside.cameras[0].frames_NHWC)
 
 
 def test_the_same_seed_gives_the_same_episode(recorder: CellRecorder, job: list[Recording]) -> None:

@@ -14,7 +14,7 @@ from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
-from vjepa2_ac.training.inversion import Inversion, MomentPairs
+from vjepa2_ac.training.inversion import Alike, Inversion, MomentPairs
 from vjepa2_ac.training.latents import packed
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.trajectories import Trajectory
@@ -40,8 +40,10 @@ def wandering(number: int, rows: int = 12, *, broken: bool = False) -> Trajector
     return Trajectory(f"episode {number}", poses_R7, None, 1, None, read)
 
 
-def pairs_of(trajectories: list[Trajectory], layout: Layout | None = None, seed: int = 0) -> MomentPairs:
-    return MomentPairs(trajectories, WindowConfig(), layout or Layout(8), seed)
+def pairs_of(
+    trajectories: list[Trajectory], layout: Layout | None = None, seed: int = 0, alike: Alike = "pairs"
+) -> MomentPairs:
+    return MomentPairs(trajectories, WindowConfig(), layout or Layout(8), seed, alike)
 
 
 EPISODES = [wandering(number) for number in range(5)]
@@ -79,12 +81,14 @@ def test_any_two_moments_of_an_episode_may_come_in_either_order() -> None:
     assert times.min() > 200 / 6 / 2
 
 
-def test_long_episodes_come_in_proportion_to_their_pairs_of_moments() -> None:
+@pytest.mark.parametrize("alike", ["pairs", "frames"])
+def test_long_episodes_come_in_proportion_to_what_is_alike(alike: Alike) -> None:
     lengths = torch.tensor([4, 8, 20])
-    batch = pairs_of([wandering(number, int(rows)) for number, rows in enumerate(lengths)], Layout(2000))[0]
+    episodes = [wandering(number, int(rows)) for number, rows in enumerate(lengths)]
+    batch = pairs_of(episodes, Layout(2000), alike=alike)[0]
     came = (batch["poses_BT7"][:, 0, 2] / GRID).int().bincount(minlength=3) / 2000
-    pairs = lengths * (lengths - 1) / 2
-    torch.testing.assert_close(came, pairs / pairs.sum(), atol=0.03, rtol=0)  # three standard deviations
+    due = lengths * (lengths - 1) / 2 if alike == "pairs" else lengths
+    torch.testing.assert_close(came, due / due.sum(), atol=0.03, rtol=0)  # three standard deviations
 
 
 def test_an_episode_that_cannot_be_decoded_is_named_and_another_drawn() -> None:

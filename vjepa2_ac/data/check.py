@@ -64,8 +64,8 @@ class EpisodeReport:
     header_fps: float | None = None
     measured_fps: float | None = None
     video: str = ""  # codec and size
-    is_branch: bool = False  # a few steps left from the middle of another simulated episode
-    first_gripper: float | None = None  # None for branches, which start in the middle of something
+    is_part: bool = False  # a branch or a repaint: a few steps from the middle of another simulated episode
+    first_gripper: float | None = None  # None for parts, which start in the middle of something
     largest_gripper: float = 0.0
     gripper_follows: int = 0  # steps in which it clearly moves the way it is told
     gripper_opposes: int = 0  # and the other way
@@ -118,7 +118,7 @@ class FolderReport:
             "faults": self.faults,
             "notes": dict(Counter(note for episode in self.episodes for note in episode.notes).most_common()),
             "unfinished": [str(path) for path in self.unfinished],
-            "branches": sum(episode.is_branch for episode in self.episodes),
+            "parts": sum(episode.is_part for episode in self.episodes),
             "outcomes": dict(Counter(episode.outcome or "unknown" for episode in self.episodes)),
             "frames": sum(episode.frames for episode in good),
             "hours": sum(episode.seconds for episode in good) / 3600,
@@ -176,8 +176,8 @@ def _look_at_poses(report: EpisodeReport, episode: Episode, config: CheckConfig)
     poses_N7 = episode.poses_N7
     report.frames, report.seconds = len(episode), episode.seconds
     facts = episode.metadata.get("simulation")
-    report.is_branch = isinstance(facts, dict) and facts.get("branch") is not None
-    report.first_gripper = None if report.is_branch else float(poses_N7[0, 6])
+    report.is_part = isinstance(facts, dict) and facts.get("left_at") is not None
+    report.first_gripper = None if report.is_part else float(poses_N7[0, 6])
     report.largest_gripper = float(poses_N7[:, 6].max())
     if (angle := float(np.abs(poses_N7[:, 3:6]).max())) > LARGEST_ANGLE:
         report.reasons.append(f"angles reach {angle:.0f}; that is degrees, radians are expected")
@@ -196,7 +196,7 @@ def _look_at_poses(report: EpisodeReport, episode: Episode, config: CheckConfig)
     report.steps_over_limit = int((step_A > config.step_limit).sum())
     report.gripper_events = int((actions_A7[:, 6] > 0.25).sum())
     stands_still = float(np.ptp(poses_N7[:, :3], axis=0).max()) < 1e-4 and float(np.ptp(poses_N7[:, 6])) < 1e-2
-    if stands_still and not report.is_branch:
+    if stands_still and not report.is_part:
         report.notes.append("the hand never moves")
 
 
@@ -229,7 +229,7 @@ def _look_at_time(report: EpisodeReport, episode: Episode, config: CheckConfig) 
     length = episode.metadata.get("trajectory_length")
     if isinstance(length, int) and length != rows:
         report.notes.append("trajectory_length of the metadata is not the trajectory's")
-    if not report.is_branch and len(episode) <= config.frames_per_clip * episode.stride(config.fps):
+    if not report.is_part and len(episode) <= config.frames_per_clip * episode.stride(config.fps):
         report.notes.append(f"too short for a window of {config.frames_per_clip} frames at {config.fps:g} fps")
 
 

@@ -68,7 +68,7 @@ def check(
         from vjepa2_ac.data.layout import EpisodeRef
         from vjepa2_ac.data.sheet import contact_sheet, save_picture
 
-        whole = [EpisodeRef(each.folder, each.name) for each in report.episodes if not each.is_branch]
+        whole = [EpisodeRef(each.folder, each.name) for each in report.episodes if not each.is_part]
         save_picture(contact_sheet(whole or refs, camera), sheet)
     if as_json:
         typer.echo(json.dumps(report.summary(), indent=2))
@@ -80,11 +80,11 @@ def check(
 
 def _lines(report: FolderReport) -> list[str]:
     facts = report.summary()
-    branches = f"; {facts['branches']} are short branches of others" if facts["branches"] else ""
+    parts = f"; {facts['parts']} are short parts of others" if facts["parts"] else ""
     outcomes = ", ".join(f"{count} {outcome}" for outcome, count in facts["outcomes"].items())
     lines = [
         f"{facts['source']}",
-        f"  episodes      {facts['usable_episodes']} of {facts['episodes']} usable ({outcomes}{branches})",
+        f"  episodes      {facts['usable_episodes']} of {facts['episodes']} usable ({outcomes}{parts})",
         f"  frames        {facts['frames']}, {_duration(facts['hours'])}, {facts['camera']} camera",
         f"  video         {_counts(facts['videos'])}",
         f"  header rate   {_counts(facts['header_fps'], ' fps')}",

@@ -28,7 +28,7 @@ class Track:
     """One episode at the rate the model works at."""
 
     name: str
-    group: str  # what shares its scene: an episode and the branches that left it
+    group: str  # what shares its scene: an episode and the short ones that show parts of it
     branch: str | None  # shared by episodes that left the same state
     poses_R7: Array
     objects_R3: Array | None  # where the object is, base frame [m]; only simulations know
@@ -58,7 +58,7 @@ def read_tracks(
 ) -> list[Track]:
     """The tracks of up to `scenes` scenes, drawn from `seed`, in a fixed order; bad episodes are counted in `bad`.
 
-    A scene is an episode and the branches that left it; it is taken whole or not at all.
+    A scene is an episode and the short ones that show parts of it; it is taken whole or not at all.
     """
     found: defaultdict[str, list[EpisodeRef]] = defaultdict(list)
     for ref in find_episodes(source):

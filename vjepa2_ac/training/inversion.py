@@ -1,7 +1,8 @@
 """The inverse model learns from two moments of one episode: what was seen at each, and where the hand was.
 
-Every batch is a pure function of its number. Any two moments of an episode, in either order, are as likely as any
-other two, so long episodes come more often than in proportion to their frames.
+Every batch is a pure function of its number. Either any two moments of an episode, in either order, are as likely as
+any other two, so long episodes come more often than in proportion to their frames; or every frame is as likely as any
+other to be the first of two, so many short episodes, each in a look of its own, have their share.
 
 Legend: B batch · T the two moments · N tokens of a frame · D latent width.
 """
@@ -9,7 +10,7 @@ Legend: B batch · T the two moments · N tokens of a frame · D latent width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -22,18 +23,27 @@ from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout, dice
 from vjepa2_ac.training.trajectories import Trajectory, collated, first_readable, window_at
 
-ALIKE = (0.05, 0.05, 0.05, 0.25)  # [m], [stroke] errors that weigh the same
+Alike = Literal["pairs", "frames"]  # what comes as often as any other
+WEIGH_THE_SAME = (0.05, 0.05, 0.05, 0.25)  # [m], [stroke] errors
 
 
 class MomentPairs:
     """The micro-batches of a run: two moments of as many episodes as a batch has samples."""
 
-    def __init__(self, trajectories: Sequence[Trajectory], window: WindowConfig, layout: Layout, seed: int) -> None:
+    def __init__(
+        self,
+        trajectories: Sequence[Trajectory],
+        window: WindowConfig,
+        layout: Layout,
+        seed: int,
+        alike: Alike = "pairs",
+    ) -> None:
         self.window, self.layout, self.seed = window, layout, seed
         self.trajectories = [trajectory for trajectory in trajectories if len(trajectory) > 1]
         if not self.trajectories:
             raise InputError(f"none of {len(trajectories)} episodes has two frames")
-        self.ends = np.cumsum([len(trajectory) * (len(trajectory) - 1) // 2 for trajectory in self.trajectories])
+        lengths = np.array([len(trajectory) for trajectory in self.trajectories])
+        self.ends = np.cumsum(lengths * (lengths - 1) // 2 if alike == "pairs" else lengths)
 
     def __getitem__(self, micro_batch: int) -> dict[str, Any]:
         """`latents_BND` (the two moments one after the other) or `frames_BTHW3`, and `poses_BT7`.
@@ -47,8 +57,8 @@ class MomentPairs:
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
         def draw(attempt: int) -> dict[str, Any]:
             rng = dice(self.seed, sample, attempt)
-            pair = int(rng.integers(self.ends[-1]))
-            trajectory = self.trajectories[int(np.searchsorted(self.ends, pair, side="right"))]
+            drawn = int(rng.integers(self.ends[-1]))
+            trajectory = self.trajectories[int(np.searchsorted(self.ends, drawn, side="right"))]
             return window_at(trajectory, rng.choice(len(trajectory), 2, replace=False))
 
         return first_readable(draw, bad)
@@ -69,7 +79,7 @@ class Inversion(Learner):
         missed_B4 = move_B4 - (second_B7 - first_B7)[:, NUMBERS]
         missed = missed_B4.detach()
         return {
-            "loss": (missed_B4 / missed_B4.new_tensor(ALIKE)).abs().mean(),
+            "loss": (missed_B4 / missed_B4.new_tensor(WEIGH_THE_SAME)).abs().mean(),
             "centimetres": 100 * missed[:, :3].norm(dim=-1).mean(),
             "closedness": missed[:, 3].abs().mean(),
         }
