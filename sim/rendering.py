@@ -7,6 +7,7 @@ to compare costs.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import os
@@ -62,6 +63,7 @@ class Painter:
     def close(self) -> None:
         """Give the OpenGL context back."""
         self._let_go()
+        atexit.unregister(self._let_go)
         self._renderer = None
 
     def _open(self) -> Any:
@@ -70,7 +72,8 @@ class Painter:
             _load_torchs_compiler()
             self.scene.model.vis.quality.shadowsize = 2048 if self.shadows else 0  # read when the context is made
             self._renderer = mujoco.Renderer(self.scene.model, self.height, self.width)
-            self._let_go = weakref.finalize(self, self._renderer.close)  # at exit, before OpenGL is gone
+            self._let_go = weakref.finalize(self, self._renderer.close)
+            atexit.register(self._let_go)  # later than OpenGL's own, so called before it; finalizers may come too late
             flags = self._renderer.scene.flags
             flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self.shadows
             flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False

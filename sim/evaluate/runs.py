@@ -137,7 +137,7 @@ def _begin(config: EvaluationConfig) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     _players.append(Player(config))
-    atexit.register(_players[0].close)  # while OpenGL is still there
+    atexit.register(_players[0].close)
 
 
 def _play_here(out: Path, job: Job) -> Record:

@@ -98,3 +98,18 @@ print("alive")
 def test_a_process_that_has_drawn_may_compile() -> None:
     found = subprocess.run([sys.executable, "-c", DRAW_THEN_COMPILE], capture_output=True, text=True, timeout=200)
     assert found.stdout == "alive\n", (found.returncode, found.stderr)
+
+
+DRAW_AND_END = """
+import weakref
+weakref.finalize(weakref.ref, len, "")  # whoever has the first finalizer decides when all of them are called
+from sim.rendering import Painter
+from sim.scene import Scene
+painter = Painter(Scene(), 32, 32)
+painter.draw()
+"""
+
+
+def test_a_process_that_has_drawn_ends_without_a_word() -> None:
+    found = subprocess.run([sys.executable, "-c", DRAW_AND_END], capture_output=True, text=True, timeout=200)
+    assert (found.returncode, found.stderr) == (0, "")
