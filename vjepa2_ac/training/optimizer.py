@@ -73,7 +73,7 @@ class OptimizerConfig:
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig) -> AdamW:
     """AdamW over what `module` trains; its rates are set before every update by `set_rates`."""
-    return AdamW(parameter_groups(module), lr=config.lr, betas=config.betas, eps=config.eps)
+    return AdamW(parameter_groups(module), lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
