@@ -8,10 +8,11 @@
 set -euo pipefail
 
 out=${1:-runs/default}
-episodes=${EPISODES:-1500} wide=${WIDE:-1000} branches=${BRANCHES:-5} held_out=${HELD_OUT:-100} size=${SIZE:-256}
-workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
+episodes=${EPISODES:-1500} wide=${WIDE:-1000} branches=${BRANCHES:-5} views=${VIEWS:-2000} repaints=${REPAINTS:-8}
+held_out=${HELD_OUT:-100} size=${SIZE:-256} workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
 pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} train=${TRAIN:-default-train}
-rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last} invert=${INVERT:-default-invert}
+rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
+invert=${INVERT:-default-invert} invert_views=${INVERT_VIEWS:-default-invert-views}
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
 
@@ -51,15 +52,19 @@ data=$out/episodes
 collect=(in_time vjepa2-ac collect --workers "$workers" --size "$size")
 "${collect[@]}" --out "$data/train" --episodes "$episodes" --branches "$branches"
 "${collect[@]}" --out "$data/wide" --episodes "$wide" --branches "$branches" --split wide --seed-base 2000
+"${collect[@]}" --out "$out/views" --episodes "$views" --branches 0 --repaints "$repaints" --split views --seed-base 4000
 "${collect[@]}" --out "$out/held-out" --episodes "$held_out" --split test
-# Everything is learned in scenes of the train split first, then goes on with those of the wide split beside them.
+# Everything is learned in scenes of the train split first, then goes on with those of the wide split beside them, the
+# inverse at last with those of the views split.
 learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
 learn train "$out/steps" "$train" "$data/train" --encoder "$out/first-encoder/release"
 learn train "$out/rollouts" "$rollout" "$data/train" --encoder "$out/first-encoder/release" \
     --start "$out/steps/release"
 learn pretrain "$out/encoder" "$cooldown" "$data" --start "$out/first-encoder"
 learn train "$out/last" "$last" "$data" --encoder "$out/encoder/release" --start "$out/rollouts/release"
-learn invert "$out/model" "$invert" "$data" --model "$out/last/release"
+learn invert "$out/inverse" "$invert" "$data" --model "$out/last/release"
+find "$data/train" "$out/views" -name trajectory.h5 -printf '%h\n' | sort > "$out/views.txt"
+learn invert "$out/model" "$invert_views" "$out/views.txt" --model "$out/last/release" --start "$out/inverse/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$data/train" --cache "$out/cache"
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

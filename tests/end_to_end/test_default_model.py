@@ -13,6 +13,8 @@ SCRIPT = Path(__file__).parent.parent.parent / "examples" / "default_model.sh"
 TINY = {
     "EPISODES": "6",
     "WIDE": "3",
+    "VIEWS": "3",
+    "REPAINTS": "2",
     "HELD_OUT": "6",
     "SIZE": "64",
     "PRETRAIN": "tiny-pretrain",
@@ -21,6 +23,7 @@ TINY = {
     "ROLLOUT": "tiny-train",
     "LAST": "tiny-train",
     "INVERT": "tiny-invert",
+    "INVERT_VIEWS": "tiny-invert",
 }
 OUT_OF_TIME = 75
 
