@@ -22,7 +22,7 @@ from sim.episode import Cell, Snapshot
 from sim.rendering import Painter
 from sim.scene import Scene
 from sim.tasks import Goal, Judge, TaskName
-from sim.variation import Variation, draw, in_another_look
+from sim.variation import Draw, Variation, draw, in_another_look
 from vjepa2_ac import poses
 from vjepa2_ac.data.writer import CameraTrack, Recording
 
@@ -109,7 +109,7 @@ class CellRecorder:
         for number in range(self.config.repaints):
             look = in_another_look(scene, self.variation, int(rng.integers(2**62)))
             first = int(rng.integers(STEPS - REPAINT_STEPS))
-            seen = self._repainted(track, [replace(state, draw=look) for state in states], first)
+            seen = self._repainted(track, states, first, look)
             repaint = {"kind": "repaint", "left_at": first, "variation": look.as_dict()}
             part = 1 + 2 * self.config.branches + number
             yield self._recording(seen, what, facts | repaint, success=True, part=part)
@@ -130,12 +130,12 @@ class CellRecorder:
                 self._step(track, np.array([*way_3, 0.0, 0.0, 0.0, grip]))
             yield self._recording(track, name, facts | {"kind": "branch"}, success=True, part=1 + 2 * pair + side)
 
-    def _repainted(self, track: Track, states: list[Snapshot], first: int) -> Track:
-        """What the cameras would have seen of two seconds, from step `first` on, in the look that `states` have."""
+    def _repainted(self, track: Track, states: list[Snapshot], first: int, look: Draw) -> Track:
+        """What the cameras would have seen of two seconds, from step `first` on, in another look."""
         steps = slice(first, first + REPAINT_STEPS)
         again = Track(commands=track.commands[steps], joint_commands=track.joint_commands[steps])
         for state in states[first : first + REPAINT_STEPS + 1]:
-            self.cell.restore(state)
+            self.cell.restore(replace(state, draw=look))
             self._keep(again)
         return again
 
