@@ -1,8 +1,8 @@
 """Recording many simulated episodes: several processes, resumable at any moment, nothing half-written.
 
 Job n is played from seed `seed_base + n` alone, so which process plays it, in which order, and after how many
-interruptions does not change what is recorded. A job yields some short episodes and then its long one, which is
-written last; where it is, the job is done.
+interruptions does not change what is recorded. A job yields some short episodes and then its long one, if that is
+wanted too; where the last of them is, the job is done.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class CollectConfig:
     mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
     branches: int = 2  # pairs per job: the same state left once opening, once closing
     repaints: int = 0  # stretches of the long episode per job, each painted again in a look of its own
+    long: bool = True  # the long episode is recorded too, not only played
     cameras: tuple[str, ...] = ("left",)  # of left, right, wrist
     size: int = 256  # [px] of the square frames
     look: dict[str, Any] = field(default_factory=dict)  # what else the scenes depend on: the release that draws them
@@ -77,13 +78,25 @@ class CollectConfig:
             raise ConfigError("shares of the mix must not be negative, and not all be zero")
         if not self.cameras or any(camera not in layout.CAMERAS for camera in self.cameras):
             raise ConfigError(f"cameras are some of {', '.join(layout.CAMERAS)}; got {self.cameras}")
-        if min(self.branches, self.repaints) < 0 or 2 * self.branches + self.repaints >= PARTS:
+        if min(self.branches, self.repaints) < 0 or self.short >= PARTS:
             raise ConfigError(
                 f"a long episode has up to {PARTS - 1} short ones, two for each branch and one for each repaint; "
                 f"got {self.branches} branches and {self.repaints} repaints"
             )
+        if not self.long and self.short == 0:
+            raise ConfigError("without long episodes there must be branches or repaints")
         if self.seed_base < 0 or self.size < 16 or self.size % 2:
             raise ConfigError(f"need a seed base ≥ 0 and an even size ≥ 16, got {self.seed_base} and {self.size}")
+
+    @property
+    def short(self) -> int:
+        """Short episodes per job."""
+        return 2 * self.branches + self.repaints
+
+    @property
+    def last(self) -> int:
+        """The part of a job that is written last."""
+        return 0 if self.long else self.short
 
     def to_dict(self) -> dict[str, Any]:
         """As kept in `collection.json`."""
@@ -94,6 +107,7 @@ class CollectConfig:
             "mix": dict(self.mix),
             "branches": self.branches,
             "repaints": self.repaints,
+            "long": self.long,
             "cameras": list(self.cameras),
             "size": self.size,
             "look": self.look,
@@ -101,7 +115,7 @@ class CollectConfig:
 
 
 class Recorder(Protocol):
-    """Plays one job: the recordings of a seed, the long episode last. Made once in each process."""
+    """Plays one job: the recordings of a seed, its `config.last` part last. Made once in each process."""
 
     def __call__(self, seed: int) -> Iterable[Recording]:
         """Each recording, with `started` from `started_at(seed, part)`."""
@@ -141,7 +155,8 @@ def collect(
     with held(root, OWNER, config.to_dict()):
         _remove_leftovers(root)
         _rebuild_index(root)
-        todo = [seed for seed in range(config.seed_base, config.seed_base + jobs) if not is_done(root, seed)]
+        seeds = range(config.seed_base, config.seed_base + jobs)
+        todo = [seed for seed in seeds if not is_done(root, seed, config.last)]
         already = jobs - len(todo)
         if advance is not None and already:
             advance(already, f"{already} were there")
@@ -162,9 +177,9 @@ def started_at(seed: int, part: int = 0) -> datetime:
     return CALENDAR + timedelta(seconds=seed * PARTS + part)
 
 
-def is_done(root: Path, seed: int) -> bool:
-    """Whether a job's long episode, and so all of the job, is there."""
-    return _place(root, started_at(seed)) is not None
+def is_done(root: Path, seed: int, last: int = 0) -> bool:
+    """Whether the part of a job that is written last, and so all of the job, is there."""
+    return _place(root, started_at(seed, last)) is not None
 
 
 def _place(root: Path, started: datetime) -> Path | None:

@@ -24,9 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def collect(
     out: Annotated[Path, typer.Option(help="Folder to fill; empty, or one that this command made before.")],
-    episodes: Annotated[
-        int, typer.Option(min=1, help="Long episodes to have in the end, each from a seed of its own.")
-    ],
+    episodes: Annotated[int, typer.Option(min=1, help="Long episodes to play in all, each from a seed of its own.")],
     workers: Workers = 1,
     mix: Annotated[
         str, typer.Option(help="What is recorded, as shares: expert, noisy (disturbed, recovering), near, random.")
@@ -39,6 +37,9 @@ def collect(
     repaints: Annotated[
         int, typer.Option(min=0, help="Short ones per episode that show two seconds of it in a look of their own.")
     ] = 0,
+    long: Annotated[
+        bool, typer.Option("--long/--no-long", help="Record the long episodes too, or only the short ones.")
+    ] = True,
     cameras: Annotated[str, typer.Option(help="Of left, right and wrist, separated by commas.")] = "left",
     size: Annotated[int, typer.Option(help="Width and height of the frames [px].")] = 256,
 ) -> None:
@@ -56,15 +57,16 @@ def collect(
 
     config = collecting.CollectConfig(
         split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, repaints=repaints,
-        cameras=tuple(camera.strip() for camera in cameras.split(",")), size=size,
+        long=long, cameras=tuple(camera.strip() for camera in cameras.split(",")), size=size,
         look={"vjepa2-ac": __version__},
     )  # fmt: skip
     with progress("collecting", episodes, unit="episodes") as advance:
         done = collecting.collect(out, episodes, config, make_recorder, workers=workers, advance=advance)
     rate = done.frames / done.seconds if done.seconds else 0.0
+    played, beside = ("", "with the short ones") if long else (" played", "all short")
     typer.echo(
-        f"{out}: {done.already + done.jobs} long episodes, {done.already} of them were there; wrote {done.episodes} "
-        f"episodes with the short ones, {done.frames} frames in {done.seconds:.0f} s ({rate:.0f} frames/s)"
+        f"{out}: {done.already + done.jobs} long episodes{played}, {done.already} of them were there; wrote "
+        f"{done.episodes} episodes, {beside}, {done.frames} frames in {done.seconds:.0f} s ({rate:.0f} frames/s)"
     )
 
 

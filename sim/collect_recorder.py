@@ -60,6 +60,7 @@ def make_recorder(config: CollectConfig) -> Recorder:
 class Track:
     """What was seen so far, a row per moment."""
 
+    is_painted: bool = True  # False: nobody will look at it, so it has no frames
     frames: dict[str, list[NDArray[np.uint8]]] = field(default_factory=lambda: defaultdict(list))  # by camera
     extrinsics: dict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
     poses: list[Array] = field(default_factory=list)
@@ -78,7 +79,7 @@ class CellRecorder:
         self.painter = Painter(self.cell.scene, config.size, config.size)
 
     def __call__(self, seed: int) -> Iterator[Recording]:
-        """The branches of a seed, its repaints, then its long episode."""
+        """The branches of a seed, its repaints, then its long episode, if that is wanted."""
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAM,)))
         scene = draw(self.variation, seed)
         self.cell.dress(scene)
@@ -86,7 +87,7 @@ class CellRecorder:
         task: TaskName = TASKS[rng.choice(len(TASKS), p=TASK_SHARES)]
         place_3 = rng.uniform(workspace.LOW, workspace.HIGH)
 
-        track, states, weights = Track(), [], []
+        track, states, weights = Track(is_painted=self.config.long), [], []
         sight = self._keep(track)
         judge = Judge(task, Goal(hand=place_3, object=sight.truth.target, poses=np.zeros((0, 7)), frames=NO_FRAMES))
         behaviour = _behaviour(kind, task, place_3, rng, sight)
@@ -113,9 +114,9 @@ class CellRecorder:
             repaint = {"kind": "repaint", "left_at": first, "variation": look.as_dict()}
             part = 1 + 2 * self.config.branches + number
             yield self._recording(seen, what, facts | repaint, success=True, part=part)
-        yield self._recording(
-            track, what, facts | {"kind": kind, "variation": scene.as_dict()}, success=stages.success_any or not solves
-        )
+        if self.config.long:
+            whole = {"kind": kind, "variation": scene.as_dict()}
+            yield self._recording(track, what, facts | whole, success=stages.success_any or not solves)
 
     def _branches(
         self, state: Snapshot, rng: np.random.Generator, facts: dict[str, Any], pair: int
@@ -150,7 +151,7 @@ class CellRecorder:
     def _keep(self, track: Track) -> Sight:
         scene, truth = self.cell.scene, self.cell.truth()
         sight = Sight(pose_7=self.cell.controller.measured_pose(), truth=truth)
-        for camera in self.config.cameras:
+        for camera in self.config.cameras if track.is_painted else ():
             track.frames[camera].append(self.painter.draw(camera).copy())
             track.extrinsics[camera].append(extrinsics(scene.model, scene.data, camera))
         track.poses.append(sight.pose_7)

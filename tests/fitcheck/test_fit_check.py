@@ -16,6 +16,7 @@ from vjepa2_ac.cli import run
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.data.writer import write_episode
 from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.fitcheck.footage import stretches
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
 from vjepa2_ac.fitcheck.report import RANDOM, control_subject, doubts
 from vjepa2_ac.fitcheck.tracks import read_tracks
@@ -65,7 +66,7 @@ def write_scenes(root: Path, split: str) -> Path:
         for side in (1, 2):
             poses_N7 = np.zeros((4, 7))
             poses_N7[:, 6] = 0.5 + (0.1 if side == 1 else -0.1) * np.arange(4)
-            changes: dict[str, Any] = {"poses_N7": poses_N7, "facts": facts | {"branch": f"{number}-0"}}
+            changes: dict[str, Any] = {"poses_N7": poses_N7, "facts": facts | {"branch": f"{number}-0", "left_at": 3}}
             changes["truth"] = {"object_position": np.zeros((4, 3)), "is_held": np.zeros(4, dtype=bool)}
             changes["commands_N7"] = poses_N7
             write_episode(recording(3 * number + side, rows=4, **changes), root)
@@ -197,6 +198,14 @@ def test_scenes_come_whole_with_their_branches(simulated: Path) -> None:
     assert len(tracks) == 6
     assert len({track.group for track in tracks}) == 2
     assert sum(track.branch is not None for track in tracks) == 4
+
+
+def test_repaints_are_known_as_parts(tmp_path: Path) -> None:
+    for number, facts in enumerate(({"seed": 1}, {"seed": 1, "kind": "repaint", "left_at": 2})):
+        write_episode(recording(number, rows=9, facts=facts), tmp_path)
+    tracks = read_tracks(tmp_path, camera="left", fps=4.0, scenes=1, seed=0, bad=BadEpisodes(0))
+    assert [track.is_part for track in tracks] == [False, True]
+    assert not any(tracks[stretch.track].is_part for stretch in stretches(tracks, 1))
 
 
 def test_faster_recordings_are_thinned_to_the_models_rate(tmp_path: Path) -> None:

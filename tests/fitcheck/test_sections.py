@@ -122,8 +122,9 @@ def test_pairs_tell_who_knows_what_the_gripper_does(model: PoseWorld, right: flo
     assert [each.value for each in found.separation] == pytest.approx([apart] * 4, abs=1e-5)
 
 
-def test_branches_are_asked_about_as_pairs_only() -> None:
-    tracks = [*WALKS, *branches(0)]
+def test_parts_of_episodes_are_asked_about_as_pairs_only() -> None:
+    repaint = walk(9, is_part=True)
+    tracks = [*WALKS, *branches(0), repaint]
     assert {stretch.track for stretch in stretches(tracks, 1)} == set(range(6))
 
 
@@ -183,7 +184,7 @@ def test_an_inverse_is_told_of_the_moments_before_and_never_of_the_goal() -> Non
 
 
 def test_glances_compare_different_moments_of_whole_episodes() -> None:
-    tracks = [walk(0), *branches(1), walk(2, rows=1)]
+    tracks = [walk(0), *branches(1), walk(2, rows=1), walk(3, is_part=True)]
     found = find_glances(tracks, 50, np.random.default_rng(0))
     assert len(found) == 50
     assert all(glance.track == 0 and glance.now != glance.goal for glance in found)

@@ -73,6 +73,7 @@ def walk(number: int, rows: int = ROWS, **changes: Any) -> Track:
         "name": f"episode {number}",
         "group": f"episode {number}",
         "branch": None,
+        "is_part": False,
         "poses_R7": poses_R7,
         "objects_R3": None,
         "held_R": held_R,
@@ -87,7 +88,7 @@ def branches(number: int) -> list[Track]:
     for side, sign in (("open", -1), ("close", 1)):
         poses_R7 = np.zeros((5, 7))
         poses_R7[:, 6] = 0.5 + sign * np.array([0, 0.25, 0.5, 0.5, 0.5])
-        facts = {"name": f"{number} {side}", "group": f"episode {number}", "branch": f"{number}-0"}
+        facts = {"name": f"{number} {side}", "group": f"episode {number}", "branch": f"{number}-0", "is_part": True}
         tracks.append(walk(number, poses_R7=poses_R7, held_R=np.zeros(5, dtype=bool), **facts))
     return tracks
 

@@ -68,11 +68,26 @@ def test_a_job_without_its_long_episode_is_played_again_around_what_it_left(tmp_
     assert len(index(tmp_path / "torn")) == 6
 
 
+def test_short_episodes_alone_are_recorded_and_gone_on_with(tmp_path: Path) -> None:
+    short = CollectConfig(branches=1, long=False)
+    assert collect(tmp_path, 2, short, fake_recorder.quick).episodes == 4
+    shutil.rmtree(next(ref.folder for ref in find_episodes(tmp_path) if ref.folder.name == last_of(1, short)))
+    assert (is_done(tmp_path, 0, short.last), is_done(tmp_path, 1, short.last)) == (True, False)
+    done = collect(tmp_path, 3, short, fake_recorder.quick)
+    assert (done.already, done.jobs, done.episodes) == (1, 2, 3)
+    assert len(index(tmp_path)) == 6
+
+
+def last_of(seed: int, config: CollectConfig) -> str:
+    return f"{started_at(seed, config.last):%a_%b_%d_%H:%M:%S_%Y}"
+
+
 def test_a_folder_of_another_configuration_is_refused(tmp_path: Path) -> None:
     collect(tmp_path, 1, CONFIG, fake_recorder.quick)
     for other, difference in (
         (CollectConfig(branches=2), "branches 1, not 2"),
         (CollectConfig(branches=1, repaints=1), "repaints 0, not 1"),
+        (CollectConfig(branches=1, long=False), "long true, not false"),
         (CollectConfig(branches=1, split="test"), 'split "train", not "test"'),
         (CollectConfig(branches=1, mix=(("near", 1.0),)), "mix"),
     ):
@@ -140,6 +155,7 @@ def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypat
         {"branches": -1},
         {"repaints": -1},
         {"branches": 20, "repaints": 24},
+        {"branches": 0, "repaints": 0, "long": False},
         {"size": 33},
     ],
 )

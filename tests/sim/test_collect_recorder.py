@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,6 +83,18 @@ def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: l
     assert all(each == things[-1] for each in things)
     for alone, beside in zip(job, [*short[:4], long], strict=True):  # nothing else changes
         np.testing.assert_array_equal(alone.cameras[0].frames_NHWC, beside.cameras[0].frames_NHWC)
+
+
+def test_short_episodes_are_the_same_where_the_long_one_is_only_played() -> None:
+    recorder = CellRecorder(CollectConfig(size=SIZE, branches=1, repaints=2))
+    *short, _ = recorder(3)
+    recorder.config = replace(recorder.config, long=False)
+    alone = list(recorder(3))
+    recorder.painter.close()
+    assert [recording.facts for recording in alone] == [recording.facts for recording in short]
+    for one, other in zip(alone, short, strict=True):
+        np.testing.assert_array_equal(np.asarray(one.poses_N7), np.asarray(other.poses_N7))
+        np.testing.assert_array_equal(one.cameras[0].frames_NHWC, other.cameras[0].frames_NHWC)
 
 
 def test_the_same_seed_gives_the_same_episode(recorder: CellRecorder, job: list[Recording]) -> None:

@@ -175,8 +175,7 @@ def check_episode(ref: EpisodeRef, config: CheckConfig) -> EpisodeReport:
 def _look_at_poses(report: EpisodeReport, episode: Episode, config: CheckConfig) -> None:
     poses_N7 = episode.poses_N7
     report.frames, report.seconds = len(episode), episode.seconds
-    facts = episode.metadata.get("simulation")
-    report.is_part = isinstance(facts, dict) and facts.get("left_at") is not None
+    report.is_part = episode.is_part
     report.first_gripper = None if report.is_part else float(poses_N7[0, 6])
     report.largest_gripper = float(poses_N7[:, 6].max())
     if (angle := float(np.abs(poses_N7[:, 3:6]).max())) > LARGEST_ANGLE:

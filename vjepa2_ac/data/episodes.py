@@ -57,6 +57,12 @@ class Episode:
         """How long it lasted, by the rate that is believed."""
         return len(self) / self.fps
 
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a branch or a repaint: a few steps from the middle of another simulated episode."""
+        facts = self.metadata.get("simulation")
+        return isinstance(facts, dict) and facts.get("left_at") is not None
+
     def frames(self, numbers: Sequence[int] | NDArray[np.int64]) -> Frames:
         """The frames of these moments, RGB uint8 [T, H, W, 3]."""
         try:

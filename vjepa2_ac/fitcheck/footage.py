@@ -121,11 +121,11 @@ def see(tracks: Sequence[Track], model: Model, advance: Advance | None = None) -
 
 
 def stretches(tracks: Sequence[Track], horizon: int) -> list[Stretch]:
-    """Everywhere that so many steps fit, in episodes that are not branches of others."""
+    """Everywhere that so many steps fit, in episodes that are not parts of others."""
     return [
         Stretch(which, start)
         for which, track in enumerate(tracks)
-        if track.branch is None
+        if not track.is_part
         for start in range(len(track) - horizon)
     ]
 

@@ -55,8 +55,8 @@ class Located:
 
 
 def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
-    """So many pairs of different moments, in episodes that are not branches of others."""
-    long = [which for which, track in enumerate(tracks) if track.branch is None and len(track) > 1]
+    """So many pairs of different moments, in episodes that are not parts of others."""
+    long = [which for which, track in enumerate(tracks) if not track.is_part and len(track) > 1]
     if not long:
         return []
     found = []

@@ -30,6 +30,7 @@ class Track:
     name: str
     group: str  # what shares its scene: an episode and the short ones that show parts of it
     branch: str | None  # shared by episodes that left the same state
+    is_part: bool  # shows a few steps of another episode: a branch or a repaint
     poses_R7: Array
     objects_R3: Array | None  # where the object is, base frame [m]; only simulations know
     held_R: NDArray[np.bool_] | None  # whether it is in the hand
@@ -90,6 +91,7 @@ def _track(episode: Episode, fps: float) -> Track:
         name=episode.name,
         group=_group(episode.metadata, episode.name),
         branch=facts.get("branch"),
+        is_part=episode.is_part,
         poses_R7=episode.poses_N7[rows_R],
         objects_R3=None if objects is None else objects[rows_R],
         held_R=None if held is None else held[rows_R].astype(bool),
