@@ -143,7 +143,8 @@ def missed(world: WorldModel, starts: list[Start], goal: str) -> Array:
 
 def located(world: WorldModel, start: Start, goal: str) -> Tensor | None:
     """The hand in the goal as the inverse locates it [1, 4]; None: the model has none."""
-    return world.locate(start.latents_1ND, torch.from_numpy(start.pose_7).float()[None], start.goals[goal])
+    found = world.locate(start.latents_1ND, torch.from_numpy(start.pose_7).float()[None], start.goals[goal])
+    return found and found.hand_B4
 
 
 def told(misses_K3: Array) -> dict[str, float]:

@@ -8,11 +8,13 @@
 set -euo pipefail
 
 out=${1:-runs/default}
-episodes=${EPISODES:-1500} wide=${WIDE:-1000} branches=${BRANCHES:-5} views=${VIEWS:-2000} repaints=${REPAINTS:-8}
+episodes=${EPISODES:-1500} wide=${WIDE:-1000} branches=${BRANCHES:-5} views=${VIEWS:-2000} harsh=${HARSH:-1700}
+repaints=${REPAINTS:-8}
 held_out=${HELD_OUT:-100} size=${SIZE:-256} workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
 pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} train=${TRAIN:-default-train}
 rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
 invert=${INVERT:-default-invert} invert_views=${INVERT_VIEWS:-default-invert-views}
+fit_check=${FIT_CHECK:-} # more of its flags
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
 
@@ -53,9 +55,11 @@ collect=(in_time vjepa2-ac collect --workers "$workers" --size "$size")
 "${collect[@]}" --out "$data/train" --episodes "$episodes" --branches "$branches"
 "${collect[@]}" --out "$data/wide" --episodes "$wide" --branches "$branches" --split wide --seed-base 2000
 "${collect[@]}" --out "$out/views" --episodes "$views" --branches 0 --repaints "$repaints" --split views --seed-base 4000
+"${collect[@]}" --out "$out/harsh" --episodes "$harsh" --branches 0 --repaints "$repaints" --no-long \
+    --split harsh --seed-base 26000
 "${collect[@]}" --out "$out/held-out" --episodes "$held_out" --split test
 # Everything is learned in scenes of the train split first, then goes on with those of the wide split beside them, the
-# inverse at last with those of the views split.
+# inverse at last with those of the views split, and then of the harsh one too.
 learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
 learn train "$out/steps" "$train" "$data/train" --encoder "$out/first-encoder/release"
 learn train "$out/rollouts" "$rollout" "$data/train" --encoder "$out/first-encoder/release" \
@@ -64,7 +68,11 @@ learn pretrain "$out/encoder" "$cooldown" "$data" --start "$out/first-encoder"
 learn train "$out/last" "$last" "$data" --encoder "$out/encoder/release" --start "$out/rollouts/release"
 learn invert "$out/inverse" "$invert" "$data" --model "$out/last/release"
 find "$data/train" "$out/views" -name trajectory.h5 -printf '%h\n' | sort > "$out/views.txt"
-learn invert "$out/model" "$invert_views" "$out/views.txt" --model "$out/last/release" --start "$out/inverse/release"
+learn invert "$out/views-inverse" "$invert_views" "$out/views.txt" --model "$out/last/release" \
+    --start "$out/inverse/release"
+find "$data/train" "$out/views" "$out/harsh" -name trajectory.h5 -printf '%h\n' | sort > "$out/looks.txt"
+learn invert "$out/model" "$invert_views" "$out/looks.txt" --model "$out/last/release" \
+    --start "$out/views-inverse/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
-    --read-out-from "$data/train" --cache "$out/cache"
+    --read-out-from "$data/train" --cache "$out/cache" $fit_check
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

@@ -111,9 +111,10 @@ def seen_moves(world: World, explored: Sequence[Exploration], turn: CameraTurn) 
     poses = np.array([turn.poses_to_model(move.pose_before) for move in explored])
     pose_M7 = torch.from_numpy(poses).float().to(world.device)
     before_MND = torch.stack([move.before_ND for move in explored])
-    located_M4 = world.locate(before_MND, pose_M7, torch.stack([move.after_ND for move in explored]))
-    if located_M4 is None:
+    located = world.locate(before_MND, pose_M7, torch.stack([move.after_ND for move in explored]))
+    if located is None:
         return None
+    located_M4 = located.hand_B4
     if not located_M4.isfinite().all():
         raise PlanningError("where the model's inverse sees the hand is no number; these pictures tell of no turn")
     moves_M3: Array = (located_M4[:, POSITION] - pose_M7[:, POSITION]).double().cpu().numpy()

@@ -1,8 +1,8 @@
 """How far a plan can be trusted, read off the search that found it.
 
-Four signs, none of which needs anything but the costs already paid for: elites that disagree, a plan hardly better
-than doing nothing, a cost that hardly depends on what is done, and a goal that looks out of reach because nothing
-within a step of here comes nearer to it.
+Five signs, none of which needs anything but what was paid for already: elites that disagree, a plan hardly better than
+doing nothing, a cost that hardly depends on what is done, a goal that looks out of reach because nothing within a step
+of here comes nearer to it, and a hand in the goal that the model locates badly in this scene.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class Confidence:
     gain: float  # share by which the plan lowers the cost of doing nothing
     flatness: float  # cost of the best against the median of the first candidates: near 1, moves hardly matter
     gripper_contrast: float  # share by which the gripper's best option beats the next one; 0 with a single option
+    goal_uncertainty: (
+        float | None
+    )  # [m] how far from the truth the goal's hand is expected to be located; None: it is not
     goal_reached: bool  # the cost of doing nothing is that of an achieved goal
     goal_out_of_reach: bool  # it is not, and yet no move within reach comes nearer
 
@@ -54,6 +57,7 @@ def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
         gain=gain,
         flatness=flatness,
         gripper_contrast=_contrast(sorted(found.gripper_costs.values())),
+        goal_uncertainty=_number(found.uncertainty),
         goal_reached=reached,
         goal_out_of_reach=stuck and not reached,
     )
@@ -67,6 +71,10 @@ def elite_spread(found: Found) -> float:
 
 def _contrast(costs: list[float]) -> float:
     return _share(costs[1] - costs[0], costs[1]) if len(costs) > 1 and math.isfinite(costs[1]) else 0.0
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _share(part: float, whole: float) -> float:

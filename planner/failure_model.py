@@ -19,7 +19,8 @@ from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 
 FORMAT = "vjepa2-ac failure model, version 1"
-SIGNS = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_out_of_reach", "log_idle_cost", "log_cost")
+OWN = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_uncertainty", "goal_out_of_reach")
+SIGNS = (*OWN, "log_idle_cost", "log_cost")
 FAR_OUT = 5.0  # deviations beyond which a sign counts no further: nothing was seen there
 
 
@@ -66,8 +67,8 @@ class FailureModel:
 
 
 def signs(confidence: Mapping[str, Any], cost: float, idle_cost: float) -> tuple[float, ...]:
-    """The signs of a plan, from what it says of itself; not a number where a cost is none."""
-    own = [float(confidence[name]) for name in SIGNS[:-2]]
+    """The signs of a plan, from what it says of itself; not a number where a cost is none. KeyError where one lacks."""
+    own = [float(confidence[name] or 0.0) for name in OWN]  # a model that never locates the hand is never unsure of it
     return (*own, _log(idle_cost), _log(cost))
 
 

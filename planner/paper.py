@@ -35,8 +35,9 @@ def search_as_published(
 
 def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:
     latents_1ND, pose_17, goal_1ND, history = stack([problem], world.device)
-    located_14 = world.locate(latents_1ND, pose_17, goal_1ND, [problem.looks]) if cost.place else None
-    goal_cost = GoalCost(cost, goal_1ND, latents_1ND, surprises([problem], world.device), located_14)
+    located = world.locate(latents_1ND, pose_17, goal_1ND, [problem.looks]) if cost.place else None
+    hand_14 = located and located.hand_B4
+    goal_cost = GoalCost(cost, goal_1ND, latents_1ND, surprises([problem], world.device), hand_14)
     generator = torch.Generator().manual_seed(problem.seed)
 
     def score(actions_SHA: Tensor) -> Tensor:
@@ -69,5 +70,6 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
         gripper_costs={},
         iterations=iterations,
         evaluations=iterations * config.samples + 2,
+        uncertainty=located and float(located.uncertainty_B),
         stop_reason="iterations" if iterations == config.iterations else "deadline",
     )

@@ -117,8 +117,8 @@ class Population:
         if self.first is not None:
             self.best_HV = torch.zeros_like(self.best_HV)
 
-    def found(self, stopped: StopReason) -> Found:
-        """The answer: the best moves, with what was chosen for the gripper."""
+    def found(self, stopped: StopReason, uncertainty: float | None) -> Found:
+        """The answer: the best moves, with what was chosen for the gripper; `uncertainty` of the goal's hand [m]."""
         if not math.isfinite(self.best_cost):
             raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
         actions_HA, cost, costs_G = self.space.actions(self.best_HV), self.best_cost, [self.best_cost]
@@ -135,7 +135,8 @@ class Population:
             gripper_costs={option.name: cost for option, cost in zip(self.options, costs_G, strict=True)},
             iterations=len(self.trace),
             evaluations=self.evaluations,
-            stop_reason=stopped,
+            stop_reason="converged" if self.converged else stopped,
+            uncertainty=uncertainty,
         )
 
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:

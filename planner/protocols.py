@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac.images import Frames
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.looks import Located, Looks
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 
@@ -46,8 +46,8 @@ class World(Protocol):
         pose_B7: Tensor,
         goal_BND: Tensor,
         looks: Sequence[Looks | None] | None = None,
-    ) -> Tensor | None:
-        """The hand in each goal [B, 4], x y z [m] and closedness; None from a world that cannot tell.
+    ) -> Located | None:
+        """The hand in each goal, and how sure that is; None from a world that cannot tell.
 
         Earlier `looks` at each request's scene, where there are any, may help it.
         """

@@ -67,7 +67,7 @@ def search(
             stopped = "deadline"
     if config.gripper.mode == "contrast":
         crowd.choose_gripper_options()
-    return [each.found("converged" if each.converged else stopped) for each in crowd.populations]
+    return crowd.found(stopped)
 
 
 class _Crowd:
@@ -78,7 +78,9 @@ class _Crowd:
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
         looks = [problem.looks for problem in problems]
         asks = _asks_for_the_hand(config, cost)
-        self.located_B4 = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks) if asks else None
+        located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks) if asks else None
+        self.located_B4 = located and located.hand_B4
+        self.uncertainty_B = located and located.uncertainty_B
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
         lifting = [b for b in self.leaving if config.lift_first and self._rises(b)]
@@ -111,6 +113,11 @@ class _Crowd:
             closedness = None if self.located_B4 is None else float(self.located_B4[b, 3])
             goal_ND = self.cost.goal_BND[b].float()
             population.choose_option(rollout.last[b, :own].float(), goal_ND, costs_BG[b, :own], closedness)
+
+    def found(self, stopped: StopReason) -> list[Found]:
+        """The answers; `stopped` says why those ended that have not converged."""
+        unsure = [None] * len(self.populations) if self.uncertainty_B is None else self.uncertainty_B.tolist()
+        return [each.found(stopped, unsure[b]) for b, each in enumerate(self.populations)]
 
     def _take_along(self) -> None:
         """Let each open hand that leaves a sub-goal close first, where the next goal shows what that takes along."""

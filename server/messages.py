@@ -123,6 +123,9 @@ class Confidence(Message):
     gain: float = Field(description="share by which the plan lowers the cost of doing nothing")
     flatness: float = Field(description="near 1: moves hardly matter")
     gripper_contrast: float
+    goal_uncertainty: float | None = Field(
+        None, description="[m] how far from the truth the goal's hand is expected to be located, if the model does"
+    )
     goal_reached: bool
     goal_out_of_reach: bool
 

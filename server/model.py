@@ -24,7 +24,7 @@ from vjepa2_ac.devices import finish
 from vjepa2_ac.images import Frames
 from vjepa2_ac.model_version import learned, version_of
 from vjepa2_ac.models.encoder_v21 import EncoderV21
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.looks import Located, Looks
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class InterruptibleWorld:
         pose_B7: Tensor,
         goal_BND: Tensor,
         looks: Sequence[Looks | None] | None = None,
-    ) -> Tensor | None:
+    ) -> Located | None:
         """As the world does."""
         return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND, looks))
 

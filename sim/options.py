@@ -12,7 +12,8 @@ SplitName = Annotated[
     str,
     typer.Option(
         "--split",
-        help="train, wide (more looks), views (also from aside), test (unseen seeds) or shift (unseen looks).",
+        help="train, wide (more looks), views (also from aside), harsh (in one-sided light), test (unseen seeds) or "
+        "shift (unseen looks).",
     ),
 ]
 SeedBase = Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ Relief = NDArray[np.float64]  # [H, W]
 RGB = tuple[float, float, float]
 
 
+@cache
 def picture(name: str) -> Picture:
     """The surface `name` as an RGB picture that tiles."""
     dark, light, relief = SURFACES[name]
@@ -161,6 +162,41 @@ def _litter(seed: int, count: int) -> Relief:
     return relief
 
 
+def _zigzag(rows: int) -> Relief:
+    down, across = _coordinates()
+    return np.asarray(np.floor(2 * rows * down + 2 * np.abs(2 * (rows * across % 1) - 1)) % 2)
+
+
+def _mosaic(seed: int, cells: int) -> Relief:
+    down, across = (np.floor(cells * axis).astype(int) for axis in _coordinates())
+    return np.asarray(np.random.default_rng(seed).random((cells, cells))[down, across])
+
+
+def _drops(seed: int, count: int) -> Relief:
+    """Discs of any size over each other, each of its own shade."""
+    rng, relief = np.random.default_rng(seed), np.full((SIZE, SIZE), 0.4)
+    down, across = _coordinates()
+    for radius in rng.uniform(0.2, 0.8, count) / np.sqrt(count):
+        x, y = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in (down, across))
+        relief[np.hypot(x, y) < radius] = rng.random()
+    return relief
+
+
+def _scratches(seed: int, count: int) -> Relief:
+    rng, relief = np.random.default_rng(seed), 0.4 + 0.3 * (_noise(seed + 1, 8, 8) - 0.5)
+    down, across = _coordinates()
+    for turn in rng.uniform(0, np.pi, count):
+        x, y = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in (down, across))
+        on = np.abs(x * np.cos(turn) + y * np.sin(turn)) < rng.uniform(0.003, 0.012)
+        relief[on & (np.hypot(x, y) < rng.uniform(0.1, 0.4))] = rng.choice([0.0, 1.0])
+    return relief
+
+
+def _scales(rows: int) -> Relief:
+    _, near, _ = _nearest(_staggered(rows))
+    return np.asarray(np.clip(1.4 * rows * near, 0, 1))
+
+
 def _two_colours(seed: int) -> tuple[RGB, RGB]:
     """A dark one and a light one, of hues that have nothing to do with each other."""
     rng = np.random.default_rng(seed)
@@ -181,6 +217,13 @@ _PATTERNS: dict[str, Callable[[], Relief]] = {
     **{f"lines {count}": partial(_lines, count) for count in (4, 8, 14)},
     **{f"litter {count}": partial(_litter, 1000 + count, count) for count in (25, 70)},
 }
+_MORE_PATTERNS: dict[str, Callable[[], Relief]] = {
+    **{f"zigzag {rows}": partial(_zigzag, rows) for rows in (3, 6, 10)},
+    **{f"mosaic {cells}": partial(_mosaic, 1200 + cells, cells) for cells in (6, 12, 24)},
+    **{f"drops {count}": partial(_drops, 1300 + count, count) for count in (10, 30, 90)},
+    **{f"scratches {count}": partial(_scratches, 1400 + count, count) for count in (20, 50)},
+    **{f"scales {rows}": partial(_scales, rows) for rows in (4, 8, 14)},
+}
 
 SURFACES: dict[str, tuple[RGB, RGB, Callable[[], Relief]]] = {
     "oak": ((0.56, 0.41, 0.26), (0.76, 0.61, 0.43), _wood),
@@ -195,10 +238,16 @@ SURFACES: dict[str, tuple[RGB, RGB, Callable[[], Relief]]] = {
     **{f"terrazzo {stones}": (*_PALE, partial(_terrazzo, 400 + stones, stones)) for stones in (7, 12, 20, 32)},
     **{name: (*_STARK, relief) for name, relief in _PATTERNS.items()},
     **{f"{name} in colours": (*_two_colours(i), relief) for i, (name, relief) in enumerate(_PATTERNS.items())},
+    **{name: (*_STARK, relief) for name, relief in _MORE_PATTERNS.items()},
+    **{
+        f"{name} in colours": (*_two_colours(100 + i), relief)
+        for i, (name, relief) in enumerate(_MORE_PATTERNS.items())
+    },
     "marble": ((0.45, 0.47, 0.50), (0.93, 0.93, 0.92), _marble),
     "checks": ((0.30, 0.36, 0.44), (0.80, 0.80, 0.76), _checks),
     "stripes": ((0.50, 0.28, 0.24), (0.82, 0.76, 0.66), _stripes),
 }
 SHIFT_SURFACES = ("marble", "checks", "stripes")
-WIDE_SURFACES = tuple(name for name in SURFACES if name not in SHIFT_SURFACES)
+HARSH_SURFACES = tuple(name for name in SURFACES if name not in SHIFT_SURFACES)
+WIDE_SURFACES = HARSH_SURFACES[: -2 * len(_MORE_PATTERNS)]
 TRAIN_SURFACES = WIDE_SURFACES[: -2 * len(_PATTERNS)]  # and of the test split

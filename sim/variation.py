@@ -9,6 +9,7 @@ stream of random numbers, so switching one off leaves the others as they were, a
 - `wide`: to learn from beside `train`: patterned surfaces too, two lamps of any colour, one of them anywhere, the
   camera turned by up to 4°.
 - `views`: the same seen from farther aside, the camera turned by up to 30°, and with more of the light from elsewhere.
+- `harsh`: as `views`, on more patterns, in the light of one lamp anywhere and little beside it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from sim.surfaces import RGB, SHIFT_SURFACES, TRAIN_SURFACES, WIDE_SURFACES
+from sim.surfaces import HARSH_SURFACES, RGB, SHIFT_SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from vjepa2_ac.errors import ConfigError
 
-Split = Literal["train", "test", "shift", "wide", "views"]
+Split = Literal["train", "test", "shift", "wide", "views", "harsh"]
 Kind = Literal["cup", "box"]
 Target = Literal["bowl", "pad"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -46,6 +47,14 @@ SLOTS = 3  # distractors at most
 
 _OBJECT_HUES = {"train": (0.0, 0.08, 0.145, 0.36, 0.60), "shift": (0.47, 0.75, 0.88)}
 _TARGET_HUES = {"train": (0.58, 0.12, 0.33), "shift": (0.02, 0.80)}
+_SURFACES: dict[Split, tuple[str, ...]] = {
+    "train": TRAIN_SURFACES,
+    "test": TRAIN_SURFACES,
+    "shift": SHIFT_SURFACES,
+    "wide": WIDE_SURFACES,
+    "views": WIDE_SURFACES,
+    "harsh": HARSH_SURFACES,
+}
 _Lamp = tuple[float, float, Any]  # azimuth and elevation [rad], and colour
 _OUT: _Lamp = (0.0, 1.1, (0.0, 0.0, 0.0))
 _BESIDE = ((0.36, 0.16), (0.36, -0.16), (0.44, 0.185), (0.44, -0.185), (0.52, 0.19), (0.52, -0.19), (0.345, 0.0))
@@ -230,7 +239,7 @@ def _surfaces(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
 
 def _surface(rng: np.random.Generator, split: Split, shade: tuple[float, float]) -> tuple[str, RGB]:
     """Its name and tint: of another colour in more than half of what training sees, of another shade in the rest."""
-    names = {"shift": SHIFT_SURFACES, "wide": WIDE_SURFACES, "views": WIDE_SURFACES}.get(split, TRAIN_SURFACES)
+    names = _SURFACES[split]
     name, tint = str(rng.choice(names)), _grey(rng.uniform(*shade))
     if split != "shift" and rng.random() < 0.6:
         tint = _rgb(rng.random(), 0.6 * rng.random() ** 1.5, rng.uniform(0.3, 1.05))
@@ -249,14 +258,21 @@ def _light(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
         warmth, ambient = rng.uniform(-0.11, 0.11), rng.uniform(0.27, 0.42)
     elevation, fill = rng.uniform(0.8, 1.35), _OUT
     colour = power * np.array([1 + warmth, 1.0, 1 - warmth])
-    if split in ("wide", "views"):
+    if split in ("wide", "views", "harsh"):
         # A second lamp anywhere; some of the light comes from the front, 15 % at least or 5 %.
         power = rng.uniform(0.30, 1.05)
-        share = rng.uniform(0.0, 0.85) if split == "wide" else 0.95 * math.sqrt(rng.random())
-        ambient = rng.uniform(0.18, 0.50)
+        share = _share_elsewhere(split, rng.random())
+        ambient = rng.uniform(0.15, 0.35) if split == "harsh" else rng.uniform(0.18, 0.50)
         colour = (1 - share) * power * rng.uniform(0.8, 1.2, 3)
         fill = (rng.uniform(-np.pi, np.pi), rng.uniform(0.6, 1.35), share * power * rng.uniform(0.8, 1.2, 3))
     return _lamps((azimuth, elevation, colour), fill, ambient)
+
+
+def _share_elsewhere(split: Split, quantile: float) -> float:
+    """Of the light, how much the second lamp gives."""
+    if split == "wide":
+        return 0.85 * quantile
+    return 0.95 * math.sqrt(quantile) if split == "views" else 0.75 + 0.20 * quantile
 
 
 def _lamps(key: _Lamp, fill: _Lamp, ambient: float) -> dict[str, Any]:
@@ -277,7 +293,7 @@ def _camera(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if split == "shift":
         azimuth = rng.choice([-1, 1]) * rng.uniform(5.0, 15.0)
         elevation, distance = rng.uniform(-5.0, 5.0), rng.uniform(0.0, 0.03)
-    elif split == "views":  # as often nearly ahead as far aside
+    elif split in ("views", "harsh"):  # as often nearly ahead as far aside
         azimuth = rng.choice([-1, 1]) * 30.0 * rng.random() ** 2
         elevation, distance = rng.uniform(-6.0, 6.0), rng.uniform(-0.01, 0.04)
     else:

@@ -27,8 +27,8 @@ from vjepa2_ac.memory import Pieces
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
-from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
-from vjepa2_ac.models.looks import Looks, locate
+from vjepa2_ac.models.inverse_model import InverseModel
+from vjepa2_ac.models.looks import Located, Looks, at_first_sight, locate
 from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.models.stills import AnyEncoder, encode_stills
 from vjepa2_ac.poses import SIZE
@@ -197,11 +197,11 @@ class WorldModel:
         pose_B7: Tensor,
         goal_BND: Tensor,
         looks: Sequence[Looks | None] | None = None,
-    ) -> Tensor | None:
-        """The hand in each goal [B, 4], x y z [m] and closedness, from what is seen now and the pose it shows.
+    ) -> Located | None:
+        """The hand in each goal, from what is seen now and the pose it shows.
 
         Earlier `looks` at the scene of each request, where there are any, tell what the inverse misses there
-        (`models.looks`). None from a model without an inverse, which cannot tell.
+        (`models.looks`), and so how sure it is. None from a model without an inverse, which cannot tell.
         """
         if self.inverse is None:
             return None
@@ -209,12 +209,12 @@ class WorldModel:
         latents_BND = self._receive(latents_BND, "latents", B, *frame)
         goal_BND = self._receive(goal_BND, "goals", B, *frame)
         pose_B7 = self._receive(pose_B7, "pose", B, SIZE)
-        located_B4: Tensor = pose_B7[:, NUMBERS] + self.inverse(latents_BND, goal_BND, pose_B7)
+        hand_B4, uncertainty_B = at_first_sight(self.inverse, latents_BND, pose_B7, goal_BND)
         for b, earlier in enumerate(looks or ()):
             if earlier:
                 scene = self._looked(earlier).then(latents_BND[b], pose_B7[b])
-                located_B4[b] = locate(self.inverse, scene, goal_BND[b])
-        return torch.cat((located_B4[:, :3], located_B4[:, 3:].clamp(0, 1)), dim=1)
+                hand_B4[b], uncertainty_B[b] = locate(self.inverse, scene, goal_BND[b])
+        return Located(torch.cat((hand_B4[:, :3], hand_B4[:, 3:].clamp(0, 1)), dim=1), uncertainty_B)
 
     def step(
         self, latents_BND: Tensor, action_BA: Tensor, pose_B7: Tensor, history: History | None = None

@@ -69,7 +69,9 @@ def _confidence(plan: Plan) -> str:
     verdict = (
         "goal reached" if signs.goal_reached else "goal out of reach" if signs.goal_out_of_reach else "worth its move"
     )
+    unsure = signs.goal_uncertainty
+    located = "" if unsure is None else f", goal located within {100 * unsure:.1f} cm"
     return (
         f"{verdict}; elites within {100 * signs.elite_spread:.2f} cm, flatness {signs.flatness:.4f}, "
-        f"gripper contrast {signs.gripper_contrast:.4f}"
+        f"gripper contrast {signs.gripper_contrast:.4f}{located}"
     )

@@ -119,7 +119,7 @@ def gathered(folders: Sequence[Path]) -> Plans:
             episode += 1
             for turn in record["turns"]:
                 if turn["confidence"] and turn["idle_cost"] is not None:
-                    values = signs(turn["confidence"], turn["imagined_cost"], turn["idle_cost"])
+                    values = _signs(turn, path)
                     if np.isfinite(values).all():
                         found.append((values, not record["success_end"], int(record["seed"]), episode, record["task"]))
     if not found or known is None:
@@ -129,6 +129,13 @@ def gathered(folders: Sequence[Path]) -> Plans:
     return Plans(
         np.array(values), np.array(failed), np.array(seeds), np.array(episodes), np.array(tasks), **known
     )  # fmt: skip
+
+
+def _signs(turn: dict[str, Any], path: Path) -> tuple[float, ...]:
+    try:
+        return signs(turn["confidence"], turn["imagined_cost"], turn["idle_cost"])
+    except KeyError as lacking:
+        raise InputError(f"the plans in {path} do not say their {lacking}; evaluate with this release") from lacking
 
 
 def fitted(plans: Plans) -> FailureModel:

@@ -14,6 +14,7 @@ TINY = {
     "EPISODES": "6",
     "WIDE": "3",
     "VIEWS": "3",
+    "HARSH": "3",
     "REPAINTS": "2",
     "HELD_OUT": "6",
     "SIZE": "64",
@@ -24,6 +25,7 @@ TINY = {
     "LAST": "tiny-train",
     "INVERT": "tiny-invert",
     "INVERT_VIEWS": "tiny-invert",
+    "FIT_CHECK": "--moments 8 --candidates 8 --read-out-steps 20",
 }
 OUT_OF_TIME = 75
 

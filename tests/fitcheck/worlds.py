@@ -13,6 +13,7 @@ from vjepa2_ac.fitcheck.footage import Footage
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.models.inverse_model import NUMBERS
+from vjepa2_ac.models.looks import Located
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 ROWS = 14
@@ -43,7 +44,7 @@ class PoseWorld:
     def score(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: Any = None) -> Any:
         return cost(self.rollout(latents_BND, pose_B7, actions_BSHA, history))
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None) -> Tensor | None:
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None) -> Located | None:
         """What it believes of the move, and half as wrong when told of earlier looks; those tell the truth here."""
         moved_B7 = self.believes(goal_BND[:, 0] - latents_BND[:, 0])
         located_B4 = (pose_B7 + moved_B7)[:, NUMBERS]
@@ -52,7 +53,7 @@ class PoseWorld:
                 assert torch.equal(earlier.latents_TND[:, 0], earlier.poses_T7)
                 self.told.append((earlier, latents_BND[b, 0], goal_BND[b, 0]))
                 located_B4[b] = (located_B4[b] + goal_BND[b, 0, NUMBERS]) / 2
-        return located_B4
+        return Located(located_B4, torch.zeros(len(located_B4)))
 
 
 PERFECT = PoseWorld()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
-from vjepa2_ac.models.looks import Looks, locate
+from vjepa2_ac.models.looks import Looks, at_first_sight, locate
 
 GOAL = (0.50, 0.00, 0.20, 1.0)  # x y z [m], closedness
 PATH = ((0.46, 0.03, 0.28, 0.0), (0.47, -0.02, 0.25, 0.0), (0.51, 0.01, 0.24, 0.6), (0.53, 0.01, 0.21, 0.0))
@@ -48,7 +48,7 @@ def looks(*hands: tuple[float, ...]) -> Looks:
 
 def missed(says: Callable[[Tensor], Tensor], seen: Looks, goal: tuple[float, ...] = GOAL) -> Tensor:
     """What is located, beside the truth [4]."""
-    return locate(Reading(says), seen, frames(torch.tensor(goal))) - torch.tensor(goal)
+    return locate(Reading(says), seen, frames(torch.tensor(goal)))[0] - torch.tensor(goal)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -86,9 +86,27 @@ def test_the_closedness_is_put_right_as_the_place_is() -> None:
 def test_what_is_located_goes_with_the_poses() -> None:
     inverse, seen, by = Reading(lambda moves: moves.sin() + 0.01), looks(*PATH), torch.zeros(7)
     by[list(NUMBERS)] = torch.tensor([0.1, -0.2, 0.05, 0.0])
-    here = locate(inverse, seen, frames(torch.tensor(GOAL)))
-    there = locate(inverse, Looks(seen.latents_TND, seen.poses_T7 + by), frames(torch.tensor(GOAL)))
+    here, unsure = locate(inverse, seen, frames(torch.tensor(GOAL)))
+    there, as_unsure = locate(inverse, Looks(seen.latents_TND, seen.poses_T7 + by), frames(torch.tensor(GOAL)))
     torch.testing.assert_close(there - here, by[list(NUMBERS)], atol=1e-6, rtol=0)
+    torch.testing.assert_close(as_unsure, unsure)
+
+
+def test_an_inverse_that_misses_much_between_looks_is_less_sure_of_the_goal() -> None:
+    def unsure(wrong: float, count: int = 4) -> float:
+        says = Reading(lambda moves: moves + wrong * torch.cat((moves[:, 1:3], moves[:, :1], moves[:, 3:]), dim=1))
+        return float(locate(says, looks(*PATH[:count]), frames(torch.tensor(GOAL)))[1])
+
+    assert 0.001 < unsure(0.0) < unsure(0.5) < unsure(1.0) < 0.1  # [m]
+    assert unsure(0.0) < unsure(0.0, count=1)
+
+
+def test_at_first_sight_a_long_move_is_less_sure_than_a_short_one() -> None:
+    hands_B4, goals_B4 = torch.tensor([PATH[0], PATH[3]]), torch.tensor([GOAL, GOAL])
+    poses_B7 = torch.zeros(2, 7)
+    poses_B7[:, NUMBERS] = hands_B4
+    far, near = at_first_sight(Reading(lambda moves: moves), frames(hands_B4), poses_B7, frames(goals_B4)).uncertainty_B
+    assert 0.005 < near < far < 0.05
 
 
 def test_one_look_taken_three_times_counts_once() -> None:

@@ -15,6 +15,7 @@ from planner.calibration import CalibrationConfig, Exploration, best_turn, calib
 from tests.planner.worlds import HOME, SCALE, PointWorld, paint
 from vjepa2_ac.errors import InputError, PlanningError
 from vjepa2_ac.models.inverse_model import NUMBERS
+from vjepa2_ac.models.looks import Located
 from vjepa2_ac.poses import integrate, rotation_matrix
 
 MOVES_M3 = exploratory_actions()[:, :3]
@@ -42,8 +43,8 @@ def test_the_yaw_of_a_camera_is_found(degrees: float) -> None:
 class Inverse(PointWorld):
     """Sees in two pictures how the hand has moved, as the camera shows it."""
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None) -> Tensor:
-        return (pose_B7 + (goal_BND - latents_BND)[:, 0] / SCALE)[:, NUMBERS]
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None) -> Located:
+        return Located((pose_B7 + (goal_BND - latents_BND)[:, 0] / SCALE)[:, NUMBERS], torch.zeros(len(pose_B7)))
 
 
 @pytest.mark.parametrize("degrees", [-40, 0, 20, 120])

@@ -7,10 +7,11 @@ import pytest
 from torch import Tensor
 
 from planner.confidence import Confidence, ConfidenceConfig, judge
+from planner.costs import CostConfig
 from planner.search import search
 from planner.search_config import SearchConfig
 from tests.planner.problems import problem
-from tests.planner.worlds import HOME, PointWorld, moved
+from tests.planner.worlds import HOME, UNSURE, PointWorld, located, moved
 from vjepa2_ac.world_model import Rollout
 
 
@@ -46,6 +47,14 @@ def test_a_cost_that_does_not_depend_on_the_move_is_flat() -> None:
 
 def test_a_clear_choice_of_the_gripper_has_contrast() -> None:
     assert confidence(moved(0.0, 0.0, 0.0, gripper=0.75)).gripper_contrast > 0.9
+
+
+def test_how_surely_the_goal_is_located_is_said_of_each_request() -> None:
+    goals = [moved(0.03, 0.0, 0.0), moved(0.0, 0.05, 0.0)]
+    world = PointWorld(located_B4=located(*goals))
+    found = search(world, [problem(goal, world=world) for goal in goals], SearchConfig(), CostConfig(place=3.0))
+    assert [judge(each).goal_uncertainty for each in found] == pytest.approx([UNSURE, 2 * UNSURE])
+    assert confidence(goals[0]).goal_uncertainty is None
 
 
 def _with_something_new_in_the_picture() -> PointWorld:

@@ -21,20 +21,22 @@ ON_GAIN = replace(failures.ON_GAIN, weights="abc", cost={"distance": "l1", "pool
 
 
 def test_chances_follow_the_logistic_curve() -> None:
-    assert ON_GAIN.probability((0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0)) == pytest.approx(0.5)
-    assert ON_GAIN.probability((0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)) == pytest.approx(1 / (1 + math.exp(-2)))
-    far, farther = (ON_GAIN.probability((0.0, gain, 0.0, 0.0, 0.0, 0.0, 0.0)) for gain in (-5.0, -500.0))
+    assert ON_GAIN.probability((0.0, 0.5, *6 * (0.0,))) == pytest.approx(0.5)
+    assert ON_GAIN.probability((0.0,) * 8) == pytest.approx(1 / (1 + math.exp(-2)))
+    far, farther = (ON_GAIN.probability((0.0, gain, *6 * (0.0,))) for gain in (-5.0, -500.0))
     assert far == farther
 
 
 def test_what_is_no_number_has_no_chance() -> None:
-    assert ON_GAIN.probability((0.0, math.nan, 0.0, 0.0, 0.0, 0.0, 0.0)) is None
+    assert ON_GAIN.probability((0.0, math.nan, *6 * (0.0,))) is None
 
 
 def test_signs_stand_in_their_order() -> None:
     confidence = {"elite_spread": 0.1, "gain": 0.2, "flatness": 0.3, "gripper_contrast": 0.4, "goal_out_of_reach": True}
-    found = signs(confidence, 1.0, math.e)
-    assert found == (0.1, 0.2, 0.3, 0.4, 1.0, pytest.approx(1.0), 0.0)
+    found = signs(confidence | {"goal_uncertainty": 0.02}, 1.0, math.e)
+    assert found == (0.1, 0.2, 0.3, 0.4, 0.02, 1.0, pytest.approx(1.0), 0.0)
+    assert signs(confidence | {"goal_uncertainty": None}, 1.0, math.e)[4] == 0.0  # of a model that locates nothing
+    confidence |= {"goal_uncertainty": 0.02}
     assert math.isnan(signs(confidence, 1.0, math.nan)[-2])
 
 
@@ -72,7 +74,7 @@ def test_a_setting_that_came_later_stood_at_its_default_when_a_file_was_written(
         read(path, cost=to_dict(CostConfig(pools=(2, 4), place=0.5)))
 
 
-@pytest.mark.parametrize("wrong", [{"scale": (0.0,) * 7}, {"centre": (0.0,)}, {"signs": ("gain",)}])
+@pytest.mark.parametrize("wrong", [{"scale": (0.0,) * 8}, {"centre": (0.0,)}, {"signs": ("gain",)}])
 def test_coefficients_that_fit_nothing_are_refused(wrong: dict[str, tuple[float, ...]]) -> None:
     with pytest.raises(ConfigError):
         replace(ON_GAIN, **wrong)  # type: ignore[arg-type]

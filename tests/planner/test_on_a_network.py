@@ -19,6 +19,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
+from vjepa2_ac.models.looks import Located
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 SIZE, TOKENS, WIDTH = (32, 32), 4, 24
@@ -48,7 +49,7 @@ class InPieces:
     def rollout(self, *given: Any) -> Rollout:
         return self.model.rollout(*given)
 
-    def locate(self, *given: Any) -> Tensor | None:
+    def locate(self, *given: Any) -> Located | None:
         return self.model.locate(*given)
 
     def score(
@@ -110,14 +111,14 @@ def test_a_plan_goes_where_an_inverse_locates_the_hand(model: WorldModel) -> Non
         model.encoder, model.predictor, model.preprocessing, precision="fp32", device="cpu", inverse=inverse
     )
     asked = [request(seed) for seed in range(2)]
-    located_B4 = world.locate(
+    located = world.locate(
         torch.stack([each.latents_ND for each in asked]),
         torch.tensor([POSE, POSE]),
         torch.stack([each.goal_ND for each in asked]),
     )
-    assert located_B4 is not None
+    assert located is not None
     planner = Planner(world, PlannerConfig(cost=CostConfig(place=100.0)))
-    for found, located_4 in zip(planner.plan_together(asked), located_B4, strict=True):
+    for found, located_4 in zip(planner.plan_together(asked), located.hand_B4, strict=True):
         np.testing.assert_allclose(found.targets_H7[-1, :3], located_4[:3], atol=5e-3, rtol=0)
 
 

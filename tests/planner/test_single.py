@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from planner.failure_model import SIGNS
 from planner.single import here
 from planner.single.landscape import around
 from server.messages import PlanResponse
@@ -141,7 +142,8 @@ def test_one_of_several_goals_is_planned_towards(folder: Path, capsys: pytest.Ca
 
 
 def test_a_fitted_failure_model_speaks_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    even = {"centre": [0] * 7, "scale": [1] * 7, "coefficients": [0] * 7, "intercept": 0}
+    many = len(SIGNS)
+    even = {"centre": [0] * many, "scale": [1] * many, "coefficients": [0] * many, "intercept": 0}
     assert plan(folder, "--set", f"confidence.failure={json.dumps(even)}") == 0
     assert "failure     expected with a probability of 0.50" in capsys.readouterr().out
     assert plan(folder, "--json", "--set", f"confidence.failure={json.dumps(even)}") == 0

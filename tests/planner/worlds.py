@@ -18,13 +18,14 @@ from torch import Tensor
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.images import Frames, as_frames
 from vjepa2_ac.models.inverse_model import NUMBERS
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.looks import Located, Looks
 from vjepa2_ac.poses import integrate as integrate_numpy
 from vjepa2_ac.poses import rotation_matrix
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 REACH = 2.0  # [m] and [rad], the largest number a frame can show
 SCALE = torch.tensor([10.0, 10.0, 10.0, 1.0, 1.0, 1.0, 1.0])  # so that 10 cm weigh as much as the whole gripper
+UNSURE = 0.01  # [m] of the first hand that it locates; twice as much of the second, and so on
 HOME = (0.4, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -107,9 +108,9 @@ class PointWorld:
 
     def locate(
         self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Sequence[Looks | None] | None = None
-    ) -> Tensor | None:
+    ) -> Located | None:
         self.looked.append(looks)
-        return self.located_B4
+        return None if self.located_B4 is None else Located(self.located_B4, UNSURE * torch.arange(1, 1 + len(pose_B7)))
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

@@ -13,6 +13,7 @@ from server.run import Listening
 from tests.planner.worlds import HOME, moved, paint
 from tests.server import pictures
 from tests.server.conftest import WIRES, url_of
+from tests.server.running import locating_model, running, tiny_model
 from vjepa2_ac.client import PlannerClient, PlannerError
 from vjepa2_ac.client.calls import Call
 
@@ -250,3 +251,15 @@ def test_rollouts_follow_the_actions(client: PlannerClient) -> None:
     assert rollout.energies.shape == (3, 2)
     assert rollout.latents is not None
     assert rollout.latents.shape == (3, 2, 16, 7)
+
+
+def test_both_wires_say_how_surely_the_goal_is_located_where_the_model_does() -> None:
+    look, goal = pictures.noise(32, 32, 1), pictures.noise(32, 32, 2)
+    told = []
+    for opener in (locating_model, tiny_model):
+        with running(opener) as (_, where):
+            for wire in WIRES:
+                with PlannerClient(url_of(where, wire), retries=0) as client:
+                    told.append(client.plan(look, HOME, goal, seed=3).confidence.goal_uncertainty)
+    assert told[0] == told[1] > 0.001  # [m]
+    assert told[2:] == [None, None]

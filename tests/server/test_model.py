@@ -23,9 +23,9 @@ def test_the_hand_is_located_as_the_world_does_while_the_caller_is_there() -> No
     given = asked.latents_ND[None], asked.pose_7[None], asked.goal_ND[None]
     world = InterruptibleWorld(PointWorld(located_B4=located(GOAL)))
     world.job = Job(work=lambda _: None, queued_at=0.0, deadline=None)
-    found_14 = world.locate(*given)
-    assert found_14 is not None
-    assert torch.equal(found_14, located(GOAL))
+    found = world.locate(*given)
+    assert found is not None
+    assert torch.equal(found.hand_B4, located(GOAL))
     assert InterruptibleWorld(PointWorld()).locate(*given) is None
     world.job.gone = True
     with pytest.raises(CancelledError, match="the caller went away"):

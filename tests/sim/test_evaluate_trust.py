@@ -27,6 +27,7 @@ def evaluation(folder: Path, seeds: range, cost: dict[str, Any] = COST, told: fl
         gain = rng.normal()
         failed = bool(rng.random() < 1 / (1 + np.exp(told * gain)))
         confidence = {"elite_spread": rng.random(), "gain": gain, "flatness": rng.random(), "gripper_contrast": 0.0}
+        confidence["goal_uncertainty"] = None
         turn = {
             "confidence": {**confidence, "goal_reached": False, "goal_out_of_reach": False},
             "idle_cost": 1.0 + rng.random(),
@@ -79,6 +80,11 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
     one = evaluation(tmp_path / "one", range(50))
     with pytest.raises(InputError, match="another cost"):
         gathered([one, evaluation(tmp_path / "other", range(50), cost={"distance": "l2"})])
+    old = evaluation(tmp_path / "old", range(8))
+    for record in (old / "episodes").iterdir():
+        record.write_text(record.read_text().replace("goal_uncertainty", "something else"))
+    with pytest.raises(InputError, match=r"planner-grasp-cup-000000\.json do not say their 'goal_uncertainty'"):
+        gathered([old])
     with pytest.raises(InputError, match="holds no evaluation"):
         gathered([tmp_path])
     with pytest.raises(InputError, match="ended alike"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sim import workspace
-from sim.surfaces import SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES, WIDE_SURFACES
+from sim.surfaces import HARSH_SURFACES, SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from sim.surfaces import picture as surface
 from sim.variation import FACTORS, LOOK, SPLITS, Draw, Variation, draw, in_another_look
 from vjepa2_ac.errors import ConfigError
@@ -92,6 +92,19 @@ def test_the_views_split_shows_what_the_wide_split_does_from_farther_aside() -> 
     darker = [sum(scene.light_rgb) < 0.2 * sum(scene.light_rgb + scene.fill_rgb) for scene in views]
     assert sum(darker) > len(views) / 5
     assert {d.shape for scene in views for d in scene.distractors} == {"box", "cylinder"}
+
+
+def test_the_harsh_split_shows_what_the_views_split_does_on_more_patterns_in_one_sided_light() -> None:
+    harsh = [draw(Variation(split="harsh"), seed) for seed in range(800)]
+    assert {scene.table for scene in harsh} == set(HARSH_SURFACES)
+    assert set(WIDE_SURFACES) < set(HARSH_SURFACES)
+    assert not set(HARSH_SURFACES) & set(SHIFT_SURFACES)
+    assert 25 < max(abs(scene.camera_azimuth) for scene in harsh) <= 30
+    shares = [sum(scene.light_rgb) / sum(scene.light_rgb + scene.fill_rgb) for scene in harsh]
+    assert 0.03 < min(shares) < max(shares) < 0.34  # the colours of the lamps differ by up to a half
+    assert 0.15 < min(scene.ambient for scene in harsh) < 0.17
+    assert max(scene.ambient for scene in harsh) < 0.35
+    assert {d.shape for scene in harsh for d in scene.distractors} == {"box", "cylinder"}
 
 
 @pytest.mark.parametrize("split", ["train", "test", "shift"])

@@ -77,7 +77,7 @@ def test_an_opened_release_locates_the_hand_and_the_model_without_inverse_cannot
         located.append(model.locate(seen_1ND, pose_17, goal_1ND))
     assert located[0] is None
     assert located[1] is not None
-    assert located[1].shape == (1, 4)
+    assert located[1].hand_B4.shape == (1, 4)
 
 
 def test_it_goes_on_from_an_inverse_that_has_learned_already(room: Path, tmp_path: Path) -> None:

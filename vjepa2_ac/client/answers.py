@@ -25,6 +25,7 @@ class Confidence:
     gripper_contrast: float
     goal_reached: bool
     goal_out_of_reach: bool
+    goal_uncertainty: float | None = None  # [m] how far from the truth the goal's hand is expected to be located
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -18,7 +18,7 @@ from vjepa2_ac import poses
 from vjepa2_ac.data.episodes import Array
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.images import Frames
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.looks import Located, Looks
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.world_model import Cost, History, Rollout, energy
 
@@ -50,8 +50,8 @@ class Model(Protocol):
         pose_B7: Tensor,
         goal_BND: Tensor,
         looks: Sequence[Looks | None] | None = None,
-    ) -> Tensor | None:
-        """The hand in each goal [B, 4]; None from a model without an inverse."""
+    ) -> Located | None:
+        """The hand in each goal; None from a model without an inverse."""
 
 
 class Stretch(NamedTuple):

@@ -102,10 +102,10 @@ def _located(model: Model, footage: Footage, glances: Sequence[Glance], earlier:
         )
         poses_B7 = np.stack([footage.tracks[glance.track].poses_R7[glance.now] for glance in piece])
         looks = [_looks(footage, glance, earlier) for glance in piece]
-        located_B4 = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks)
-        if located_B4 is None:
+        located = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks)
+        if located is None:
             return None
-        found.append(located_B4.double().cpu().numpy())
+        found.append(located.hand_B4.double().cpu().numpy())
     return np.concatenate(found)
 
 

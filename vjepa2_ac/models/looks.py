@@ -5,14 +5,16 @@ and told what it misses there, in this light and from this camera. What it misse
 look alike to it: a Gaussian process over its last features, learned from those pairs, says what it will miss between
 each look and the goal (Rasmussen and Williams, Gaussian Processes for Machine Learning, equations 2.25 and 2.26).
 Corrected so, each look tells a place; generalised least squares weighs them by the process's covariance, so looks that
-err together count together.
+err together count together. The process's own variance, in units of what was missed between looks, says how far from
+the truth that place must be expected to be.
 
-Legend: T looks, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features.
+Legend: B requests, T looks, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +25,8 @@ EARLIER = 7  # looks beside the present one that a loop tells of, where nothing 
 LENGTH = 0.35  # of the process, in features whose norm is 1 in the root mean square
 NOISE = 0.1  # variance of what is missed by chance, beside the process's
 LEAST, FAR = 0.02, 0.10  # [m] what is missed grows as this and the move together, as far as that
+USUAL, WORTH = 0.25, 8  # what is missed, as a share of that, where nobody has looked yet; counts as so many pairs
+STRANGER = 2.0  # a goal is missed by more than moments of the same minute are: so many times the variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,21 @@ class Looks:
         return Looks(torch.cat((self.latents_TND, latents_ND[None])), torch.cat((self.poses_T7, pose_7[None])))
 
 
-def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> Tensor:
-    """The hand in the goal [4], x y z [m] and closedness, by one look or more."""
+class Located(NamedTuple):
+    """Hands in goals, and how surely."""
+
+    hand_B4: Tensor  # x y z [m] in the robot's base frame, closedness
+    uncertainty_B: Tensor  # [m] how far from the truth that place is expected to be, root mean square
+
+
+def at_first_sight(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Located:
+    """The hands in goals as the inverse says, which may miss them by as much as it usually does."""
+    move_B4 = inverse(latents_BND, goal_BND, pose_B7)
+    return Located(pose_B7[:, NUMBERS] + move_B4, USUAL * (1 + NOISE) ** 0.5 * _sizes(move_B4))
+
+
+def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """The hand in the goal [4], x y z [m] and closedness, by one look or more, and its uncertainty [m]."""
     latents_TND, poses_T7, T = looks.latents_TND, looks.poses_T7, len(looks)
     before_P, after_P = torch.cartesian_prod(*2 * [torch.arange(T, device=goal_ND.device)]).unbind(1)
     known_PF = inverse.features(latents_TND[before_P], latents_TND[after_P], poses_T7[before_P])
@@ -51,12 +68,16 @@ def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> Tensor:
     known = _Questions(known_PF.double() / size, inverse.moves(known_PF).double())
     asked = _Questions(asked_TF.double() / size, inverse.moves(asked_TF).double())
     missed_P4 = (hands_T4[after_P] - hands_T4[before_P]).double() - known.moves_A4
-    weights_PT = torch.linalg.solve(known.covariance(known) + known.noise, known.covariance(asked))
+    told_by_PX = torch.cat((known.covariance(asked), missed_P4), dim=1)
+    weights_PT, explained_P4 = torch.linalg.solve(known.covariance(known) + known.noise, told_by_PX).split(
+        (T, 4), dim=1
+    )
     places_T4 = hands_T4 + asked.moves_A4 + weights_PT.T @ missed_P4
     covariance_TT = asked.covariance(asked) + asked.noise - asked.covariance(known) @ weights_PT
     shares_T = torch.linalg.solve(covariance_TT, covariance_TT.new_ones(T))
     located_4: Tensor = (shares_T / shares_T.sum()) @ places_T4
-    return located_4.float()
+    scale = ((missed_P4 * explained_P4)[:, :3].sum() + WORTH * USUAL**2) / (len(missed_P4) + WORTH)
+    return located_4.float(), (STRANGER * scale / shares_T.sum()).sqrt().float()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +99,10 @@ class _Questions:
 
     @property
     def sizes(self) -> Tensor:
-        """How much is missed: the farther the move, the more."""
-        sizes_A: Tensor = LEAST + self.moves_A4[:, :3].norm(dim=1).clamp_max(FAR)
-        return sizes_A
+        return _sizes(self.moves_A4)
+
+
+def _sizes(moves_A4: Tensor) -> Tensor:
+    """How much is missed: the farther the move, the more."""
+    sizes_A: Tensor = LEAST + moves_A4[:, :3].norm(dim=1).clamp_max(FAR)
+    return sizes_A

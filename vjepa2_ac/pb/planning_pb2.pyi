@@ -103,20 +103,22 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Confidence(_message.Message):
-    __slots__ = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_reached", "goal_out_of_reach")
+    __slots__ = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_reached", "goal_out_of_reach", "goal_uncertainty")
     ELITE_SPREAD_FIELD_NUMBER: _ClassVar[int]
     GAIN_FIELD_NUMBER: _ClassVar[int]
     FLATNESS_FIELD_NUMBER: _ClassVar[int]
     GRIPPER_CONTRAST_FIELD_NUMBER: _ClassVar[int]
     GOAL_REACHED_FIELD_NUMBER: _ClassVar[int]
     GOAL_OUT_OF_REACH_FIELD_NUMBER: _ClassVar[int]
+    GOAL_UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
     elite_spread: float
     gain: float
     flatness: float
     gripper_contrast: float
     goal_reached: bool
     goal_out_of_reach: bool
-    def __init__(self, elite_spread: _Optional[float] = ..., gain: _Optional[float] = ..., flatness: _Optional[float] = ..., gripper_contrast: _Optional[float] = ..., goal_reached: _Optional[bool] = ..., goal_out_of_reach: _Optional[bool] = ...) -> None: ...
+    goal_uncertainty: float
+    def __init__(self, elite_spread: _Optional[float] = ..., gain: _Optional[float] = ..., flatness: _Optional[float] = ..., gripper_contrast: _Optional[float] = ..., goal_reached: _Optional[bool] = ..., goal_out_of_reach: _Optional[bool] = ..., goal_uncertainty: _Optional[float] = ...) -> None: ...
 
 class Clipping(_message.Message):
     __slots__ = ("step", "part", "rule", "asked", "allowed")

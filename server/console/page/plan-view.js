@@ -73,13 +73,14 @@ function chunk(plan) {
 }
 
 function confidence(plan) {
-  const { gain, elite_spread: spread, flatness, gripper_contrast: contrast } = plan.confidence;
+  const { gain, elite_spread: spread, flatness, gripper_contrast: contrast, goal_uncertainty: unsure } = plan.confidence;
   const rows = [
     ["Gain", `${fixed(100 * gain, 0)} %`, "of the cost of doing nothing is saved", gain],
     ["Elite spread", `${fixed(100 * spread, 2)} cm`, "how far apart the best first moves are", undefined],
     ["Flatness", fixed(flatness, 2), "near 1: moves hardly matter", flatness],
     ["Gripper contrast", fixed(contrast, 2), "how much opening or closing matters", contrast],
   ];
+  if (unsure !== undefined) rows.push(["Goal's place", `± ${fixed(100 * unsure, 1)} cm`, "how far off the hand in the goal may be located", undefined]);
   const failure = plan.failure_probability;  // left out where the service was given no file that tells, or one for another preset's cost
   if (failure !== undefined) rows.push(["Failure", `${fixed(100 * failure, 0)} %`, "chance that what this plan belongs to fails", failure]);
   return make("dl", { class: "confidence" }, ...rows.map(([name, value, says, share]) => make("div", {},
