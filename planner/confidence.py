@@ -37,9 +37,7 @@ class Confidence:
     gain: float  # share by which the plan lowers the cost of doing nothing
     flatness: float  # cost of the best against the median of the first candidates: near 1, moves hardly matter
     gripper_contrast: float  # share by which the gripper's best option beats the next one; 0 with a single option
-    goal_uncertainty: (
-        float | None
-    )  # [m] how far from the truth the goal's hand is expected to be located; None: it is not
+    goal_uncertainty: float | None  # [m] how far off the goal's hand is expected to be located; None: it is not
     goal_reached: bool  # the cost of doing nothing is that of an achieved goal
     goal_out_of_reach: bool  # it is not, and yet no move within reach comes nearer
 
@@ -57,7 +55,7 @@ def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
         gain=gain,
         flatness=flatness,
         gripper_contrast=_contrast(sorted(found.gripper_costs.values())),
-        goal_uncertainty=_number(found.uncertainty),
+        goal_uncertainty=_number(found.goal_uncertainty),
         goal_reached=reached,
         goal_out_of_reach=stuck and not reached,
     )

@@ -70,6 +70,6 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
         gripper_costs={},
         iterations=iterations,
         evaluations=iterations * config.samples + 2,
-        uncertainty=located and float(located.uncertainty_B),
+        goal_uncertainty=located and float(located.uncertainty_B),
         stop_reason="iterations" if iterations == config.iterations else "deadline",
     )

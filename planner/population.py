@@ -117,8 +117,8 @@ class Population:
         if self.first is not None:
             self.best_HV = torch.zeros_like(self.best_HV)
 
-    def found(self, stopped: StopReason, uncertainty: float | None) -> Found:
-        """The answer: the best moves, with what was chosen for the gripper; `uncertainty` of the goal's hand [m]."""
+    def found(self, stopped: StopReason, goal_uncertainty: float | None) -> Found:
+        """The answer: the best moves, with what was chosen for the gripper and how sure the goal is [m]."""
         if not math.isfinite(self.best_cost):
             raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
         actions_HA, cost, costs_G = self.space.actions(self.best_HV), self.best_cost, [self.best_cost]
@@ -136,7 +136,7 @@ class Population:
             iterations=len(self.trace),
             evaluations=self.evaluations,
             stop_reason="converged" if self.converged else stopped,
-            uncertainty=uncertainty,
+            goal_uncertainty=goal_uncertainty,
         )
 
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:

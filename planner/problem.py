@@ -50,7 +50,7 @@ class Found:
     iterations: int
     evaluations: int  # candidates imagined
     stop_reason: StopReason
-    uncertainty: float | None = None  # [m] of where the hand is in the goal; None: nobody located it
+    goal_uncertainty: float | None = None  # [m] of where the hand is in the goal; None: nobody located it
 
 
 class Stopwatch:

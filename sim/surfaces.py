@@ -93,6 +93,12 @@ def _stripes() -> Relief:
     return np.asarray(np.floor(10 * across) % 2, dtype=np.float64)
 
 
+def _around_a_point(rng: np.random.Generator) -> tuple[Relief, Relief]:
+    """Where each pixel lies from a point anywhere, the nearest way round the edges."""
+    down, across = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in _coordinates())
+    return down, across
+
+
 def _nearest(points_N2: NDArray[np.float64]) -> tuple[NDArray[np.intp], Relief, Relief]:
     """Which of some points in [0, 1)² is nearest to each pixel, how far it is, and how far the next one."""
     here_HW2 = np.stack(_coordinates(), axis=-1)
@@ -153,10 +159,9 @@ def _lines(count: int) -> Relief:
 def _litter(seed: int, count: int) -> Relief:
     """Strewn leaves, each of its own shade."""
     rng, relief = np.random.default_rng(seed), np.full((SIZE, SIZE), 0.5)
-    down, across = _coordinates()
     for _ in range(count):
         turn, long = rng.uniform(0, np.pi), rng.uniform(0.4, 1.0) / np.sqrt(count)
-        x, y = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in (down, across))
+        x, y = _around_a_point(rng)
         along, aside = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
         relief[(along / long) ** 2 + (3 * aside / long) ** 2 < 1] = rng.random()
     return relief
@@ -175,18 +180,16 @@ def _mosaic(seed: int, cells: int) -> Relief:
 def _drops(seed: int, count: int) -> Relief:
     """Discs of any size over each other, each of its own shade."""
     rng, relief = np.random.default_rng(seed), np.full((SIZE, SIZE), 0.4)
-    down, across = _coordinates()
     for radius in rng.uniform(0.2, 0.8, count) / np.sqrt(count):
-        x, y = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in (down, across))
+        x, y = _around_a_point(rng)
         relief[np.hypot(x, y) < radius] = rng.random()
     return relief
 
 
 def _scratches(seed: int, count: int) -> Relief:
     rng, relief = np.random.default_rng(seed), 0.4 + 0.3 * (_noise(seed + 1, 8, 8) - 0.5)
-    down, across = _coordinates()
     for turn in rng.uniform(0, np.pi, count):
-        x, y = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in (down, across))
+        x, y = _around_a_point(rng)
         on = np.abs(x * np.cos(turn) + y * np.sin(turn)) < rng.uniform(0.003, 0.012)
         relief[on & (np.hypot(x, y) < rng.uniform(0.1, 0.4))] = rng.choice([0.0, 1.0])
     return relief

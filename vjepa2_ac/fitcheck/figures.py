@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from vjepa2_ac.fitcheck.axes import AXES
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.located import NEAR, Located, Missed
+from vjepa2_ac.fitcheck.located import NEAR, Locating, Missed
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES
 from vjepa2_ac.fitcheck.readout import WIDTHS
 from vjepa2_ac.fitcheck.report import Column
@@ -160,11 +160,11 @@ def _off_by(axis: str) -> Pick:
     return lambda column: column.axes[axis].lowest_off_by
 
 
-def _located(of: Callable[[Located], Found]) -> Pick:
+def _located(of: Callable[[Locating], Found]) -> Pick:
     return lambda column: _of(column.located, of)
 
 
-def _missed(told: str, of: Callable[[Located], Missed]) -> list[Figure]:
+def _missed(told: str, of: Callable[[Locating], Missed]) -> list[Figure]:
     near = f"hand, less than {100 * NEAR:g} cm away{told} [cm]"
     return [
         Figure(words=f"hand{told} [cm]", pick=_located(lambda located: of(located).hand), scale=100),

@@ -46,8 +46,8 @@ class Missed:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """What is missed, and how far the hand had been from there."""
+class Locating:
+    """How well a model locates: what is missed, and how far the hand had been from there."""
 
     alone: Missed
     told: Missed  # of up to EARLIER looks
@@ -66,7 +66,7 @@ def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) 
     return sorted(found)
 
 
-def locate(model: Model, footage: Footage, glances: Sequence[Glance]) -> Located | NotMeasured:
+def locate(model: Model, footage: Footage, glances: Sequence[Glance]) -> Locating | NotMeasured:
     """Errors over all glances; not measured of a model without an inverse."""
     alone_B4, told_B4 = (_located(model, footage, glances, earlier) for earlier in (0, EARLIER))
     if alone_B4 is None or told_B4 is None:
@@ -78,7 +78,7 @@ def locate(model: Model, footage: Footage, glances: Sequence[Glance]) -> Located
     way_B = np.linalg.norm((now_B4 - goal_B4)[:, :3], axis=1)
     groups = [footage.tracks[glance.track].group for glance in glances]
     alone, told = (_missed(located_B4 - goal_B4, way_B, groups) for located_B4 in (alone_B4, told_B4))
-    return Located(alone=alone, told=told, way=mean(way_B, groups))
+    return Locating(alone=alone, told=told, way=mean(way_B, groups))
 
 
 def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:

@@ -27,7 +27,7 @@ from vjepa2_ac.fitcheck.drift import Drift, drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.examples import Known, Lessons, examples, read_lessons
 from vjepa2_ac.fitcheck.footage import Footage, Model, see
-from vjepa2_ac.fitcheck.located import Located, locate
+from vjepa2_ac.fitcheck.located import Locating, locate
 from vjepa2_ac.fitcheck.pairs import Pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, Questions, choose
 from vjepa2_ac.fitcheck.ranking import Ranking, rank
@@ -67,7 +67,7 @@ class Column:
     axes: dict[str, Axis]
     readout: ReadOut | NotMeasured
     whereabouts: Whereabouts | NotMeasured
-    located: Located | NotMeasured
+    located: Locating | NotMeasured
     facts: dict[str, Any]  # how it was trained, as far as its release says
     seconds: dict[str, float]  # that each part took
 
@@ -287,7 +287,7 @@ def _whereabouts(
     return whereabouts(model, footage, questions.unseen_rollouts, config.horizon, reader)
 
 
-def _located(model: Model, footage: Footage, questions: Questions) -> Located | NotMeasured:
+def _located(model: Model, footage: Footage, questions: Questions) -> Locating | NotMeasured:
     if not questions.glances:
         return NotMeasured("no episode has two frames")
     return locate(model, footage, questions.glances)
