@@ -78,6 +78,7 @@ class CostConfig:
     earlier: float = 0.0  # weight of a step against the next one: 0 only the last counts, 1 all the same
     surprise: float = 0.0  # share of the last prediction's mistake that is expected again
     place: float = 0.0  # of a metre between where a candidate ends and where the model locates the hand in the goal
+    keyframes: bool = False  # that place is the next keyframe's: where the gripper changes on the way to the goal
     from_above: float = 0.0  # steepness of a cone that stands on its tip there; each metre under it counts as another
 
     def __post_init__(self) -> None:
@@ -90,6 +91,7 @@ class CostConfig:
         require(0 <= self.earlier <= 1, f"earlier lies within 0…1, got {self.earlier}")
         require(0 <= self.surprise <= 1, f"surprise lies within 0…1, got {self.surprise}")
         require(self.place >= 0, f"place is the cost of a metre, at least 0, got {self.place}")
+        require(self.place > 0 or not self.keyframes, "keyframes are places to go to: they need a cost.place above 0")
         require(self.from_above >= 0, f"from_above is a slope, at least 0, got {self.from_above}")
 
 

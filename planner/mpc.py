@@ -28,6 +28,7 @@ from vjepa2_ac.world_model import History
 
 Status = Literal["going", "done", "timed out"]
 
+KEYFRAMES = 2  # on the way to a goal that give it more time: something is taken up and set down
 LEAVING = 2  # plans: one may close the gripper before the next one goes on
 
 
@@ -85,7 +86,9 @@ class Controller:
         self.goal, self.steps = 0, 0
         self.progress = Progress(self.config.progress)
         self.leaving = 0  # for so many plans more, unless it moves, the hand leaves a sub-goal
+        self.keyframes, self.gripping = 0, 0.0  # passed on the way to this goal; the gripper's last change
         self.past: list[_Look] = []
+        self.alike = 0  # of the last looks, since a keyframe
         self.commanded_7: Array | None = None
         self.last_actions_H7: Array | None = None
         self.imagined_ND: Tensor | None = None
@@ -125,7 +128,7 @@ class Controller:
             passed.append((self.goal, verdict))
             if self.goal == len(self.goals) - 1:
                 return "done", cost, passed
-            self.goal, self.leaving = self.goal + 1, LEAVING
+            self.goal, self.leaving, self.keyframes = self.goal + 1, LEAVING, 0
             self.progress = Progress(self.config.progress)
             self.last_actions_H7 = None  # it led to the goal before
 
@@ -153,12 +156,26 @@ class Controller:
         stands = not plan.actions_H7[0, POSITION].any()
         self.leaving = self.leaving - 1 if self.leaving and stands else 0
         kept = max(self.config.history, self.config.looks if self.planner.world.locates else 0)
-        self.past = [*self.past, look][-kept:] if kept else []
+        self.past, self.alike = [*self.past, look][-kept:] if kept else [], self.alike + 1
         if plan.dry_run:
             return  # nothing moves, so there is nothing to build on
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
+        if self.planner.config.cost.keyframes:
+            self._pass_keyframe(float(plan.actions_H7[0, 6]))
         if self.planner.config.cost.surprise > 0:
             self.imagined_ND = self.planner.imagine(request, plan.actions_H7[0])
+
+    def _pass_keyframe(self, grip: float) -> None:
+        """A gripper that changes passes a keyframe: the hand leaves it, and time begins anew, though not for ever.
+
+        What was seen before tells nothing of what comes after: the moves between asked for a keyframe, too.
+        """
+        if grip == 0.0:
+            return
+        self.leaving, self.alike = LEAVING, 0
+        if grip * self.gripping <= 0 and self.keyframes < KEYFRAMES:
+            self.keyframes, self.progress = self.keyframes + 1, Progress(self.config.progress)
+        self.gripping = grip
 
     def _commanded(self, look: _Look) -> Array | None:
         """Where the hand was told to be, near to where it is: else small errors of the arm add up to a drift."""
@@ -184,9 +201,10 @@ class Controller:
 
     def _looks(self) -> Looks | None:
         """The past at which the model's inverse can be told what it misses here."""
-        if not self.past or not self.config.looks:
+        told = min(self.config.looks, len(self.past), self.alike)
+        if not told:
             return None
-        earlier = self.past[-self.config.looks :]
+        earlier = self.past[-told:]
         poses = np.stack([past.pose_7 for past in earlier])
         return Looks(torch.stack([past.latents_ND for past in earlier]), torch.from_numpy(poses).float())
 

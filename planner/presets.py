@@ -19,6 +19,9 @@ FROM_ABOVE = SearchConfig(
     gripper=GripperConfig(gate=0.007, located=0.3, release_share=0.6, release_located=0.7, take_share=0.5),
 )
 
+# What closing or opening changes, a picture of the end does not show.
+AS_LOCATED = replace(FROM_ABOVE.gripper, located=1.0, release_located=1.0, take_share=None)
+
 TO_THE_PLACE = CostConfig(place=10.0, from_above=2.0)
 
 PRESETS = {
@@ -26,6 +29,10 @@ PRESETS = {
         search=replace(FROM_ABOVE, samples=17, iterations=3, elites=4, kept_elites=1), cost=TO_THE_PLACE
     ),
     "balanced": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3), cost=TO_THE_PLACE),  # 96
+    "keyframes": PlannerConfig(  # as balanced, from a picture of the end alone
+        search=replace(FROM_ABOVE, samples=32, iterations=3, gripper=AS_LOCATED),
+        cost=replace(TO_THE_PLACE, keyframes=True),
+    ),
     "paper": PlannerConfig(method="paper", paper=CEMConfig(samples=800, iterations=10)),  # 8000
 }
 

@@ -46,10 +46,13 @@ class World(Protocol):
         pose_B7: Tensor,
         goal_BND: Tensor,
         looks: Sequence[Looks | None] | None = None,
+        *,
+        keyframe: bool = False,
     ) -> Located | None:
         """The hand in each goal, and how sure that is; None from a world that cannot tell.
 
-        Earlier `looks` at each request's scene, where there are any, may help it.
+        With `keyframe`: the hand where the gripper changes next on the way there. Earlier `looks` at each request's
+        scene, where there are any, may help it.
         """
 
     def score(

@@ -77,8 +77,9 @@ class _Crowd:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
         looks = [problem.looks for problem in problems]
-        asks = _asks_for_the_hand(config, cost)
-        located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks) if asks else None
+        located = None
+        if _asks_for_the_hand(config, cost):
+            located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks, keyframe=cost.keyframes)
         self.located_B4 = located and located.hand_B4
         self.uncertainty_B = located and located.uncertainty_B
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
@@ -134,8 +135,12 @@ class _Crowd:
             population.choose_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
 
     def _rises(self, b: int) -> bool:
-        """Whether the place of a request's goal is above its hand."""
-        return self.located_B4 is not None and float(self.located_B4[b, 2] - self.pose_B7[b, 2]) > HIGHER
+        """Whether the way to a request's place leads up: to keyframes, over what stands between."""
+        if self.located_B4 is None:
+            return False
+        way_3 = (self.located_B4[b, :3] - self.pose_B7[b, :3]).cpu()
+        over = self.cost.config.from_above * float(way_3[:2].norm()) if self.cost.config.keyframes else 0.0
+        return float(way_3[2]) + over > HIGHER
 
     @property
     def last_calls(self) -> int:

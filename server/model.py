@@ -46,7 +46,7 @@ class Served:
 def open_model(settings: Settings) -> Served:
     """The model that the settings name. Raises CheckpointError where there is none."""
     model = WorldModel.open(settings.model, precision=settings.precision, device=settings.device)
-    networks = filter(None, (model.encoder, model.predictor, model.inverse))
+    networks = filter(None, (model.encoder, model.predictor, model.inverse, model.keyframes))
     parameters = sum(p.numel() for network in networks for p in network.parameters())
     details = {
         "encoder": "V-JEPA 2.1" if isinstance(model.encoder, EncoderV21) else "V-JEPA 2",
@@ -56,6 +56,7 @@ def open_model(settings: Settings) -> Served:
         "device": str(model.device),
         "parameters": str(parameters),
         "inverse": "no" if model.inverse is None else "yes",  # whether it locates the hand in a goal
+        "keyframes": "no" if model.keyframes is None else "yes",  # whether it finds what comes before the goal
     }
     failure = failure_model(learned(settings.model), settings.model)
     return Served(world=model, name=settings.model, version=version_of(model), details=details, failure=failure)
@@ -97,9 +98,11 @@ class InterruptibleWorld:
         pose_B7: Tensor,
         goal_BND: Tensor,
         looks: Sequence[Looks | None] | None = None,
+        *,
+        keyframe: bool = False,
     ) -> Located | None:
         """As the world does."""
-        return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND, looks))
+        return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND, looks, keyframe=keyframe))
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

@@ -49,6 +49,7 @@ LAB = "SIM"
 KEEP_FREE = 200_000_000  # [bytes] the disk is called full before it is
 
 KINDS = ("expert", "noisy", "near", "random")
+STEPS = 40  # of a long episode: 10 s
 PARTS = 64  # [s] of simulated calendar per seed; a job's episodes start a second apart
 CALENDAR = datetime(2000, 1, 1)  # where simulated time begins
 
@@ -62,6 +63,7 @@ class CollectConfig:
     mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
     branches: int = 2  # pairs per job: the same state left once opening, once closing
     repaints: int = 0  # stretches of the long episode per job, each painted again in a look of its own
+    repaint_steps: int = 8  # [0.25 s] how long those are: two seconds
     long: bool = True  # the long episode is recorded too, not only played
     cameras: tuple[str, ...] = ("left",)  # of left, right, wrist
     size: int = 256  # [px] of the square frames
@@ -83,6 +85,8 @@ class CollectConfig:
                 f"a long episode has up to {PARTS - 1} short ones, two for each branch and one for each repaint; "
                 f"got {self.branches} branches and {self.repaints} repaints"
             )
+        if not 1 <= self.repaint_steps <= STEPS:
+            raise ConfigError(f"a repaint shows 1 … {STEPS} steps of a long episode, got {self.repaint_steps}")
         if not self.long and self.short == 0:
             raise ConfigError("without long episodes there must be branches or repaints")
         if self.seed_base < 0 or self.size < 16 or self.size % 2:
@@ -107,6 +111,7 @@ class CollectConfig:
             "mix": dict(self.mix),
             "branches": self.branches,
             "repaints": self.repaints,
+            "repaint_steps": self.repaint_steps,
             "long": self.long,
             "cameras": list(self.cameras),
             "size": self.size,

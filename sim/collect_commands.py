@@ -35,8 +35,9 @@ def collect(
         int, typer.Option(min=0, help="Pairs per episode: short ones that leave one state opening and closing.")
     ] = 2,
     repaints: Annotated[
-        int, typer.Option(min=0, help="Short ones per episode that show two seconds of it in a look of their own.")
+        int, typer.Option(min=0, help="Short ones per episode that show a part of it in a look of their own.")
     ] = 0,
+    repaint_steps: Annotated[int, typer.Option(min=1, max=40, help="How much of it they show [0.25 s]; 40: all.")] = 8,
     long: Annotated[
         bool, typer.Option("--long/--no-long", help="Record the long episodes too, or only the short ones.")
     ] = True,
@@ -57,8 +58,8 @@ def collect(
 
     config = collecting.CollectConfig(
         split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, repaints=repaints,
-        long=long, cameras=tuple(camera.strip() for camera in cameras.split(",")), size=size,
-        look={"vjepa2-ac": __version__},
+        repaint_steps=repaint_steps, long=long, cameras=tuple(camera.strip() for camera in cameras.split(",")),
+        size=size, look={"vjepa2-ac": __version__},
     )  # fmt: skip
     with progress("collecting", episodes, unit="episodes") as advance:
         done = collecting.collect(out, episodes, config, make_recorder, workers=workers, advance=advance)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sim import workspace
 from sim.cameras import extrinsics
-from sim.collect import CollectConfig, Recorder, started_at
+from sim.collect import STEPS, CollectConfig, Recorder, started_at
 from sim.collect_behaviours import FULL, Behaviour, Sight, disturbed, play, solve, wander
 from sim.control import STEP_SECONDS
 from sim.episode import Cell, Snapshot
@@ -29,9 +29,7 @@ from vjepa2_ac.data.writer import CameraTrack, Recording
 Array = NDArray[np.float64]
 
 SERIALS = {"left": "10000001", "right": "10000002", "wrist": "10000003"}
-STEPS = 40  # of a long episode: 10 s
 BRANCH_STEPS = 4  # one second: the gripper opens or closes in half of it
-REPAINT_STEPS = 8  # two seconds of the long episode
 WHERE = {"bowl": "into the bowl", "pad": "on the pad"}
 AT_OBJECT = 4.0  # how much rather a branch leaves where the object is between or on the fingers
 STREAM = 0xC011EC7  # of random numbers, apart from those that draw the scene
@@ -98,6 +96,7 @@ class CellRecorder:
             sight = self._step(track, action_7)
             stages = judge.watch(sight.truth)
             action_7 = behaviour.send(sight)
+        states.append(self.cell.snapshot())
 
         facts = {"seed": seed, "split": self.config.split}
         shares = np.array(weights) / sum(weights)
@@ -109,7 +108,7 @@ class CellRecorder:
         what = task if solves else kind
         for number in range(self.config.repaints):
             look = in_another_look(scene, self.variation, int(rng.integers(2**62)))
-            first = int(rng.integers(STEPS - REPAINT_STEPS))
+            first = int(rng.integers(max(1, STEPS - self.config.repaint_steps)))
             seen = self._repainted(track, states, first, look)
             repaint = {"kind": "repaint", "left_at": first, "variation": look.as_dict()}
             part = 1 + 2 * self.config.branches + number
@@ -132,10 +131,10 @@ class CellRecorder:
             yield self._recording(track, name, facts | {"kind": "branch"}, success=True, part=1 + 2 * pair + side)
 
     def _repainted(self, track: Track, states: list[Snapshot], first: int, look: Draw) -> Track:
-        """What the cameras would have seen of two seconds, from step `first` on, in another look."""
-        steps = slice(first, first + REPAINT_STEPS)
+        """What the cameras would have seen of some steps, from `first` on, in another look."""
+        steps = slice(first, first + self.config.repaint_steps)
         again = Track(commands=track.commands[steps], joint_commands=track.joint_commands[steps])
-        for state in states[first : first + REPAINT_STEPS + 1]:
+        for state in states[first : first + self.config.repaint_steps + 1]:
             self.cell.restore(replace(state, draw=look))
             self._keep(again)
         return again

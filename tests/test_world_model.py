@@ -24,7 +24,12 @@ N, D = 6, 24
 
 
 def make_model(
-    precision: str = "fp32", *, inverse: InverseModel | None = None, device: str = "cpu", **predictor: Any
+    precision: str = "fp32",
+    *,
+    inverse: InverseModel | None = None,
+    keyframes: InverseModel | None = None,
+    device: str = "cpu",
+    **predictor: Any,
 ) -> WorldModel:
     return WorldModel(
         build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=D, depth=2, num_heads=2)),
@@ -33,6 +38,7 @@ def make_model(
         precision=precision,
         device=device,
         inverse=inverse,
+        keyframes=keyframes,
     )
 
 
@@ -45,9 +51,9 @@ def make_predictor(**values: Any) -> ACPredictor:
     return predictor
 
 
-def make_inverse(**changes: Any) -> InverseModel:
+def make_inverse(seed: int = 0, **changes: Any) -> InverseModel:
     shape: dict[str, Any] = {"tokens_per_frame": N, "embed_dim": D, "token_dim": 4, "hidden_dim": 16}
-    return build(InverseModel, InverseModelConfig(**(shape | changes)))
+    return build(InverseModel, InverseModelConfig(**(shape | changes)), seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +269,24 @@ def test_each_hand_is_located_by_the_earlier_looks_at_its_own_scene() -> None:
     torch.testing.assert_close(told.hand_B4[1, :3], expected_4[:3])
     torch.testing.assert_close(told.uncertainty_B[1], uncertainty)
     assert (told.hand_B4[1] - plainly.hand_B4[1]).abs().max() > 1e-3
+
+
+def test_keyframes_are_found_by_the_network_for_them_and_corrected_by_looks_alike() -> None:
+    inverse, keyframes = make_inverse(), make_inverse(seed=7)
+    world, only = make_model(inverse=inverse, keyframes=keyframes), make_model(inverse=keyframes)
+    looks = Looks(random(3, N, D, seed=3), 0.3 * random(3, 7, seed=4))
+    asked = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2), [None, looks]
+    found, expected, goals = world.locate(*asked, keyframe=True), only.locate(*asked), world.locate(*asked)
+    assert found is not None
+    assert expected is not None
+    assert goals is not None
+    assert all(map(torch.equal, found, expected))
+    assert not torch.equal(found.hand_B4, goals.hand_B4)
+
+
+def test_a_model_that_finds_no_keyframes_says_how_it_could() -> None:
+    with pytest.raises(ConfigError, match=r"finds no keyframes: .* `vjepa2-ac invert --recipe default-keyframes`"):
+        make_model(inverse=make_inverse()).locate(random(1, N, D), random(1, 7), random(1, N, D), keyframe=True)
 
 
 @pytest.mark.gpu

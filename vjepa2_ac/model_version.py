@@ -39,7 +39,7 @@ def learned(source: str) -> Path | None:
 def version_of(model: WorldModel) -> str:
     """A hash of all that an open model's answers depend on: with the same inputs and seed, plans are the same."""
     digest = hashlib.sha256(repr((model.preprocessing, model.normalize_latents, model.dtype)).encode())
-    for part in filter(None, (model.encoder, model.predictor, model.inverse)):
+    for part in filter(None, (model.encoder, model.predictor, model.inverse, model.keyframes)):
         digest.update(repr(part.config).encode())
         for name, weights in sorted(part.state_dict().items()):
             digest.update(name.encode())

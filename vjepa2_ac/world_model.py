@@ -97,8 +97,9 @@ class WorldModel:
 
     The two networks are taken over: put into evaluation mode, moved to `device` (CUDA where there is one, unless told
     otherwise) and converted to the numbers `precision` names. `normalize_latents` is False only for predictors that
-    were trained on raw encoder outputs. `inverse`, where there is one, locates the hand in a goal; it is small and
-    stays in float32. Raises ConfigError for networks that do not belong together.
+    were trained on raw encoder outputs. `inverse`, where there is one, locates the hand in a goal, and `keyframes`, of
+    the same kind, where the gripper changes next on the way there; both are small and stay in float32. Raises
+    ConfigError for networks that do not belong together.
     """
 
     def __init__(
@@ -111,13 +112,15 @@ class WorldModel:
         device: torch.device | str | None = None,
         normalize_latents: bool = True,
         inverse: InverseModel | None = None,
+        keyframes: InverseModel | None = None,
     ) -> None:
-        _check_fit(encoder, predictor, preprocessing, inverse)
+        _check_fit(encoder, predictor, preprocessing, inverse=inverse, keyframes=keyframes)
         self.device = torch.device(device or default_device())
         self.dtype = choose_dtype(precision, self.device)
         self.encoder = encoder.eval().to(self.device, self.dtype)
         self.predictor = predictor.eval().to(self.device, self.dtype)
         self.inverse = None if inverse is None else inverse.eval().to(self.device, torch.float32)
+        self.keyframes = None if keyframes is None else keyframes.eval().to(self.device, torch.float32)
         self.preprocessing = preprocessing
         self.normalize_latents = normalize_latents
         self.pieces = Pieces(self.device)
@@ -138,7 +141,7 @@ class WorldModel:
         from vjepa2_ac.checkpoints import load
 
         networks = ("encoder", "predictor")
-        found = load(source, device=device, precision=precision, parts=networks, optional=("inverse",))
+        found = load(source, device=device, precision=precision, parts=networks, optional=("inverse", "keyframes"))
         assert found.encoder is not None
         assert found.predictor is not None
         return cls(
@@ -149,6 +152,7 @@ class WorldModel:
             device=device,
             normalize_latents=found.normalize_latents,
             inverse=found.inverse,
+            keyframes=found.keyframes,
         )
 
     @classmethod
@@ -197,24 +201,40 @@ class WorldModel:
         pose_B7: Tensor,
         goal_BND: Tensor,
         looks: Sequence[Looks | None] | None = None,
+        *,
+        keyframe: bool = False,
     ) -> Located | None:
         """The hand in each goal, from what is seen now and the pose it shows.
 
-        Earlier `looks` at the scene of each request, where there are any, tell what the inverse misses there
-        (`models.looks`), and so how sure it is. None from a model without an inverse, which cannot tell.
+        With `keyframe`: the hand at the next moment on the way there at which the gripper has changed, or in the goal
+        where it need not change before. Earlier `looks` at the scene of each request, where there are any, tell what
+        the network that is asked misses there (`models.looks`), and so how sure it is. None from a model without an
+        inverse, which cannot tell; ConfigError from one that finds no keyframes, asked for one.
         """
-        if self.inverse is None:
+        asked = self._asked(keyframe=keyframe)
+        if asked is None:
             return None
         B, frame = len(latents_BND), (self.tokens_per_frame, self.predictor.config.embed_dim)
         latents_BND = self._receive(latents_BND, "latents", B, *frame)
         goal_BND = self._receive(goal_BND, "goals", B, *frame)
         pose_B7 = self._receive(pose_B7, "pose", B, SIZE)
-        hand_B4, uncertainty_B = at_first_sight(self.inverse, latents_BND, pose_B7, goal_BND)
+        hand_B4, uncertainty_B = at_first_sight(asked, latents_BND, pose_B7, goal_BND)
         for b, earlier in enumerate(looks or ()):
             if earlier:
                 scene = self._looked(earlier).then(latents_BND[b], pose_B7[b])
-                hand_B4[b], uncertainty_B[b] = locate(self.inverse, scene, goal_BND[b])
+                hand_B4[b], uncertainty_B[b] = locate(asked, scene, goal_BND[b])
         return Located(torch.cat((hand_B4[:, :3], hand_B4[:, 3:].clamp(0, 1)), dim=1), uncertainty_B)
+
+    def _asked(self, *, keyframe: bool) -> InverseModel | None:
+        """The network that locates hands."""
+        if not keyframe:
+            return self.inverse
+        if self.keyframes is None:
+            raise ConfigError(
+                "this model finds no keyframes: give it a picture of every step of the task, or teach it with "
+                "`vjepa2-ac invert --recipe default-keyframes`"
+            )
+        return self.keyframes
 
     def step(
         self, latents_BND: Tensor, action_BA: Tensor, pose_B7: Tensor, history: History | None = None
@@ -382,7 +402,7 @@ def check_shape(values: Tensor, what: str, shape: tuple[int | None, ...]) -> Non
 
 
 def _check_fit(
-    encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing, inverse: InverseModel | None
+    encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing, **locating: InverseModel | None
 ) -> None:
     seen, imagined = encoder.config, predictor.config
     if seen.embed_dim != imagined.embed_dim or seen.grid != imagined.grid:
@@ -393,11 +413,12 @@ def _check_fit(
     if tuple(preprocessing.img_size) != tuple(seen.img_size):
         raise ConfigError(f"preprocessing makes {preprocessing.img_size} pixels; the encoder takes {seen.img_size}")
     frame = (imagined.tokens_per_frame, imagined.embed_dim)
-    if inverse and (inverse.config.tokens_per_frame, inverse.config.embed_dim) != frame:
-        raise ConfigError(
-            f"a frame has {frame[0]} tokens of width {frame[1]}; the inverse model was built for "
-            f"{inverse.config.tokens_per_frame} of width {inverse.config.embed_dim}"
-        )
+    for name, network in locating.items():
+        if network and (network.config.tokens_per_frame, network.config.embed_dim) != frame:
+            raise ConfigError(
+                f"a frame has {frame[0]} tokens of width {frame[1]}; the {name} model was built for "
+                f"{network.config.tokens_per_frame} of width {network.config.embed_dim}"
+            )
     if imagined.use_extrinsics:
         raise ConfigError("a predictor that wants camera extrinsics cannot be planned with: nobody would know them")
 

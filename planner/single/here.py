@@ -64,8 +64,9 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
 
     def score(actions_SH7: Array) -> Array:
         pose_17, actions_1SH7 = (torch.from_numpy(each).float()[None] for each in (question.pose, actions_SH7))
-        located = world.locate(latents_ND[None], pose_17, goal_ND[None]) if config.cost.place else None
-        cost = GoalCost(config.cost, goal_ND[None], latents_ND[None], located_B4=located and located.hand_B4)
+        wanted, seen = config.cost, (latents_ND[None], pose_17, goal_ND[None])
+        located = world.locate(*seen, keyframe=wanted.keyframes) if wanted.place else None
+        cost = GoalCost(wanted, goal_ND[None], latents_ND[None], located_B4=located and located.hand_B4)
         return world.score(latents_ND[None], pose_17, actions_1SH7, cost)[0].double().cpu().numpy()
 
     landscape = around(plan.wanted_H7, points, score)

@@ -104,7 +104,13 @@ class TrueWorld:
         return False
 
     def locate(
-        self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Sequence[Looks | None] | None = None
+        self,
+        latents_BND: Tensor,
+        pose_B7: Tensor,
+        goal_BND: Tensor,
+        looks: Sequence[Looks | None] | None = None,
+        *,
+        keyframe: bool = False,
     ) -> None:
         """It cannot tell."""
 

@@ -43,7 +43,7 @@ def test_the_yaw_of_a_camera_is_found(degrees: float) -> None:
 class Inverse(PointWorld):
     """Sees in two pictures how the hand has moved, as the camera shows it."""
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None) -> Located:
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None, **_: Any) -> Located:
         return Located((pose_B7 + (goal_BND - latents_BND)[:, 0] / SCALE)[:, NUMBERS], torch.zeros(len(pose_B7)))
 
 

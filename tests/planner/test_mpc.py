@@ -15,6 +15,7 @@ from planner.limits import LimitsConfig
 from planner.mpc import ControlConfig, Controller, Step
 from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, Request
+from planner.presets import preset
 from planner.search_config import SearchConfig
 from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, located, moved, paint
 from vjepa2_ac.errors import DeadlineError, InputError, StaleObservationError
@@ -185,6 +186,45 @@ def test_a_hand_that_stays_to_close_is_still_leaving_in_the_next_plan(moves: boo
     for _ in told:
         control.step(robot.frame(), robot.pose)
     assert asked == told
+
+
+def carrying(pose_B7: torch.Tensor) -> torch.Tensor:
+    """The next keyframe of a hand that takes something up at A, sets it down at B, and withdraws."""
+    keyframes = []
+    for x, y, z, *_, closed in pose_B7.tolist():
+        if closed > 0.5:
+            keyframes.append([*B, 0.0])
+        elif abs(x - B[0]) + abs(y - B[1]) < 0.01 and z < END[2] - 0.01:
+            keyframes.append([*END[:3], 0.0])
+        else:
+            keyframes.append([*A, 1.0])
+    return torch.tensor(keyframes)
+
+
+A, B, END = moved(0.1, 0.1, -0.1)[:3], moved(-0.1, 0.15, -0.1)[:3], moved(-0.1, 0.15, 0.0)
+BY_KEYFRAMES = preset("keyframes")
+
+
+def test_a_robot_that_is_shown_the_end_alone_goes_there_by_keyframes() -> None:
+    robot, path = PointRobot(), []
+    control = controller(
+        [END], KNOWN, PointWorld(keyframe=carrying), search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost
+    )
+    for _ in range(40):
+        plan = control.step(robot.frame(), robot.pose).plan
+        if plan is None:
+            break
+        before = robot.pose.copy()
+        robot.follow(plan.actions_H7[0])
+        path.append((before, robot.pose.copy()))
+    changes = [(before, after) for before, after in path if abs(after[6] - before[6]) > 0.1]
+    for before, after in changes:  # closing at A alone, opening at B alone
+        np.testing.assert_allclose(after[:3], A if after[6] > before[6] else B, atol=0.012)
+    assert {after[6] > before[6] for before, after in changes} == {True, False}
+    np.testing.assert_allclose(robot.pose[:3], END[:3], atol=0.012)
+    first_moves = [after - before for before, after in path if before[6] > 0.5 and np.abs(before[:3] - A).max() < 0.012]
+    assert all(np.abs(move[:2]).max() == 0 for move in first_moves)  # what it holds is lifted first
+    assert max(move[2] for move in first_moves) > 0.02
 
 
 def test_what_the_model_got_wrong_is_expected_again() -> None:

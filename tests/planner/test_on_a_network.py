@@ -49,8 +49,8 @@ class InPieces:
     def rollout(self, *given: Any) -> Rollout:
         return self.model.rollout(*given)
 
-    def locate(self, *given: Any) -> Located | None:
-        return self.model.locate(*given)
+    def locate(self, *given: Any, keyframe: bool = False) -> Located | None:
+        return self.model.locate(*given, keyframe=keyframe)
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

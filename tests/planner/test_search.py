@@ -210,7 +210,7 @@ def test_the_hand_is_located_once_a_search_and_only_where_it_counts(
     asked = []
 
     class Asked(PointWorld):
-        def locate(self, *given: Tensor) -> None:
+        def locate(self, *given: Tensor, keyframe: bool = False) -> None:
             asked.append(given)
 
     search(Asked(), [problem(NEAR), problem(FAR)], config, CostConfig(place=place))
@@ -295,6 +295,21 @@ def test_a_hand_that_leaves_for_a_higher_place_lifts_before_it_goes_aside(
     else:
         assert first[0] > 0.02
         assert first[1] < -0.02
+
+
+@pytest.mark.parametrize(
+    ("leaving", "aside", "straight_up"), [(True, 0.1, True), (False, 0.1, False), (True, 0.0, False)]
+)
+def test_a_hand_that_leaves_for_a_keyframe_lifts_over_what_stands_between(
+    leaving: bool, aside: float, straight_up: bool
+) -> None:
+    there = moved(aside, 0.0, -0.02)
+    world = PointWorld(keyframe=lambda pose_B7: located(there))
+    asked = problem(there, world=world, leaving=leaving)
+    cost = CostConfig(place=10.0, from_above=2.0, keyframes=True)
+    first = search(world, [asked], SearchConfig(lift_first=True), cost)[0].actions_HA[0]
+    assert (first[0] == 0.0 and first[2] > 0.02) == straight_up
+    assert (first[0] > 0.02) == (aside > 0 and not straight_up)
 
 
 def test_each_request_of_a_batch_lifts_for_itself() -> None:

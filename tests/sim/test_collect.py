@@ -156,6 +156,8 @@ def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypat
         {"repaints": -1},
         {"branches": 20, "repaints": 24},
         {"branches": 0, "repaints": 0, "long": False},
+        {"repaints": 1, "repaint_steps": 0},
+        {"repaints": 1, "repaint_steps": 41},
         {"size": 33},
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from sim import workspace
 from sim.collect import KINDS, CollectConfig, started_at
-from sim.collect_recorder import BRANCH_STEPS, REPAINT_STEPS, STEPS, CellRecorder
+from sim.collect_recorder import BRANCH_STEPS, STEPS, CellRecorder
 from sim.control import LIMIT
 from sim.variation import LOOK, Variation, draw
 from vjepa2_ac.data.writer import Recording
@@ -60,15 +60,16 @@ def test_a_pair_looks_like_no_other(job: list[Recording]) -> None:
     assert draws[-1] == draw(Variation(), 3).as_dict()
 
 
-def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: list[Recording]) -> None:
-    recorder = CellRecorder(CollectConfig(size=SIZE, repaints=3))
+@pytest.mark.parametrize("steps", [8, STEPS])
+def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: list[Recording], steps: int) -> None:
+    recorder = CellRecorder(CollectConfig(size=SIZE, repaints=3, repaint_steps=steps))
     *short, long = recorder(3)
     recorder.painter.close()
     repaints = short[4:]
     assert [recording.started for recording in repaints] == [started_at(3, part) for part in (5, 6, 7)]
     for again in repaints:
-        stretch = slice(again.facts["left_at"], again.facts["left_at"] + REPAINT_STEPS + 1)
-        assert (again.facts["kind"], len(again), again.task) == ("repaint", REPAINT_STEPS + 1, long.task)
+        stretch = slice(again.facts["left_at"], again.facts["left_at"] + steps + 1)
+        assert (again.facts["kind"], len(again), again.task) == ("repaint", steps + 1, long.task)
         for name in ("poses_N7", "joints_N7"):
             np.testing.assert_array_equal(np.asarray(getattr(again, name)), np.asarray(getattr(long, name))[stretch])
         np.testing.assert_array_equal(

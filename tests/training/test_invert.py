@@ -91,6 +91,29 @@ def test_it_goes_on_from_an_inverse_that_has_learned_already(room: Path, tmp_pat
     assert facts["start"] == str(release)
 
 
+def test_keyframes_are_learned_from_where_the_inverse_is_and_stand_beside_it(room: Path, tmp_path: Path) -> None:
+    release = room / "run" / "release"
+    asks, hardly = "asks=keyframe", ("steps=1", "start_lr=1e-12", "lr=1e-12", "final_lr=0", "warmup=0", "anneal=0")
+    given = ["--data", f"{room}/data", "--model", str(release), "--recipe", f"{room}/tiny.yaml"]
+    words = ["invert", *given, "--cache", f"{room}/cache", "--set", asks]
+    begins = [word for setting in hardly for word in ("--set", setting)]
+    assert cli.run([*words, *begins, "--start", str(release), "--out", f"{tmp_path}/begun"]) == 0
+    begun = load(tmp_path / "begun" / "release")
+    assert samples.same(begun.keyframes, load(release).inverse)
+    assert cli.run([*words, "--start", str(release), "--out", f"{tmp_path}/learned"]) == 0
+    learned = load(tmp_path / "learned" / "release")
+    assert not samples.same(learned.keyframes, begun.keyframes)
+    for name in ("encoder", "predictor", "inverse"):
+        assert samples.same(getattr(learned, name), getattr(load(release), name))
+    assert {"inverse", "keyframes"} < set(learned.metadata)
+    on = [*words[:3], "--model", f"{tmp_path}/learned/release", *words[5:], *begins]
+    assert cli.run([*on, "--start", f"{tmp_path}/learned/release", "--out", f"{tmp_path}/on"]) == 0
+    assert samples.same(load(tmp_path / "on" / "release").keyframes, learned.keyframes)
+    kept = [*on[:-len(begins)], *begins, "--set", "asks=goal", "--start", str(release), "--out", f"{tmp_path}/kept"]
+    assert cli.run(kept) == 0
+    assert samples.same(load(tmp_path / "kept" / "release").keyframes, learned.keyframes)
+
+
 def test_an_inverse_that_cannot_go_on_is_refused(
     room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -94,7 +94,9 @@ def convert(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="Leave out encoder, predictor, inverse, masked_predictor or classifier. Repeatable."),
+        typer.Option(
+            help="Leave out encoder, predictor, inverse, keyframes, masked_predictor or classifier. Repeatable."
+        ),
     ] = None,
     settings: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the folder if it exists.")] = False,

@@ -20,7 +20,7 @@ from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorCo
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
 from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
 
-PARTS = ("encoder", "predictor", "inverse", "masked_predictor", "classifier")
+PARTS = ("encoder", "predictor", "inverse", "keyframes", "masked_predictor", "classifier")
 
 ModelConfig = (
     EncoderConfig

@@ -30,6 +30,7 @@ class Loaded:
     encoder: Encoder | EncoderV21 | None = None
     predictor: ACPredictor | None = None
     inverse: InverseModel | None = None
+    keyframes: InverseModel | None = None
     masked_predictor: MaskedPredictor | MaskedPredictorV21 | None = None
     classifier: AttentiveClassifier | AnticipationClassifier | None = None
     preprocessing: Preprocessing
@@ -53,9 +54,9 @@ def load(
     "default", the shipped one. `which` chooses among an official file's encoders: "target_encoder" ("ema_encoder" where
     it is called so; the default) or "encoder" (the default in V-JEPA 2-AC files, where both are the same). `precision`
     is "fp32", "bf16" or "auto"; None keeps the file's.
-    `parts` limits what is read ("encoder", "predictor", "inverse", "masked_predictor", "classifier") and must be there;
-    `optional` is read too where it is there. `overrides` says what the shapes in an official file do not tell:
-    `{"encoder": {"num_heads": 2}}`.
+    `parts` limits what is read ("encoder", "predictor", "inverse", "keyframes", "masked_predictor", "classifier") and
+    must be there; `optional` is read too where it is there. `overrides` says what the shapes in an official file do not
+    tell: `{"encoder": {"num_heads": 2}}`.
 
     Nothing in a file is ever executed. Memory peaks at the weights as loaded plus one tensor.
     """
@@ -71,6 +72,7 @@ def load(
         encoder=cast("Encoder | EncoderV21 | None", models.get("encoder")),
         predictor=cast("ACPredictor | None", models.get("predictor")),
         inverse=cast("InverseModel | None", models.get("inverse")),
+        keyframes=cast("InverseModel | None", models.get("keyframes")),
         masked_predictor=cast("MaskedPredictor | MaskedPredictorV21 | None", models.get("masked_predictor")),
         classifier=cast("AttentiveClassifier | AnticipationClassifier | None", models.get("classifier")),
         preprocessing=contents.preprocessing,

@@ -34,6 +34,7 @@ def save(
     encoder: nn.Module,
     predictor: nn.Module | None = None,
     inverse: nn.Module | None = None,
+    keyframes: nn.Module | None = None,
     masked_predictor: nn.Module | None = None,
     classifier: nn.Module | None = None,
     preprocessing: Preprocessing,
@@ -46,7 +47,7 @@ def save(
     `normalize_latents` is False for a predictor that was trained on the encoder's raw outputs. `metadata` is anything
     JSON holds, for people to read. `dtype` is how weights are kept (None: as they are).
     """
-    models = {"encoder": encoder, "predictor": predictor, "inverse": inverse}
+    models = {"encoder": encoder, "predictor": predictor, "inverse": inverse, "keyframes": keyframes}
     models |= {"masked_predictor": masked_predictor, "classifier": classifier}
     parts = {
         name: Part(_config_of(model), dict(model.state_dict())) for name, model in models.items() if model is not None

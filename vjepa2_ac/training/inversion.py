@@ -23,6 +23,7 @@ from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout, dice
 from vjepa2_ac.training.trajectories import Trajectory, collated, first_readable, window_at
 
+Asked = Literal["goal", "keyframe"]  # where the hand is in the goal, or at the next keyframe on the way there
 Alike = Literal["pairs", "frames"]  # what comes as often as any other
 WEIGH_THE_SAME = (0.05, 0.05, 0.05, 0.25)  # [m], [stroke] errors
 
@@ -58,10 +59,14 @@ class MomentPairs:
         def draw(attempt: int) -> dict[str, Any]:
             rng = dice(self.seed, sample, attempt)
             drawn = int(rng.integers(self.ends[-1]))
-            trajectory = self.trajectories[int(np.searchsorted(self.ends, drawn, side="right"))]
-            return window_at(trajectory, rng.choice(len(trajectory), 2, replace=False))
+            return self._moments(int(np.searchsorted(self.ends, drawn, side="right")), rng)
 
         return first_readable(draw, bad)
+
+    def _moments(self, which: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Two moments of one of the episodes."""
+        trajectory = self.trajectories[which]
+        return window_at(trajectory, rng.choice(len(trajectory), 2, replace=False))
 
 
 class Inversion(Learner):

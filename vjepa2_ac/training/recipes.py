@@ -25,7 +25,7 @@ from vjepa2_ac.models.masked_predictor import MaskedPredictorConfig
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
 from vjepa2_ac.training.clips import ClipConfig
 from vjepa2_ac.training.engine import EngineConfig
-from vjepa2_ac.training.inversion import Alike
+from vjepa2_ac.training.inversion import Alike, Asked
 from vjepa2_ac.training.masks import MultiBlockConfig
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.posttraining import PostTrainingConfig
@@ -113,6 +113,7 @@ class InvertRecipe:
     about: str
     inverse: Settings = field(default_factory=dict)  # of InverseModelConfig; sizes follow the encoder
     window: WindowConfig = field(default_factory=WindowConfig)
+    asks: Asked = "goal"  # where the hand is in the goal, or at the next keyframe on the way there
     alike: Alike = "pairs"  # what comes as often as any other: two moments of an episode, or frames
     bad_episodes: int = 100  # that may be left out, each named and counted, before training refuses
     cache: bool = True  # keep the encoder's latents on disk
@@ -132,6 +133,11 @@ class InvertRecipe:
         """The inverse model to train; what must agree is taken from the encoder."""
         same = {"tokens_per_frame": tokens_per_frame, "embed_dim": embed_dim}
         return _with_given(InverseModelConfig, same, self.inverse, "inverse")
+
+    @property
+    def part(self) -> str:
+        """What the network is called in the release."""
+        return "inverse" if self.asks == "goal" else "keyframes"
 
 
 Recipe = PretrainRecipe | TrainRecipe | InvertRecipe

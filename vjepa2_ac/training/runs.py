@@ -33,6 +33,7 @@ from vjepa2_ac.training import recipes
 from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, recorded
 from vjepa2_ac.training.engine import fit
 from vjepa2_ac.training.inversion import Inversion, MomentPairs
+from vjepa2_ac.training.keyframes import KeyframePairs
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.posttraining import PostTraining
@@ -100,23 +101,29 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
 
 
 def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
-    """Train the inverse of a world model on its frozen encoder; the folder of a release of all three comes back."""
+    """Train the inverse of a world model, or what finds its keyframes, on its frozen encoder.
+
+    The folder of a release that also holds the world model as it was comes back.
+    """
     with joined(device) as processes:
         _look(run, processes, resume=resume)
-        source = load(inputs.model or "default", parts=("encoder", "predictor"))
+        source = load(inputs.model or "default", parts=("encoder", "predictor"), optional=("inverse", "keyframes"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
         learner = Inversion(_inverse(recipe, inputs, frames, encoder), frames)
         sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
         trajectories = _trajectories(recipe, sampling, inputs, frames, processes)
         layout = _layout(recipe, processes)
-        batches = MomentPairs(trajectories, recipe.window, layout, recipe.engine.seed, recipe.alike)
+        pairs = KeyframePairs if recipe.asks == "keyframe" else MomentPairs
+        batches = pairs(trajectories, recipe.window, layout, recipe.engine.seed, recipe.alike)
         bad = BadEpisodes(recipe.bad_episodes)
         _begin(run, recipe, inputs, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad)
-        models, given = {"inverse": learner.inverse}, {"encoder": encoder, "predictor": source.predictor}
+        given: dict[str, Any] = {"encoder": encoder, "predictor": source.predictor}
+        given |= {"inverse": source.inverse, "keyframes": source.keyframes}
+        models = {recipe.part: learner.inverse}
         of_the_model = {name: fact for name, fact in source.metadata.items() if name not in ("source", "layout")}
-        facts = of_the_model | {"inverse": _facts(recipe, inputs)}
+        facts = of_the_model | {recipe.part: _facts(recipe, inputs)}
         _release(run, recipe, facts, models, preprocessing, source.normalize_latents, processes, given)
         return run.release
 
@@ -257,9 +264,10 @@ def _inverse(recipe: InvertRecipe, inputs: Inputs, frames: FrameEncoder, encoder
     config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
     inverse = build(InverseModel, config, seed=recipe.engine.seed)
     if inputs.start is not None:
-        loaded = load(inputs.start, parts=("inverse",), precision="fp32")
-        assert loaded.inverse is not None
-        _take(inverse, loaded.inverse.state_dict(), inputs.start, "inverse")
+        loaded = load(inputs.start, parts=("inverse",), optional=("keyframes",), precision="fp32")
+        known = loaded.keyframes if recipe.part == "keyframes" and loaded.keyframes else loaded.inverse
+        assert known is not None
+        _take(inverse, known.state_dict(), inputs.start, "inverse")
     return inverse
 
 
@@ -348,8 +356,7 @@ def _release(
             preprocessing=preprocessing,
             normalize_latents=normalize_latents,
             metadata=facts,
-            **models,
-            **(given or {}),
+            **{**(given or {}), **models},
         )
     processes.wait()
 
@@ -362,7 +369,7 @@ def _gathered(run: Run, models: dict[str, Any]) -> dict[str, Any]:
     state = found[1]["learner"]
     whole: dict[str, Any] = {}
     for name, model in models.items():
-        inside = {"encoder": "target", "masked_predictor": "predictor"}.get(name, name)
+        inside = {"encoder": "target", "masked_predictor": "predictor", "keyframes": "inverse"}.get(name, name)
         mine = {key.removeprefix(f"{inside}."): value for key, value in state.items() if key.startswith(f"{inside}.")}
         if mine:
             whole[name] = build(type(model), model.config)

@@ -195,11 +195,14 @@ def first_readable(draw: Callable[[int], dict[str, Any]], bad: dict[str, str]) -
     raise InputError(f"{ATTEMPTS} episodes in a row cannot be decoded: {bad}")
 
 
-def window_at(trajectory: Trajectory, rows_T: NDArray[np.int64]) -> dict[str, Any]:
-    """What was seen and where the hand was at some rows of a trajectory, in the order asked."""
-    extrinsics = None if trajectory.extrinsics_R6 is None else trajectory.extrinsics_R6[rows_T]
+def window_at(
+    trajectory: Trajectory, rows_T: NDArray[np.int64], hand_rows_T: NDArray[np.int64] | None = None
+) -> dict[str, Any]:
+    """What was seen at some rows of a trajectory, in the order asked, and where the hand was then, or at other rows."""
+    hand_rows_T = rows_T if hand_rows_T is None else hand_rows_T
+    extrinsics = None if trajectory.extrinsics_R6 is None else trajectory.extrinsics_R6[hand_rows_T]
     return trajectory.read(rows_T) | {
-        "poses": trajectory.poses_R7[rows_T],
+        "poses": trajectory.poses_R7[hand_rows_T],
         "extrinsics": extrinsics,
         "name": trajectory.name,
     }

@@ -1,0 +1,95 @@
+"""Moments of true worlds with keyframes in between, where a row's place and closedness say which row it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.training.test_inversion import GRID, TOKENS
+from vjepa2_ac.data.windows import WindowConfig
+from vjepa2_ac.training.keyframes import KeyframePairs, keyframes_of
+from vjepa2_ac.training.latents import packed
+from vjepa2_ac.training.order import Layout
+from vjepa2_ac.training.trajectories import Trajectory
+
+# Open, closing in two steps around something, held, let go in one, open; then a second time without holding anything.
+TWICE = 4 * [0.0] + [0.25] + 6 * [0.4] + 6 * [0.0] + [0.5] + 6 * [1.0] + 6 * [0.0]
+KEYFRAMES = [5, 11, 18, 24]
+ROWS = len(TWICE)
+
+
+def episode(closedness_R: list[float] = TWICE, stride: int = 1) -> Trajectory:
+    """Row r stands r grid steps along x, and shows r."""
+    poses_R7 = np.zeros((len(closedness_R), 7))
+    poses_R7[:, 0] = GRID * np.arange(len(closedness_R))
+    poses_R7[:, 6] = closedness_R
+
+    def read(rows_T: NDArray[np.int64]) -> dict[str, Any]:
+        shown = torch.from_numpy(rows_T).float()[:, None, None].expand(-1, TOKENS, 4)
+        return {"latents_TND": packed(shown)}
+
+    return Trajectory("an episode", poses_R7, None, stride, None, read)
+
+
+def drawn(trajectory: Trajectory, samples: int = 4000) -> NDArray[np.int64]:
+    """Rows of the first moment, of the goal, and of the hand that was asked for."""
+    batch = KeyframePairs([trajectory], WindowConfig(fps=4.0), Layout(samples), seed=0)[0]
+    first_B, goal_B = batch["latents_BND"].float()[:, ::TOKENS, 0].unbind(1)
+    hand_B2 = batch["poses_BT7"][..., 0] / GRID
+    assert torch.equal(hand_B2[:, 0], first_B)
+    return torch.stack((first_B, goal_B, hand_B2[:, 1]), dim=1).long().numpy()
+
+
+def test_a_keyframe_is_where_the_gripper_has_come_to_another_closedness_for_good() -> None:
+    assert keyframes_of(np.array(TWICE), lasting=4) == KEYFRAMES
+
+
+@pytest.mark.parametrize(
+    ("closedness_R", "why"),
+    [
+        (12 * [0.3], "it rests"),
+        (5 * [0.0] + 3 * [1.0] + 8 * [0.0], "it is closed for less than a second"),
+        (8 * [0.0] + 4 * [1.0], "the episode ends before a second is over"),
+        ([0.02 * row for row in range(12)], "it never rests"),
+        (6 * [0.0] + 8 * [0.08], "it hardly changes"),
+    ],
+)
+def test_what_does_not_last_is_no_keyframe(closedness_R: list[float], why: str) -> None:
+    assert keyframes_of(np.array(closedness_R), lasting=4) == [], why
+
+
+def test_the_hand_asked_for_is_the_next_keyframes_or_the_goals_where_none_comes_before() -> None:
+    for first, goal, hand in drawn(episode()):
+        between = [row for row in KEYFRAMES if first < row <= goal]
+        assert hand == (between[0] if between else goal)
+
+
+def test_at_most_two_keyframes_lie_before_a_goal_and_none_between_it_and_a_later_moment() -> None:
+    came = drawn(episode())
+    for first, goal, _ in came:
+        assert first != goal
+        low, high = min(first, goal), max(first, goal)
+        assert sum(low < row <= high for row in KEYFRAMES) <= (2 if goal > first else 0)
+    crossed = {sum(first < row <= goal for row in KEYFRAMES) for first, goal, _ in came}
+    assert crossed == {0, 1, 2}
+
+
+def test_every_moment_may_be_the_first_and_every_one_but_the_first_a_goal() -> None:
+    came = drawn(episode())
+    assert set(came[:, 0]) == set(came[:, 1]) == set(range(ROWS))
+
+
+def test_rows_between_those_of_a_window_count_as_time() -> None:
+    fine = np.repeat(TWICE, 4).tolist()  # sixteen rows a second
+    assert {hand for first, goal, hand in drawn(episode(fine, stride=4)) if hand not in (first, goal)} == {
+        4 * row for row in KEYFRAMES
+    }
+
+
+def test_without_keyframes_any_other_moment_is_the_goal() -> None:
+    came = {(first, goal) for first, goal, hand in drawn(episode(3 * [0.0])) if hand == goal}
+    assert came == {(a, b) for a in range(3) for b in range(3) if a != b}
