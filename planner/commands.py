@@ -25,7 +25,7 @@ def plan(
     pose: Pose = None,
     sub_goal: Annotated[int, typer.Option(help="Which of the goals to plan towards, counted from 0.")] = 0,
     model: ModelIfSaid = None,
-    preset: Annotated[str | None, typer.Option(help="fast, balanced (unless said) or paper.")] = None,
+    preset: Annotated[str | None, typer.Option(help="fast, balanced (unless said), keyframes or paper.")] = None,
     settings: PlannerSettings = None,
     budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that pick the size of the search.")] = None,
     deadline_ms: Annotated[float | None, typer.Option(help="The best plan known by then is the answer.")] = None,

@@ -32,6 +32,10 @@ class World(Protocol):
     def locates(self) -> bool:
         """Whether it can locate the hand in a goal."""
 
+    @property
+    def finds_keyframes(self) -> bool:
+        """Whether it can locate the hand at the next keyframe before a goal too."""
+
     def encode(self, frames: Frames) -> Tensor:
         """The latents [B, N, D] of frames [B, H, W, 3] uint8."""
 

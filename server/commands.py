@@ -23,7 +23,7 @@ def serve(
     grpc_port: Annotated[int | None, typer.Option(help="For gRPC; 0 takes a free one.")] = None,
     grpc: Annotated[bool | None, typer.Option("--grpc/--no-grpc", help="Whether gRPC is served at all.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="What is searched unless asked otherwise: fast, balanced, paper.")
+        str | None, typer.Option(help="What is searched unless asked otherwise: fast, balanced, keyframes, paper.")
     ] = None,
     confidence: Confidence = None,
     precision: PrecisionIfSaid = None,

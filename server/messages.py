@@ -81,7 +81,7 @@ class GoalReference(Message):
 class PlanOptions(Message):
     """How to search; what is not said is as the service's preset has it."""
 
-    preset: str | None = Field(None, description="fast, balanced or paper")
+    preset: str | None = Field(None, description="fast, balanced, keyframes or paper")
     samples: Annotated[int, Field(ge=3, le=100_000), WHOLE] | None = Field(None, description="of each population")
     iterations: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
     horizon: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = Field(None, description="actions in the chunk")

@@ -82,6 +82,11 @@ class InterruptibleWorld:
         """Whether it can locate the hand in a goal."""
         return self.world.locates
 
+    @property
+    def finds_keyframes(self) -> bool:
+        """Whether it can locate the hand at the next keyframe before a goal."""
+        return self.world.finds_keyframes
+
     def encode(self, frames: Frames) -> Tensor:
         """As the world does."""
         return self._there(self._asked().encode(frames))

@@ -339,6 +339,10 @@ class PlanningService:
     def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None]:
         failure = self._failure or self.host.served.failure
         config = planner_config(options, self.settings, self.host.cost_model, failure)
+        if config.cost.keyframes and not self.host.served.world.finds_keyframes:
+            raise FieldError(
+                "options.preset", f"keyframes, which {self.host.served.name} cannot find", "another preset"
+            )
         return config, camera_turn(options)
 
     def _calibrated(self, session_id: str) -> Calibrated:

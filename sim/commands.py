@@ -108,7 +108,7 @@ def demo(
     expert: Annotated[bool, typer.Option("--expert", help="The scripted expert drives; needs no model.")] = False,
     task: Tasks = "all",
     planner: Annotated[
-        str | None, typer.Option(help="fast, balanced or paper; the service's own, if not said.")
+        str | None, typer.Option(help="fast, balanced, keyframes or paper; the service's own, if not said.")
     ] = None,
     seed: Seed = 0,
     max_steps: MaxSteps = None,

@@ -194,6 +194,11 @@ class WorldModel:
         """Whether it can locate the hand in a goal."""
         return self.inverse is not None
 
+    @property
+    def finds_keyframes(self) -> bool:
+        """Whether it can tell where the gripper changes next on the way to a goal."""
+        return self.keyframes is not None
+
     @torch.no_grad()
     def locate(
         self,

@@ -40,7 +40,7 @@ def evaluate(
         str, typer.Option(help="What varies between episodes: all, or names with commas; the rest is as usual.")
     ] = "all",
     goals: Annotated[str, typer.Option(help="Pictures given: all, the paper's, or the last alone.")] = "all",
-    planner: Annotated[str, typer.Option(help="default, fast, balanced or paper.")] = "default",
+    planner: Annotated[str, typer.Option(help="default, fast, balanced, keyframes or paper.")] = "default",
     budget: Annotated[
         float | None, typer.Option(help="Milliseconds a plan may take: picks the size of the search, once, here.")
     ] = None,

@@ -103,6 +103,11 @@ class TrueWorld:
         """Not needed: the candidates' ends are true."""
         return False
 
+    @property
+    def finds_keyframes(self) -> bool:
+        """It is given every goal of a task."""
+        return False
+
     def locate(
         self,
         latents_BND: Tensor,

@@ -21,7 +21,7 @@ from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.footage import stretches
-from vjepa2_ac.fitcheck.located import NEAR, find_glances, locate
+from vjepa2_ac.fitcheck.located import NEAR, find_glances, find_keyframes, locate
 from vjepa2_ac.fitcheck.pairs import find_pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, percentile, rank, same_norm
@@ -189,6 +189,39 @@ def test_glances_compare_different_moments_of_whole_episodes() -> None:
     assert len(found) == 50
     assert all(glance.track == 0 and glance.now != glance.goal for glance in found)
     assert find_glances(tracks[1:], 50, np.random.default_rng(0)) == []
+
+
+def test_keyframes_that_are_asked_for_lie_before_their_goals() -> None:
+    closedness_R = np.array(6 * [0.0] + 6 * [0.6] + 6 * [0.1] + 6 * [0.7])
+    poses_R7 = np.zeros((24, 7))
+    poses_R7[:, 6] = closedness_R
+    tracks = [walk(0, rows=24, poses_R7=poses_R7), walk(1, is_part=True), walk(2, poses_R7=np.zeros((14, 7)))]
+    found = find_keyframes(tracks, 300, 4.0, np.random.default_rng(0))
+    assert len(found) == 300
+    assert {glance.track for glance in found} == {0}
+    for _, now, goal, hand, since in found:
+        passed = sum(row <= now for row in (6, 12, 18))
+        assert hand == (6, 12, 18)[passed]
+        assert since == (0, 6, 12)[passed]
+        assert hand <= goal < (18, 24, 24)[passed]
+    assert find_keyframes(tracks[1:], 50, 4.0, np.random.default_rng(0)) == []
+
+
+def test_a_model_that_takes_goals_for_keyframes_is_off_by_the_way_between() -> None:
+    found = locate(PERFECT, SEEN, ASKED.keyframes, keyframe=True)
+    assert not isinstance(found, NotMeasured)
+    tracks = SEEN.tracks
+    ways = [tracks[track].poses_R7[[hand, goal], :3] for track, _, goal, hand, _ in ASKED.keyframes]
+    expected = np.mean([np.linalg.norm(there_3 - goal_3) for there_3, goal_3 in ways])
+    assert found.alone.hand.value == pytest.approx(expected, rel=1e-5)
+    assert expected > 0.01
+
+
+def test_a_model_that_finds_no_keyframes_is_not_asked() -> None:
+    class Plain(PoseWorld):
+        finds_keyframes = False
+
+    assert isinstance(locate(Plain(), SEEN, ASKED.keyframes, keyframe=True), NotMeasured)
 
 
 def test_what_nobody_knows_is_not_measured() -> None:

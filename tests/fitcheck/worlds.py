@@ -23,6 +23,7 @@ class PoseWorld:
     """Latents [B, 1, 7] are poses; `believes` changes the actions before they are imagined."""
 
     device, dtype = torch.device("cpu"), torch.float32
+    finds_keyframes = True
 
     def __init__(self, believes: Any = lambda actions: actions) -> None:
         self.believes = believes
@@ -44,7 +45,9 @@ class PoseWorld:
     def score(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: Any = None) -> Any:
         return cost(self.rollout(latents_BND, pose_B7, actions_BSHA, history))
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None) -> Located | None:
+    def locate(
+        self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None, *, keyframe: bool = False
+    ) -> Located | None:
         """What it believes of the move, and half as wrong when told of earlier looks; those tell the truth here."""
         moved_B7 = self.believes(goal_BND[:, 0] - latents_BND[:, 0])
         located_B4 = (pose_B7 + moved_B7)[:, NUMBERS]

@@ -43,6 +43,10 @@ class InPieces:
     def locates(self) -> bool:
         return self.model.locates
 
+    @property
+    def finds_keyframes(self) -> bool:
+        return self.model.finds_keyframes
+
     def encode(self, frames: Frames) -> Tensor:
         return self.model.encode(frames)
 

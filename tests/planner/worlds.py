@@ -107,6 +107,10 @@ class PointWorld:
     def locates(self) -> bool:
         return self.located_B4 is not None
 
+    @property
+    def finds_keyframes(self) -> bool:
+        return self.keyframe is not None
+
     def locate(
         self,
         latents_BND: Tensor,

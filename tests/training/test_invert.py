@@ -109,7 +109,7 @@ def test_keyframes_are_learned_from_where_the_inverse_is_and_stand_beside_it(roo
     on = [*words[:3], "--model", f"{tmp_path}/learned/release", *words[5:], *begins]
     assert cli.run([*on, "--start", f"{tmp_path}/learned/release", "--out", f"{tmp_path}/on"]) == 0
     assert samples.same(load(tmp_path / "on" / "release").keyframes, learned.keyframes)
-    kept = [*on[:-len(begins)], *begins, "--set", "asks=goal", "--start", str(release), "--out", f"{tmp_path}/kept"]
+    kept = [*on[: -len(begins)], *begins, "--set", "asks=goal", "--start", str(release), "--out", f"{tmp_path}/kept"]
     assert cli.run(kept) == 0
     assert samples.same(load(tmp_path / "kept" / "release").keyframes, learned.keyframes)
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.data.test_keyframes import KEYFRAMES, TWICE
 from tests.training.test_inversion import GRID, TOKENS
 from vjepa2_ac.data.windows import WindowConfig
-from vjepa2_ac.training.keyframes import KeyframePairs, keyframes_of
+from vjepa2_ac.training.keyframes import KeyframePairs
 from vjepa2_ac.training.latents import packed
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.trajectories import Trajectory
 
-# Open, closing in two steps around something, held, let go in one, open; then a second time without holding anything.
-TWICE = 4 * [0.0] + [0.25] + 6 * [0.4] + 6 * [0.0] + [0.5] + 6 * [1.0] + 6 * [0.0]
-KEYFRAMES = [5, 11, 18, 24]
 ROWS = len(TWICE)
 
 
@@ -42,24 +39,6 @@ def drawn(trajectory: Trajectory, samples: int = 4000) -> NDArray[np.int64]:
     hand_B2 = batch["poses_BT7"][..., 0] / GRID
     assert torch.equal(hand_B2[:, 0], first_B)
     return torch.stack((first_B, goal_B, hand_B2[:, 1]), dim=1).long().numpy()
-
-
-def test_a_keyframe_is_where_the_gripper_has_come_to_another_closedness_for_good() -> None:
-    assert keyframes_of(np.array(TWICE), lasting=4) == KEYFRAMES
-
-
-@pytest.mark.parametrize(
-    ("closedness_R", "why"),
-    [
-        (12 * [0.3], "it rests"),
-        (5 * [0.0] + 3 * [1.0] + 8 * [0.0], "it is closed for less than a second"),
-        (8 * [0.0] + 4 * [1.0], "the episode ends before a second is over"),
-        ([0.02 * row for row in range(12)], "it never rests"),
-        (6 * [0.0] + 8 * [0.08], "it hardly changes"),
-    ],
-)
-def test_what_does_not_last_is_no_keyframe(closedness_R: list[float], why: str) -> None:
-    assert keyframes_of(np.array(closedness_R), lasting=4) == [], why
 
 
 def test_the_hand_asked_for_is_the_next_keyframes_or_the_goals_where_none_comes_before() -> None:

@@ -67,7 +67,7 @@ class Call:
 class Options(TypedDict, total=False):
     """How to search; what is not said is as the service has it."""
 
-    preset: str  # fast, balanced or paper
+    preset: str  # fast, balanced, keyframes or paper
     samples: int
     iterations: int
     horizon: int

@@ -87,11 +87,8 @@ def sections(horizon: int) -> dict[str, list[Figure]]:
             Figure(words=f"object after {steps} step{'s' if steps > 1 else ''} [cm]", pick=_imagined("object", steps))
             for steps in sorted({1, horizon})
         ],
-        "the hand in another frame, located by the inverse": [
-            *_missed("", lambda located: located.alone),
-            *_missed(f", told of {EARLIER} earlier looks", lambda located: located.told),
-            Figure(words="said to be where it was [cm]", pick=_located(lambda located: located.way), scale=100),
-        ],
+        "the hand in another frame, located by the inverse": _locating(lambda column: column.located),
+        "the hand at the next keyframe before a goal": _locating(lambda column: column.keyframes),
     }
 
 
@@ -160,16 +157,22 @@ def _off_by(axis: str) -> Pick:
     return lambda column: column.axes[axis].lowest_off_by
 
 
-def _located(of: Callable[[Locating], Found]) -> Pick:
-    return lambda column: _of(column.located, of)
+def _locating(section: Callable[[Column], Locating | NotMeasured]) -> list[Figure]:
+    def pick(of: Callable[[Locating], Found]) -> Pick:
+        return lambda column: _of(section(column), of)
 
+    def missed(told: str, of: Callable[[Locating], Missed]) -> list[Figure]:
+        near = f"hand, less than {100 * NEAR:g} cm away{told} [cm]"
+        return [
+            Figure(words=f"hand{told} [cm]", pick=pick(lambda located: of(located).hand), scale=100),
+            Figure(words=near, pick=pick(lambda located: of(located).hand_nearby), scale=100),
+            Figure(words=f"closedness{told} [stroke]", pick=pick(lambda located: of(located).closedness), digits=3),
+        ]
 
-def _missed(told: str, of: Callable[[Locating], Missed]) -> list[Figure]:
-    near = f"hand, less than {100 * NEAR:g} cm away{told} [cm]"
     return [
-        Figure(words=f"hand{told} [cm]", pick=_located(lambda located: of(located).hand), scale=100),
-        Figure(words=near, pick=_located(lambda located: of(located).hand_nearby), scale=100),
-        Figure(words=f"closedness{told} [stroke]", pick=_located(lambda located: of(located).closedness), digits=3),
+        *missed("", lambda located: located.alone),
+        *missed(f", told of {EARLIER} earlier looks", lambda located: located.told),
+        Figure(words="said to be where it was [cm]", pick=pick(lambda located: located.way), scale=100),
     ]
 
 

@@ -31,6 +31,10 @@ class Model(Protocol):
     device: torch.device
     dtype: torch.dtype
 
+    @property
+    def finds_keyframes(self) -> bool:
+        """Whether it can be asked for keyframes."""
+
     def encode(self, frames: Frames) -> Tensor:
         """Latents [R, N, D] of frames."""
 
@@ -50,8 +54,10 @@ class Model(Protocol):
         pose_B7: Tensor,
         goal_BND: Tensor,
         looks: Sequence[Looks | None] | None = None,
+        *,
+        keyframe: bool = False,
     ) -> Located | None:
-        """The hand in each goal; None from a model without an inverse."""
+        """The hand in each goal, or at the next keyframe before it; None from a model without an inverse."""
 
 
 class Stretch(NamedTuple):

@@ -5,6 +5,8 @@ two, so most lie far apart; those less than 6 cm apart, where a grasp is decided
 
 It is asked twice: of the two moments alone, and told of the moments before, as the loop tells it (`models.looks`).
 
+A model that finds keyframes is asked for those alike, with goals that lie behind one or two of them.
+
 Shapes: B glances, 7 numbers of a pose, 4 of what is located.
 """
 
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 
 from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.data.keyframes import AHEAD, keyframes_of
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
 from vjepa2_ac.fitcheck.footage import Footage, Model
 from vjepa2_ac.fitcheck.tracks import Track
@@ -29,11 +32,13 @@ PIECE = 256  # glances at once
 
 
 class Glance(NamedTuple):
-    """Two moments of a track: what is seen now, and a picture of a goal."""
+    """Two moments of a track: what is seen now, and a picture of a goal; and what is asked."""
 
     track: int
     now: int
     goal: int
+    hand: int  # the moment at which the hand is to be located
+    since: int = 0  # the first moment that earlier looks may be told of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +67,44 @@ def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) 
     found = []
     for which in rng.choice(long, count):
         now, goal = rng.choice(len(tracks[which]), 2, replace=False)
-        found.append(Glance(int(which), int(now), int(goal)))
+        found.append(Glance(int(which), int(now), int(goal), hand=int(goal)))
     return sorted(found)
 
 
-def locate(model: Model, footage: Footage, glances: Sequence[Glance]) -> Locating | NotMeasured:
-    """Errors over all glances; not measured of a model without an inverse."""
-    alone_B4, told_B4 = (_located(model, footage, glances, earlier) for earlier in (0, EARLIER))
+def find_keyframes(tracks: Sequence[Track], count: int, fps: float, rng: np.random.Generator) -> list[Glance]:
+    """So many moments with goals after the next keyframe, or after the next two, in episodes that are not parts."""
+    keyframes = [[] if track.is_part else keyframes_of(track.closedness, fps) for track in tracks]
+    long = [which for which, rows in enumerate(keyframes) if rows]
+    found = []
+    for which in rng.choice(long, count) if long else ():
+        rows, end = keyframes[which], len(tracks[which])
+        now = int(rng.integers(rows[-1]))
+        passed = sum(row <= now for row in rows)
+        coming = [*rows[passed:], end]
+        goal = int(rng.integers(coming[0], coming[min(AHEAD, len(coming) - 1)]))
+        found.append(Glance(int(which), now, goal, hand=coming[0], since=rows[passed - 1] if passed else 0))
+    return sorted(found)
+
+
+def locate(
+    model: Model, footage: Footage, glances: Sequence[Glance], *, keyframe: bool = False
+) -> Locating | NotMeasured:
+    """Errors over all glances; not measured of a model that is not made to tell."""
+    if keyframe and not model.finds_keyframes:
+        return NotMeasured("the model finds no keyframes")
+    alone_B4, told_B4 = (_located(model, footage, glances, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
     if alone_B4 is None or told_B4 is None:
         return NotMeasured("the model has no inverse")
-    now_B4, goal_B4 = (
-        np.stack([footage.tracks[glance.track].poses_R7[glance[side], list(NUMBERS)] for glance in glances])
-        for side in (1, 2)
-    )
-    way_B = np.linalg.norm((now_B4 - goal_B4)[:, :3], axis=1)
+    now_B4 = _hands(footage, [(glance.track, glance.now) for glance in glances])
+    there_B4 = _hands(footage, [(glance.track, glance.hand) for glance in glances])
+    way_B = np.linalg.norm((now_B4 - there_B4)[:, :3], axis=1)
     groups = [footage.tracks[glance.track].group for glance in glances]
-    alone, told = (_missed(located_B4 - goal_B4, way_B, groups) for located_B4 in (alone_B4, told_B4))
+    alone, told = (_missed(located_B4 - there_B4, way_B, groups) for located_B4 in (alone_B4, told_B4))
     return Locating(alone=alone, told=told, way=mean(way_B, groups))
+
+
+def _hands(footage: Footage, moments: Sequence[tuple[int, int]]) -> Array:
+    return np.stack([footage.tracks[track].poses_R7[row, list(NUMBERS)] for track, row in moments])
 
 
 def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:
@@ -92,7 +118,9 @@ def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:
     )
 
 
-def _located(model: Model, footage: Footage, glances: Sequence[Glance], earlier: int) -> Array | None:
+def _located(
+    model: Model, footage: Footage, glances: Sequence[Glance], earlier: int, *, keyframe: bool
+) -> Array | None:
     found = []
     for start in range(0, len(glances), PIECE):
         piece = glances[start : start + PIECE]
@@ -102,7 +130,7 @@ def _located(model: Model, footage: Footage, glances: Sequence[Glance], earlier:
         )
         poses_B7 = np.stack([footage.tracks[glance.track].poses_R7[glance.now] for glance in piece])
         looks = [_looks(footage, glance, earlier) for glance in piece]
-        located = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks)
+        located = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks, keyframe=keyframe)
         if located is None:
             return None
         found.append(located.hand_B4.double().cpu().numpy())
@@ -111,7 +139,8 @@ def _located(model: Model, footage: Footage, glances: Sequence[Glance], earlier:
 
 def _looks(footage: Footage, glance: Glance, earlier: int) -> Looks | None:
     """The moments before, without the goal's: where the hand was then is what is asked."""
-    before = [moment for moment in range(max(0, glance.now - earlier), glance.now) if moment != glance.goal]
+    first = max(glance.since, glance.now - earlier)
+    before = [moment for moment in range(first, glance.now) if moment != glance.goal]
     if not before:
         return None
     poses_T7 = torch.from_numpy(footage.tracks[glance.track].poses_R7[before]).float()

@@ -11,7 +11,7 @@ from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.fitcheck.estimates import NotMeasured
 from vjepa2_ac.fitcheck.examples import Split, split_frames
 from vjepa2_ac.fitcheck.footage import Stretch, drawn, stretches
-from vjepa2_ac.fitcheck.located import Glance, find_glances
+from vjepa2_ac.fitcheck.located import Glance, find_glances, find_keyframes
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.ranking import Moments, choose_moments, moves_gripper
 from vjepa2_ac.fitcheck.tracks import Track
@@ -56,6 +56,7 @@ class Questions:
     split: Split | NotMeasured
     unseen_rollouts: list[Stretch]  # in scenes the read-outs do not learn from
     glances: list[Glance]
+    keyframes: list[Glance]
 
 
 def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: bool = False) -> Questions:
@@ -63,7 +64,7 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: 
 
     With `learn_elsewhere` all scenes are there to judge read-outs on, none to learn from.
     """
-    rngs = iter([np.random.default_rng((config.seed, stream)) for stream in range(8)])
+    rngs = iter([np.random.default_rng((config.seed, stream)) for stream in range(9)])
     long, steps = stretches(tracks, config.horizon), stretches(tracks, 1)
     rollouts = drawn(long, config.moments, next(rngs))
     ranking = choose_moments(tracks, steps, config.moments, next(rngs))
@@ -80,4 +81,5 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: 
     ]
     unseen_rollouts = drawn(unseen_long, config.moments // 2, next(rngs))
     glances = find_glances(tracks, 8 * config.moments, next(rngs))
-    return Questions(rollouts, ranking, moments, transitions, pairs, split, unseen_rollouts, glances)
+    keyframes = find_keyframes(tracks, 8 * config.moments, config.fps, next(rngs))
+    return Questions(rollouts, ranking, moments, transitions, pairs, split, unseen_rollouts, glances, keyframes)

@@ -41,7 +41,7 @@ from vjepa2_ac.world_model import WorldModel
 RANDOM = "random encoder"
 UNTRAINED = "random:"  # how `train --encoder random:RELEASE` writes an encoder of that shape into the release
 FORMAT = "vjepa2-ac fit-check, version 1"
-SECTIONS = 8
+SECTIONS = 9
 AnswerT = TypeVar("AnswerT")
 
 
@@ -68,6 +68,7 @@ class Column:
     readout: ReadOut | NotMeasured
     whereabouts: Whereabouts | NotMeasured
     located: Locating | NotMeasured
+    keyframes: Locating | NotMeasured
     facts: dict[str, Any]  # how it was trained, as far as its release says
     seconds: dict[str, float]  # that each part took
 
@@ -158,7 +159,7 @@ def examine(
     axes = timed("axes", lambda: along_axes(steered, footage, questions.moments[::2], seed))
     if not subject.has_predictor:
         none = NotMeasured("no predictor was trained on this encoder; give one as the control")
-        return Column(subject.name, none, none, none, none, axes, readout, none, none, subject.facts, seconds)
+        return Column(subject.name, none, none, none, none, axes, readout, none, none, none, subject.facts, seconds)
     return Column(
         name=subject.name,
         drift=timed("drift", lambda: _drift(model, footage, questions, config)),
@@ -171,6 +172,7 @@ def examine(
         readout=readout,
         whereabouts=timed("whereabouts", lambda: _whereabouts(model, footage, questions, config, reader)),
         located=timed("located hand", lambda: _located(model, footage, questions)),
+        keyframes=timed("keyframes", lambda: _keyframes(model, footage, questions)),
         facts=subject.facts,
         seconds=seconds,
     )
@@ -291,6 +293,12 @@ def _located(model: Model, footage: Footage, questions: Questions) -> Locating |
     if not questions.glances:
         return NotMeasured("no episode has two frames")
     return locate(model, footage, questions.glances)
+
+
+def _keyframes(model: Model, footage: Footage, questions: Questions) -> Locating | NotMeasured:
+    if not questions.keyframes:
+        return NotMeasured("the gripper does not change for good in any episode")
+    return locate(model, footage, questions.keyframes, keyframe=True)
 
 
 def _contents(
