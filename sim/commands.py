@@ -9,7 +9,7 @@ import typer
 
 from sim import collect_commands
 from sim.evaluate import commands as evaluate_commands
-from sim.options import MaxSteps, SplitName, Tasks
+from sim.options import GoalPictures, MaxSteps, SplitName, Tasks
 from vjepa2_ac.options import MODELS
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def demo(
     server: Annotated[str | None, typer.Option(help="Ask this running service, http://… or grpc://….")] = None,
     expert: Annotated[bool, typer.Option("--expert", help="The scripted expert drives; needs no model.")] = False,
     task: Tasks = "all",
+    goals: GoalPictures = "all",
     planner: Annotated[
         str | None, typer.Option(help="fast, balanced, keyframes or paper; the service's own, if not said.")
     ] = None,
@@ -122,11 +123,13 @@ def demo(
         vjepa2-ac sim demo
 
         vjepa2-ac sim demo --server http://127.0.0.1:8000 --task pick_and_place --seed 3
+
+        vjepa2-ac sim demo --goals last --planner keyframes --task pick_and_place
     """
     from datetime import datetime
 
     from sim.demo import DemoConfig, has_display, open_report, show
-    from sim.evaluate.settings import tasks_named
+    from sim.evaluate.settings import goals_named, tasks_named
 
     out = out or Path("runs/demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
     config = DemoConfig(
@@ -134,6 +137,7 @@ def demo(
         model=model,
         server=server,
         is_expert=expert,
+        goals=goals_named(goals),
         preset=planner,
         seed=seed,
         max_steps=max_steps,

@@ -26,7 +26,7 @@ from sim.evaluate.episode import Record
 from sim.evaluate.report import PAGE, publish
 from sim.evaluate.runs import evaluate
 from sim.evaluate.service import planning_service, served_by
-from sim.evaluate.settings import DriverName, EvaluationConfig, Job, limits_of_this_cell
+from sim.evaluate.settings import DriverName, EvaluationConfig, Goals, Job, limits_of_this_cell
 from sim.evaluate.summary import rows, table
 from sim.tasks import GOAL_NAMES, TaskName
 from sim.variation import KINDS
@@ -47,6 +47,7 @@ class DemoConfig:
     model: str = "default"
     server: str | None = None  # a running service, instead of one of our own
     is_expert: bool = False  # the scripted expert drives, and no model is needed
+    goals: Goals = "all"  # of each task's goal pictures, those that are sent
     preset: str | None = None  # of the planner; the service's own, if not said
     seed: int = 0
     max_steps: int | None = None
@@ -159,7 +160,7 @@ def _evaluation(out: Path, config: DemoConfig, say: Say) -> Iterator[EvaluationC
     """The settings of the loop, with a service to plan for as long as this lasts."""
     if config.is_expert:
         say("The scripted expert drives: it knows where everything is, and no model is asked.")
-        yield EvaluationConfig(model="", max_steps=config.max_steps)
+        yield EvaluationConfig(model="", goals=config.goals, max_steps=config.max_steps)
     elif config.server is not None:
         yield _through(config.server, config, "", say)
     else:
@@ -176,7 +177,8 @@ def _through(url: str, config: DemoConfig, model: str, say: Say) -> EvaluationCo
     served = served_by(url)
     say(f"Planning with {served} at {url}, from goal pictures, camera frames and poses alone; physics judges.")
     options: dict[str, Any] = {} if config.preset is None else {"preset": config.preset}
-    return EvaluationConfig(model=model, weights=served, server=url, options=options, max_steps=config.max_steps)
+    shown: dict[str, Any] = {"goals": config.goals, "max_steps": config.max_steps}
+    return EvaluationConfig(model=model, weights=served, server=url, options=options, **shown)
 
 
 def _refuse_missing(model: str) -> None:

@@ -16,6 +16,9 @@ SplitName = Annotated[
         "shift (unseen looks).",
     ),
 ]
+GoalPictures = Annotated[
+    str, typer.Option("--goals", help="Of a task's goal pictures: all, the paper's, or the last alone.")
+]
 SeedBase = Annotated[int, typer.Option(min=0, help="Seed of the first episode; the next ones follow.")]
 MaxSteps = Annotated[int | None, typer.Option(min=1, help="Of an episode; the task's number, if not said.")]
 AchievedScenes = Annotated[

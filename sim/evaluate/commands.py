@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sim.options import AchievedScenes, Kinds, MaxSteps, SeedBase, SplitName, Tasks, Workers
+from sim.options import AchievedScenes, GoalPictures, Kinds, MaxSteps, SeedBase, SplitName, Tasks, Workers
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.options import Confidence, Model, PlannerSettings, Precision
 
@@ -39,7 +39,7 @@ def evaluate(
     factors: Annotated[
         str, typer.Option(help="What varies between episodes: all, or names with commas; the rest is as usual.")
     ] = "all",
-    goals: Annotated[str, typer.Option(help="Pictures given: all, the paper's, or the last alone.")] = "all",
+    goals: GoalPictures = "all",
     planner: Annotated[str, typer.Option(help="default, fast, balanced, keyframes or paper.")] = "default",
     budget: Annotated[
         float | None, typer.Option(help="Milliseconds a plan may take: picks the size of the search, once, here.")
@@ -111,10 +111,10 @@ def _config(
 ) -> EvaluationConfig:  # fmt: skip
     from planner.mpc import ControlConfig
     from sim.collect_commands import split_name
-    from sim.evaluate.settings import EvaluationConfig, factors_named, in_this_cell, with_settings
+    from sim.evaluate.settings import EvaluationConfig, factors_named, goals_named, in_this_cell, with_settings
     from vjepa2_ac.model_version import fingerprint
 
-    known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps, "goals": goals}
+    known: dict[str, Any] = {"split": split_name(split), "max_steps": max_steps, "goals": goals_named(goals)}
     known |= {"camera_yaw": camera_yaw, "calibrate": calibrate, "factors": factors_named(factors)}
     if server is not None:
         from sim.evaluate.service import served_by

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from planner.limits import LimitsConfig
 from planner.moves import GRIPPER
@@ -50,7 +50,6 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         Variation(split=self.split, factors=self.factors)  # which says what is wrong with them
-        require(self.goals in get_args(Goals), f"goals are {', '.join(get_args(Goals))}; got {self.goals!r}")
         require(abs(self.camera_yaw) <= 90, f"a camera may be turned by up to 90°, got {self.camera_yaw}")
         require(self.max_steps is None or self.max_steps >= 1, f"an episode has steps, got {self.max_steps}")
 
@@ -96,6 +95,12 @@ def jobs(drivers: Iterable[DriverName], tasks: Iterable[TaskName], kinds: Sequen
 def tasks_named(text: str) -> tuple[TaskName, ...]:
     """`all`, or names separated by commas."""
     return TASKS if text == "all" else tuple(task_name(name.strip()) for name in text.split(","))
+
+
+def goals_named(text: str) -> Goals:
+    """One of them by name."""
+    require(text in get_args(Goals), f"no goals {text!r}; there are {', '.join(get_args(Goals))}")
+    return cast("Goals", text)
 
 
 def kinds_named(text: str) -> tuple[Kind, ...]:

@@ -25,6 +25,9 @@ TINY = {
     "LAST": "tiny-train",
     "INVERT": "tiny-invert",
     "INVERT_VIEWS": "tiny-invert",
+    "KEYFRAMES": "tiny-keyframes",
+    "TASKS": "3",
+    "TASKS_SEEN": "2",
     "FIT_CHECK": "--moments 8 --candidates 8 --read-out-steps 20",
 }
 OUT_OF_TIME = 75

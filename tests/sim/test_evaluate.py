@@ -22,6 +22,7 @@ from sim.evaluate.settings import (
     factors_named,
     in_this_cell,
     jobs,
+    goals_named,
     kinds_named,
     tasks_named,
     with_settings,
@@ -213,8 +214,9 @@ def test_names_on_the_command_line() -> None:
     assert baselines_named("expert,nothing") == ("nothing", "expert")
     assert factors_named("light, layout") == ("layout", "light")
     assert factors_named("all") == FACTORS
+    assert goals_named("last") == "last"
     wrong_names = ((tasks_named, "juggle"), (kinds_named, "plate"), (baselines_named, "lucky"), (factors_named, "fog"))
-    for read, wrong in wrong_names:
+    for read, wrong in (*wrong_names, (goals_named, "first")):
         with pytest.raises(ConfigError, match="there are"):
             read(wrong)
 
