@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from planner.failure_model import FailureModel
+from planner.moves import GRIPPER
 from planner.problem import Found
 from vjepa2_ac.config import require
 
@@ -39,7 +40,7 @@ class Confidence:
     gripper_contrast: float  # share by which the gripper's best option beats the next one; 0 with a single option
     goal_uncertainty: float | None  # [m] how far off the goal's hand is expected to be located; None: it is not
     goal_reached: bool  # the cost of doing nothing is that of an achieved goal
-    goal_out_of_reach: bool  # it is not, and yet no move within reach comes nearer
+    goal_out_of_reach: bool  # it is not, and yet no move within reach comes nearer, nor is the gripper to change
 
 
 def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
@@ -50,6 +51,8 @@ def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
     flatness = 1 - _share(float(finite.median() - finite.min()), float(finite.median())) if len(finite) else 1.0
     reached = config.achieved_cost is not None and found.idle_cost <= config.achieved_cost
     stuck = gain < config.least_gain or flatness > config.most_flatness
+    if len(found.gripper_costs) > 1 and found.actions_HA[:, GRIPPER].any():
+        stuck = False  # costs did not choose the gripper's change (see `gripper`), so they do not judge it
     return Confidence(
         elite_spread=elite_spread(found),
         gain=gain,

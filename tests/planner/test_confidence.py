@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 
 from planner.confidence import Confidence, ConfidenceConfig, judge
@@ -31,6 +32,16 @@ def test_a_near_goal_is_a_sure_thing() -> None:
 def test_a_goal_nothing_comes_nearer_to_looks_out_of_reach() -> None:
     unseen = confidence(HOME, world=_with_something_new_in_the_picture())
     assert unseen.goal_out_of_reach
+
+
+@pytest.mark.parametrize(("actions", "out_of_reach"), [([0.0] * 7, True), ([0.0] * 6 + [0.5], False)])
+@pytest.mark.parametrize("options", [("keep", "close"), ("keep",)])
+def test_a_gripper_that_costs_did_not_choose_is_not_judged_by_them(
+    actions: list[float], out_of_reach: bool, options: tuple[str, ...]
+) -> None:
+    found = search(PointWorld(), [problem(HOME, world=_with_something_new_in_the_picture())], SearchConfig())[0]
+    chosen = replace(found, actions_HA=torch.tensor([actions]), gripper_costs=dict.fromkeys(options, found.cost))
+    assert judge(chosen).goal_out_of_reach == (out_of_reach or len(options) == 1)
 
 
 def test_a_goal_already_reached_is_not_out_of_reach_once_it_is_known_what_reached_costs() -> None:
