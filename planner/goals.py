@@ -68,8 +68,8 @@ class Progress:
         self.mark = float("inf")  # the cost at the last progress; many small steps down add up to progress too
         self.since_progress = 0  # steps
 
-    def update(self, cost: float) -> Verdict:
-        """What the cost of the present picture says."""
+    def update(self, cost: float, *, may_settle: bool = True) -> Verdict:
+        """What the cost of the present picture says; where it `may_settle`, that can be that it has."""
         self.costs.append(cost)
         self.best = min(self.best, cost)
         way_come = self.costs[0] - self.best
@@ -79,7 +79,7 @@ class Progress:
             self.since_progress += 1
         if self._is_achieved(cost):
             return "achieved"
-        if self._has_settled(cost):
+        if may_settle and self._has_settled(cost):
             return "settled"
         return "timed out" if len(self.costs) > self.config.timeout else "going"
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from planner.costs import GoalCost
 from planner.goals import Progress, ProgressConfig, Verdict
+from planner.keyframes import MORE_TIME, Keyframes
 from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import Planner, Request
@@ -28,7 +29,6 @@ from vjepa2_ac.world_model import History
 
 Status = Literal["going", "done", "timed out"]
 
-KEYFRAMES = 2  # on the way to a goal that give it more time: something is taken up and set down
 LEAVING = 2  # plans: one may close the gripper before the next one goes on
 
 
@@ -86,7 +86,7 @@ class Controller:
         self.goal, self.steps = 0, 0
         self.progress = Progress(self.config.progress)
         self.leaving = 0  # for so many plans more, unless it moves, the hand leaves a sub-goal
-        self.keyframes, self.gripping = 0, 0.0  # passed on the way to this goal; the gripper's last change
+        self.keyframes = Keyframes() if planner.config.cost.keyframes else None
         self.past: list[_Look] = []
         self.alike = 0  # of the last looks, since a keyframe
         self.commanded_7: Array | None = None
@@ -122,13 +122,14 @@ class Controller:
         passed: list[tuple[int, Verdict]] = []
         while True:
             cost = self._cost(look)
-            verdict = self.progress.update(cost)
+            verdict = self.progress.update(cost, may_settle=self.keyframes is None or self.keyframes.has_arrived)
             if verdict in ("going", "timed out"):
                 return verdict, cost, passed
             passed.append((self.goal, verdict))
             if self.goal == len(self.goals) - 1:
                 return "done", cost, passed
-            self.goal, self.leaving, self.keyframes = self.goal + 1, LEAVING, 0
+            self.goal, self.leaving = self.goal + 1, LEAVING
+            self.keyframes = self.keyframes and Keyframes()
             self.progress = Progress(self.config.progress)
             self.last_actions_H7 = None  # it led to the goal before
 
@@ -147,6 +148,7 @@ class Controller:
             history=self._history(look),
             looks=self._looks(),
             leaving=self.leaving > 0,
+            changing=self.keyframes.unfinished(float(look.pose_7[6])) if self.keyframes else 0.0,
             last_actions=self.last_actions_H7,
             surprise_ND=None if self.imagined_ND is None else look.latents_ND - self.imagined_ND,
         )
@@ -160,22 +162,22 @@ class Controller:
         if plan.dry_run:
             return  # nothing moves, so there is nothing to build on
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
-        if self.planner.config.cost.keyframes:
-            self._pass_keyframe(float(plan.actions_H7[0, 6]))
+        if self.keyframes:
+            self._pass_keyframe(self.keyframes, look, plan)
         if self.planner.config.cost.surprise > 0:
             self.imagined_ND = self.planner.imagine(request, plan.actions_H7[0])
 
-    def _pass_keyframe(self, grip: float) -> None:
-        """A gripper that changes passes a keyframe: the hand leaves it, and time begins anew, though not for ever.
+    def _pass_keyframe(self, keyframes: Keyframes, look: _Look, plan: Plan) -> None:
+        """Where the gripper begins to change, a keyframe is passed, and time begins anew, though not for ever.
 
-        What was seen before tells nothing of what comes after: the moves between asked for a keyframe, too.
+        What was seen before that tells nothing of what comes after: the moves between asked for a keyframe, too.
         """
-        if grip == 0.0:
-            return
-        self.leaving, self.alike = LEAVING, 0
-        if grip * self.gripping <= 0 and self.keyframes < KEYFRAMES:
-            self.keyframes, self.progress = self.keyframes + 1, Progress(self.config.progress)
-        self.gripping = grip
+        is_passed = keyframes.follow(plan, float(look.pose_7[6]))
+        if keyframes.steps:
+            self.leaving, self.alike = LEAVING, 0
+        if is_passed and keyframes.passed < MORE_TIME:
+            keyframes.passed += 1
+            self.progress = Progress(self.config.progress)
 
     def _commanded(self, look: _Look) -> Array | None:
         """Where the hand was told to be, near to where it is: else small errors of the arm add up to a drift."""

@@ -75,6 +75,7 @@ class Request:
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
     looks: Looks | None = None  # at this scene before now, by which the located hand is corrected
+    changing: float = 0.0  # 1 where the fingers are closing, -1 where they are opening, and should go on
     leaving: bool = False  # the hand still stands where the sub-goal before was passed
     last_actions: ArrayLike | None = None  # [H, 7] of the previous plan, whose first step has been made
     surprise_ND: Tensor | None = None  # observation minus what the previous plan had imagined of it
@@ -171,6 +172,7 @@ class Planner:
             seed=request.seed,
             history=history,
             looks=looks,
+            changing=request.changing,
             leaving=request.leaving,
             last_HA=None if last is None else _tensor(last),
             surprise_ND=request.surprise_ND,

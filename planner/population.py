@@ -98,6 +98,12 @@ class Population:
         if self.chosen is None or not math.isfinite(self.costs_G[self.chosen]):
             self.chosen = gripper.choose(config, self.options, shares_G.tolist(), self.costs_G, moves)
 
+    def go_on_changing(self, direction: float) -> None:
+        """Let the hand stay where it is until the fingers have closed (1) or opened (-1)."""
+        options = [at for at, option in enumerate(self.options) if option.told_H[0] * direction > 0]
+        if options:
+            self.first, self.best_HV = options[0], torch.zeros_like(self.best_HV)
+
     def going_on(self, way_3: Tensor) -> Tensor:
         """What the gripper can close to, done first, and the way [m] gone after it [G, 1 + H, A]; keeping comes first.
 

@@ -31,6 +31,7 @@ class Problem:
     seed: int = 0
     history: History | None = None  # of one request
     looks: Looks | None = None  # at this scene, before this one
+    changing: float = 0.0  # 1 where the fingers are closing, -1 where they are opening, and should go on
     leaving: bool = False  # the hand still stands where the sub-goal before was passed
     last_HA: Tensor | None = None  # the previous plan, whose first step has been made
     surprise_ND: Tensor | None = None  # what is seen now minus what the previous plan had imagined

@@ -28,6 +28,7 @@ from planner.search_config import SearchConfig
 from vjepa2_ac.world_model import History
 
 HIGHER = 0.01  # [m] above the hand, from which on a place is higher
+BESIDE, TOO_LOW = 0.025, 0.015  # [m] from a keyframe's place, and under the cone over it: come down beside it
 
 
 def search(
@@ -83,9 +84,9 @@ class _Crowd:
         self.located_B4 = located and located.hand_B4
         self.uncertainty_B = located and located.uncertainty_B
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
+        self.changing = {b: problem.changing for b, problem in enumerate(problems) if problem.changing}
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
-        lifting = [b for b in self.leaving if config.lift_first and self._rises(b)]
-        self.populations = [Population(problem, config, lifts=b in lifting) for b, problem in enumerate(problems)]
+        self.populations = [Population(problem, config, lifts=self._lifts(b)) for b, problem in enumerate(problems)]
 
     def score(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
         """The costs [B, S] of the chosen requests' proposed actions [S, H, A]."""
@@ -104,6 +105,8 @@ class _Crowd:
     def choose_gripper_options(self) -> None:
         """Imagine each request's best plan with everything the gripper can do, and let it choose."""
         self._take_along()
+        for b, direction in self.changing.items():
+            self.populations[b].go_on_changing(direction)
         options = [population.with_each_option() for population in self.populations]
         most = max(map(len, options))
         actions_BGHA = torch.stack([_padded(option_GHA, most) for option_GHA in options]).to(self.world.device)
@@ -134,13 +137,20 @@ class _Crowd:
             rollout = self.world.rollout(*self._starts([b]), actions_GHA[None], self._past([b]))
             population.choose_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
 
-    def _rises(self, b: int) -> bool:
-        """Whether the way to a request's place leads up: to keyframes, over what stands between."""
-        if self.located_B4 is None:
+    def _lifts(self, b: int) -> bool:
+        """Whether a hand goes up before it goes aside: leaving a sub-goal for a higher place, or to come from above.
+
+        On its way to a keyframe it leaves over whatever stands between, and where it is beside the place already and
+        too low, it has come down on something.
+        """
+        if not self.config.lift_first or self.located_B4 is None:
             return False
         way_3 = (self.located_B4[b, :3] - self.pose_B7[b, :3]).cpu()
-        over = self.cost.config.from_above * float(way_3[:2].norm()) if self.cost.config.keyframes else 0.0
-        return float(way_3[2]) + over > HIGHER
+        aside, rises, leaves = float(way_3[:2].norm()), float(way_3[2]), b in self.leaving
+        if self.cost.config.keyframes:
+            rises += self.cost.config.from_above * aside  # to the cone over the place
+            return rises > (HIGHER if leaves else TOO_LOW) and (leaves or aside < BESIDE)
+        return leaves and rises > HIGHER
 
     @property
     def last_calls(self) -> int:

@@ -73,6 +73,7 @@ def line_of(
         "goal": {"sha256": [name for name, _ in goal], "sub_goal": sub_goal},
         "last_actions": _list(request.last_actions),
         "leaving": request.leaving,
+        "changing": request.changing,
         "looks": [
             {"sha256": name, "pose": pose}
             for name, pose in zip(seen, request.looks.poses_T7.tolist() if request.looks else (), strict=True)

@@ -80,6 +80,7 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
         commanded=seen["commanded"],
         last_actions=line["last_actions"],
         leaving=line.get("leaving", False),
+        changing=line.get("changing", 0.0),
         looks=_looks(line.get("looks", []), world, folder, where),
     )
     if clock:

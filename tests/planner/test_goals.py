@@ -21,6 +21,13 @@ def test_a_cost_at_its_own_best_that_no_longer_falls_settles() -> None:
     assert verdicts(1.0, 0.5, 0.3, 0.3, 0.295, *[0.3] * 2)[-2:] == ["going", "settled"]
 
 
+def test_nothing_settles_that_may_not() -> None:
+    progress = Progress(ProgressConfig(timeout=10))
+    costs = [1.0, 0.5, 0.3, *[0.3] * 8]
+    assert {progress.update(cost, may_settle=False) for cost in costs[:-1]} == {"going"}
+    assert progress.update(0.3, may_settle=False) == "timed out"
+
+
 def test_nothing_settles_while_it_still_falls() -> None:
     for slope in (0.95, 0.99):
         assert set(verdicts(*[slope**step for step in range(38)])) == {"going"}

@@ -312,6 +312,30 @@ def test_a_hand_that_leaves_for_a_keyframe_lifts_over_what_stands_between(
     assert (first[0] > 0.02) == (aside > 0 and not straight_up)
 
 
+@pytest.mark.parametrize(
+    ("aside", "above", "straight_up"), [(0.02, 0.0, True), (0.02, 0.04, False), (0.006, 0.0, False), (0.1, 0.0, False)]
+)
+def test_a_hand_that_came_down_beside_a_keyframe_rises_before_it_goes_there(
+    aside: float, above: float, straight_up: bool
+) -> None:
+    there = moved(aside, 0.0, -above)
+    world = PointWorld(keyframe=lambda pose_B7: located(there))
+    cost = CostConfig(place=10.0, from_above=2.0, keyframes=True)
+    first = search(world, [problem(there, world=world)], SearchConfig(lift_first=True), cost)[0].actions_HA[0]
+    assert (first[0] == 0.0 and first[2] > 0.01) == straight_up
+
+
+@pytest.mark.parametrize(("closed", "changing", "told"), [(0.4, 1.0, 0.6), (0.4, -1.0, -0.4), (0.0, -1.0, 0.0)])
+def test_fingers_that_are_changing_go_on_while_the_hand_stays(closed: float, changing: float, told: float) -> None:
+    start, there = moved(0.0, 0.0, 0.0, gripper=closed), moved(0.1, 0.0, 0.0, gripper=closed)
+    world = PointWorld(keyframe=lambda pose_B7: located(there))
+    asked = problem(there, start, world=world, changing=changing)
+    cost = CostConfig(place=10.0, keyframes=True)
+    first = search(world, [asked], SearchConfig(gripper=GripperConfig(gate=0.007)), cost)[0].actions_HA[0]
+    assert float(first[6]) == pytest.approx(told)
+    assert (first[0] == 0.0) == (told != 0.0)
+
+
 def test_each_request_of_a_batch_lifts_for_itself() -> None:
     goals = [moved(0.1, 0.0, 0.1), moved(0.1, 0.0, -0.1), moved(0.1, 0.0, 0.1)]
     world = locating(*goals)

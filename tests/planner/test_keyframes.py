@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from planner.keyframes import AT_MOST, Keyframes
+from planner.plan import Plan
+from planner.planning import Planner, Request
+from tests.planner.worlds import HOME, PointWorld, paint
+
+SOME = Planner(PointWorld())
+
+
+def plan(grip: float, move: float = 0.0) -> Plan:
+    seen_ND = SOME.world.encode(paint(HOME))[0]
+    made = SOME.plan(Request(latents_ND=seen_ND, pose=HOME, goal_ND=seen_ND))
+    actions_H7 = made.actions_H7.copy()
+    actions_H7[0] = [move, 0.0, 0.0, 0.0, 0.0, 0.0, grip]
+    return replace(made, actions_H7=actions_H7)
+
+
+def directions(closedness: list[float], grip: float) -> list[float]:
+    """What is unfinished at each look; the gripper is told to change at the first, and while it is unfinished."""
+    keyframes, found = Keyframes(), []
+    for at, closed in enumerate(closedness):
+        found.append(keyframes.unfinished(closed))
+        keyframes.follow(plan(grip if at == 0 or found[-1] else 0.0), closed)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("closedness", "grip", "unfinished"),
+    [
+        ([0.0, 0.5, 1.0, 1.0], 0.5, [0, 1, 0, 0]),  # around nothing: until the end
+        ([0.0, 0.5, 0.6, 0.62], 0.5, [0, 1, 1, 0]),  # around something: until it stops the fingers
+        ([0.0, 0.04, 0.14, 0.15], 0.5, [0, 1, 1, 0]),  # fingers that are slow to begin
+        ([0.6, 0.1, 0.0, 0.0], -0.5, [0, -1, 0, 0]),
+        ([0.0, 0.1, 0.2, 0.3, 0.4, 0.5], 0.1, [0, 1, 1, 1, 0, 0]),  # but not for ever
+    ],
+)
+def test_fingers_end_what_they_have_begun(closedness: list[float], grip: float, unfinished: list[float]) -> None:
+    assert directions(closedness, grip) == unfinished
+    assert sum(map(abs, unfinished)) < AT_MOST
+
+
+def test_a_keyframe_is_passed_where_the_gripper_begins_to_change() -> None:
+    keyframes = Keyframes()
+    told = [0.0, 0.5, 0.5, 0.0, 0.5, 0.0, -0.5, -0.1, 0.5]
+    assert [keyframes.follow(plan(grip), 0.3) for grip in told] == [
+        *(False, True, False, False, False, False, True, False, True)
+    ]
+
+
+@pytest.mark.parametrize(("grip", "move", "arrived"), [(0.0, 0.004, True), (0.0, 0.02, False), (0.5, 0.0, False)])
+def test_a_hand_has_arrived_once_nothing_is_left_to_do(grip: float, move: float, arrived: bool) -> None:
+    keyframes = Keyframes()
+    assert not keyframes.has_arrived
+    keyframes.follow(plan(grip, move), 0.0)
+    assert keyframes.has_arrived == arrived
