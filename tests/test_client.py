@@ -32,12 +32,12 @@ from vjepa2_ac.pb import planning_pb2
 GOAL = moved(0.04, 0.0, 0.0)
 
 
-def test_it_imports_without_anything_heavy_in_half_a_second() -> None:
-    # Processor time, because what else this machine does is not the client's doing.
+def test_it_imports_nothing_heavy_and_adds_less_than_numpy_takes() -> None:
+    # Processor time beside numpy's in the same process, because how fast this machine is is not the client's doing.
     code = (
-        "import sys, time; import vjepa2_ac.client; "
-        "print(sorted({'torch', 'scipy', 'cv2', 'grpc', 'httpx', 'fastapi'} & set(sys.modules)), "
-        "time.process_time() < 0.5)"
+        "import sys, time; begun = time.process_time(); import numpy; there = time.process_time(); "
+        "import vjepa2_ac.client; added = time.process_time() - there; "
+        "print(sorted({'torch', 'scipy', 'cv2', 'grpc', 'httpx', 'fastapi'} & set(sys.modules)), added < there - begun)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[] True\n"

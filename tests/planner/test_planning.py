@@ -28,7 +28,7 @@ NEAR = moved(0.03, -0.02, 0.01)
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_reaches_a_near_goal_and_accounts_for_it(name: str) -> None:
-    world = PointWorld()
+    world = PointWorld(keyframe=lambda _: located(NEAR))
     plan = Planner(world, preset(name)).plan(request(NEAR))
     np.testing.assert_allclose(plan.targets_H7[-1][:3], NEAR[:3], atol=8e-3)
     assert plan.evaluations == sum(world.scored)
