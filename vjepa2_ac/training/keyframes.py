@@ -8,7 +8,7 @@ Legend: K keyframes of an episode.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from vjepa2_ac import poses
 from vjepa2_ac.data.keyframes import AHEAD, keyframes_of
 from vjepa2_ac.data.windows import WindowConfig
-from vjepa2_ac.training.inversion import Alike, MomentPairs
-from vjepa2_ac.training.order import Layout
+from vjepa2_ac.training.inversion import MomentPairs
 from vjepa2_ac.training.trajectories import Trajectory, window_at
 
 
@@ -29,16 +28,10 @@ class KeyframePairs(MomentPairs):
     gripper did not change between them, so that it could as well come after.
     """
 
-    def __init__(
-        self,
-        trajectories: Sequence[Trajectory],
-        window: WindowConfig,
-        layout: Layout,
-        seed: int,
-        alike: Alike = "pairs",
-    ) -> None:
-        super().__init__(trajectories, window, layout, seed, alike)
-        self.keyframes = [_keyframes(trajectory, window) for trajectory in self.trajectories]
+    @cached_property
+    def keyframes(self) -> list[NDArray[np.int64]]:
+        """The rows of each episode's."""
+        return [_keyframes(trajectory, self.window) for trajectory in self.trajectories]
 
     def _moments(self, which: int, rng: np.random.Generator) -> dict[str, Any]:
         trajectory, keyframes_K = self.trajectories[which], self.keyframes[which]
