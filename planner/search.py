@@ -143,14 +143,14 @@ class _Crowd:
         On its way to a keyframe it leaves over whatever stands between, and where it is beside the place already and
         too low, it has come down on something.
         """
-        if not self.config.lift_first or self.located_B4 is None:
+        leaves, keyframes = b in self.leaving, self.cost.config.keyframes
+        if not self.config.lift_first or self.located_B4 is None or not (leaves or keyframes):
             return False
         way_3 = (self.located_B4[b, :3] - self.pose_B7[b, :3]).cpu()
-        aside, rises, leaves = float(way_3[:2].norm()), float(way_3[2]), b in self.leaving
-        if self.cost.config.keyframes:
+        aside, rises = float(way_3[:2].norm()), float(way_3[2])
+        if keyframes:
             rises += self.cost.config.from_above * aside  # to the cone over the place
-            return rises > (HIGHER if leaves else TOO_LOW) and (leaves or aside < BESIDE)
-        return leaves and rises > HIGHER
+        return rises > HIGHER if leaves else rises > TOO_LOW and aside < BESIDE
 
     @property
     def last_calls(self) -> int:

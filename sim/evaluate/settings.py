@@ -50,6 +50,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         Variation(split=self.split, factors=self.factors)  # which says what is wrong with them
+        goals_named(self.goals)  # likewise
         require(abs(self.camera_yaw) <= 90, f"a camera may be turned by up to 90°, got {self.camera_yaw}")
         require(self.max_steps is None or self.max_steps >= 1, f"an episode has steps, got {self.max_steps}")
 

@@ -114,7 +114,8 @@ def invert(
         str | None, typer.Option(help="The world model it is for: a release, or `default`; its encoder stays frozen.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="A release whose inverse to go on from; a fresh one when not given.")
+        str | None,
+        typer.Option(help="A release whose inverse, or keyframes, to go on from; fresh ones when not given."),
     ] = None,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -125,7 +126,8 @@ def invert(
     """Teach a world model where the hand is in a goal picture: the move between two moments of an episode.
 
     The release holds the world model as it was and its inverse beside it; planners then count the way to that place
-    (`cost.place`). Latents are shared with `train` through the cache.
+    (`cost.place`). With the recipe `default-keyframes`: where the gripper changes next on the way to the goal, so that
+    one picture of the end is enough (preset `keyframes`). Latents are shared with `train` through the cache.
 
     Example: `vjepa2-ac invert --data droid/ --model runs/mine/release --out runs/inverse`
     """
