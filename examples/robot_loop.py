@@ -42,7 +42,8 @@ def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
                 if error.code == "not_found":
                     raise
                 continue
-            if step.plan is not None and not step.plan.confidence.goal_out_of_reach:
+            signs = step.plan and step.plan.confidence
+            if signs and not (signs.goal_out_of_reach or signs.view_unfamiliar):
                 robot.move_to(step.plan.targets[0])
         return session.status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from vjepa2_ac.client import ChunkBroker, LateError, Plan, PlannerClient
+from vjepa2_ac.client import ChunkBroker, LateError, Plan, PlannerClient, PlannerError
 
 
 def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.0.1:8000", dt_s: float = 0.25) -> None:
@@ -13,7 +13,10 @@ def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.
     with PlannerClient(url) as planner:
 
         def fetch() -> Plan:
-            return planner.plan(robot.look(), robot.pose(), goal, horizon=4)
+            plan = planner.plan(robot.look(), robot.pose(), goal, horizon=4)
+            if plan.confidence.view_unfamiliar:  # a robot must never move on a guess
+                raise PlannerError("; ".join(plan.warnings), code="view_unfamiliar")
+            return plan
 
         with ChunkBroker(fetch, ahead=2, patience_s=2.0) as broker:
             for _ in range(moves):

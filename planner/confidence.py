@@ -1,8 +1,9 @@
 """How far a plan can be trusted, read off the search that found it.
 
-Five signs, none of which needs anything but what was paid for already: elites that disagree, a plan hardly better than
+Six signs, none of which needs more than what was paid for already: elites that disagree, a plan hardly better than
 doing nothing, a cost that hardly depends on what is done, a goal that looks out of reach because nothing within a step
-of here comes nearer to it, and a hand in the goal that the model locates badly in this scene.
+of here comes nearer to it, a hand in the goal that the model locates badly in this scene, and a model that contradicts
+itself on where it is.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from planner.failure_model import FailureModel
 from planner.moves import GRIPPER
 from planner.problem import Found
 from vjepa2_ac.config import require
+from vjepa2_ac.models.looks import FAMILIAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,24 +25,28 @@ class ConfidenceConfig:
     least_gain: float = 0.02  # a plan that lowers the cost by a smaller share is not worth its move
     most_flatness: float = 0.98
     achieved_cost: float | None = None  # costs up to this one are those of achieved goals; None: not known
+    most_cycle_error: float = FAMILIAR  # [m]; in views that a model knows, the ways there and back agree far better
     failure: FailureModel | None = None  # what the signs mean for this model; None: not known
 
     def __post_init__(self) -> None:
         require(0 <= self.least_gain < 1, f"least_gain lies within 0…1, got {self.least_gain}")
         require(0 < self.most_flatness <= 1, f"most_flatness lies within 0…1, got {self.most_flatness}")
+        require(self.most_cycle_error > 0, f"most_cycle_error is positive, got {self.most_cycle_error}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confidence:
-    """The signs; `goal_reached` and `goal_out_of_reach` sum them up."""
+    """The signs; `goal_reached`, `goal_out_of_reach` and `view_unfamiliar` sum them up."""
 
     elite_spread: float  # [m] how far apart the elites' first moves are
     gain: float  # share by which the plan lowers the cost of doing nothing
     flatness: float  # cost of the best against the median of the first candidates: near 1, moves hardly matter
     gripper_contrast: float  # share by which the gripper's best option beats the next one; 0 with a single option
     goal_uncertainty: float | None  # [m] how far off the goal's hand is expected to be located; None: it is not
+    cycle_error: float | None  # [m] between the ways to the goal's hand and back; None: it is not located
     goal_reached: bool  # the cost of doing nothing is that of an achieved goal
     goal_out_of_reach: bool  # it is not, and yet no move within reach comes nearer, nor is the gripper to change
+    view_unfamiliar: bool  # the ways there and back contradict each other: the model does not know what it sees
 
 
 def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
@@ -59,8 +65,10 @@ def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
         flatness=flatness,
         gripper_contrast=_contrast(sorted(found.gripper_costs.values())),
         goal_uncertainty=_number(found.goal_uncertainty),
+        cycle_error=_number(found.cycle_error),
         goal_reached=reached,
         goal_out_of_reach=stuck and not reached,
+        view_unfamiliar=found.cycle_error is not None and not found.cycle_error <= config.most_cycle_error,
     )
 
 

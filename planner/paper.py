@@ -73,5 +73,6 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
         iterations=iterations,
         evaluations=iterations * config.samples + 2,
         goal_uncertainty=located and float(located.uncertainty_B),
+        cycle_error=located and float(located.cycle_error_B),
         stop_reason="iterations" if iterations == config.iterations else "deadline",
     )

@@ -212,7 +212,9 @@ class Planner:
 
     def _failure(self, found: Found, confidence: Confidence) -> float | None:
         model = self.config.confidence.failure
-        return None if model is None else model.probability(signs(asdict(confidence), found.cost, found.idle_cost))
+        if model is None or confidence.view_unfamiliar:  # of such views it knows nothing
+            return None
+        return model.probability(signs(asdict(confidence), found.cost, found.idle_cost))
 
     def _warnings(self, safe: Safe, confidence: Confidence) -> list[str]:
         said = []
@@ -222,11 +224,18 @@ class Planner:
             said.append(
                 f"the goal looks out of reach: the best plan lowers the cost by {100 * confidence.gain:.1f} % only"
             )
+        if confidence.view_unfamiliar:
+            said.append(_unfamiliar(confidence.cycle_error))
         if self.camera and self.camera.warning:
             said.append(self.camera.warning)
         if self.config.limits.dry_run:
             said.append("dry run: the robot is asked to stay where it is")
         return said
+
+
+def _unfamiliar(cycle_error: float | None) -> str:
+    lost = "no number remains of where it was" if cycle_error is None else f"it ends {100 * cycle_error:.0f} cm away"
+    return f"the model does not know such a view: going to the goal's hand and back, {lost}"
 
 
 def _of_equal_history(requests: Sequence[Request]) -> list[list[int]]:

@@ -123,8 +123,8 @@ class Population:
         if self.first is not None:
             self.best_HV = torch.zeros_like(self.best_HV)
 
-    def found(self, stopped: StopReason, goal_uncertainty: float | None) -> Found:
-        """The answer: the best moves, with what was chosen for the gripper and how sure the goal is [m]."""
+    def found(self, stopped: StopReason) -> Found:
+        """The answer: the best moves, with what was chosen for the gripper."""
         if not math.isfinite(self.best_cost):
             raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
         actions_HA, cost, costs_G = self.space.actions(self.best_HV), self.best_cost, [self.best_cost]
@@ -142,7 +142,6 @@ class Population:
             iterations=len(self.trace),
             evaluations=self.evaluations,
             stop_reason="converged" if self.converged else stopped,
-            goal_uncertainty=goal_uncertainty,
         )
 
     def _start(self, problem: Problem) -> tuple[Tensor, Tensor]:

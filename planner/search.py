@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -81,8 +82,7 @@ class _Crowd:
         located = None
         if _asks_for_the_hand(config, cost):
             located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks, keyframe=cost.keyframes)
-        self.located_B4 = located and located.hand_B4
-        self.uncertainty_B = located and located.uncertainty_B
+        self.located, self.located_B4 = located, located and located.hand_B4
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.changing = {b: problem.changing for b, problem in enumerate(problems) if problem.changing}
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
@@ -120,8 +120,11 @@ class _Crowd:
 
     def found(self, stopped: StopReason) -> list[Found]:
         """The answers; `stopped` says why those ended that have not converged."""
-        unsure = [None] * len(self.populations) if self.uncertainty_B is None else self.uncertainty_B.tolist()
-        return [each.found(stopped, unsure[b]) for b, each in enumerate(self.populations)]
+        found = [population.found(stopped) for population in self.populations]
+        if self.located is None:
+            return found
+        signs = zip(found, self.located.uncertainty_B.tolist(), self.located.cycle_error_B.tolist(), strict=True)
+        return [replace(each, goal_uncertainty=unsure, cycle_error=error) for each, unsure, error in signs]
 
     def _take_along(self) -> None:
         """Let each open hand that leaves a sub-goal close first, where the next goal shows what that takes along."""

@@ -127,7 +127,11 @@ class Confidence(Message):
         None, description="[m] how far from the truth the goal's hand is expected to be located, if the model does"
     )
     goal_reached: bool
+    cycle_error: float | None = Field(
+        None, description="[m] between the ways to the goal's hand and back, as the model sees them, if it does"
+    )
     goal_out_of_reach: bool
+    view_unfamiliar: bool = Field(description="those ways contradict each other: the model does not know such a view")
 
 
 class Clipping(Message):

@@ -137,6 +137,8 @@ def _events(job: Job, turn: Record) -> Iterator[str]:
         yield f"goal picture '{GOAL_NAMES[job.task][goal]}' passed ({how})"
     if turn["confidence"].get("goal_out_of_reach"):
         yield "the goal looks out of reach"
+    if turn["confidence"].get("view_unfamiliar"):
+        yield "the model does not know such a view"
     if turn["error"]:
         yield f"no plan: {turn['error']}"
     for stage in turn["stages"]:

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from server.model import Served
 from server.run import Listening
-from tests.planner.worlds import PointRobot, moved, paint
+from tests.planner.worlds import PointRobot, PointWorld, located, moved, paint
 from tests.server import pictures
 from tests.server.conftest import point, tiny  # noqa: F401 - fixtures
+from tests.server.running import running
+from vjepa2_ac.client import PlannerError
 from vjepa2_ac.poses import pose_difference
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -51,6 +54,28 @@ def test_the_robot_loop_reaches_its_goals(point: Listening) -> None:  # noqa: F8
     arm, goals = Arm(), [moved(0.06, 0.0, 0.0), moved(0.06, 0.05, 0.0)]
     assert example("robot_loop").follow(arm, [paint(goal) for goal in goals], point.url) == "done"
     np.testing.assert_allclose(arm.point.pose[:3], goals[-1][:3], atol=0.01)
+
+
+def test_no_loop_moves_in_a_view_that_the_model_does_not_know() -> None:
+    class Looking(Arm):
+        def look(self) -> Any:
+            looks.append(1)
+            if len(looks) > 3:
+                raise EOFError
+            return super().look()
+
+        def move_to(self, pose: Any) -> None:
+            raise AssertionError(f"moved to {pose}")
+
+    looks: list[int] = []
+    goal = moved(0.06, 0.0, 0.0)
+    world = PointWorld(located_B4=located(goal), cycle_error=0.31)
+    with running(lambda: Served(world=world, name="point", version="1")) as (_, where):
+        with pytest.raises(EOFError):
+            example("robot_loop").follow(Looking(), [paint(goal)], where.url)
+        looks.clear()
+        with pytest.raises(PlannerError, match="does not know such a view"):
+            example("smooth_loop").follow_smoothly(Looking(), paint(goal), moves=3, url=where.url)
 
 
 def test_the_smooth_loop_comes_near_its_goal(point: Listening) -> None:  # noqa: F811

@@ -28,7 +28,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCach
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.inverse_model import InverseModel
-from vjepa2_ac.models.looks import Located, Looks, at_first_sight, locate
+from vjepa2_ac.models.looks import Located, Looks, at_first_sight, cycle_error, locate
 from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.models.stills import AnyEncoder, encode_stills
 from vjepa2_ac.poses import SIZE
@@ -213,7 +213,8 @@ class WorldModel:
 
         With `keyframe`: the hand at the next moment on the way there at which the gripper has changed, or in the goal
         where it need not change before. Earlier `looks` at the scene of each request, where there are any, tell what
-        the network that is asked misses there (`models.looks`), and so how sure it is. None from a model without an
+        the network that is asked misses there (`models.looks`), and so how sure it is. The ways there and back are the
+        inverse's, to the goal itself. None from a model without an
         inverse, which cannot tell; ConfigError from one that finds no keyframes, asked for one.
         """
         asked = self._asked(keyframe=keyframe)
@@ -228,7 +229,8 @@ class WorldModel:
             if earlier:
                 scene = self._looked(earlier).then(latents_BND[b], pose_B7[b])
                 hand_B4[b], uncertainty_B[b] = locate(asked, scene, goal_BND[b])
-        return Located(torch.cat((hand_B4[:, :3], hand_B4[:, 3:].clamp(0, 1)), dim=1), uncertainty_B)
+        hand_B4[:, 3].clamp_(0, 1)
+        return Located(hand_B4, uncertainty_B, cycle_error(self.inverse or asked, latents_BND, pose_B7, goal_BND))
 
     def _asked(self, *, keyframe: bool) -> InverseModel | None:
         """The network that locates hands."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from planner.single.answer import Answer
-from vjepa2_ac.client.answers import Plan
+from vjepa2_ac.client.answers import Confidence, Plan
 from vjepa2_ac.poses import PARTS, Array
 
 WIDTH = 9  # of a column
@@ -64,14 +64,20 @@ def _search(plan: Plan) -> str:
     )
 
 
-def _confidence(plan: Plan) -> str:
-    signs = plan.confidence
-    verdict = (
+def _verdict(signs: Confidence) -> str:
+    if signs.view_unfamiliar:
+        return "view unfamiliar"
+    return (
         "goal reached" if signs.goal_reached else "goal out of reach" if signs.goal_out_of_reach else "worth its move"
     )
-    unsure = signs.goal_uncertainty
+
+
+def _confidence(plan: Plan) -> str:
+    signs = plan.confidence
+    unsure, lost = signs.goal_uncertainty, signs.cycle_error
     located = "" if unsure is None else f", goal located within {100 * unsure:.1f} cm"
+    located += "" if lost is None else f", there and back {100 * lost:.1f} cm apart"
     return (
-        f"{verdict}; elites within {100 * signs.elite_spread:.2f} cm, flatness {signs.flatness:.4f}, "
+        f"{_verdict(signs)}; elites within {100 * signs.elite_spread:.2f} cm, flatness {signs.flatness:.4f}, "
         f"gripper contrast {signs.gripper_contrast:.4f}{located}"
     )

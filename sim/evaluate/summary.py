@@ -187,7 +187,8 @@ def _last_cost(record: Record) -> float | None:
 
 def _mean(name: str, sign: float) -> Callable[[Record], float | None]:
     def of(record: Record) -> float | None:
-        values = [float(turn["confidence"][name]) for turn in record["turns"] if turn["confidence"]]
+        said = [turn["confidence"].get(name) for turn in record["turns"]]
+        values = [float(value) for value in said if value is not None]
         return sign * statistics.fmean(values) if values else None
 
     return of
@@ -206,6 +207,7 @@ SIGNS: dict[str, Callable[[Record], float | None]] = {
     "mean gain, negative": _mean("gain", -1.0),
     "mean flatness": _mean("flatness", 1.0),
     "share of plans out of reach": _mean("goal_out_of_reach", 1.0),
+    "mean cycle error": _mean("cycle_error", 1.0),
 }
 
 

@@ -56,7 +56,9 @@ class PoseWorld:
                 assert torch.equal(earlier.latents_TND[:, 0], earlier.poses_T7)
                 self.told.append((earlier, latents_BND[b, 0], goal_BND[b, 0]))
                 located_B4[b] = (located_B4[b] + goal_BND[b, 0, NUMBERS]) / 2
-        return Located(located_B4, torch.zeros(len(located_B4)))
+        back_B7 = self.believes(latents_BND[:, 0] - goal_BND[:, 0])
+        cycle_error_B = (moved_B7 + back_B7)[:, :3].norm(dim=1)
+        return Located(located_B4, torch.zeros(len(located_B4)), cycle_error_B)
 
 
 PERFECT = PoseWorld()

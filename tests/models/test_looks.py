@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
-from vjepa2_ac.models.looks import Looks, at_first_sight, locate
+from vjepa2_ac.models.looks import Looks, at_first_sight, cycle_error, locate
 
 GOAL = (0.50, 0.00, 0.20, 1.0)  # x y z [m], closedness
 PATH = ((0.46, 0.03, 0.28, 0.0), (0.47, -0.02, 0.25, 0.0), (0.51, 0.01, 0.24, 0.6), (0.53, 0.01, 0.21, 0.0))
@@ -105,8 +105,30 @@ def test_at_first_sight_a_long_move_is_less_sure_than_a_short_one() -> None:
     hands_B4, goals_B4 = torch.tensor([PATH[0], PATH[3]]), torch.tensor([GOAL, GOAL])
     poses_B7 = torch.zeros(2, 7)
     poses_B7[:, NUMBERS] = hands_B4
-    far, near = at_first_sight(Reading(lambda moves: moves), frames(hands_B4), poses_B7, frames(goals_B4)).uncertainty_B
+    _, (far, near) = at_first_sight(Reading(lambda moves: moves), frames(hands_B4), poses_B7, frames(goals_B4))
     assert 0.005 < near < far < 0.05
+
+
+@pytest.mark.parametrize(("wrong", "expected"), [(0.0, 0.0), (0.03, 0.06)])
+def test_a_mistake_made_on_the_way_there_and_again_on_the_way_back_shows_in_the_cycle(
+    wrong: float, expected: float
+) -> None:
+    says = Reading(lambda moves: moves + wrong * torch.tensor([0.0, 1.0, 0.0, 0.0]))
+    hands_B4, goals_B4 = torch.tensor([PATH[0], PATH[3]]), torch.tensor([GOAL, GOAL])
+    found_B = cycle_error(says, frames(hands_B4), looks(PATH[0], PATH[3]).poses_T7, frames(goals_B4))
+    torch.testing.assert_close(found_B, torch.full((2,), expected), atol=1e-6, rtol=0)
+
+
+def test_the_way_back_is_asked_from_where_the_way_there_ended() -> None:
+    class Remembering(Reading):
+        def forward(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
+            asked.append(pose_B7[0, NUMBERS].tolist())
+            return super().forward(latents_BND, goal_BND, pose_B7)
+
+    asked: list[list[float]] = []
+    seen = looks(PATH[0])
+    cycle_error(Remembering(lambda moves: moves), seen.latents_TND, seen.poses_T7, frames(torch.tensor([GOAL])))
+    assert asked == [pytest.approx(PATH[0]), pytest.approx(GOAL)]
 
 
 def test_one_look_taken_three_times_counts_once() -> None:

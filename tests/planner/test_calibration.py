@@ -44,7 +44,7 @@ class Inverse(PointWorld):
     """Sees in two pictures how the hand has moved, as the camera shows it."""
 
     def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None, **_: Any) -> Located:
-        return Located((pose_B7 + (goal_BND - latents_BND)[:, 0] / SCALE)[:, NUMBERS], torch.zeros(len(pose_B7)))
+        return Located((pose_B7 + (goal_BND - latents_BND)[:, 0] / SCALE)[:, NUMBERS], *torch.zeros(2, len(pose_B7)))
 
 
 @pytest.mark.parametrize("degrees", [-40, 0, 20, 120])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -66,6 +67,24 @@ def test_how_surely_the_goal_is_located_is_said_of_each_request() -> None:
     found = search(world, [problem(goal, world=world) for goal in goals], SearchConfig(), CostConfig(place=3.0))
     assert [judge(each).goal_uncertainty for each in found] == pytest.approx([UNSURE, 2 * UNSURE])
     assert confidence(goals[0]).goal_uncertainty is None
+
+
+@pytest.mark.parametrize(
+    ("error", "unfamiliar"), [(0.0, False), (0.09, False), (0.11, True), (math.nan, True), (math.inf, True)]
+)
+def test_a_model_that_contradicts_itself_on_the_way_does_not_know_the_view(error: float, unfamiliar: bool) -> None:
+    goal = moved(0.03, 0.0, 0.0)
+    world = PointWorld(located_B4=located(goal), cycle_error=error)
+    found = search(world, [problem(goal, world=world)], SearchConfig(), CostConfig(place=3.0))[0]
+    said = judge(found)
+    assert said.view_unfamiliar == unfamiliar
+    assert said.cycle_error == (pytest.approx(error) if math.isfinite(error) else None)
+    assert not judge(replace(found, cycle_error=0.11), ConfidenceConfig(most_cycle_error=0.2)).view_unfamiliar
+
+
+def test_a_model_that_locates_nothing_is_not_asked_for_the_way_back() -> None:
+    said = confidence(moved(0.03, 0.0, 0.0))
+    assert (said.cycle_error, said.view_unfamiliar) == (None, False)
 
 
 def _with_something_new_in_the_picture() -> PointWorld:

@@ -12,10 +12,13 @@ import torch
 
 from planner.camera import CameraTurn
 from planner.cem import CEMConfig
+from planner.confidence import ConfidenceConfig
 from planner.costs import CostConfig
 from planner.limits import LimitsConfig
+from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig
 from planner.presets import PRESETS, preset
+from tests.planner.failures import ON_GAIN
 from tests.planner.problems import request
 from tests.planner.worlds import HOME, Clock, PointWorld, located, moved
 from vjepa2_ac.config import from_dict, to_dict
@@ -136,6 +139,22 @@ def test_earlier_looks_are_turned_as_the_camera_is() -> None:
 def test_a_bad_view_is_warned_of() -> None:
     plan = Planner(PointWorld(), camera=CameraTurn(residual=0.8)).plan(request(NEAR))
     assert "80 % of the motion unexplained" in plan.warnings[-1]
+
+
+def test_of_a_view_that_the_model_does_not_know_a_plan_warns_and_gives_no_chance_of_failure() -> None:
+    def made(cycle_error: float) -> Plan:
+        world = PointWorld(located_B4=located(NEAR), cycle_error=cycle_error)
+        return Planner(world, replace(preset("fast"), confidence=ConfidenceConfig(failure=ON_GAIN))).plan(request(NEAR))
+
+    known, unknown, nowhere = made(0.02), made(0.31), made(float("nan"))
+    assert known.failure_probability is not None
+    assert known.warnings == ()
+    assert unknown.failure_probability is nowhere.failure_probability is None
+    assert unknown.warnings == (
+        "the model does not know such a view: going to the goal's hand and back, it ends 31 cm away",
+    )
+    assert "no number remains" in nowhere.warnings[0]
+    np.testing.assert_array_equal(known.actions_H7, unknown.actions_H7)
 
 
 def test_a_planner_config_survives_json() -> None:

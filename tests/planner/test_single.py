@@ -150,6 +150,19 @@ def test_a_fitted_failure_model_speaks_up(folder: Path, capsys: pytest.CaptureFi
     assert answered(capsys)["failure_probability"] == 0.5
 
 
+def test_a_view_that_the_model_does_not_know_is_said_first(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = PointWorld(located_B4=located(GOAL), cycle_error=0.31)
+    monkeypatch.setattr(here, "open_model", lambda *_: (world, {"name": "point", "version": "1"}, ON_GAIN))
+    assert plan(folder) == 0
+    told = capsys.readouterr().out
+    assert "confidence  view unfamiliar; " in told
+    assert "there and back 31.0 cm apart" in told
+    assert "warning     the model does not know such a view: " in told
+    assert "failure  " not in told
+
+
 def test_what_was_learned_about_a_model_is_used_unless_another_cost_is_asked_for(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ class PointWorld:
     seconds_each: float = 0.0
     seconds_fixed: float = 0.0
     located_B4: Tensor | None = None  # how it says that the hand is in each goal
+    cycle_error: float = 0.0  # [m] between the ways there and back, as it says
     keyframe: Callable[[Tensor], Tensor] | None = None  # the next one's hand [B, 4] from poses [B, 7]
     looked: list[Any] = field(default_factory=list)  # the earlier looks it was given in each call of `locate`
     scored: list[int] = field(default_factory=list)  # candidates imagined in each call, over all requests
@@ -121,10 +122,13 @@ class PointWorld:
         keyframe: bool = False,
     ) -> Located | None:
         self.looked.append(looks)
+        one_B = torch.ones(len(pose_B7))
         if keyframe:
             assert self.keyframe is not None
-            return Located(self.keyframe(pose_B7), UNSURE * torch.ones(len(pose_B7)))
-        return None if self.located_B4 is None else Located(self.located_B4, UNSURE * torch.arange(1, 1 + len(pose_B7)))
+            return Located(self.keyframe(pose_B7), UNSURE * one_B, self.cycle_error * one_B)
+        if self.located_B4 is None:
+            return None
+        return Located(self.located_B4, UNSURE * one_B.cumsum(0), self.cycle_error * one_B)
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from server.model import Served
 from server.run import Listening
-from tests.planner.worlds import HOME, moved, paint
+from tests.planner.worlds import HOME, PointWorld, located, moved, paint
 from tests.server import pictures
 from tests.server.conftest import WIRES, url_of
 from tests.server.running import locating_model, running, tiny_model
@@ -262,6 +263,19 @@ def test_both_wires_say_how_surely_the_goal_is_located_where_the_model_does() ->
         with running(opener) as (_, where):
             for wire in WIRES:
                 with PlannerClient(url_of(where, wire), retries=0) as client:
-                    told.append(client.plan(look, HOME, goal, seed=3).confidence.goal_uncertainty)
-    assert told[0] == told[1] > 0.001  # [m]
-    assert told[2:] == [None, None]
+                    signs = client.plan(look, HOME, goal, seed=3).confidence
+                    told.append((signs.goal_uncertainty, signs.cycle_error))
+    assert told[0] == told[1] > (0.001, 0.001)  # [m]
+    assert told[2:] == [(None, None), (None, None)]
+
+
+@pytest.mark.parametrize("wire", WIRES)
+@pytest.mark.parametrize("cycle_error", [0.02, 0.31])
+def test_both_wires_tell_of_a_view_that_the_model_does_not_know(wire: str, cycle_error: float) -> None:
+    world = PointWorld(located_B4=located(GOAL), cycle_error=cycle_error)
+    opener = running(lambda: Served(world=world, name="point", version="1"))
+    with opener as (_, where), PlannerClient(url_of(where, wire), retries=0) as client:
+        plan = client.plan(paint(HOME), HOME, paint(GOAL))
+    assert plan.confidence.cycle_error == pytest.approx(cycle_error)
+    assert plan.confidence.view_unfamiliar == (cycle_error > 0.1)
+    assert ["does not know such a view" in warning for warning in plan.warnings] == [True] * (cycle_error > 0.1)

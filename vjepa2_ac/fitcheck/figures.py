@@ -12,7 +12,7 @@ from vjepa2_ac.fitcheck.located import NEAR, Locating, Missed
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES
 from vjepa2_ac.fitcheck.readout import WIDTHS
 from vjepa2_ac.fitcheck.report import Column
-from vjepa2_ac.models.looks import EARLIER
+from vjepa2_ac.models.looks import EARLIER, FAMILIAR
 
 Found = Estimate | NotMeasured
 Pick = Callable[[Column], Found]
@@ -172,6 +172,8 @@ def _locating(section: Callable[[Column], Locating | NotMeasured]) -> list[Figur
     return [
         *missed("", lambda located: located.alone),
         *missed(f", told of {EARLIER} earlier looks", lambda located: located.told),
+        Figure(words="between the ways there and back [cm]", pick=pick(lambda located: located.cycle), scale=100),
+        Figure(words=f"… more than {100 * FAMILIAR:g} cm [%]", pick=pick(lambda located: located.lost), scale=100),
         Figure(words="said to be where it was [cm]", pick=pick(lambda located: located.way), scale=100),
     ]
 

@@ -3,7 +3,8 @@
 That is what planning aims at where a model has an inverse. Any two moments of an episode are as likely as any other
 two, so most lie far apart; those less than 6 cm apart, where a grasp is decided, are counted alone too.
 
-It is asked twice: of the two moments alone, and told of the moments before, as the loop tells it (`models.looks`).
+It is asked twice: of the two moments alone, and told of the moments before, as the loop tells it (`models.looks`). How
+far apart its ways there and back are is what a planner knows a view by that the model does not.
 
 A model that finds keyframes is asked for those alike, with goals that lie behind one or two of them.
 
@@ -25,7 +26,7 @@ from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
 from vjepa2_ac.fitcheck.footage import Footage, Model
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.models.inverse_model import NUMBERS
-from vjepa2_ac.models.looks import EARLIER, Looks
+from vjepa2_ac.models.looks import EARLIER, FAMILIAR, Looks
 
 NEAR = 0.06  # [m] between two moments
 PIECE = 256  # glances at once
@@ -56,7 +57,14 @@ class Locating:
 
     alone: Missed
     told: Missed  # of up to EARLIER looks
+    cycle: Estimate  # [m] between the ways there and back
+    lost: Estimate  # share of moments in which these are more than FAMILIAR apart
     way: Estimate  # [m] between the two moments: the error of saying that the hand is where it was
+
+
+class _Found(NamedTuple):
+    hand_B4: Array
+    cycle_error_B: Array  # [m]
 
 
 def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
@@ -92,15 +100,21 @@ def locate(
     """Errors over all glances; not measured of a model that is not made to tell."""
     if keyframe and not model.finds_keyframes:
         return NotMeasured("the model finds no keyframes")
-    alone_B4, told_B4 = (_located(model, footage, glances, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
-    if alone_B4 is None or told_B4 is None:
+    found, when_told = (_located(model, footage, glances, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
+    if found is None or when_told is None:
         return NotMeasured("the model has no inverse")
     now_B4 = _hands(footage, [(glance.track, glance.now) for glance in glances])
     there_B4 = _hands(footage, [(glance.track, glance.hand) for glance in glances])
     way_B = np.linalg.norm((now_B4 - there_B4)[:, :3], axis=1)
     groups = [footage.tracks[glance.track].group for glance in glances]
-    alone, told = (_missed(located_B4 - there_B4, way_B, groups) for located_B4 in (alone_B4, told_B4))
-    return Locating(alone=alone, told=told, way=mean(way_B, groups))
+    alone, told = (_missed(hand_B4 - there_B4, way_B, groups) for hand_B4 in (found.hand_B4, when_told.hand_B4))
+    return Locating(
+        alone=alone,
+        told=told,
+        cycle=mean(found.cycle_error_B, groups),
+        lost=mean(found.cycle_error_B > FAMILIAR, groups),
+        way=mean(way_B, groups),
+    )
 
 
 def _hands(footage: Footage, moments: Sequence[tuple[int, int]]) -> Array:
@@ -120,8 +134,8 @@ def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:
 
 def _located(
     model: Model, footage: Footage, glances: Sequence[Glance], earlier: int, *, keyframe: bool
-) -> Array | None:
-    found = []
+) -> _Found | None:
+    hands, errors = [], []
     for start in range(0, len(glances), PIECE):
         piece = glances[start : start + PIECE]
         now_BND, goal_BND = (
@@ -133,8 +147,9 @@ def _located(
         located = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks, keyframe=keyframe)
         if located is None:
             return None
-        found.append(located.hand_B4.double().cpu().numpy())
-    return np.concatenate(found)
+        hands.append(located.hand_B4.double().cpu().numpy())
+        errors.append(located.cycle_error_B.double().cpu().numpy())
+    return _Found(np.concatenate(hands), np.concatenate(errors))
 
 
 def _looks(footage: Footage, glance: Glance, earlier: int) -> Looks | None:

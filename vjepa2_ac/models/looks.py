@@ -6,7 +6,8 @@ look alike to it: a Gaussian process over its last features, learned from those 
 each look and the goal (Rasmussen and Williams, Gaussian Processes for Machine Learning, equations 2.25 and 2.26).
 Corrected so, each look tells a place; generalised least squares weighs them by the process's covariance, so looks that
 err together count together. The process's own variance, in units of what was missed between looks, says how far from
-the truth that place must be expected to be.
+the truth that place must be expected to be. Whether the inverse knows such a view at all, a single look tells: in one
+that it knows, the way to the goal and the way back are opposite.
 
 Legend: B requests, T looks, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features.
 """
@@ -26,6 +27,7 @@ LENGTH = 0.35  # of the process, in features whose norm is 1 in the root mean sq
 NOISE = 0.1  # variance of what is missed by chance, beside the process's
 LEAST, FAR = 0.02, 0.10  # [m] what is missed grows as this and the move together, as far as that
 USUAL, WORTH = 0.25, 8  # what is missed, as a share of that, where nobody has looked yet; counts as so many pairs
+FAMILIAR = 0.10  # [m] between the ways there and back, at most, in a view that the inverse knows
 STRANGER = 2.0  # a goal is missed by more than moments of the same minute are: so many times the variance
 
 
@@ -49,12 +51,29 @@ class Located(NamedTuple):
 
     hand_B4: Tensor  # x y z [m] in the robot's base frame, closedness
     uncertainty_B: Tensor  # [m] how far from the truth that place is expected to be, root mean square
+    cycle_error_B: Tensor  # [m] how far apart the ways there and back are: large where the model knows no such view
 
 
-def at_first_sight(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Located:
-    """The hands in goals as the inverse says, which may miss them by as much as it usually does."""
+def at_first_sight(
+    inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The hands in goals [B, 4] as the inverse says, and by how much it usually misses them [m]."""
     move_B4 = inverse(latents_BND, goal_BND, pose_B7)
-    return Located(pose_B7[:, NUMBERS] + move_B4, USUAL * (1 + NOISE) ** 0.5 * _sizes(move_B4))
+    return pose_B7[:, NUMBERS] + move_B4, USUAL * (1 + NOISE) ** 0.5 * _sizes(move_B4)
+
+
+def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor:
+    """How far from where it began [B], in metres, a hand ends that goes to each goal and back as the inverse says.
+
+    It tells without any truth whether the inverse knows what it sees, as the forward-backward error does of trackers
+    (Kalal, Mikolajczyk and Matas, Forward-Backward Error, 2010).
+    """
+    there_B4 = inverse(latents_BND, goal_BND, pose_B7)
+    arrived_B7 = pose_B7.clone()
+    arrived_B7[:, NUMBERS] += there_B4
+    back_B4 = inverse(goal_BND, latents_BND, arrived_B7)
+    error_B: Tensor = (there_B4 + back_B4)[:, :3].norm(dim=1)
+    return error_B
 
 
 def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor, Tensor]:

@@ -103,7 +103,7 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Confidence(_message.Message):
-    __slots__ = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_reached", "goal_out_of_reach", "goal_uncertainty")
+    __slots__ = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_reached", "goal_out_of_reach", "goal_uncertainty", "cycle_error", "view_unfamiliar")
     ELITE_SPREAD_FIELD_NUMBER: _ClassVar[int]
     GAIN_FIELD_NUMBER: _ClassVar[int]
     FLATNESS_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +111,8 @@ class Confidence(_message.Message):
     GOAL_REACHED_FIELD_NUMBER: _ClassVar[int]
     GOAL_OUT_OF_REACH_FIELD_NUMBER: _ClassVar[int]
     GOAL_UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
+    CYCLE_ERROR_FIELD_NUMBER: _ClassVar[int]
+    VIEW_UNFAMILIAR_FIELD_NUMBER: _ClassVar[int]
     elite_spread: float
     gain: float
     flatness: float
@@ -118,7 +120,9 @@ class Confidence(_message.Message):
     goal_reached: bool
     goal_out_of_reach: bool
     goal_uncertainty: float
-    def __init__(self, elite_spread: _Optional[float] = ..., gain: _Optional[float] = ..., flatness: _Optional[float] = ..., gripper_contrast: _Optional[float] = ..., goal_reached: _Optional[bool] = ..., goal_out_of_reach: _Optional[bool] = ..., goal_uncertainty: _Optional[float] = ...) -> None: ...
+    cycle_error: float
+    view_unfamiliar: bool
+    def __init__(self, elite_spread: _Optional[float] = ..., gain: _Optional[float] = ..., flatness: _Optional[float] = ..., gripper_contrast: _Optional[float] = ..., goal_reached: _Optional[bool] = ..., goal_out_of_reach: _Optional[bool] = ..., goal_uncertainty: _Optional[float] = ..., cycle_error: _Optional[float] = ..., view_unfamiliar: _Optional[bool] = ...) -> None: ...
 
 class Clipping(_message.Message):
     __slots__ = ("step", "part", "rule", "asked", "allowed")

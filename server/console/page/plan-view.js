@@ -41,6 +41,7 @@ function summary(plan) {
   const flags = [
     plan.confidence.goal_reached && make("span", { class: "pill good" }, "goal reached"),
     plan.confidence.goal_out_of_reach && make("span", { class: "pill bad" }, "goal out of reach"),
+    plan.confidence.view_unfamiliar && make("span", { class: "pill bad" }, "view unfamiliar"),
     plan.dry_run && make("span", { class: "pill" }, "dry run"),
   ].filter(Boolean);
   return make("section", { class: "card", "aria-labelledby": "plan-title" },
@@ -73,7 +74,7 @@ function chunk(plan) {
 }
 
 function confidence(plan) {
-  const { gain, elite_spread: spread, flatness, gripper_contrast: contrast, goal_uncertainty: unsure } = plan.confidence;
+  const { gain, elite_spread: spread, flatness, gripper_contrast: contrast, goal_uncertainty: unsure, cycle_error: lost } = plan.confidence;
   const rows = [
     ["Gain", `${fixed(100 * gain, 0)} %`, "of the cost of doing nothing is saved", gain],
     ["Elite spread", `${fixed(100 * spread, 2)} cm`, "how far apart the best first moves are", undefined],
@@ -81,6 +82,7 @@ function confidence(plan) {
     ["Gripper contrast", fixed(contrast, 2), "how much opening or closing matters", contrast],
   ];
   if (unsure !== undefined) rows.push(["Goal's place", `± ${fixed(100 * unsure, 1)} cm`, "how far off the hand in the goal may be located", undefined]);
+  if (lost !== undefined) rows.push(["There and back", `${fixed(100 * lost, 1)} cm`, "between the two ways; large in views the model does not know", undefined]);
   const failure = plan.failure_probability;  // left out where the service was given no file that tells, or one for another preset's cost
   if (failure !== undefined) rows.push(["Failure", `${fixed(100 * failure, 0)} %`, "chance that what this plan belongs to fails", failure]);
   return make("dl", { class: "confidence" }, ...rows.map(([name, value, says, share]) => make("div", {},
