@@ -35,9 +35,7 @@ def search_as_published(
 
 def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:
     latents_1ND, pose_17, goal_1ND, history = stack([problem], world.device)
-    located = None
-    if cost.place:
-        located = world.locate(latents_1ND, pose_17, goal_1ND, [problem.looks], keyframe=cost.keyframes)
+    located = world.locate(latents_1ND, pose_17, goal_1ND, [problem.looks], keyframe=cost.keyframes)
     hand_14 = located and located.hand_B4
     goal_cost = GoalCost(cost, goal_1ND, latents_1ND, surprises([problem], world.device), hand_14)
     generator = torch.Generator().manual_seed(problem.seed)

@@ -79,10 +79,8 @@ class _Crowd:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
         looks = [problem.looks for problem in problems]
-        located = None
-        if _asks_for_the_hand(config, cost):
-            located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks, keyframe=cost.keyframes)
-        self.located, self.located_B4 = located, located and located.hand_B4
+        self.located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks, keyframe=cost.keyframes)
+        self.located_B4 = self.located and self.located.hand_B4
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.changing = {b: problem.changing for b, problem in enumerate(problems) if problem.changing}
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
@@ -172,13 +170,6 @@ class _Crowd:
     def _past(self, chosen: list[int]) -> History | None:
         past = self.history
         return past and History(past.latents_BTND[chosen], past.poses_BT7[chosen], past.actions_BTA[chosen])
-
-
-def _asks_for_the_hand(config: SearchConfig, cost: CostConfig) -> bool:
-    """Whether it counts where the hand is in the goal, or how closed."""
-    hand = config.gripper
-    weights = (cost.place, hand.located, hand.release_located)
-    return any(weights) or hand.take_share is not None or config.lift_first
 
 
 def _padded(actions_GHA: Tensor, options: int) -> Tensor:
