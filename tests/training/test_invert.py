@@ -162,6 +162,7 @@ def test_a_recipe_of_another_command_is_refused(room: Path, tmp_path: Path, caps
         ("inverse.token_dims=9", "did you mean 'token_dim'"),
         ("inverse.dropout=1", "dropout lies within"),
         ("bad_episodes=-1", "bad_episodes is at least 0"),
+        ("event_share=0.5", "event_share is a share, 0 … 1, and 0 unless asks is 'keyframe'"),
         ("window.frameskip=2", "window.frameskip must be 1"),
     ],
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
 from tests.data.test_keyframes import KEYFRAMES, TWICE
 from tests.training.test_inversion import GRID, TOKENS
 from vjepa2_ac.data.windows import WindowConfig
+from vjepa2_ac.errors import InputError
 from vjepa2_ac.training.keyframes import KeyframePairs
 from vjepa2_ac.training.latents import packed
 from vjepa2_ac.training.order import Layout
@@ -32,9 +34,9 @@ def episode(closedness_R: list[float] = TWICE, stride: int = 1) -> Trajectory:
     return Trajectory("an episode", poses_R7, None, stride, None, read)
 
 
-def drawn(trajectory: Trajectory, samples: int = 4000) -> NDArray[np.int64]:
+def drawn(trajectory: Trajectory, samples: int = 4000, event_share: float = 0.0) -> NDArray[np.int64]:
     """Rows of the first moment, of the goal, and of the hand that was asked for."""
-    batch = KeyframePairs([trajectory], WindowConfig(fps=4.0), Layout(samples), seed=0)[0]
+    batch = KeyframePairs([trajectory], WindowConfig(fps=4.0), Layout(samples), seed=0, event_share=event_share)[0]
     first_B, goal_B = batch["latents_BND"].float()[:, ::TOKENS, 0].unbind(1)
     hand_B2 = batch["poses_BT7"][..., 0] / GRID
     assert torch.equal(hand_B2[:, 0], first_B)
@@ -55,6 +57,25 @@ def test_at_most_two_keyframes_lie_before_a_goal_and_none_between_it_and_a_later
         assert sum(low < row <= high for row in KEYFRAMES) <= (2 if goal > first else 0)
     crossed = {sum(first < row <= goal for row in KEYFRAMES) for first, goal, _ in came}
     assert crossed == {0, 1, 2}
+
+
+def test_pairs_may_be_drawn_so_that_a_keyframe_lies_between() -> None:
+    came = drawn(episode(), event_share=1.0)
+    crossed = [[row for row in KEYFRAMES if first < row <= goal] for first, goal, _ in came]
+    assert {len(rows) for rows in crossed} == {1, 2}
+    assert came[:, 2].tolist() == [rows[0] for rows in crossed]
+    assert set(came[:, 0]) == set(range(KEYFRAMES[-1]))
+    assert set(came[:, 1]) == set(range(KEYFRAMES[0], ROWS))
+    often, seldom = (
+        np.mean([g > f and any(f < k <= g for k in KEYFRAMES) for f, g, _ in rows])
+        for rows in (drawn(episode(), event_share=0.8), drawn(episode()))
+    )
+    assert often > 0.8 > 0.6 > seldom
+
+
+def test_pairs_across_keyframes_need_an_episode_with_one() -> None:
+    with pytest.raises(InputError, match="event_share is set, but in no episode does the gripper"):
+        drawn(episode(3 * [0.0]), event_share=0.5)
 
 
 def test_every_moment_may_be_the_first_and_every_one_but_the_first_a_goal() -> None:

@@ -57,11 +57,13 @@ class MomentPairs:
 
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
         def draw(attempt: int) -> dict[str, Any]:
-            rng = dice(self.seed, sample, attempt)
-            drawn = int(rng.integers(self.ends[-1]))
-            return self._moments(int(np.searchsorted(self.ends, drawn, side="right")), rng)
+            return self._pair(dice(self.seed, sample, attempt))
 
         return first_readable(draw, bad)
+
+    def _pair(self, rng: np.random.Generator) -> dict[str, Any]:
+        drawn = int(rng.integers(self.ends[-1]))
+        return self._moments(int(np.searchsorted(self.ends, drawn, side="right")), rng)
 
     def _moments(self, which: int, rng: np.random.Generator) -> dict[str, Any]:
         """Two moments of one of the episodes."""

@@ -8,6 +8,7 @@ Legend: K keyframes of an episode.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from vjepa2_ac import poses
 from vjepa2_ac.data.keyframes import AHEAD, keyframes_of
 from vjepa2_ac.data.windows import WindowConfig
-from vjepa2_ac.training.inversion import MomentPairs
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.training.inversion import Alike, MomentPairs
+from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.trajectories import Trajectory, window_at
 
 
@@ -28,10 +31,37 @@ class KeyframePairs(MomentPairs):
     gripper did not change between them, so that it could as well come after.
     """
 
+    def __init__(
+        self,
+        trajectories: Sequence[Trajectory],
+        window: WindowConfig,
+        layout: Layout,
+        seed: int,
+        alike: Alike = "pairs",
+        event_share: float = 0.0,
+    ) -> None:
+        super().__init__(trajectories, window, layout, seed, alike)
+        self.event_share = event_share  # of the pairs, drawn so that a keyframe lies between them
+        self.eventful = [which for which, keyframes_K in enumerate(self.keyframes) if len(keyframes_K)]
+        if event_share and not self.eventful:
+            raise InputError(
+                "event_share is set, but in no episode does the gripper come to another closedness and stay"
+            )
+
     @cached_property
     def keyframes(self) -> list[NDArray[np.int64]]:
         """The rows of each episode's."""
         return [_keyframes(trajectory, self.window) for trajectory in self.trajectories]
+
+    def _pair(self, rng: np.random.Generator) -> dict[str, Any]:
+        if not self.event_share or rng.random() >= self.event_share:
+            return super()._pair(rng)
+        which = self.eventful[rng.integers(len(self.eventful))]
+        trajectory, keyframes_K = self.trajectories[which], self.keyframes[which]
+        first = int(rng.integers(keyframes_K[-1]))
+        hand, *later = [*keyframes_K[keyframes_K > first], len(trajectory)][: AHEAD + 1]
+        goal = int(rng.integers(hand, later[-1]))
+        return window_at(trajectory, np.array([first, goal]), np.array([first, hand]))
 
     def _moments(self, which: int, rng: np.random.Generator) -> dict[str, Any]:
         trajectory, keyframes_K = self.trajectories[which], self.keyframes[which]

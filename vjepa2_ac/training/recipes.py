@@ -115,6 +115,7 @@ class InvertRecipe:
     window: WindowConfig = field(default_factory=WindowConfig)
     asks: Asked = "goal"  # where the hand is in the goal, or at the next keyframe on the way there
     alike: Alike = "pairs"  # what comes as often as any other: two moments of an episode, or frames
+    event_share: float = 0.0  # of the pairs, where keyframes are asked for, drawn so that one lies between them
     bad_episodes: int = 100  # that may be left out, each named and counted, before training refuses
     cache: bool = True  # keep the encoder's latents on disk
     cache_every_frame: bool = False  # else every stride-th
@@ -124,6 +125,8 @@ class InvertRecipe:
 
     def __post_init__(self) -> None:
         _with_given(InverseModelConfig, {}, self.inverse, "inverse")
+        if not 0 <= self.event_share <= (1 if self.asks == "keyframe" else 0):
+            raise ConfigError("event_share is a share, 0 … 1, and 0 unless asks is 'keyframe'")
         if self.bad_episodes < 0:
             raise ConfigError("bad_episodes is at least 0")
         if self.window.frameskip != 1:

@@ -114,8 +114,8 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
         trajectories = _trajectories(recipe, sampling, inputs, frames, processes)
         layout = _layout(recipe, processes)
-        pairs = KeyframePairs if recipe.asks == "keyframe" else MomentPairs
-        batches = pairs(trajectories, recipe.window, layout, recipe.engine.seed, recipe.alike)
+        drawing = (trajectories, recipe.window, layout, recipe.engine.seed, recipe.alike)
+        batches = KeyframePairs(*drawing, recipe.event_share) if recipe.asks == "keyframe" else MomentPairs(*drawing)
         bad = BadEpisodes(recipe.bad_episodes)
         _begin(run, recipe, inputs, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad)
