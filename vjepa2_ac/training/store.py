@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,8 @@ from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import EpisodeError
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.run import written_aside
+
+MAPPED = 8192  # arrays at once, far below what a process may map
 
 Facts = dict[str, Any]
 ItemT = TypeVar("ItemT")
@@ -52,8 +55,7 @@ class Store:
 
     def rows(self, identity: str) -> NDArray[Any]:
         """The item's array, mapped, not read."""
-        rows: NDArray[Any] = np.load(self._path(identity, "npy"), mmap_mode="r")
-        return rows
+        return _mapped(self._path(identity, "npy"))
 
     def facts(self, identity: str) -> Facts:
         """What was kept beside the array."""
@@ -71,6 +73,13 @@ class Store:
 
     def _path(self, identity: str, suffix: str) -> Path:
         return self.folder / identity[:2] / f"{identity}.{suffix}"
+
+
+@lru_cache(maxsize=MAPPED)
+def _mapped(path: Path) -> NDArray[Any]:
+    """What is in a file never changes, and mapping it takes longer than reading a row."""
+    rows: NDArray[Any] = np.load(path, mmap_mode="r")
+    return rows
 
 
 @dataclass(frozen=True, slots=True)
