@@ -14,7 +14,8 @@ held_out=${HELD_OUT:-100} size=${SIZE:-256} workers=${WORKERS:-$(nproc)} process
 pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} train=${TRAIN:-default-train}
 rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
 invert=${INVERT:-default-invert} invert_views=${INVERT_VIEWS:-default-invert-views}
-keyframes=${KEYFRAMES:-default-keyframes} tasks=${TASKS:-980} tasks_seen=${TASKS_SEEN:-504} # of train, of views
+keyframes=${KEYFRAMES:-default-keyframes}
+tasks=${TASKS:-980} tasks_seen=${TASKS_SEEN:-504} more_tasks=${MORE_TASKS:-2000} # of train, of views, of views again
 fit_check=${FIT_CHECK:-} # more of its flags
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
@@ -63,6 +64,8 @@ solving=("${collect[@]}" --branches 0 --mix expert=0.6,noisy=0.4)
 "${solving[@]}" --out "$out/tasks/train" --episodes "$tasks" --seed-base 30000
 "${solving[@]}" --out "$out/tasks/views" --episodes "$tasks_seen" --repaints 3 --repaint-steps 40 \
     --split views --seed-base 32000
+"${collect[@]}" --out "$out/tasks/more" --episodes "$more_tasks" --branches 0 --mix expert=0.5,noisy=0.5 \
+    --split views --seed-base 33000
 # Everything is learned in scenes of the train split first, then goes on with those of the wide split beside them, the
 # inverse at last with those of the views split, and then of the harsh one too; keyframes from tasks being solved.
 learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
@@ -78,8 +81,10 @@ learn invert "$out/views-inverse" "$invert_views" "$out/views.txt" --model "$out
 find "$data/train" "$out/views" "$out/harsh" -name trajectory.h5 -printf '%h\n' | sort > "$out/looks.txt"
 learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out/last/release" \
     --start "$out/views-inverse/release"
-learn invert "$out/model" "$keyframes" "$out/tasks" --model "$out/looks-inverse/release" \
+find "$out/tasks/train" "$out/tasks/views" -name trajectory.h5 -printf '%h\n' | sort > "$out/tasks.txt"
+learn invert "$out/keyframes" "$keyframes" "$out/tasks.txt" --model "$out/looks-inverse/release" \
     --start "$out/looks-inverse/release"
+learn invert "$out/model" "$keyframes" "$out/tasks" --model "$out/keyframes/release" --start "$out/keyframes/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$data/train" --cache "$out/cache" $fit_check
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

@@ -28,6 +28,7 @@ TINY = {
     "KEYFRAMES": "tiny-keyframes",
     "TASKS": "3",
     "TASKS_SEEN": "2",
+    "MORE_TASKS": "2",
     "FIT_CHECK": "--moments 8 --candidates 8 --read-out-steps 20",
 }
 OUT_OF_TIME = 75
