@@ -1,9 +1,9 @@
 """How far a plan can be trusted, read off the search that found it.
 
-Six signs, none of which needs more than what was paid for already: elites that disagree, a plan hardly better than
-doing nothing, a cost that hardly depends on what is done, a goal that looks out of reach because nothing within a step
-of here comes nearer to it, a hand in the goal that the model locates badly in this scene, and a model that contradicts
-itself on where it is.
+Six signs, of which all but the last need only what was paid for already: elites that disagree, a plan hardly better
+than doing nothing, a cost that hardly depends on what is done, a goal that looks out of reach because nothing within a
+step of here comes nearer to it, a hand in the goal that the model locates badly in this scene, and a model that
+contradicts itself on the way there and back.
 """
 
 from __future__ import annotations

@@ -71,6 +71,6 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
         iterations=iterations,
         evaluations=iterations * config.samples + 2,
         goal_uncertainty=located and float(located.uncertainty_B),
-        cycle_error=located and float(located.cycle_error_B),
+        cycle_error=None if located is None or located.cycle_error_B is None else float(located.cycle_error_B),
         stop_reason="iterations" if iterations == config.iterations else "deadline",
     )

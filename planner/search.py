@@ -121,7 +121,9 @@ class _Crowd:
         found = [population.found(stopped) for population in self.populations]
         if self.located is None:
             return found
-        signs = zip(found, self.located.uncertainty_B.tolist(), self.located.cycle_error_B.tolist(), strict=True)
+        error_B = self.located.cycle_error_B
+        errors = [None] * len(found) if error_B is None else error_B.tolist()
+        signs = zip(found, self.located.uncertainty_B.tolist(), errors, strict=True)
         return [replace(each, goal_uncertainty=unsure, cycle_error=error) for each, unsure, error in signs]
 
     def _take_along(self) -> None:

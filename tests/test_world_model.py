@@ -282,7 +282,13 @@ def test_keyframes_are_found_by_the_network_for_them_and_corrected_by_looks_alik
     assert goals is not None
     assert all(map(torch.equal, found[:2], expected[:2]))
     assert not torch.equal(found.hand_B4, goals.hand_B4)
+    assert found.cycle_error_B is not None
+    assert goals.cycle_error_B is not None
     assert torch.equal(found.cycle_error_B, goals.cycle_error_B)  # a keyframe has no way back
+    alone = make_model(keyframes=keyframes).locate(*asked, keyframe=True)
+    assert alone is not None
+    assert torch.equal(alone.hand_B4, found.hand_B4)
+    assert alone.cycle_error_B is None
 
 
 def test_a_model_that_finds_no_keyframes_says_how_it_could() -> None:

@@ -214,8 +214,8 @@ class WorldModel:
         With `keyframe`: the hand at the next moment on the way there at which the gripper has changed, or in the goal
         where it need not change before. Earlier `looks` at the scene of each request, where there are any, tell what
         the network that is asked misses there (`models.looks`), and so how sure it is. The ways there and back are the
-        inverse's, to the goal itself. None from a model without an
-        inverse, which cannot tell; ConfigError from one that finds no keyframes, asked for one.
+        inverse's, to the goal itself: a keyframe has no way back. None from a model without an inverse, which cannot
+        tell; ConfigError from one that finds no keyframes, asked for one.
         """
         asked = self._asked(keyframe=keyframe)
         if asked is None:
@@ -230,7 +230,9 @@ class WorldModel:
                 scene = self._looked(earlier).then(latents_BND[b], pose_B7[b])
                 hand_B4[b], uncertainty_B[b] = locate(asked, scene, goal_BND[b])
         hand_B4[:, 3].clamp_(0, 1)
-        return Located(hand_B4, uncertainty_B, cycle_error(self.inverse or asked, latents_BND, pose_B7, goal_BND))
+        inverse = self.inverse
+        error_B = None if inverse is None else cycle_error(inverse, latents_BND, pose_B7, goal_BND)
+        return Located(hand_B4, uncertainty_B, error_B)
 
     def _asked(self, *, keyframe: bool) -> InverseModel | None:
         """The network that locates hands."""

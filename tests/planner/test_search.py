@@ -193,15 +193,25 @@ def test_a_world_that_cannot_locate_the_hand_plans_by_latents_alone() -> None:
     assert torch.equal(by_place.actions_HA, search(PointWorld(), asked, SearchConfig())[0].actions_HA)
 
 
-@pytest.mark.parametrize("place", [0.0, 3.0])
-def test_the_hand_is_located_once_a_search_whatever_it_counts(place: float) -> None:
+@pytest.mark.parametrize(
+    ("place", "config"),
+    [
+        (0.0, SearchConfig()),
+        (3.0, SearchConfig()),
+        (0.0, SearchConfig(gripper=GripperConfig(located=0.5))),
+        (3.0, SearchConfig(gripper=GripperConfig(located=0.5))),
+        (0.0, SearchConfig(gripper=GripperConfig(take_share=0.5))),
+        (0.0, SearchConfig(lift_first=True)),
+    ],
+)
+def test_the_hand_is_located_once_a_search_whatever_it_counts(place: float, config: SearchConfig) -> None:
     asked = []
 
     class Asked(PointWorld):
         def locate(self, *given: Tensor, keyframe: bool = False) -> None:
             asked.append(given)
 
-    search(Asked(), [problem(NEAR), problem(FAR)], SearchConfig(), CostConfig(place=place))
+    search(Asked(), [problem(NEAR), problem(FAR)], config, CostConfig(place=place))
     assert len(asked) == 1
 
 

@@ -265,7 +265,8 @@ def test_both_wires_say_how_surely_the_goal_is_located_where_the_model_does() ->
                 with PlannerClient(url_of(where, wire), retries=0) as client:
                     signs = client.plan(look, HOME, goal, seed=3).confidence
                     told.append((signs.goal_uncertainty, signs.cycle_error))
-    assert told[0] == told[1] > (0.001, 0.001)  # [m]
+    assert told[0] == told[1]
+    assert min(told[0]) > 0.001  # [m]
     assert told[2:] == [(None, None), (None, None)]
 
 

@@ -57,14 +57,14 @@ class Locating:
 
     alone: Missed
     told: Missed  # of up to EARLIER looks
-    cycle: Estimate  # [m] between the ways there and back
-    lost: Estimate  # share of moments in which these are more than FAMILIAR apart
+    cycle: Estimate | NotMeasured  # [m] between the ways there and back
+    lost: Estimate | NotMeasured  # share of moments in which these are more than FAMILIAR apart
     way: Estimate  # [m] between the two moments: the error of saying that the hand is where it was
 
 
 class _Found(NamedTuple):
     hand_B4: Array
-    cycle_error_B: Array  # [m]
+    cycle_error_B: Array | None  # [m]
 
 
 def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
@@ -108,13 +108,12 @@ def locate(
     way_B = np.linalg.norm((now_B4 - there_B4)[:, :3], axis=1)
     groups = [footage.tracks[glance.track].group for glance in glances]
     alone, told = (_missed(hand_B4 - there_B4, way_B, groups) for hand_B4 in (found.hand_B4, when_told.hand_B4))
-    return Locating(
-        alone=alone,
-        told=told,
-        cycle=mean(found.cycle_error_B, groups),
-        lost=mean(found.cycle_error_B > FAMILIAR, groups),
-        way=mean(way_B, groups),
-    )
+    cycle: Estimate | NotMeasured
+    lost: Estimate | NotMeasured
+    cycle = lost = NotMeasured("the model has no inverse")
+    if found.cycle_error_B is not None:
+        cycle, lost = mean(found.cycle_error_B, groups), mean(found.cycle_error_B > FAMILIAR, groups)
+    return Locating(alone=alone, told=told, cycle=cycle, lost=lost, way=mean(way_B, groups))
 
 
 def _hands(footage: Footage, moments: Sequence[tuple[int, int]]) -> Array:
@@ -148,8 +147,9 @@ def _located(
         if located is None:
             return None
         hands.append(located.hand_B4.double().cpu().numpy())
-        errors.append(located.cycle_error_B.double().cpu().numpy())
-    return _Found(np.concatenate(hands), np.concatenate(errors))
+        if located.cycle_error_B is not None:
+            errors.append(located.cycle_error_B.double().cpu().numpy())
+    return _Found(np.concatenate(hands), np.concatenate(errors) if errors else None)
 
 
 def _looks(footage: Footage, glance: Glance, earlier: int) -> Looks | None:

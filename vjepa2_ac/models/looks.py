@@ -51,7 +51,7 @@ class Located(NamedTuple):
 
     hand_B4: Tensor  # x y z [m] in the robot's base frame, closedness
     uncertainty_B: Tensor  # [m] how far from the truth that place is expected to be, root mean square
-    cycle_error_B: Tensor  # [m] how far apart the ways there and back are: large where the model knows no such view
+    cycle_error_B: Tensor | None  # [m] between the ways there and back, large in views it does not know; None: not told
 
 
 def at_first_sight(

@@ -9,7 +9,6 @@ Legend: K keyframes of an episode.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,17 +40,13 @@ class KeyframePairs(MomentPairs):
         event_share: float = 0.0,
     ) -> None:
         super().__init__(trajectories, window, layout, seed, alike)
+        self.keyframes = [_keyframes(trajectory, window) for trajectory in self.trajectories]
         self.event_share = event_share  # of the pairs, drawn so that a keyframe lies between them
         self.eventful = [which for which, keyframes_K in enumerate(self.keyframes) if len(keyframes_K)]
         if event_share and not self.eventful:
             raise InputError(
                 "event_share is set, but in no episode does the gripper come to another closedness and stay"
             )
-
-    @cached_property
-    def keyframes(self) -> list[NDArray[np.int64]]:
-        """The rows of each episode's."""
-        return [_keyframes(trajectory, self.window) for trajectory in self.trajectories]
 
     def _pair(self, rng: np.random.Generator) -> dict[str, Any]:
         if not self.event_share or rng.random() >= self.event_share:
