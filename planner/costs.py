@@ -26,7 +26,7 @@ from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.world_model import Rollout
 
 Distance = Callable[..., Tensor]
-"""Of latents [..., N, D] to goals [..., N, D]: one number a token, [..., N]; settings are keywords."""
+"""Of latents [..., N, D] to goals [..., N, D]: one number a token, [..., N], at least 0; settings are keywords."""
 
 DISTANCES: dict[str, Distance] = {}
 
@@ -116,6 +116,12 @@ class GoalCost:
         if self.located_B4 is None or self.config.place == 0:
             return costs_BS
         return costs_BS + self.config.place * self._way_left(rollout.poses_BSH7[:, :, -1, :3], self.located_B4)
+
+    def bound(self, ends_BS3: Tensor) -> Tensor:
+        """What candidates that end there [m] cost at least [B, S], whatever is imagined of them; -inf: not known."""
+        if self.located_B4 is None or self.config.place == 0:
+            return ends_BS3.new_full(ends_BS3.shape[:2], -torch.inf)
+        return self.config.place * self._way_left(ends_BS3, self.located_B4)
 
     def _way_left(self, ends_BS3: Tensor, located_B4: Tensor) -> Tensor:
         """From where candidates end to the place, and how far that is under the cone over it [m]."""

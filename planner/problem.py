@@ -46,7 +46,7 @@ class Found:
     idle_cost: float  # of doing nothing
     trace: tuple[float, ...]  # the best cost known after each iteration, whatever the gripper does
     elites_KHA: Tensor
-    first_costs_S: Tensor  # of the first, widest candidates
+    first_costs_S: Tensor  # of the first, widest candidates; above their median perhaps lower bounds
     gripper_costs: dict[str, float]  # the best cost of each gripper option that was searched
     iterations: int
     evaluations: int  # candidates imagined

@@ -2,8 +2,9 @@
 
 Like the published one (`cem`) it samples candidates, keeps the elites and moves a Gaussian towards them. What is added
 can each be switched off: evenly spread draws, smooth along the horizon; elites and the mean competing again; a start
-from the shifted last plan; stopping when the elites agree; a gripper chosen apart from the motion. The answer is the
-best candidate known, so that it can be asked for at any time after the first iteration.
+from the shifted last plan; stopping when the elites agree; a gripper chosen apart from the motion. Candidates that
+cannot be among the best are not imagined (`pruning`). The answer is the best candidate known, so that it can be asked
+for at any time after the first iteration.
 
 The populations of all requests are imagined in one batch.
 
@@ -25,6 +26,7 @@ from planner.costs import CostConfig, GoalCost
 from planner.population import Population
 from planner.problem import Found, Problem, StopReason, Stopwatch, stack, surprises
 from planner.protocols import World
+from planner.pruning import AT_ONCE, Frontier
 from planner.search_config import SearchConfig
 from vjepa2_ac.world_model import History
 
@@ -58,9 +60,7 @@ def search(
         searching = [b for b, population in enumerate(crowd.populations) if not population.converged]
         if not searching:
             break
-        proposals = [crowd.populations[b].propose(config.samples) for b in searching]
-        for b, costs_S in zip(searching, crowd.score(searching, proposals), strict=True):
-            crowd.populations[b].learn(costs_S)
+        crowd.explore(searching)
         watch.lap()
     if stopped != "deadline" and (config.try_mean or config.answer == "mean"):
         if watch.allows(calls):
@@ -86,9 +86,21 @@ class _Crowd:
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
         self.populations = [Population(problem, config, lifts=self._lifts(b)) for b, problem in enumerate(problems)]
 
+    def explore(self, searching: list[int]) -> None:
+        """Let populations propose candidates, and learn what those cost that could be among the best."""
+        proposals = {b: self.populations[b].propose(self.config.samples) for b in searching}
+        bounds_BS = self._bounds(searching, list(proposals.values()))
+        frontiers = {b: self._frontier(b, bounds_S) for b, bounds_S in zip(searching, bounds_BS, strict=True)}
+        while chosen := {b: following for b in searching if len(following := frontiers[b].next)}:
+            costs = self.score(list(chosen), [proposals[b][following] for b, following in chosen.items()])
+            for b, costs_S in zip(chosen, costs, strict=True):
+                frontiers[b].learn(costs_S)
+        for b, frontier in frontiers.items():
+            self.populations[b].learn(frontier.costs_S, frontier.imagined)
+
     def score(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
         """The costs [B, S] of the chosen requests' proposed actions [S, H, A]."""
-        cost = self.cost if len(chosen) == len(self.populations) else self.cost.take(chosen)
+        cost = self._cost(chosen)
         return self.world.score(*self._starts(chosen), torch.stack(proposals), cost, self._past(chosen)).float().cpu()
 
     def try_means(self) -> None:
@@ -165,6 +177,21 @@ class _Crowd:
     @property
     def _everyone(self) -> list[int]:
         return list(range(len(self.populations)))
+
+    def _cost(self, chosen: list[int]) -> GoalCost:
+        return self.cost if len(chosen) == len(self.populations) else self.cost.take(chosen)
+
+    def _bounds(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
+        """What each candidate costs at least [B, S]."""
+        moved_BS3 = torch.stack(proposals)[..., :3].sum(dim=2).to(self.world.device)
+        return self._cost(chosen).bound(self.pose_B7[chosen, None, :3] + moved_BS3).float().cpu()
+
+    def _frontier(self, b: int, bounds_S: Tensor) -> Frontier:
+        population = self.populations[b]
+        if not population.trace:
+            bounds_S[0] = -torch.inf  # what doing nothing costs is always asked
+        at_once = AT_ONCE if self.world.device.type == "cpu" and bounds_S.isfinite().any() else len(bounds_S)
+        return Frontier(bounds_S, population.kept_costs_K, population.matter, at_once)
 
     def _starts(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
         return self.latents_BND[chosen], self.pose_B7[chosen]
