@@ -4,7 +4,8 @@ Six questions, on this machine and in one run, or some of them by their numbers.
 medians, and ratios are medians of what stood side by side, so that they mean something whatever else the machine is
 doing.
 
-1. How long does a whole plan take, with each preset and in each precision, and where does the time go?
+1. How long does a whole plan take, with each preset and in each precision, what is saved by not imagining candidates
+   that cannot be among the best, and where does the time go?
 2. What does the default search find next to the published one, with the same weights, and at what price?
 3. What does remembering keys and values save, as the horizon grows?
 4. Does bf16 rank candidates as fp32 does?
@@ -166,7 +167,7 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
     evaluations: dict[str, int] = {}
     processor: dict[str, list[float]] = defaultdict(list)  # [s] of all threads together; hardly feels a busy machine
 
-    def plan(name: str, precision: str) -> None:
+    def plan(name: str, precision: str, *, pruned: bool = True) -> None:
         world, started = worlds[precision], time.process_time()
         asked = Request(
             latents_ND=world.encode(scene.frame)[0],
@@ -174,11 +175,15 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
             goal_ND=goals[precision],
             looks=looks[precision],
         )
-        evaluations[f"{name} {precision}"] = Planner(world, preset(name)).plan(asked).evaluations
-        processor[f"{name} {precision}"].append(time.process_time() - started)
+        config = preset(name)
+        found = Planner(world, replace(config, search=replace(config.search, prune=pruned))).plan(asked)
+        if pruned:
+            evaluations[f"{name} {precision}"] = found.evaluations
+            processor[f"{name} {precision}"].append(time.process_time() - started)
 
     ways = [(name, precision) for name in ("fast", "balanced") for precision in PRECISIONS]
     works: dict[str, Callable[[], object]] = {f"{name} {of}": partial(plan, name, of) for name, of in ways}
+    works |= {f"{name} {of}, all imagined": partial(plan, name, of, pruned=False) for name, of in ways}
     works |= {f"encode {precision}": partial(world.encode, scene.frame) for precision, world in worlds.items()}
     times = taking_turns(works, extent.repeats)
     for name, precision in ways:
@@ -192,6 +197,7 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
                 "whole plan (ms)": 1e3 * statistics.median(took),
                 "slowest (ms)": 1e3 * max(took),
                 "processor (ms)": 1e3 * statistics.median(processor[f"{name} {precision}"]),
+                "all imagined / this": ratio(times[f"{name} {precision}, all imagined"], took),
                 "fp32 / this": ratio(times[f"{name} fp32"], took),
             }
         )

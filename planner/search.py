@@ -26,7 +26,7 @@ from planner.costs import CostConfig, GoalCost
 from planner.population import Population
 from planner.problem import Found, Problem, StopReason, Stopwatch, stack, surprises
 from planner.protocols import World
-from planner.pruning import AT_ONCE, Frontier
+from planner.pruning import Frontier
 from planner.search_config import SearchConfig
 from vjepa2_ac.world_model import History
 
@@ -82,6 +82,8 @@ class _Crowd:
         self.located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks, keyframe=cost.keyframes)
         self.located_B4 = self.located and self.located.hand_B4
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
+        is_bounded = self.located_B4 is not None and cost.place > 0
+        self.prunes = config.prune and is_bounded and world.device.type == "cpu"  # elsewhere few take as long as many
         self.changing = {b: problem.changing for b, problem in enumerate(problems) if problem.changing}
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
         self.populations = [Population(problem, config, lifts=self._lifts(b)) for b, problem in enumerate(problems)]
@@ -92,9 +94,10 @@ class _Crowd:
         bounds_BS = self._bounds(searching, list(proposals.values()))
         frontiers = {b: self._frontier(b, bounds_S) for b, bounds_S in zip(searching, bounds_BS, strict=True)}
         while chosen := {b: following for b in searching if len(following := frontiers[b].next)}:
-            costs = self.score(list(chosen), [proposals[b][following] for b, following in chosen.items()])
-            for b, costs_S in zip(chosen, costs, strict=True):
-                frontiers[b].learn(costs_S)
+            most = max(map(len, chosen.values()))
+            costs = self.score(list(chosen), [_padded(proposals[b][which], most) for b, which in chosen.items()])
+            for (b, which), costs_S in zip(chosen.items(), costs, strict=True):
+                frontiers[b].learn(costs_S[: len(which)])
         for b, frontier in frontiers.items():
             self.populations[b].learn(frontier.costs_S, frontier.imagined)
 
@@ -190,8 +193,8 @@ class _Crowd:
         population = self.populations[b]
         if not population.trace:
             bounds_S[0] = -torch.inf  # what doing nothing costs is always asked
-        at_once = AT_ONCE if self.world.device.type == "cpu" and bounds_S.isfinite().any() else len(bounds_S)
-        return Frontier(bounds_S, population.kept_costs_K, population.matter, at_once)
+        matter = population.matter if self.prunes else len(bounds_S)
+        return Frontier(bounds_S, population.kept_costs_K, matter)
 
     def _starts(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
         return self.latents_BND[chosen], self.pose_B7[chosen]
@@ -201,6 +204,6 @@ class _Crowd:
         return past and History(past.latents_BTND[chosen], past.poses_BT7[chosen], past.actions_BTA[chosen])
 
 
-def _padded(actions_GHA: Tensor, options: int) -> Tensor:
-    """Requests have two to four gripper options; where one has fewer, its first is imagined again."""
-    return torch.cat((actions_GHA, actions_GHA[:1].expand(options - len(actions_GHA), -1, -1)))
+def _padded(actions_SHA: Tensor, most: int) -> Tensor:
+    """As many for each request of a batch: where one has fewer, its first is imagined again."""
+    return torch.cat((actions_SHA, actions_SHA[:1].expand(most - len(actions_SHA), -1, -1)))

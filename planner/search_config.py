@@ -43,6 +43,7 @@ class SearchConfig:
     warm_spread: float = 0.6  # first standard deviation then
 
     # ending
+    prune: bool = True  # on a CPU, leave unimagined what cannot be among the best: the answer stays the same
     agreement: float | None = 0.04  # stop when the elites' standard deviation is below this share; None: never
     answer: Literal["best", "mean"] = "best"
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from planner import search
 from planner.confidence import judge
 from planner.costs import DISTANCES, CostConfig, GoalCost
 from planner.presets import preset
 from planner.problem import Found, Problem
 from planner.pruning import Frontier
+from planner.search import search
 from planner.search_config import SearchConfig
 from tests.planner.problems import problem
 from tests.planner.worlds import PointWorld, located, moved
@@ -26,23 +26,13 @@ GOALS = [moved(0.03, -0.02, 0.01), moved(0.2, 0.1, -0.05), moved(0.0, 0.0, 0.0),
 TO_THE_PLACE = CostConfig(place=10.0, from_above=2.0)
 
 
-def found(
-    problems: list[Problem], config: SearchConfig, cost: CostConfig, world: PointWorld, at_once: int = 8
-) -> list[Found]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "AT_ONCE", at_once)
-        return search.search(world, problems, config, cost)
+def with_and_without(asked: Problem, config: SearchConfig, world: PointWorld) -> tuple[Found, Found]:
+    """What a search finds that prunes, and one that imagines everything."""
+    pruned, whole = (search(world, [asked], replace(config, prune=prune), TO_THE_PLACE)[0] for prune in (True, False))
+    assert pruned.evaluations <= whole.evaluations
+    return pruned, whole
 
 
-def same(one: Found, other: Found) -> None:
-    assert torch.equal(one.actions_HA, other.actions_HA)
-    assert torch.equal(one.elites_KHA, other.elites_KHA)
-    assert (one.cost, one.idle_cost, one.trace) == (other.cost, other.idle_cost, other.trace)
-    assert judge(one) == judge(other)
-    assert one.iterations == other.iterations
-
-
-@pytest.mark.parametrize("at_once", [1, 5, 8])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -55,37 +45,35 @@ def same(one: Found, other: Found) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("seed", range(3))
-def test_a_search_that_prunes_finds_what_one_finds_that_imagines_all(
-    settings: dict[str, Any], at_once: int, seed: int
-) -> None:
+def test_a_search_that_prunes_finds_what_one_finds_that_imagines_all(settings: dict[str, Any], seed: int) -> None:
     for goal in GOALS:
         world = PointWorld(located_B4=located(goal))
-        asked, config = [problem(goal, world=world, seed=seed)], SearchConfig(**settings)
-        pruned, whole = (found(asked, config, TO_THE_PLACE, world, pieces)[0] for pieces in (at_once, 1000))
-        same(pruned, whole)
-        assert pruned.evaluations <= whole.evaluations
+        pruned, whole = with_and_without(problem(goal, world=world, seed=seed), SearchConfig(**settings), world)
+        assert torch.equal(pruned.actions_HA, whole.actions_HA)
+        assert torch.equal(pruned.elites_KHA, whole.elites_KHA)
+        assert (pruned.cost, pruned.idle_cost, pruned.trace) == (whole.cost, whole.idle_cost, whole.trace)
+        assert judge(pruned) == judge(whole)
 
 
 def test_far_from_the_goal_a_preset_imagines_much_less() -> None:
     there = moved(0.2, 0.1, 0.0)
     world = PointWorld(located_B4=located(there))
-    asked, config = [problem(there, world=world)], preset("balanced")
-    pruned, whole = (found(asked, config.search, config.cost, world, at_once)[0] for at_once in (8, 32))
+    pruned, whole = with_and_without(problem(there, world=world), preset("balanced").search, world)
     assert pruned.evaluations < 0.8 * whole.evaluations
 
 
 def test_only_what_is_imagined_counts_as_an_evaluation() -> None:
     world = PointWorld(located_B4=located(GOALS[1]))
-    pruned = found([problem(GOALS[1], world=world)], SearchConfig(agreement=None), TO_THE_PLACE, world)[0]
+    pruned = search(world, [problem(GOALS[1], world=world)], SearchConfig(agreement=None), TO_THE_PLACE)[0]
     assert pruned.evaluations == sum(world.scored)
 
 
 def test_requests_in_one_batch_are_pruned_apart() -> None:
     world = PointWorld(located_B4=located(*GOALS))
     problems = [problem(goal, world=world, seed=seed) for seed, goal in enumerate(GOALS)]
-    together = found(problems, SearchConfig(), TO_THE_PLACE, world)
+    together = search(world, problems, SearchConfig(), TO_THE_PLACE)
     for goal, asked, one in zip(GOALS, problems, together, strict=True):
-        alone = found([asked], SearchConfig(), TO_THE_PLACE, PointWorld(located_B4=located(goal)))[0]
+        alone = search(PointWorld(located_B4=located(goal)), [asked], SearchConfig(), TO_THE_PLACE)[0]
         torch.testing.assert_close(one.actions_HA, alone.actions_HA, atol=1e-6, rtol=0)
         assert one.evaluations == alone.evaluations
 
@@ -96,15 +84,14 @@ def test_candidates_that_are_no_numbers_do_not_hide_better_ones() -> None:
 
     for goal in GOALS[:2]:
         world = PointWorld(located_B4=located(goal), spoil=nearest_lost)
-        asked = [problem(goal, world=world)]
-        pruned, whole = (found(asked, SearchConfig(), TO_THE_PLACE, world, at_once)[0] for at_once in (8, 32))
+        pruned, whole = with_and_without(problem(goal, world=world), SearchConfig(), world)
         assert torch.equal(pruned.actions_HA, whole.actions_HA)
 
 
 @pytest.mark.parametrize("cost", [CostConfig(), TO_THE_PLACE])
 def test_without_a_place_to_go_to_all_are_imagined_at_once(cost: CostConfig) -> None:
     world = PointWorld(located_B4=None if cost.place else located(GOALS[0]))
-    found([problem(GOALS[0], world=world)], SearchConfig(agreement=None, iterations=3), cost, world)
+    search(world, [problem(GOALS[0], world=world)], SearchConfig(agreement=None, iterations=3), cost)
     assert world.scored[:3] == [32, 32, 32]
 
 
@@ -123,18 +110,17 @@ def test_no_cost_is_below_its_bound(distance: str, seed: int, pools: tuple[int, 
 
 
 def test_the_lowest_bounds_are_imagined_first_and_none_above_what_matters() -> None:
-    frontier = Frontier(torch.tensor([5.0, 1.0, 3.0, 2.0, 9.0]), torch.tensor([4.0]), matter=2, at_once=2)
+    frontier = Frontier(torch.tensor([5.0, 1.0, 3.0, 2.0, 9.0]), torch.tensor([7.0]), matter=2)
     assert frontier.next.tolist() == [1, 3]
     frontier.learn(torch.tensor([6.0, 5.5]))
-    assert frontier.next.tolist() == [2, 0]  # the second best so far costs 5.5
+    assert frontier.next.tolist() == [2, 0]  # the second best so far costs 6
     frontier.learn(torch.tensor([3.5, 7.0]))
     assert frontier.next.tolist() == []
     assert frontier.costs_S.tolist() == [7.0, 6.0, 3.5, 5.5, 9.0]
     assert frontier.imagined == 4
 
 
-def test_as_many_are_imagined_as_matter_whatever_their_bounds() -> None:
-    frontier = Frontier(torch.tensor([0.0, 8.0, 9.0]), torch.empty(0), matter=2, at_once=1)
-    while len(frontier.next):
-        frontier.learn(frontier.costs_S[frontier.next] + 0.25)
-    assert frontier.imagined == 2
+def test_what_is_no_number_rules_nothing_out() -> None:
+    frontier = Frontier(torch.tensor([0.0, 1.0, 2.0, torch.nan]), torch.empty(0), matter=2)
+    frontier.learn(torch.tensor([torch.nan, 1.5]))
+    assert frontier.next.tolist() == [2, 3]

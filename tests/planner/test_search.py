@@ -363,7 +363,7 @@ def test_a_deadline_leaves_time_to_ask_what_comes_along() -> None:
         clock = Clock()
         world = Carrying(located_B4=located(NEAR), clock=clock, seconds_fixed=1.0)
         gripper = GripperConfig(take_share=0.5)
-        config = SearchConfig(samples=8, iterations=6, try_mean=False, agreement=None, gripper=gripper)
+        config = SearchConfig(iterations=6, try_mean=False, agreement=None, prune=False, gripper=gripper)
         asked = problem(NEAR, world=world, leaving=leaving)
         found = search(world, [asked], config, CostConfig(place=10.0), clock=clock, deadline=5.0)[0]
         assert clock.now <= 5.0
