@@ -10,6 +10,7 @@ stream of random numbers, so switching one off leaves the others as they were, a
   camera turned by up to 4°.
 - `views`: the same seen from farther aside, the camera turned by up to 30°, and with more of the light from elsewhere.
 - `harsh`: as `views`, on more patterns, in the light of one lamp anywhere and little beside it.
+- `vivid`: as `views`, on those patterns, with things of any hue but those that `shift` keeps for itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from sim.surfaces import HARSH_SURFACES, RGB, SHIFT_SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from vjepa2_ac.errors import ConfigError
 
-Split = Literal["train", "test", "shift", "wide", "views", "harsh"]
+Split = Literal["train", "test", "shift", "wide", "views", "harsh", "vivid"]
 Kind = Literal["cup", "box"]
 Target = Literal["bowl", "pad"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -47,6 +48,7 @@ SLOTS = 3  # distractors at most
 
 _OBJECT_HUES = {"train": (0.0, 0.08, 0.145, 0.36, 0.60), "shift": (0.47, 0.75, 0.88)}
 _TARGET_HUES = {"train": (0.58, 0.12, 0.33), "shift": (0.02, 0.80)}
+_KEPT = 0.05  # from those of shift, whose colours lie within 0.03 of them, other hues keep away
 _SURFACES: dict[Split, tuple[str, ...]] = {
     "train": TRAIN_SURFACES,
     "test": TRAIN_SURFACES,
@@ -54,6 +56,7 @@ _SURFACES: dict[Split, tuple[str, ...]] = {
     "wide": WIDE_SURFACES,
     "views": WIDE_SURFACES,
     "harsh": HARSH_SURFACES,
+    "vivid": HARSH_SURFACES,
 }
 _Lamp = tuple[float, float, Any]  # azimuth and elevation [rad], and colour
 _OUT: _Lamp = (0.0, 1.1, (0.0, 0.0, 0.0))
@@ -209,14 +212,19 @@ def _layout(rng: np.random.Generator | None, kind: Kind) -> dict[str, Any]:
     }
 
 
-def _hues(of: dict[str, tuple[float, ...]], split: Split) -> tuple[float, ...]:
-    return of["shift" if split == "shift" else "train"]
+def _hue(rng: np.random.Generator, of: dict[str, tuple[float, ...]], split: Split) -> float:
+    if split != "vivid":
+        return float(rng.choice(of["shift" if split == "shift" else "train"]))
+    while True:
+        hue = rng.random()
+        if all(abs((hue - kept + 0.5) % 1.0 - 0.5) > _KEPT for kept in of["shift"]):
+            return float(hue)
 
 
 def _colours(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if rng is None:
         return {"object_rgb": _rgb(0.0, 0.80, 0.80), "target_rgb": _rgb(0.58, 0.30, 0.85)}
-    hue, target_hue = rng.choice(_hues(_OBJECT_HUES, split)), rng.choice(_hues(_TARGET_HUES, split))
+    hue, target_hue = _hue(rng, _OBJECT_HUES, split), _hue(rng, _TARGET_HUES, split)
     return {
         "object_rgb": _rgb(hue + rng.uniform(-0.02, 0.02), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95)),
         "target_rgb": _rgb(target_hue + rng.uniform(-0.03, 0.03), rng.uniform(0.05, 0.45), rng.uniform(0.65, 0.95)),
@@ -258,7 +266,7 @@ def _light(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
         warmth, ambient = rng.uniform(-0.11, 0.11), rng.uniform(0.27, 0.42)
     elevation, fill = rng.uniform(0.8, 1.35), _OUT
     colour = power * np.array([1 + warmth, 1.0, 1 - warmth])
-    if split in ("wide", "views", "harsh"):
+    if split in ("wide", "views", "harsh", "vivid"):
         # A second lamp anywhere; some of the light comes from the front, 15 % at least or 5 %.
         power = rng.uniform(0.30, 1.05)
         share = _share_elsewhere(split, rng.random())
@@ -272,7 +280,7 @@ def _share_elsewhere(split: Split, quantile: float) -> float:
     """Of the light, how much the second lamp gives."""
     if split == "wide":
         return 0.85 * quantile
-    return 0.95 * math.sqrt(quantile) if split == "views" else 0.75 + 0.20 * quantile
+    return 0.75 + 0.20 * quantile if split == "harsh" else 0.95 * math.sqrt(quantile)
 
 
 def _lamps(key: _Lamp, fill: _Lamp, ambient: float) -> dict[str, Any]:
@@ -293,7 +301,7 @@ def _camera(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if split == "shift":
         azimuth = rng.choice([-1, 1]) * rng.uniform(5.0, 15.0)
         elevation, distance = rng.uniform(-5.0, 5.0), rng.uniform(0.0, 0.03)
-    elif split in ("views", "harsh"):  # as often nearly ahead as far aside
+    elif split in ("views", "harsh", "vivid"):  # as often nearly ahead as far aside
         azimuth = rng.choice([-1, 1]) * 30.0 * rng.random() ** 2
         elevation, distance = rng.uniform(-6.0, 6.0), rng.uniform(-0.01, 0.04)
     else:
@@ -317,7 +325,7 @@ def _distractors(rng: np.random.Generator | None, split: Split) -> tuple[Distrac
 
 def _distractor(rng: np.random.Generator, place: tuple[float, float], split: Split) -> Distractor:
     shape: Literal["box", "cylinder", "ball"] = "ball" if split == "shift" else ("box", "cylinder")[rng.integers(2)]
-    hue = rng.choice(_hues(_OBJECT_HUES, split))
+    hue = _hue(rng, _OBJECT_HUES, split)
     return Distractor(
         shape=shape,
         xy=_floats(np.asarray(place) + rng.uniform(-0.01, 0.01, 2)),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import colorsys
 import json
 import math
 from dataclasses import replace
@@ -105,6 +106,27 @@ def test_the_harsh_split_shows_what_the_views_split_does_on_more_patterns_in_one
     assert 0.15 < min(scene.ambient for scene in harsh) < 0.17
     assert max(scene.ambient for scene in harsh) < 0.35
     assert {d.shape for scene in harsh for d in scene.distractors} == {"box", "cylinder"}
+
+
+def hue(rgb: tuple[float, ...]) -> float:
+    return colorsys.rgb_to_hsv(*rgb)[0]
+
+
+def apart(one: float, other: float) -> float:
+    """Around the circle of hues."""
+    return abs((one - other + 0.5) % 1.0 - 0.5)
+
+
+def test_the_vivid_split_shows_things_of_any_hue_but_those_of_shift() -> None:
+    vivid, shift = ([draw(Variation(split=split), seed) for seed in range(300)] for split in ("vivid", "shift"))  # type: ignore[arg-type]
+    assert {scene.table for scene in vivid} <= set(HARSH_SURFACES)
+    assert {d.shape for scene in vivid for d in scene.distractors} == {"box", "cylinder"}
+    for name in ("object_rgb", "target_rgb"):
+        seen, kept = ([hue(getattr(scene, name)) for scene in scenes] for scenes in (vivid, shift))
+        assert min(apart(one, other) for one in seen for other in kept) > 0
+        assert all(min(apart(one, place) for one in seen) < 0.08 for place in np.arange(0, 1, 0.01))
+    others = [hue(d.rgb) for scene in vivid for d in scene.distractors]
+    assert min(apart(one, other) for one in others for other in [hue(s.object_rgb) for s in shift]) > 0
 
 
 @pytest.mark.parametrize("split", ["train", "test", "shift"])
