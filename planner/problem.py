@@ -69,10 +69,13 @@ class Stopwatch:
         self.started = self.lap_started = clock()
         self.longest, self.laps = 0.0, 0
 
-    def lap(self) -> None:
-        """An iteration has ended. Raises DeadlineError when it was the first and came too late."""
+    def lap(self, share: float = 1.0) -> None:
+        """An iteration has ended, with this `share` of its candidates; another may need them all.
+
+        Raises DeadlineError when it was the first and came too late.
+        """
         now = self.clock()
-        self.longest = max(self.longest, now - self.lap_started)
+        self.longest = max(self.longest, (now - self.lap_started) / share)
         self.lap_started, self.laps = now, self.laps + 1
         if self.laps == 1 and now > self.deadline:
             self._refuse(f"one iteration took {1e3 * (now - self.started):.0f} ms")

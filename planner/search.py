@@ -60,8 +60,7 @@ def search(
         searching = [b for b, population in enumerate(crowd.populations) if not population.converged]
         if not searching:
             break
-        crowd.explore(searching)
-        watch.lap()
+        watch.lap(share=crowd.explore(searching))
     if stopped != "deadline" and (config.try_mean or config.answer == "mean"):
         if watch.allows(calls):
             crowd.try_means()
@@ -88,8 +87,11 @@ class _Crowd:
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
         self.populations = [Population(problem, config, lifts=self._lifts(b)) for b, problem in enumerate(problems)]
 
-    def explore(self, searching: list[int]) -> None:
-        """Let populations propose candidates, and learn what those cost that could be among the best."""
+    def explore(self, searching: list[int]) -> float:
+        """Let populations propose candidates, and learn what those cost that could be among the best.
+
+        Answers the share of them that had to be imagined.
+        """
         proposals = {b: self.populations[b].propose(self.config.samples) for b in searching}
         bounds_BS = self._bounds(searching, list(proposals.values()))
         frontiers = {b: self._frontier(b, bounds_S) for b, bounds_S in zip(searching, bounds_BS, strict=True)}
@@ -100,6 +102,7 @@ class _Crowd:
                 frontiers[b].learn(costs_S[: len(which)])
         for b, frontier in frontiers.items():
             self.populations[b].learn(frontier.costs_S, frontier.imagined)
+        return max(frontier.imagined for frontier in frontiers.values()) / self.config.samples
 
     def score(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
         """The costs [B, S] of the chosen requests' proposed actions [S, H, A]."""

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from planner.confidence import judge
 from planner.costs import DISTANCES, CostConfig, GoalCost
+from planner.gripper import GripperConfig
 from planner.presets import preset
 from planner.problem import Found, Problem
 from planner.pruning import Frontier
 from planner.search import search
 from planner.search_config import SearchConfig
 from tests.planner.problems import problem
-from tests.planner.worlds import PointWorld, located, moved
+from tests.planner.worlds import Clock, PointWorld, located, moved
 from vjepa2_ac.world_model import Rollout
 
 GOALS = [moved(0.03, -0.02, 0.01), moved(0.2, 0.1, -0.05), moved(0.0, 0.0, 0.0), moved(0.0, 0.03, 0.1, gripper=0.8)]
@@ -86,6 +87,21 @@ def test_candidates_that_are_no_numbers_do_not_hide_better_ones() -> None:
         world = PointWorld(located_B4=located(goal), spoil=nearest_lost)
         pruned, whole = with_and_without(problem(goal, world=world), SearchConfig(), world)
         assert torch.equal(pruned.actions_HA, whole.actions_HA)
+
+
+@pytest.mark.parametrize("deadline", [0.035, 0.04, 0.045, 0.05])
+def test_an_iteration_that_prunes_less_than_the_one_before_is_not_begun_too_late(deadline: float) -> None:
+    clock, there = Clock(), moved(0.2, 0.1, 0.0)
+
+    def dearer_later(costs_BS: Tensor) -> Tensor:
+        first = len(world.scored) <= 2  # calls: as many as matter, and those that could be among them
+        return costs_BS if first else costs_BS + 100.0  # and no way is longer than that
+
+    world = PointWorld(located_B4=located(there), spoil=dearer_later, clock=clock, seconds_each=1e-3)
+    config = SearchConfig(agreement=None, try_mean=False, gripper=GripperConfig(mode="held"))
+    found = search(world, [problem(there, world=world)], config, TO_THE_PLACE, clock=clock, deadline=deadline)[0]
+    assert found.evaluations < 32  # one iteration, which pruned
+    assert clock.now <= deadline
 
 
 @pytest.mark.parametrize("cost", [CostConfig(), TO_THE_PLACE])
