@@ -42,7 +42,7 @@ class World(Protocol):
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        """What every candidate of every request leads to, step by step."""
+        """What every candidate of every request leads to, step by step; poses are where its actions add up to."""
 
     def locate(
         self,

@@ -48,7 +48,7 @@ SLOTS = 3  # distractors at most
 
 _OBJECT_HUES = {"train": (0.0, 0.08, 0.145, 0.36, 0.60), "shift": (0.47, 0.75, 0.88)}
 _TARGET_HUES = {"train": (0.58, 0.12, 0.33), "shift": (0.02, 0.80)}
-_KEPT = 0.05  # from those of shift, whose colours lie within 0.03 of them, other hues keep away
+_OBJECT_SPREAD, _TARGET_SPREAD = 0.02, 0.03  # colours lie as near to a hue
 _SURFACES: dict[Split, tuple[str, ...]] = {
     "train": TRAIN_SURFACES,
     "test": TRAIN_SURFACES,
@@ -212,22 +212,27 @@ def _layout(rng: np.random.Generator | None, kind: Kind) -> dict[str, Any]:
     }
 
 
-def _hue(rng: np.random.Generator, of: dict[str, tuple[float, ...]], split: Split) -> float:
+def _hue(rng: np.random.Generator, of: dict[str, tuple[float, ...]], spread: float, split: Split) -> float:
     if split != "vivid":
         return float(rng.choice(of["shift" if split == "shift" else "train"]))
     while True:
-        hue = rng.random()
-        if all(abs((hue - kept + 0.5) % 1.0 - 0.5) > _KEPT for kept in of["shift"]):
+        hue = rng.random()  # no colour near it is one near a hue of shift
+        if all(abs((hue - kept + 0.5) % 1.0 - 0.5) > 2 * spread + 0.01 for kept in of["shift"]):
             return float(hue)
 
 
 def _colours(rng: np.random.Generator | None, split: Split) -> dict[str, Any]:
     if rng is None:
         return {"object_rgb": _rgb(0.0, 0.80, 0.80), "target_rgb": _rgb(0.58, 0.30, 0.85)}
-    hue, target_hue = _hue(rng, _OBJECT_HUES, split), _hue(rng, _TARGET_HUES, split)
+    hue = _hue(rng, _OBJECT_HUES, _OBJECT_SPREAD, split)
+    target_hue = _hue(rng, _TARGET_HUES, _TARGET_SPREAD, split)
     return {
-        "object_rgb": _rgb(hue + rng.uniform(-0.02, 0.02), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95)),
-        "target_rgb": _rgb(target_hue + rng.uniform(-0.03, 0.03), rng.uniform(0.05, 0.45), rng.uniform(0.65, 0.95)),
+        "object_rgb": _rgb(
+            hue + rng.uniform(-_OBJECT_SPREAD, _OBJECT_SPREAD), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95)
+        ),
+        "target_rgb": _rgb(
+            target_hue + rng.uniform(-_TARGET_SPREAD, _TARGET_SPREAD), rng.uniform(0.05, 0.45), rng.uniform(0.65, 0.95)
+        ),
     }
 
 
@@ -325,7 +330,7 @@ def _distractors(rng: np.random.Generator | None, split: Split) -> tuple[Distrac
 
 def _distractor(rng: np.random.Generator, place: tuple[float, float], split: Split) -> Distractor:
     shape: Literal["box", "cylinder", "ball"] = "ball" if split == "shift" else ("box", "cylinder")[rng.integers(2)]
-    hue = _hue(rng, _OBJECT_HUES, split)
+    hue = _hue(rng, _OBJECT_HUES, _OBJECT_SPREAD, split)
     return Distractor(
         shape=shape,
         xy=_floats(np.asarray(place) + rng.uniform(-0.01, 0.01, 2)),

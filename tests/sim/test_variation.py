@@ -123,10 +123,10 @@ def test_the_vivid_split_shows_things_of_any_hue_but_those_of_shift() -> None:
     assert {d.shape for scene in vivid for d in scene.distractors} == {"box", "cylinder"}
     for name in ("object_rgb", "target_rgb"):
         seen, kept = ([hue(getattr(scene, name)) for scene in scenes] for scenes in (vivid, shift))
-        assert min(apart(one, other) for one in seen for other in kept) > 0
-        assert all(min(apart(one, place) for one in seen) < 0.08 for place in np.arange(0, 1, 0.01))
+        assert min(apart(one, other) for one in seen for other in kept) > 0.009
+        assert all(min(apart(one, place) for one in seen) < 0.09 for place in np.arange(0, 1, 0.01))
     others = [hue(d.rgb) for scene in vivid for d in scene.distractors]
-    assert min(apart(one, other) for one in others for other in [hue(s.object_rgb) for s in shift]) > 0
+    assert min(apart(one, other) for one in others for other in [hue(s.object_rgb) for s in shift]) > 0.009
 
 
 @pytest.mark.parametrize("split", ["train", "test", "shift"])
