@@ -2,8 +2,8 @@
 
 A cost is a difference of latents, which is never below 0, and perhaps the way that a candidate leaves to the hand in
 the goal, which is known without a model. So the way alone is a lower bound. As many candidates are imagined as matter,
-those of the lowest bounds, then all whose bounds do not lie above what these cost. The rest may stay unknown: the
-search goes on as if they had all been imagined.
+those of the lowest bounds (and all that have none, -inf), then all whose bounds do not lie above what these cost. The
+rest may stay unknown: the search goes on as if they had all been imagined.
 
 Shapes: S candidates, K elites that compete again.
 """
@@ -30,7 +30,8 @@ class Frontier:
         """Which to imagine now; none once no other can matter."""
         left_S = self.order_S[self.imagined :]
         if not self.imagined:
-            return left_S[: self.matter]
+            unbounded = int(self.costs_S.isneginf().sum())
+            return left_S[: max(self.matter, unbounded)]
         highest = self.known.nan_to_num(nan=torch.inf).kthvalue(self.matter).values
         return left_S[~(self.costs_S[left_S] > highest)]  # what is no number cannot be ruled out
 

@@ -81,8 +81,7 @@ class _Crowd:
         self.located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks, keyframe=cost.keyframes)
         self.located_B4 = self.located and self.located.hand_B4
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
-        is_bounded = self.located_B4 is not None and cost.place > 0
-        self.prunes = config.prune and is_bounded and world.device.type == "cpu"  # elsewhere few take as long as many
+        self.prunes = config.prune and world.device.type == "cpu"  # elsewhere few take as long as many
         self.changing = {b: problem.changing for b, problem in enumerate(problems) if problem.changing}
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
         self.populations = [Population(problem, config, lifts=self._lifts(b)) for b, problem in enumerate(problems)]
@@ -188,7 +187,9 @@ class _Crowd:
         return self.cost if len(chosen) == len(self.populations) else self.cost.take(chosen)
 
     def _bounds(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
-        """What each candidate costs at least [B, S]."""
+        """What each candidate costs at least [B, S]; -inf: imagine it in any case."""
+        if not self.prunes:
+            return torch.full((len(chosen), self.config.samples), -torch.inf)
         moved_BS3 = torch.stack(proposals)[..., :3].sum(dim=2).to(self.world.device)
         return self._cost(chosen).bound(self.pose_B7[chosen, None, :3] + moved_BS3).float().cpu()
 
@@ -196,8 +197,7 @@ class _Crowd:
         population = self.populations[b]
         if not population.trace:
             bounds_S[0] = -torch.inf  # what doing nothing costs is always asked
-        matter = population.matter if self.prunes else len(bounds_S)
-        return Frontier(bounds_S, population.kept_costs_K, matter)
+        return Frontier(bounds_S, population.kept_costs_K, population.matter)
 
     def _starts(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
         return self.latents_BND[chosen], self.pose_B7[chosen]

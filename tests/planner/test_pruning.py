@@ -136,6 +136,13 @@ def test_the_lowest_bounds_are_imagined_first_and_none_above_what_matters() -> N
     assert frontier.imagined == 4
 
 
+def test_what_has_no_bound_is_imagined_at_once() -> None:
+    frontier = Frontier(torch.tensor([4.0, -torch.inf, -torch.inf, -torch.inf]), torch.empty(0), matter=2)
+    assert frontier.next.tolist() == [1, 2, 3]
+    frontier.learn(torch.tensor([1.0, 2.0, 3.0]))
+    assert frontier.next.tolist() == []
+
+
 def test_what_is_no_number_rules_nothing_out() -> None:
     frontier = Frontier(torch.tensor([0.0, 1.0, 2.0, torch.nan]), torch.empty(0), matter=2)
     frontier.learn(torch.tensor([torch.nan, 1.5]))
