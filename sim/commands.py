@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sim import collect_commands
+from sim.collect_commands import split_name
 from sim.evaluate import commands as evaluate_commands
 from sim.options import GoalPictures, MaxSteps, SplitName, Tasks
 from vjepa2_ac.options import MODELS
 
 if TYPE_CHECKING:
-    from sim.variation import Kind, Split
+    from sim.variation import Kind
 
 simulation = typer.Typer(
     help="A Franka at a table in MuJoCo: watch it, film it, measure its bounds.", no_args_is_help=True
@@ -54,7 +55,13 @@ def view(
     check_display()
     typer.echo(HELP, err=True)
     env = FrankaEnv(
-        task, split=_split(split), kind=_kind(kind), views=(), goal_frames=False, max_steps=10**9, robot_xml=robot_xml
+        task,
+        split=split_name(split),
+        kind=_kind(kind),
+        views=(),
+        goal_frames=False,
+        max_steps=10**9,
+        robot_xml=robot_xml,
     )
     view(env, seed, expert)
 
@@ -83,7 +90,7 @@ def video(
     size -= size % 4  # H.264 wants even numbers, also of half the height
     env = FrankaEnv(
         task,
-        split=_split(split),
+        split=split_name(split),
         kind=_kind(kind),
         render_mode="rgb_array",
         render_size=size,
@@ -218,8 +225,9 @@ def bounds(
 
     tasks = TASKS if task is None else (task_name(task),)
     chosen = tuple(policy_name(name.strip()) for name in policies.split(","))
+    drawn_from = split_name(split)
     with progress("bounds", len(tasks) * len(KINDS) * len(chosen) * episodes, unit="episodes") as advance:
-        found = measure(tasks, KINDS, chosen, split=_split(split), episodes=episodes, workers=workers, advance=advance)
+        found = measure(tasks, KINDS, chosen, split=drawn_from, episodes=episodes, workers=workers, advance=advance)
     typer.echo(markdown(found))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -228,16 +236,6 @@ def bounds(
         out.with_suffix(".md").write_text(markdown(found) + "\n")
     if any(bound.policy == "expert" and bound.at_end < 0.99 * bound.episodes for bound in found):
         raise typer.Exit(1)
-
-
-def _split(name: str) -> Split:
-    from sim.variation import SPLITS
-    from vjepa2_ac.errors import ConfigError
-
-    for known in SPLITS:
-        if name == known:
-            return known
-    raise ConfigError(f"no split {name!r}; there are {', '.join(SPLITS)}")
 
 
 def _kind(name: str | None) -> Kind | None:

@@ -8,6 +8,7 @@ import platform
 import shlex
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -250,11 +251,11 @@ def _trajectories(
     frames: FrameEncoder,
     processes: Processes,
 ) -> list[Trajectory]:
-    source, window = Path(inputs.data), recipe.window
+    source, window, jitter = Path(inputs.data), recipe.window, recipe.colour_jitter
     if not recipe.cache:
-        return recorded_trajectories(source, window, sampling, processes)
-    every_frame = recipe.cache_every_frame
-    return cached_trajectories(source, window, sampling, frames, _cache(inputs), processes, every_frame=every_frame)
+        return recorded_trajectories(source, window, sampling, processes, colour_jitter=jitter)
+    cached = partial(cached_trajectories, every_frame=recipe.cache_every_frame, colour_jitter=jitter)
+    return cached(source, window, sampling, frames, _cache(inputs), processes)
 
 
 # --- inversion -------------------------------------------------------------------------------------------------------

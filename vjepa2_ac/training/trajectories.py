@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
+from vjepa2_ac.training.colour_jitter import ColourJitter
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
 from vjepa2_ac.training.order import Layout, dice, shuffled
 from vjepa2_ac.training.processes import Processes
@@ -78,26 +79,29 @@ def cached_trajectories(
     processes: Processes,
     *,
     every_frame: bool = False,
+    colour_jitter: int = 0,
 ) -> list[Trajectory]:
     """Trajectories whose latents are on disk; what is missing is encoded first.
 
-    Unless `every_frame`, only every stride-th frame is kept, at which windows then begin.
+    Unless `every_frame`, only every stride-th frame is kept, at which windows then begin. Each episode comes as it was
+    recorded and as often again as `colour_jitter` says, in colours of its own.
     """
     work = _encoding(encoder, window, every_frame=every_frame)
     store = Store.keyed(root, {"what": "latents", **encoder.key, "fps": window.fps, "every frame": every_frame})
     bad = BadEpisodes(sampling.bad_episodes)
     refs = find_episodes(source) if isinstance(source, Path) else source
-    items = [(ref, camera) for ref in refs for camera in window.cameras]
+    copies = range(1 + colour_jitter)
+    items = [_Item(ref, camera, copy) for ref in refs for camera in window.cameras for copy in copies]
     identities = fill(store, items, work, bad, processes)
     _tell(bad, processes)
-    names = {_identity(item): item[0].name for item in items}  # as found now, not as when it was encoded
+    names = {_identity(item): item.ref.name for item in items}  # as found now, not as when it was encoded
     return [_stored(store, identity, names[identity]) for identity in identities]
 
 
 def recorded_trajectories(
-    source: Path, window: WindowConfig, sampling: SamplingConfig, processes: Processes
+    source: Path, window: WindowConfig, sampling: SamplingConfig, processes: Processes, *, colour_jitter: int = 0
 ) -> list[Trajectory]:
-    """Trajectories whose frames are decoded when they are drawn."""
+    """Trajectories whose frames are decoded when they are drawn; the same as those from the cache."""
     bad = BadEpisodes(sampling.bad_episodes)
     found = []
     refs = find_episodes(source)
@@ -105,7 +109,8 @@ def recorded_trajectories(
         for ref in refs:
             for camera in window.cameras:
                 try:
-                    found.append(_recorded(open_episode(ref, camera), window))
+                    episode = open_episode(ref, camera)
+                    found += [_recorded(episode, window, copy) for copy in range(1 + colour_jitter)]
                 except EpisodeError as error:
                     bad.add(error)
             advance()
@@ -256,41 +261,64 @@ def branch_of(metadata: Mapping[str, Any], camera: str) -> str | None:
     return f"{branch} {camera}" if branch else None
 
 
+class _Item(NamedTuple):
+    """An episode as it comes into the cache."""
+
+    ref: EpisodeRef
+    camera: str
+    copy: int  # 0: as it was recorded; else in colours of its own
+
+
+def _branch(episode: Episode, copy: int) -> str | None:
+    """As `branch_of`, for a copy: those of other colours did not leave the same state."""
+    branch = branch_of(episode.metadata, episode.camera)
+    return f"{branch} {copy}" if branch and copy else branch
+
+
+def _coloured(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
+    """The frames in the colours of a copy, which episodes that left the same state share."""
+    if copy == 0:
+        return frames_FHW3
+    simulation = episode.metadata.get("simulation") or {}
+    return ColourJitter.of(simulation.get("branch") or Path(episode.name).name, copy)(frames_FHW3)
+
+
 def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool) -> Work:
     def step_of(episode: Episode) -> int:
         return 1 if every_frame else episode.stride(window.fps)
 
-    def read(item: tuple[EpisodeRef, str]) -> tuple[Episode, NDArray[Any]]:
-        episode = open_episode(*item)
-        return episode, episode.frames(range(0, len(episode), step_of(episode)))
+    def read(item: _Item) -> tuple[Episode, int, NDArray[Any]]:
+        episode = open_episode(item.ref, item.camera)
+        frames_FHW3 = episode.frames(range(0, len(episode), step_of(episode)))
+        return episode, item.copy, _coloured(episode, frames_FHW3, item.copy)
 
-    def finish(found: tuple[Episode, NDArray[Any]]) -> tuple[NDArray[Any], Facts]:
-        episode, frames_FHW3 = found
+    def finish(found: tuple[Episode, int, NDArray[Any]]) -> tuple[NDArray[Any], Facts]:
+        episode, copy, frames_FHW3 = found
         rows_R = np.arange(0, len(episode), step_of(episode))
         extrinsics = None if episode.extrinsics_N6 is None else episode.extrinsics_N6[rows_R].tolist()
         return packed(encoder(frames_FHW3)), {
             "name": episode.name,
             "camera": episode.camera,
             "stride": episode.stride(window.fps) // step_of(episode),
-            "branch": branch_of(episode.metadata, episode.camera),
+            "branch": _branch(episode, copy),
             "poses": episode.poses_N7[rows_R].tolist(),
             "extrinsics": extrinsics,
         }
 
-    def size(item: tuple[EpisodeRef, str]) -> int:
-        episode = open_episode(*item)
+    def size(item: _Item) -> int:
+        episode = open_episode(item.ref, item.camera)
         rows = -(-len(episode) // step_of(episode))
         return rows * encoder.tokens_per_frame * encoder.config.embed_dim * 2
 
-    return Work("latents", _identity, lambda item: item[0].name, read, finish, size)
+    return Work("latents", _identity, lambda item: item.ref.name, read, finish, size)
 
 
-def _identity(item: tuple[EpisodeRef, str]) -> str:
-    ref, camera = item
+def _identity(item: _Item) -> str:
     files = [
-        path for pattern in ("*.h5", "*.json", "recordings/MP4/*.mp4") for path in sorted(ref.folder.glob(pattern))
+        path for pattern in ("*.h5", "*.json", "recordings/MP4/*.mp4") for path in sorted(item.ref.folder.glob(pattern))
     ]
-    return identity_of_files(*files, also=(str(ref.folder), camera))
+    copy = (f"colours {item.copy}",) if item.copy else ()
+    return identity_of_files(*files, also=(str(item.ref.folder), item.camera, *copy))
 
 
 def _stored(store: Store, identity: str, name: str) -> Trajectory:
@@ -306,15 +334,15 @@ def _stored(store: Store, identity: str, name: str) -> Trajectory:
     )
 
 
-def _recorded(episode: Episode, window: WindowConfig) -> Trajectory:
+def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
     rows = len(episode)
     return Trajectory(
         name=episode.name,
         poses_R7=episode.poses_N7[:rows],
         extrinsics_R6=None if episode.extrinsics_N6 is None else episode.extrinsics_N6[:rows],
         stride=episode.stride(window.fps),
-        branch=branch_of(episode.metadata, episode.camera),
-        read=lambda rows_T: {"frames_THW3": episode.frames(rows_T)},
+        branch=_branch(episode, copy),
+        read=lambda rows_T: {"frames_THW3": _coloured(episode, episode.frames(rows_T), copy)},
     )
 
 

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import colorsys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training import episodes
+from vjepa2_ac.data.windows import WindowConfig
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.training import recipes
+from vjepa2_ac.training.colour_jitter import ColourJitter
+from vjepa2_ac.training.latents import FrameEncoder
+from vjepa2_ac.training.order import Layout
+from vjepa2_ac.training.processes import Processes
+from vjepa2_ac.training.trajectories import (
+    SamplingConfig,
+    Trajectory,
+    TrajectoryBatches,
+    cached_trajectories,
+    recorded_trajectories,
+)
+
+ALONE = Processes(0, 1, torch.device("cpu"))
+SHAPE = EncoderConfig(img_size=(32, 32), patch_size=8, num_frames=2, embed_dim=24, depth=1, num_heads=2)
+WINDOW = WindowConfig(frames_per_clip=4)
+PAIRED = SamplingConfig(pair_share=1.0, pair_frames=3)
+PLAIN = (1.0, 1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> FrameEncoder:
+    return FrameEncoder(build(Encoder, SHAPE), Preprocessing(img_size=SHAPE.img_size), ALONE.device, "fp32")
+
+
+def cached(data: Path, encoder: FrameEncoder, copies: int) -> list[Trajectory]:
+    cache = data.parent / "cache"
+    return cached_trajectories(data, WINDOW, SamplingConfig(), encoder, cache, ALONE, colour_jitter=copies)
+
+
+def recorded(data: Path, copies: int) -> list[Trajectory]:
+    return recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE, colour_jitter=copies)
+
+
+def frames_of(trajectory: Trajectory) -> np.ndarray:
+    return np.asarray(trajectory.read(np.arange(len(trajectory)))["frames_THW3"])
+
+
+def pixel(jitter: ColourJitter, rgb: tuple[int, int, int]) -> list[int]:
+    seen: list[int] = jitter(np.array(rgb, dtype=np.uint8).reshape(1, 1, 1, 3)).reshape(3).tolist()
+    return seen
+
+
+def test_a_third_of_a_turn_makes_red_green() -> None:
+    third = ColourJitter(hue=60, saturation=1.0, gains=PLAIN)
+    assert pixel(third, (200, 0, 0)) == [0, 200, 0]
+    assert pixel(third, (0, 200, 0)) == [0, 0, 200]
+
+
+def test_grey_keeps_its_place_under_every_hue_and_takes_the_tint_of_the_light() -> None:
+    assert pixel(ColourJitter(hue=77, saturation=1.3, gains=PLAIN), (90, 90, 90)) == [90, 90, 90]
+    assert pixel(ColourJitter(hue=77, saturation=1.3, gains=(1.0, 0.5, 2.0)), (90, 90, 90)) == [90, 45, 180]
+    assert pixel(ColourJitter(hue=0, saturation=1.0, gains=(3.0, 3.0, 3.0)), (90, 90, 90)) == [255, 255, 255]
+
+
+def test_stronger_colours_are_farther_from_grey() -> None:
+    def saturation(factor: float) -> float:
+        red, green, blue = pixel(ColourJitter(hue=0, saturation=factor, gains=PLAIN), (120, 90, 90))
+        return colorsys.rgb_to_hsv(red, green, blue)[1]
+
+    assert saturation(0.7) < saturation(1.0) < saturation(1.3)
+
+
+def test_a_copy_has_the_same_colours_everywhere_and_each_its_own() -> None:
+    assert ColourJitter.of("episode", 1) == ColourJitter.of("episode", 1)
+    drawn = {ColourJitter.of(name, copy) for name in ("a", "b", "c") for copy in (1, 2, 3)}
+    assert len(drawn) == 9
+    assert len({jitter.hue // 30 for jitter in (ColourJitter.of(str(n), 1) for n in range(100))}) == 6  # any angle
+
+
+def test_each_episode_comes_as_it_was_recorded_and_again_in_other_colours(tmp_path: Path) -> None:
+    data = episodes.folder(tmp_path / "episodes", range(2))
+    plain, both = recorded(data, 0), recorded(data, 2)
+    assert [trajectory.name for trajectory in both] == [name for t in plain for name in 3 * [t.name]]
+    for number, trajectory in enumerate(both):
+        original = plain[number // 3]
+        assert np.array_equal(trajectory.poses_R7, original.poses_R7)
+        same = np.array_equal(frames_of(trajectory), frames_of(original))
+        assert same == (number % 3 == 0)
+
+
+def test_all_frames_of_a_copy_share_one_draw(tmp_path: Path) -> None:
+    data = episodes.folder(tmp_path / "episodes", range(1))
+    original, copy = recorded(data, 1)
+    expected = ColourJitter.of(Path(original.name).name, 1)(frames_of(original))
+    assert np.array_equal(frames_of(copy), expected)
+    assert np.array_equal(copy.read(np.array([3]))["frames_THW3"][0], expected[3])
+
+
+def test_copies_from_the_cache_are_those_decoded_when_drawn(tmp_path: Path, encoder: FrameEncoder) -> None:
+    data = episodes.folder(tmp_path / "episodes", range(2))
+    for kept, decoded in zip(cached(data, encoder, 1), recorded(data, 1), strict=True):
+        bits = torch.from_numpy(kept.read(np.arange(len(kept)))["latents_TND"].copy()).view(torch.bfloat16)
+        torch.testing.assert_close(bits.float(), encoder(frames_of(decoded)), atol=0.02, rtol=0)
+
+
+def test_more_copies_leave_what_is_cached(
+    tmp_path: Path, encoder: FrameEncoder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = episodes.folder(tmp_path / "episodes", range(3))
+    cached(data, encoder, 0)
+    cached(data, encoder, 1)
+    assert "latents: 3 of 6 to make" in capsys.readouterr().err
+
+
+def test_branches_of_one_state_share_their_colours_and_pair_within_them(tmp_path: Path) -> None:
+    data = episodes.branches(tmp_path / "episodes", pairs=1)
+    opening, opening_again, closing, closing_again = recorded(data, 1)
+    corner = (0, 0, 0)  # of the first frame, where all four show the same grey
+    assert np.array_equal(frames_of(opening_again)[corner], frames_of(closing_again)[corner])
+    assert not np.array_equal(frames_of(opening)[corner], frames_of(opening_again)[corner])
+    assert opening.branch == closing.branch
+    assert opening_again.branch == closing_again.branch != opening.branch
+    batches = TrajectoryBatches([opening, opening_again, closing, closing_again], WINDOW, PAIRED, Layout(4), seed=0)
+    corners = batches[0]["frames_BTHW3"][:, 0, 0, 0]
+    assert torch.equal(corners[0], corners[1])
+    assert torch.equal(corners[2], corners[3])
+    assert not torch.equal(corners[0], corners[2])
+
+
+def test_a_negative_number_of_copies_is_refused() -> None:
+    for recipe in ("tiny-train", "tiny-keyframes"):
+        with pytest.raises(ConfigError, match="colour_jitter"):
+            recipes.read(recipe, ["colour_jitter=-1"])
