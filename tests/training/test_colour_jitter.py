@@ -85,13 +85,12 @@ def test_a_copy_has_the_same_colours_everywhere_and_each_its_own() -> None:
 
 def test_each_episode_comes_as_it_was_recorded_and_again_in_other_colours(tmp_path: Path) -> None:
     data = episodes.folder(tmp_path / "episodes", range(2))
-    plain, both = recorded(data, 0), recorded(data, 2)
-    assert [trajectory.name for trajectory in both] == [name for t in plain for name in 3 * [t.name]]
-    for number, trajectory in enumerate(both):
-        original = plain[number // 3]
+    plain, all_three = recorded(data, 0), recorded(data, 2)
+    assert [trajectory.name for trajectory in all_three] == 3 * [trajectory.name for trajectory in plain]
+    for number, trajectory in enumerate(all_three):
+        original = plain[number % 2]
         assert np.array_equal(trajectory.poses_R7, original.poses_R7)
-        same = np.array_equal(frames_of(trajectory), frames_of(original))
-        assert same == (number % 3 == 0)
+        assert np.array_equal(frames_of(trajectory), frames_of(original)) == (number < 2)
 
 
 def test_all_frames_of_a_copy_share_one_draw(tmp_path: Path) -> None:
@@ -109,6 +108,17 @@ def test_copies_from_the_cache_are_those_decoded_when_drawn(tmp_path: Path, enco
         torch.testing.assert_close(bits.float(), encoder(frames_of(decoded)), atol=0.02, rtol=0)
 
 
+def test_processes_share_the_copies_when_the_episodes_are_there_already(
+    tmp_path: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = episodes.folder(tmp_path / "episodes", range(4))
+    cached(data, encoder, 0)
+    monkeypatch.setattr(Processes, "wait", lambda _: None)
+    second = Processes(1, 2, ALONE.device)
+    made = cached_trajectories(data, WINDOW, SamplingConfig(), encoder, tmp_path / "cache", second, colour_jitter=1)
+    assert len(made) == 4 + 2
+
+
 def test_more_copies_leave_what_is_cached(
     tmp_path: Path, encoder: FrameEncoder, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,13 +130,13 @@ def test_more_copies_leave_what_is_cached(
 
 def test_branches_of_one_state_share_their_colours_and_pair_within_them(tmp_path: Path) -> None:
     data = episodes.branches(tmp_path / "episodes", pairs=1)
-    opening, opening_again, closing, closing_again = recorded(data, 1)
+    opening, closing, opening_again, closing_again = recorded(data, 1)
     corner = (0, 0, 0)  # of the first frame, where all four show the same grey
     assert np.array_equal(frames_of(opening_again)[corner], frames_of(closing_again)[corner])
     assert not np.array_equal(frames_of(opening)[corner], frames_of(opening_again)[corner])
     assert opening.branch == closing.branch
     assert opening_again.branch == closing_again.branch != opening.branch
-    batches = TrajectoryBatches([opening, opening_again, closing, closing_again], WINDOW, PAIRED, Layout(4), seed=0)
+    batches = TrajectoryBatches(recorded(data, 1), WINDOW, PAIRED, Layout(4), seed=0)
     corners = batches[0]["frames_BTHW3"][:, 0, 0, 0]
     assert torch.equal(corners[0], corners[1])
     assert torch.equal(corners[2], corners[3])

@@ -90,8 +90,8 @@ def cached_trajectories(
     store = Store.keyed(root, {"what": "latents", **encoder.key, "fps": window.fps, "every frame": every_frame})
     bad = BadEpisodes(sampling.bad_episodes)
     refs = find_episodes(source) if isinstance(source, Path) else source
-    copies = range(1 + colour_jitter)
-    items = [_Item(ref, camera, copy) for ref in refs for camera in window.cameras for copy in copies]
+    # Copy after copy, so that processes, which take turns, have as much to encode when the first is there already.
+    items = [_Item(ref, camera, copy) for copy in range(1 + colour_jitter) for ref in refs for camera in window.cameras]
     identities = fill(store, items, work, bad, processes)
     _tell(bad, processes)
     names = {_identity(item): item.ref.name for item in items}  # as found now, not as when it was encoded
@@ -103,19 +103,18 @@ def recorded_trajectories(
 ) -> list[Trajectory]:
     """Trajectories whose frames are decoded when they are drawn; the same as those from the cache."""
     bad = BadEpisodes(sampling.bad_episodes)
-    found = []
+    opened = []
     refs = find_episodes(source)
     with processes.progress("opening episodes", len(refs)) as advance:
         for ref in refs:
             for camera in window.cameras:
                 try:
-                    episode = open_episode(ref, camera)
-                    found += [_recorded(episode, window, copy) for copy in range(1 + colour_jitter)]
+                    opened.append(open_episode(ref, camera))
                 except EpisodeError as error:
                     bad.add(error)
             advance()
     _tell(bad, processes)
-    return found
+    return [_recorded(episode, window, copy) for copy in range(1 + colour_jitter) for episode in opened]
 
 
 class TrajectoryBatches:
