@@ -15,8 +15,9 @@ import numpy as np
 
 from sim.control import LIMIT
 from sim.env import FrankaEnv
+from sim.splits import Split
 from sim.tasks import TaskName
-from sim.variation import Kind, Split
+from sim.variation import Kind
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.workers import pool
 

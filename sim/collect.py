@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import psutil
 
 from sim.folders import Owner, held
-from sim.variation import SPLITS, Split
+from sim.splits import SPLITS, Split
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.writer import (
     VERSION,

@@ -12,7 +12,7 @@ from vjepa2_ac import __version__
 from vjepa2_ac.errors import ConfigError
 
 if TYPE_CHECKING:
-    from sim.variation import Split
+    from sim.splits import Split
 
 DEFAULT_MIX = "expert=0.25,noisy=0.35,near=0.25,random=0.15"
 
@@ -73,7 +73,7 @@ def collect(
 
 def split_name(name: str) -> Split:
     """`name`, if there is such a split."""
-    from sim.variation import SPLITS
+    from sim.splits import SPLITS
 
     for known in SPLITS:
         if name == known:

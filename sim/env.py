@@ -27,9 +27,10 @@ from sim.episode import Cell, Snapshot, UnsolvableError, begin, settled
 from sim.expert import Expert
 from sim.rendering import Painter
 from sim.scene import Scene
+from sim.splits import Split
 from sim.tasks import MAX_STEPS, Goal, Judge, Stages, task_name
 from sim.truth import Truth
-from sim.variation import FACTORS, Draw, Kind, Split, Variation, draw
+from sim.variation import FACTORS, Draw, Kind, Variation, draw
 from vjepa2_ac.errors import ConfigError, InputError
 
 Array = NDArray[np.float64]
@@ -76,7 +77,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
 
         Args:
             task: `reach`, `grasp`, `reach_with_object` or `pick_and_place`.
-            split: `train`, `test` or `shift`; see `sim.variation`.
+            split: `train`, `test` or `shift`; see `sim.splits`.
             kind: `cup` or `box`; None draws one.
             factors: what varies between episodes; the rest keeps its usual value.
             frame_size: pixels, one number for a square or (height, width).

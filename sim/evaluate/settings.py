@@ -14,8 +14,9 @@ from planner.planning import PlannerConfig
 from planner.presets import preset
 from sim import workspace
 from sim.control import LIMIT
+from sim.splits import Split
 from sim.tasks import GOAL_NAMES, PAPER_GOALS, TASKS, TaskName, task_name
-from sim.variation import FACTORS, KINDS, Kind, Split, Variation
+from sim.variation import FACTORS, KINDS, Kind, Variation
 from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.config import with_settings as changed
 from vjepa2_ac.errors import ConfigError

@@ -25,8 +25,9 @@ from sim.evaluate.settings import EvaluationConfig, Job, in_this_cell, jobs, wit
 from sim.evaluate.summary import aligned, rows
 from sim.evaluate.variants import Variant
 from sim.folders import write
+from sim.splits import Split
 from sim.tasks import TASKS, TaskName
-from sim.variation import Kind, Split
+from sim.variation import Kind
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.model_version import fingerprint

@@ -6,8 +6,9 @@ import pytest
 from sim.bounds import Trial, play
 from sim.env import FrankaEnv
 from sim.expert import STEP_LIMIT, Expert
+from sim.splits import SPLITS, Split
 from sim.tasks import TASKS, TaskName
-from sim.variation import KINDS, SPLITS, Kind, Split
+from sim.variation import KINDS, Kind
 from vjepa2_ac.errors import ConfigError
 
 

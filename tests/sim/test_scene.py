@@ -7,7 +7,8 @@ import pytest
 
 from sim.episode import Cell
 from sim.rendering import Painter
-from sim.variation import KINDS, SPLITS, Kind, Split, Variation, draw
+from sim.splits import SPLITS, Split
+from sim.variation import KINDS, Kind, Variation, draw
 
 
 @pytest.mark.parametrize("split", SPLITS)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from sim import workspace
+from sim.splits import SPLITS
 from sim.surfaces import HARSH_SURFACES, SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from sim.surfaces import picture as surface
-from sim.variation import FACTORS, LOOK, SPLITS, Draw, Variation, draw, in_another_look
+from sim.variation import FACTORS, LOOK, Draw, Variation, draw, in_another_look
 from vjepa2_ac.errors import ConfigError
 
 

@@ -1,0 +1,187 @@
+"""What each split shows: one entry of `LOOKS` says all that a split is.
+
+- `train`, `test`: the same ranges; other seeds.
+- `shift`: colours, surfaces and distractors that no other split shows, no light from the front, the camera turned by up
+  to 15°.
+- `wide`: to learn from beside `train`: patterned surfaces too, two lamps of any colour, one of them anywhere, the
+  camera turned by up to 4°.
+- `views`: the same seen from farther aside, the camera turned by up to 30°, and with more of the light from elsewhere.
+- `harsh`: as `views`, on more patterns, in the light of one lamp anywhere and little beside it.
+- `vivid`: as `views`, on those patterns, with things of any hue but those that `shift` keeps for itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from sim.surfaces import HARSH_SURFACES, RGB, SHIFT_SURFACES, TRAIN_SURFACES, WIDE_SURFACES
+
+Split = Literal["train", "test", "shift", "wide", "views", "harsh", "vivid"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+OBJECT_SPREAD, TARGET_SPREAD = 0.02, 0.03  # colours lie as near to a hue
+_OBJECT_HUES, _TARGET_HUES = (0.0, 0.08, 0.145, 0.36, 0.60), (0.58, 0.12, 0.33)
+_SHIFTED_OBJECT_HUES, _SHIFTED_TARGET_HUES = (0.47, 0.75, 0.88), (0.02, 0.80)
+
+Rng = np.random.Generator
+Hue = Callable[[Rng], float]
+Shape = Literal["box", "cylinder", "ball"]
+
+
+class Lamp(NamedTuple):
+    """A directed light."""
+
+    azimuth: float  # [rad]
+    elevation: float  # [rad]
+    rgb: RGB
+
+
+OUT = Lamp(0.0, 1.1, (0.0, 0.0, 0.0))
+
+
+class Light(NamedTuple):
+    """What lights a scene."""
+
+    key: Lamp
+    fill: Lamp
+    ambient: float
+
+
+class Camera(NamedTuple):
+    """How far the camera stands from its usual place."""
+
+    azimuth: float  # [deg]
+    elevation: float  # [deg]
+    distance: float  # [m]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """What a split draws its scenes from."""
+
+    surfaces: tuple[str, ...]
+    tinted: bool  # surfaces come in other tints and sizes
+    object_hue: Hue
+    target_hue: Hue
+    light: Callable[[Rng], Light]
+    camera: Callable[[Rng], Camera]
+    distractors: tuple[int, int]  # at least, and fewer than
+    shapes: tuple[Shape, ...]  # of those
+
+
+def _one_of(hues: tuple[float, ...], rng: Rng) -> float:
+    return float(rng.choice(hues))
+
+
+def _any_but(hues: tuple[float, ...], spread: float, rng: Rng) -> float:
+    """A hue so far from those that no colour near it is one near them."""
+    while True:
+        hue = rng.random()
+        if all(abs((hue - kept + 0.5) % 1.0 - 0.5) > 2 * spread + 0.01 for kept in hues):
+            return float(hue)
+
+
+def _in_front(rng: Rng) -> Light:
+    azimuth, power = rng.uniform(-1.4, 1.5), rng.uniform(0.45, 0.82)
+    warmth, ambient = rng.uniform(-0.11, 0.11), rng.uniform(0.27, 0.42)
+    return Light(Lamp(azimuth, rng.uniform(0.8, 1.35), _warm(power, warmth)), OUT, ambient)
+
+
+def _behind(rng: Rng) -> Light:
+    """From behind the robot or very low, dim or glaring, coloured."""
+    azimuth = rng.uniform(1.6, 4.7)
+    power = rng.choice([rng.uniform(0.30, 0.42), rng.uniform(0.85, 1.0)])
+    warmth, ambient = rng.choice([-1, 1]) * rng.uniform(0.12, 0.22), rng.uniform(0.18, 0.26)
+    return Light(Lamp(azimuth, rng.uniform(0.8, 1.35), _warm(power, warmth)), OUT, ambient)
+
+
+def _two_lamps(share_of: Callable[[float], float], ambient: tuple[float, float], rng: Rng) -> Light:
+    """One in front and a second anywhere, which gives a share of the light."""
+    front = _in_front(rng).key
+    power, share = rng.uniform(0.30, 1.05), share_of(rng.random())
+    around = rng.uniform(*ambient)
+    key_rgb = (1 - share) * power * rng.uniform(0.8, 1.2, 3)
+    azimuth, elevation = rng.uniform(-np.pi, np.pi), rng.uniform(0.6, 1.35)
+    fill_rgb = share * power * rng.uniform(0.8, 1.2, 3)
+    return Light(front._replace(rgb=_floats(key_rgb)), Lamp(azimuth, elevation, _floats(fill_rgb)), around)
+
+
+def _warm(power: float, warmth: float) -> RGB:
+    return _floats(power * np.array([1 + warmth, 1.0, 1 - warmth]))
+
+
+def _nearly_ahead(turn: float, nearer: float, rng: Rng) -> Camera:
+    azimuth, elevation = rng.uniform(-turn, turn), rng.uniform(-turn / 1.5, turn / 1.5)
+    return Camera(azimuth, elevation, rng.uniform(-nearer, nearer))
+
+
+def _aside(rng: Rng) -> Camera:
+    """As often nearly ahead as far aside."""
+    azimuth = rng.choice([-1, 1]) * 30.0 * rng.random() ** 2
+    return Camera(azimuth, rng.uniform(-6.0, 6.0), rng.uniform(-0.01, 0.04))
+
+
+def _to_a_side(rng: Rng) -> Camera:
+    azimuth = rng.choice([-1, 1]) * rng.uniform(5.0, 15.0)
+    return Camera(azimuth, rng.uniform(-5.0, 5.0), rng.uniform(0.0, 0.03))
+
+
+def _floats(values: Any) -> RGB:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+_TRAIN = Looks(
+    surfaces=TRAIN_SURFACES,
+    tinted=True,
+    object_hue=partial(_one_of, _OBJECT_HUES),
+    target_hue=partial(_one_of, _TARGET_HUES),
+    light=_in_front,
+    camera=partial(_nearly_ahead, 1.5, 0.01),
+    distractors=(0, 3),
+    shapes=("box", "cylinder"),
+)
+_WIDE = replace(
+    _TRAIN,
+    surfaces=WIDE_SURFACES,
+    light=partial(_two_lamps, lambda quantile: 0.85 * quantile, (0.18, 0.50)),
+    camera=partial(_nearly_ahead, 4.0, 0.02),
+)
+_VIEWS = replace(
+    _WIDE,
+    light=partial(_two_lamps, lambda quantile: 0.95 * math.sqrt(quantile), (0.18, 0.50)),
+    camera=_aside,
+)
+LOOKS: dict[Split, Looks] = {
+    "train": _TRAIN,
+    "test": _TRAIN,
+    "shift": Looks(
+        surfaces=SHIFT_SURFACES,
+        tinted=False,
+        object_hue=partial(_one_of, _SHIFTED_OBJECT_HUES),
+        target_hue=partial(_one_of, _SHIFTED_TARGET_HUES),
+        light=_behind,
+        camera=_to_a_side,
+        distractors=(1, 4),
+        shapes=("ball",),
+    ),
+    "wide": _WIDE,
+    "views": _VIEWS,
+    "harsh": replace(
+        _VIEWS,
+        surfaces=HARSH_SURFACES,
+        light=partial(_two_lamps, lambda quantile: 0.75 + 0.20 * quantile, (0.15, 0.35)),
+    ),
+    "vivid": replace(
+        _VIEWS,
+        surfaces=HARSH_SURFACES,
+        object_hue=partial(_any_but, _SHIFTED_OBJECT_HUES, OBJECT_SPREAD),
+        target_hue=partial(_any_but, _SHIFTED_TARGET_HUES, TARGET_SPREAD),
+    ),
+}
