@@ -14,7 +14,7 @@ held_out=${HELD_OUT:-100} size=${SIZE:-256} workers=${WORKERS:-$(nproc)} process
 pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} train=${TRAIN:-default-train}
 rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
 invert=${INVERT:-default-invert} invert_views=${INVERT_VIEWS:-default-invert-views}
-keyframes=${KEYFRAMES:-default-keyframes}
+keyframes=${KEYFRAMES:-default-keyframes} keyframes_colours=${KEYFRAMES_COLOURS:-default-keyframes-colours}
 tasks=${TASKS:-980} tasks_seen=${TASKS_SEEN:-504} more_tasks=${MORE_TASKS:-2000} # of train, of views, of views again
 fit_check=${FIT_CHECK:-} # more of its flags
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
@@ -67,7 +67,8 @@ solving=("${collect[@]}" --branches 0 --mix expert=0.6,noisy=0.4)
 "${collect[@]}" --out "$out/tasks/more" --episodes "$more_tasks" --branches 0 --mix expert=0.5,noisy=0.5 \
     --split views --seed-base 33000
 # Everything is learned in scenes of the train split first, then goes on with those of the wide split beside them, the
-# inverse at last with those of the views split, and then of the harsh one too; keyframes from tasks being solved.
+# inverse at last with those of the views split, and then of the harsh one too; keyframes from tasks being solved, at
+# last in colours of their own too.
 learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
 learn train "$out/steps" "$train" "$data/train" --encoder "$out/first-encoder/release"
 learn train "$out/rollouts" "$rollout" "$data/train" --encoder "$out/first-encoder/release" \
@@ -84,7 +85,10 @@ learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out
 find "$out/tasks/train" "$out/tasks/views" -name trajectory.h5 -printf '%h\n' | sort > "$out/tasks.txt"
 learn invert "$out/keyframes" "$keyframes" "$out/tasks.txt" --model "$out/looks-inverse/release" \
     --start "$out/looks-inverse/release"
-learn invert "$out/model" "$keyframes" "$out/tasks" --model "$out/keyframes/release" --start "$out/keyframes/release"
+learn invert "$out/more-keyframes" "$keyframes" "$out/tasks" --model "$out/keyframes/release" \
+    --start "$out/keyframes/release"
+learn invert "$out/model" "$keyframes_colours" "$out/tasks" --model "$out/more-keyframes/release" \
+    --start "$out/more-keyframes/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$data/train" --cache "$out/cache" $fit_check
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

@@ -26,6 +26,7 @@ TINY = {
     "INVERT": "tiny-invert",
     "INVERT_VIEWS": "tiny-invert",
     "KEYFRAMES": "tiny-keyframes",
+    "KEYFRAMES_COLOURS": "tiny-keyframes",
     "TASKS": "3",
     "TASKS_SEEN": "2",
     "MORE_TASKS": "2",
