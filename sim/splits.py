@@ -7,7 +7,6 @@
   camera turned by up to 4°.
 - `views`: the same seen from farther aside, the camera turned by up to 30°, and with more of the light from elsewhere.
 - `harsh`: as `views`, on more patterns, in the light of one lamp anywhere and little beside it.
-- `vivid`: as `views`, on those patterns, with things of any hue but those that `shift` keeps for itself.
 """
 
 from __future__ import annotations
@@ -22,15 +21,11 @@ import numpy as np
 
 from sim.surfaces import HARSH_SURFACES, RGB, SHIFT_SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 
-Split = Literal["train", "test", "shift", "wide", "views", "harsh", "vivid"]
+Split = Literal["train", "test", "shift", "wide", "views", "harsh"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-OBJECT_SPREAD, TARGET_SPREAD = 0.02, 0.03  # colours lie as near to a hue
-_OBJECT_HUES, _TARGET_HUES = (0.0, 0.08, 0.145, 0.36, 0.60), (0.58, 0.12, 0.33)
-_SHIFTED_OBJECT_HUES, _SHIFTED_TARGET_HUES = (0.47, 0.75, 0.88), (0.02, 0.80)
 
 Rng = np.random.Generator
-Hue = Callable[[Rng], float]
 Shape = Literal["box", "cylinder", "ball"]
 
 
@@ -67,24 +62,12 @@ class Looks:
 
     surfaces: tuple[str, ...]
     tinted: bool  # surfaces come in other tints and sizes
-    object_hue: Hue
-    target_hue: Hue
+    object_hues: tuple[float, ...]
+    target_hues: tuple[float, ...]
     light: Callable[[Rng], Light]
     camera: Callable[[Rng], Camera]
     distractors: tuple[int, int]  # at least, and fewer than
     shapes: tuple[Shape, ...]  # of those
-
-
-def _one_of(hues: tuple[float, ...], rng: Rng) -> float:
-    return float(rng.choice(hues))
-
-
-def _any_but(hues: tuple[float, ...], spread: float, rng: Rng) -> float:
-    """A hue so far from those that no colour near it is one near them."""
-    while True:
-        hue = rng.random()
-        if all(abs((hue - kept + 0.5) % 1.0 - 0.5) > 2 * spread + 0.01 for kept in hues):
-            return float(hue)
 
 
 def _in_front(rng: Rng) -> Light:
@@ -140,8 +123,8 @@ def _floats(values: Any) -> RGB:
 _TRAIN = Looks(
     surfaces=TRAIN_SURFACES,
     tinted=True,
-    object_hue=partial(_one_of, _OBJECT_HUES),
-    target_hue=partial(_one_of, _TARGET_HUES),
+    object_hues=(0.0, 0.08, 0.145, 0.36, 0.60),
+    target_hues=(0.58, 0.12, 0.33),
     light=_in_front,
     camera=partial(_nearly_ahead, 1.5, 0.01),
     distractors=(0, 3),
@@ -164,8 +147,8 @@ LOOKS: dict[Split, Looks] = {
     "shift": Looks(
         surfaces=SHIFT_SURFACES,
         tinted=False,
-        object_hue=partial(_one_of, _SHIFTED_OBJECT_HUES),
-        target_hue=partial(_one_of, _SHIFTED_TARGET_HUES),
+        object_hues=(0.47, 0.75, 0.88),
+        target_hues=(0.02, 0.80),
         light=_behind,
         camera=_to_a_side,
         distractors=(1, 4),
@@ -177,11 +160,5 @@ LOOKS: dict[Split, Looks] = {
         _VIEWS,
         surfaces=HARSH_SURFACES,
         light=partial(_two_lamps, lambda quantile: 0.75 + 0.20 * quantile, (0.15, 0.35)),
-    ),
-    "vivid": replace(
-        _VIEWS,
-        surfaces=HARSH_SURFACES,
-        object_hue=partial(_any_but, _SHIFTED_OBJECT_HUES, OBJECT_SPREAD),
-        target_hue=partial(_any_but, _SHIFTED_TARGET_HUES, TARGET_SPREAD),
     ),
 }

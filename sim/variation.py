@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from sim.splits import LOOKS, OBJECT_SPREAD, OUT, SPLITS, TARGET_SPREAD, Camera, Lamp, Light, Looks, Shape, Split
+from sim.splits import LOOKS, OUT, SPLITS, Camera, Lamp, Light, Looks, Shape, Split
 from sim.surfaces import RGB
 from vjepa2_ac.errors import ConfigError
 
@@ -36,6 +36,7 @@ BOX_LOW, BOX_HIGH = (0.036, 0.042, 0.042), (0.050, 0.053, 0.060)  # [m], full si
 MOST_YAW = {"cup": 0.7, "box": 0.2}  # [rad]; fingers pass beside the handle, and a box is not held by its edges
 SLOTS = 3  # distractors at most
 
+_OBJECT_SPREAD, _TARGET_SPREAD = 0.02, 0.03  # colours lie as near to a hue
 _USUAL_LIGHT = Light(Lamp(0.5, 1.1, (0.65, 0.65, 0.65)), OUT, 0.34)
 _BESIDE = ((0.36, 0.16), (0.36, -0.16), (0.44, 0.185), (0.44, -0.185), (0.52, 0.19), (0.52, -0.19), (0.345, 0.0))
 
@@ -200,13 +201,13 @@ def _layout(rng: np.random.Generator | None, kind: Kind) -> dict[str, Any]:
 def _colours(rng: np.random.Generator | None, looks: Looks) -> dict[str, Any]:
     if rng is None:
         return {"object_rgb": _rgb(0.0, 0.80, 0.80), "target_rgb": _rgb(0.58, 0.30, 0.85)}
-    hue, target_hue = looks.object_hue(rng), looks.target_hue(rng)
+    hue, target_hue = rng.choice(looks.object_hues), rng.choice(looks.target_hues)
     return {
         "object_rgb": _rgb(
-            hue + rng.uniform(-OBJECT_SPREAD, OBJECT_SPREAD), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95)
+            hue + rng.uniform(-_OBJECT_SPREAD, _OBJECT_SPREAD), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95)
         ),
         "target_rgb": _rgb(
-            target_hue + rng.uniform(-TARGET_SPREAD, TARGET_SPREAD), rng.uniform(0.05, 0.45), rng.uniform(0.65, 0.95)
+            target_hue + rng.uniform(-_TARGET_SPREAD, _TARGET_SPREAD), rng.uniform(0.05, 0.45), rng.uniform(0.65, 0.95)
         ),
     }
 
@@ -242,7 +243,7 @@ def _distractors(rng: np.random.Generator | None, looks: Looks) -> tuple[Distrac
 
 
 def _distractor(rng: np.random.Generator, place: tuple[float, float], looks: Looks) -> Distractor:
-    shape, hue = looks.shapes[rng.integers(len(looks.shapes))], looks.object_hue(rng)
+    shape, hue = looks.shapes[rng.integers(len(looks.shapes))], rng.choice(looks.object_hues)
     return Distractor(
         shape=shape,
         xy=_floats(np.asarray(place) + rng.uniform(-0.01, 0.01, 2)),
