@@ -40,11 +40,11 @@ def encoder() -> FrameEncoder:
 
 def cached(data: Path, encoder: FrameEncoder, copies: int) -> list[Trajectory]:
     cache = data.parent / "cache"
-    return cached_trajectories(data, WINDOW, SamplingConfig(), encoder, cache, ALONE, colour_jitter=copies)
+    return cached_trajectories(data, WINDOW, SamplingConfig(), encoder, cache, ALONE, copies=copies)
 
 
 def recorded(data: Path, copies: int) -> list[Trajectory]:
-    return recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE, colour_jitter=copies)
+    return recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE, copies=copies)
 
 
 def frames_of(trajectory: Trajectory) -> np.ndarray:
@@ -115,7 +115,7 @@ def test_processes_share_the_copies_when_the_episodes_are_there_already(
     cached(data, encoder, 0)
     monkeypatch.setattr(Processes, "wait", lambda _: None)
     second = Processes(1, 2, ALONE.device)
-    made = cached_trajectories(data, WINDOW, SamplingConfig(), encoder, tmp_path / "cache", second, colour_jitter=1)
+    made = cached_trajectories(data, WINDOW, SamplingConfig(), encoder, tmp_path / "cache", second, copies=1)
     assert len(made) == 4 + 2
 
 
@@ -124,6 +124,17 @@ def test_more_copies_leave_what_is_cached(
 ) -> None:
     data = episodes.folder(tmp_path / "episodes", range(3))
     cached(data, encoder, 0)
+    cached(data, encoder, 1)
+    assert "latents: 3 of 6 to make" in capsys.readouterr().err
+
+
+def test_copies_in_colours_of_other_ranges_are_not_taken_for_these(
+    tmp_path: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = episodes.folder(tmp_path / "episodes", range(3))
+    cached(data, encoder, 1)
+    capsys.readouterr()
+    monkeypatch.setattr("vjepa2_ac.training.colour_jitter.RANGES", "another version's")
     cached(data, encoder, 1)
     assert "latents: 3 of 6 to make" in capsys.readouterr().err
 

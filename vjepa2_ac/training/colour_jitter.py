@@ -20,6 +20,7 @@ HUES = 180  # of a full turn, as OpenCV counts them in bytes
 SATURATION = (0.7, 1.3)
 BRIGHTNESS = (0.8, 1.15)
 TINT = (0.85, 1.15)  # of each channel
+RANGES = f"any hue, saturation {SATURATION}, brightness {BRIGHTNESS}, tint {TINT}"  # what cached copies depend on
 
 Bytes = NDArray[np.uint8]
 

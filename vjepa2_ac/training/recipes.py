@@ -131,8 +131,10 @@ class InvertRecipe:
         _with_given(InverseModelConfig, {}, self.inverse, "inverse")
         if not 0 <= self.event_share <= (1 if self.asks == "keyframe" else 0):
             raise ConfigError("event_share is a share, 0 … 1, and 0 unless asks is 'keyframe'")
-        if min(self.bad_episodes, self.colour_jitter) < 0:
-            raise ConfigError("bad_episodes and colour_jitter are at least 0")
+        if self.colour_jitter < 0:
+            raise ConfigError("colour_jitter is at least 0")
+        if self.bad_episodes < 0:
+            raise ConfigError("bad_episodes is at least 0")
         if self.window.frameskip != 1:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
 

@@ -251,10 +251,10 @@ def _trajectories(
     frames: FrameEncoder,
     processes: Processes,
 ) -> list[Trajectory]:
-    source, window, jitter = Path(inputs.data), recipe.window, recipe.colour_jitter
+    source, window, copies = Path(inputs.data), recipe.window, recipe.colour_jitter
     if not recipe.cache:
-        return recorded_trajectories(source, window, sampling, processes, colour_jitter=jitter)
-    cached = partial(cached_trajectories, every_frame=recipe.cache_every_frame, colour_jitter=jitter)
+        return recorded_trajectories(source, window, sampling, processes, copies=copies)
+    cached = partial(cached_trajectories, every_frame=recipe.cache_every_frame, copies=copies)
     return cached(source, window, sampling, frames, _cache(inputs), processes)
 
 

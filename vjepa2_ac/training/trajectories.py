@@ -25,7 +25,7 @@ from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
-from vjepa2_ac.training.colour_jitter import ColourJitter
+from vjepa2_ac.training import colour_jitter
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
 from vjepa2_ac.training.order import Layout, dice, shuffled
 from vjepa2_ac.training.processes import Processes
@@ -79,19 +79,19 @@ def cached_trajectories(
     processes: Processes,
     *,
     every_frame: bool = False,
-    colour_jitter: int = 0,
+    copies: int = 0,
 ) -> list[Trajectory]:
     """Trajectories whose latents are on disk; what is missing is encoded first.
 
     Unless `every_frame`, only every stride-th frame is kept, at which windows then begin. Each episode comes as it was
-    recorded and as often again as `colour_jitter` says, in colours of its own.
+    recorded and as often again as `copies` says, in colours of its own.
     """
     work = _encoding(encoder, window, every_frame=every_frame)
     store = Store.keyed(root, {"what": "latents", **encoder.key, "fps": window.fps, "every frame": every_frame})
     bad = BadEpisodes(sampling.bad_episodes)
     refs = find_episodes(source) if isinstance(source, Path) else source
     # Copy after copy, so that processes, which take turns, have as much to encode when the first is there already.
-    items = [_Item(ref, camera, copy) for copy in range(1 + colour_jitter) for ref in refs for camera in window.cameras]
+    items = [_Item(ref, camera, copy) for copy in range(1 + copies) for ref in refs for camera in window.cameras]
     identities = fill(store, items, work, bad, processes)
     _tell(bad, processes)
     names = {_identity(item): item.ref.name for item in items}  # as found now, not as when it was encoded
@@ -99,7 +99,7 @@ def cached_trajectories(
 
 
 def recorded_trajectories(
-    source: Path, window: WindowConfig, sampling: SamplingConfig, processes: Processes, *, colour_jitter: int = 0
+    source: Path, window: WindowConfig, sampling: SamplingConfig, processes: Processes, *, copies: int = 0
 ) -> list[Trajectory]:
     """Trajectories whose frames are decoded when they are drawn; the same as those from the cache."""
     bad = BadEpisodes(sampling.bad_episodes)
@@ -114,7 +114,7 @@ def recorded_trajectories(
                     bad.add(error)
             advance()
     _tell(bad, processes)
-    return [_recorded(episode, window, copy) for copy in range(1 + colour_jitter) for episode in opened]
+    return [_recorded(episode, window, copy) for copy in range(1 + copies) for episode in opened]
 
 
 class TrajectoryBatches:
@@ -279,7 +279,7 @@ def _coloured(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> ND
     if copy == 0:
         return frames_FHW3
     simulation = episode.metadata.get("simulation") or {}
-    return ColourJitter.of(simulation.get("branch") or Path(episode.name).name, copy)(frames_FHW3)
+    return colour_jitter.ColourJitter.of(simulation.get("branch") or Path(episode.name).name, copy)(frames_FHW3)
 
 
 def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool) -> Work:
@@ -316,8 +316,8 @@ def _identity(item: _Item) -> str:
     files = [
         path for pattern in ("*.h5", "*.json", "recordings/MP4/*.mp4") for path in sorted(item.ref.folder.glob(pattern))
     ]
-    copy = (f"colours {item.copy}",) if item.copy else ()
-    return identity_of_files(*files, also=(str(item.ref.folder), item.camera, *copy))
+    colours = (f"copy {item.copy}: {colour_jitter.RANGES}",) if item.copy else ()
+    return identity_of_files(*files, also=(str(item.ref.folder), item.camera, *colours))
 
 
 def _stored(store: Store, identity: str, name: str) -> Trajectory:
