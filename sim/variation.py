@@ -34,7 +34,7 @@ LOOK = (
 CUP_SIZES = ((0.0240, 0.062), (0.0250, 0.070), (0.0260, 0.064), (0.0270, 0.074), (0.0285, 0.068))
 BOX_LOW, BOX_HIGH = (0.036, 0.042, 0.042), (0.050, 0.053, 0.060)  # [m], full sizes; fingers close across y
 MOST_YAW = {"cup": 0.7, "box": 0.2}  # [rad]; fingers pass beside the handle, and a box is not held by its edges
-SLOTS = 3  # distractors at most
+SLOTS = max(looks.distractors[1] for looks in LOOKS.values()) - 1  # distractors at most
 
 _OBJECT_SPREAD, _TARGET_SPREAD = 0.02, 0.03  # colours lie as near to a hue
 _USUAL_LIGHT = Light(Lamp(0.5, 1.1, (0.65, 0.65, 0.65)), OUT, 0.34)

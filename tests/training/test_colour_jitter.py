@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from tests.training import episodes
+from tests.training.small import ALONE, frame_encoder
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError
-from vjepa2_ac.images import Preprocessing
-from vjepa2_ac.models.build import build
-from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.training import recipes
 from vjepa2_ac.training.colour_jitter import ColourJitter
 from vjepa2_ac.training.latents import FrameEncoder
@@ -26,8 +24,6 @@ from vjepa2_ac.training.trajectories import (
     recorded_trajectories,
 )
 
-ALONE = Processes(0, 1, torch.device("cpu"))
-SHAPE = EncoderConfig(img_size=(32, 32), patch_size=8, num_frames=2, embed_dim=24, depth=1, num_heads=2)
 WINDOW = WindowConfig(frames_per_clip=4)
 PAIRED = SamplingConfig(pair_share=1.0, pair_frames=3)
 PLAIN = (1.0, 1.0, 1.0)
@@ -35,7 +31,7 @@ PLAIN = (1.0, 1.0, 1.0)
 
 @pytest.fixture(scope="module")
 def encoder() -> FrameEncoder:
-    return FrameEncoder(build(Encoder, SHAPE), Preprocessing(img_size=SHAPE.img_size), ALONE.device, "fp32")
+    return frame_encoder()
 
 
 def cached(data: Path, encoder: FrameEncoder, copies: int) -> list[Trajectory]:

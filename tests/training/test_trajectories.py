@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from tests.training import episodes
+from tests.training.small import ALONE, SHAPE, frame_encoder
 from vjepa2_ac import poses
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, TooManyBadEpisodesError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.build import build
-from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import Processes
@@ -25,14 +26,12 @@ from vjepa2_ac.training.trajectories import (
     recorded_trajectories,
 )
 
-ALONE = Processes(0, 1, torch.device("cpu"))
-SHAPE = EncoderConfig(img_size=(32, 32), patch_size=8, num_frames=2, embed_dim=24, depth=1, num_heads=2)
 WINDOW = WindowConfig(frames_per_clip=4)
 
 
 @pytest.fixture(scope="module")
 def encoder() -> FrameEncoder:
-    return FrameEncoder(build(Encoder, SHAPE), Preprocessing(img_size=SHAPE.img_size), ALONE.device, "fp32")
+    return frame_encoder()
 
 
 @pytest.fixture

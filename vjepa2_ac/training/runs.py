@@ -8,7 +8,6 @@ import platform
 import shlex
 import sys
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -254,8 +253,10 @@ def _trajectories(
     source, window, copies = Path(inputs.data), recipe.window, recipe.colour_jitter
     if not recipe.cache:
         return recorded_trajectories(source, window, sampling, processes, copies=copies)
-    cached = partial(cached_trajectories, every_frame=recipe.cache_every_frame, copies=copies)
-    return cached(source, window, sampling, frames, _cache(inputs), processes)
+    cache, every_frame = _cache(inputs), recipe.cache_every_frame
+    return cached_trajectories(
+        source, window, sampling, frames, cache, processes, every_frame=every_frame, copies=copies
+    )
 
 
 # --- inversion -------------------------------------------------------------------------------------------------------
