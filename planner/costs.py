@@ -79,6 +79,7 @@ class CostConfig:
     surprise: float = 0.0  # share of the last prediction's mistake that is expected again
     place: float = 0.0  # of a metre between where a candidate ends and where the model locates the hand in the goal
     keyframes: bool = False  # that place is the next keyframe's: where the gripper changes on the way to the goal
+    hues: int = 1  # of all pictures, evenly around the circle, in which that place is located; the middle counts
     from_above: float = 0.0  # steepness of a cone that stands on its tip there; each metre under it counts as another
 
     def __post_init__(self) -> None:
@@ -92,6 +93,7 @@ class CostConfig:
         require(0 <= self.surprise <= 1, f"surprise lies within 0…1, got {self.surprise}")
         require(self.place >= 0, f"place is the cost of a metre, at least 0, got {self.place}")
         require(self.place > 0 or not self.keyframes, "keyframes are places to go to: they need a cost.place above 0")
+        require(self.hues >= 1, f"hues are 1, those of the pictures, or more, got {self.hues}")
         require(self.from_above >= 0, f"from_above is a slope, at least 0, got {self.from_above}")
 
 

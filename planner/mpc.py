@@ -20,10 +20,11 @@ from planner.keyframes import MORE_TIME, Keyframes
 from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import Planner, Request
+from planner.seeing import see, sights
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
-from vjepa2_ac.models.looks import EARLIER, Looks
+from vjepa2_ac.models.looks import EARLIER
 from vjepa2_ac.poses import POSITION, Array, pose_differences, vector
 from vjepa2_ac.world_model import History
 
@@ -60,15 +61,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    latents_ND: Tensor
+    latents_VND: Tensor
     pose_7: Array
 
 
 class Controller:
     """Pursues a sequence of goals with a planner; keeps what the next plan can use of the last one.
 
-    A goal is a frame [H, W, 3] uint8 or its latents [N, D]. `step` is called after the first action of the plan before
-    was made, four times a second.
+    A goal is a frame [H, W, 3] uint8, its latents [N, D], or those in as many hues as the planner's cost asks for
+    [V, N, D]. `step` is called after the first action of the plan before was made, four times a second.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Controller:
         if not goals:
             raise InputError("there is no goal to pursue")
         self.planner, self.config, self.seed = planner, config or ControlConfig(), seed
-        self.goals = [self._latents(goal) for goal in goals]
+        self.goals = [self._seen(goal) for goal in goals]
         self.goal, self.steps = 0, 0
         self.progress = Progress(self.config.progress)
         self.leaving = 0  # for so many plans more, unless it moves, the hand leaves a sub-goal
@@ -109,7 +110,7 @@ class Controller:
         """
         if taken_at is not None:
             refuse_stale(taken_at, self.planner.clock(), self.planner.config.limits)
-        look = _Look(self._latents(observation), vector(pose, "pose"))
+        look = _Look(self._seen(observation), vector(pose, "pose"))
         status, cost, passed = self._judge(look)
         plan = None
         if status == "going":
@@ -136,21 +137,25 @@ class Controller:
     def _cost(self, look: _Look) -> float:
         # Neither focus nor surprise: costs of different looks are compared here.
         config = replace(self.planner.config.cost, focus=0.0, surprise=0.0)
-        return float(GoalCost(config, self.goals[self.goal][None]).of_frame(look.latents_ND[None]))
+        return float(GoalCost(config, self.goals[self.goal][:1]).of_frame(look.latents_VND[:1]))
 
     def _request(self, look: _Look) -> Request:
+        earlier = self._earlier()
+        past = [past.latents_VND for past in earlier], [past.pose_7 for past in earlier]
+        own, *turned = sights(look.latents_VND, self.goals[self.goal], *past)
         return Request(
-            latents_ND=look.latents_ND,
+            latents_ND=own.latents_ND,
             pose=look.pose_7,
-            goal_ND=self.goals[self.goal],
+            goal_ND=own.goal_ND,
             seed=self.seed + self.steps,
             commanded=self._commanded(look),
             history=self._history(look),
-            looks=self._looks(),
+            looks=own.looks,
+            turned=tuple(turned),
             leaving=self.leaving > 0,
             changing=self.keyframes.unfinished(float(look.pose_7[6])) if self.keyframes else 0.0,
             last_actions=self.last_actions_H7,
-            surprise_ND=None if self.imagined_ND is None else look.latents_ND - self.imagined_ND,
+            surprise_ND=None if self.imagined_ND is None else own.latents_ND - self.imagined_ND,
         )
 
     def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
@@ -196,21 +201,18 @@ class Controller:
         shown = self.past[-self.config.history :]
         poses = np.stack([past.pose_7 for past in [*shown, look]])
         return History(
-            torch.stack([past.latents_ND for past in shown])[None],
+            torch.stack([past.latents_VND[0] for past in shown])[None],
             torch.from_numpy(poses[:-1]).float()[None],
             torch.from_numpy(pose_differences(poses)).float()[None],
         )
 
-    def _looks(self) -> Looks | None:
+    def _earlier(self) -> list[_Look]:
         """The past at which the model's inverse can be told what it misses here."""
         told = min(self.config.looks, len(self.past), self.alike)
-        if not told:
-            return None
-        earlier = self.past[-told:]
-        poses = np.stack([past.pose_7 for past in earlier])
-        return Looks(torch.stack([past.latents_ND for past in earlier]), torch.from_numpy(poses).float())
+        return self.past[-told:] if told else []
 
-    def _latents(self, seen: Tensor | Frames) -> Tensor:
-        if isinstance(seen, Tensor) and seen.is_floating_point():
-            return seen.to(self.planner.world.device)
-        return self.planner.world.encode(seen)[0]
+    def _seen(self, shown: Tensor | Frames) -> Tensor:
+        world = self.planner.world
+        if isinstance(shown, Tensor) and shown.is_floating_point():
+            return (shown if shown.ndim == 3 else shown[None]).to(world.device)
+        return see(world, shown, self.planner.config.cost.hues)

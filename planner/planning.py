@@ -20,15 +20,17 @@ from torch import Tensor
 from planner.camera import CameraTurn
 from planner.cem import CEMConfig
 from planner.confidence import Confidence, ConfidenceConfig, judge
-from planner.costs import CostConfig
+from planner.costs import CostConfig, GoalCost
 from planner.failure_model import FailureModel, signs
 from planner.limits import LimitsConfig, Safe, make_safe
+from planner.locating import locate
 from planner.paper import search_as_published
 from planner.plan import Plan
-from planner.problem import Found, Problem
+from planner.problem import Found, Problem, stack, surprises
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
+from planner.seeing import Sight
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import GRIPPER, Array, integrate, vector
@@ -75,6 +77,7 @@ class Request:
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
     looks: Looks | None = None  # at this scene before now, by which the located hand is corrected
+    turned: tuple[Sight, ...] = ()  # all of that with its hues turned, in which the hand is located as well
     changing: float = 0.0  # 1 where the fingers are closing, -1 where they are opening, and should go on
     leaving: bool = False  # the hand still stands where the sub-goal before was passed
     last_actions: ArrayLike | None = None  # [H, 7] of the previous plan, whose first step has been made
@@ -140,6 +143,14 @@ class Planner:
         rollout = self.world.rollout(problem.latents_ND[None], problem.pose_7[None], action_111A, problem.history)
         return rollout.last[0, 0]
 
+    def cost_of(self, request: Request) -> GoalCost:
+        """What a plan for the request is searched by."""
+        problem, device = self._problem(request), self.world.device
+        latents_1ND, pose_17, goal_1ND, _ = stack([problem], device)
+        located = locate(self.world, [problem], latents_1ND, pose_17, goal_1ND, keyframe=self.config.cost.keyframes)
+        hand_14 = located and located.hand_B4
+        return GoalCost(self.config.cost, goal_1ND, latents_1ND, surprises([problem], device), hand_14)
+
     def with_config(self, config: PlannerConfig) -> Planner:
         """The same world, camera and clock, planned in differently."""
         return Planner(self.world, config, camera=self.camera, clock=self.clock)
@@ -155,11 +166,9 @@ class Planner:
 
     def _problem(self, request: Request) -> Problem:
         pose, last, history = vector(request.pose, "pose"), request.last_actions, request.history
-        looks = request.looks
         if self.camera:
             pose = self.camera.poses_to_model(pose)
             last = None if last is None else self.camera.actions_to_model(last)
-            looks = looks and replace(looks, poses_T7=_tensor(self.camera.poses_to_model(looks.poses_T7.cpu())))
             history = history and replace(
                 history,
                 poses_BT7=_tensor(self.camera.poses_to_model(history.poses_BT7.cpu())),
@@ -171,12 +180,18 @@ class Planner:
             goal_ND=request.goal_ND,
             seed=request.seed,
             history=history,
-            looks=looks,
+            looks=self._looks(request.looks),
+            turned=tuple(sight._replace(looks=self._looks(sight.looks)) for sight in request.turned),
             changing=request.changing,
             leaving=request.leaving,
             last_HA=None if last is None else _tensor(last),
             surprise_ND=request.surprise_ND,
         )
+
+    def _looks(self, looks: Looks | None) -> Looks | None:
+        if looks is None or self.camera is None:
+            return looks
+        return replace(looks, poses_T7=_tensor(self.camera.poses_to_model(looks.poses_T7.cpu())))
 
     def _finished(self, request: Request, found: Found, took_ms: float) -> Plan:
         started = self.clock()

@@ -31,7 +31,7 @@ PRESETS = {
     "balanced": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3), cost=TO_THE_PLACE),  # 96
     "keyframes": PlannerConfig(  # as balanced, from a picture of the end alone
         search=replace(FROM_ABOVE, samples=32, iterations=3, gripper=AS_LOCATED),
-        cost=replace(TO_THE_PLACE, keyframes=True),
+        cost=replace(TO_THE_PLACE, keyframes=True, hues=5),
     ),
     "paper": PlannerConfig(method="paper", paper=CEMConfig(samples=800, iterations=10)),  # 8000
 }

@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from planner.seeing import Sight
 from vjepa2_ac.errors import CancelledError, DeadlineError, InputError
 from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.world_model import History
@@ -31,6 +32,7 @@ class Problem:
     seed: int = 0
     history: History | None = None  # of one request
     looks: Looks | None = None  # at this scene, before this one
+    turned: tuple[Sight, ...] = ()  # all of that with its hues turned
     changing: float = 0.0  # 1 where the fingers are closing, -1 where they are opening, and should go on
     leaving: bool = False  # the hand still stands where the sub-goal before was passed
     last_HA: Tensor | None = None  # the previous plan, whose first step has been made

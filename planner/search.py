@@ -23,6 +23,7 @@ from torch import Tensor
 
 from planner import gripper
 from planner.costs import CostConfig, GoalCost
+from planner.locating import locate
 from planner.population import Population
 from planner.problem import Found, Problem, StopReason, Stopwatch, stack, surprises
 from planner.protocols import World
@@ -77,8 +78,8 @@ class _Crowd:
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
-        looks = [problem.looks for problem in problems]
-        self.located = world.locate(self.latents_BND, self.pose_B7, goal_BND, looks, keyframe=cost.keyframes)
+        asked = (self.latents_BND, self.pose_B7, goal_BND)
+        self.located = locate(world, problems, *asked, keyframe=cost.keyframes)
         self.located_B4 = self.located and self.located.hand_B4
         self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
         self.prunes = config.prune and world.device.type == "cpu"  # elsewhere few take as long as many

@@ -10,13 +10,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from torch import Tensor
 
+from planner.presets import preset
 from planner.protocols import World
+from planner.seeing import see
 from server.messages import Goal as GoalMessage
 from server.messages import GoalReference
 from server.shelf import Shelf
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.pictures import Frame, Picture, fingerprint
 
+KEYFRAME_HUES = preset("keyframes").cost.hues
 RECENT = 64  # goals that came with a request and may come again
 Decode = Callable[[bytes, str], Awaitable[Picture]]
 
@@ -33,12 +36,13 @@ class Goal:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def latents(self, world: World) -> list[Tensor]:
-        """Of each sub-goal, [N, D]; in the worker's thread only."""
+    def latents(self, world: World, hues: int = 1) -> list[Tensor]:
+        """Of each sub-goal, [V, N, D] in as many hues, one or those of keyframes; in the worker's thread only."""
         if self._frames is not None:
-            self._latents = [world.encode(frame_HW3)[0] for frame_HW3 in self._frames]
-            self._frames = None
-        return self._latents
+            most = KEYFRAME_HUES if world.finds_keyframes else 1
+            self._latents = [see(world, frame_HW3, most) for frame_HW3 in self._frames]
+            self._frames = None  # the latents take less room, in all hues too
+        return self._latents if hues > 1 else [latents_VND[:1] for latents_VND in self._latents]
 
     def check(self, sub_goal: int | None) -> int:
         """The number of a sub-goal that exists, or a FieldError."""

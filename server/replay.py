@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from torch import Tensor
 
 from planner.camera import CameraTurn
 from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, Request
 from planner.protocols import World
+from planner.seeing import see, sights
 from server.model import Served
 from server.planlog import picture_path, pictures_of, versions
 from server.tape import played_back
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.errors import InputError
-from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.pictures import Frame, decode
 
 ANY_SIDE = 1 << 16  # what was served once was small enough
@@ -71,29 +71,30 @@ def _difference(plan: Plan, logged: dict[str, Any]) -> float:
 def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan:
     config = from_dict(PlannerConfig, line["config"], where)
     camera = from_dict(CameraTurn, line["camera"], where) if line["camera"] else None
-    seen, wanted, clock = line["observation"], line["goal"], line["clock"]
+    seen, wanted, clock, looks = line["observation"], line["goal"], line["clock"], line.get("looks", [])
+
+    def shown(name: str) -> Tensor:
+        return see(world, _frame(folder, name, where), config.cost.hues)
+
+    goal = wanted["sha256"][wanted["sub_goal"]]
+    past = [shown(look["sha256"]) for look in looks], [look["pose"] for look in looks]
+    own, *turned = sights(shown(seen["sha256"]), shown(goal), *past)
     request = Request(
-        latents_ND=world.encode(_frame(folder, seen["sha256"], where))[0],
+        latents_ND=own.latents_ND,
         pose=seen["pose"],
-        goal_ND=world.encode(_frame(folder, wanted["sha256"][wanted["sub_goal"]], where))[0],
+        goal_ND=own.goal_ND,
         seed=line["seed"],
         commanded=seen["commanded"],
         last_actions=line["last_actions"],
         leaving=line.get("leaving", False),
         changing=line.get("changing", 0.0),
-        looks=_looks(line.get("looks", []), world, folder, where),
+        looks=own.looks,
+        turned=tuple(turned),
     )
     if clock:
         planner = Planner(world, config, camera=camera, clock=played_back(clock))
         return planner.plan(request, deadline=0.0)
     return Planner(world, config, camera=camera).plan(request)
-
-
-def _looks(logged: list[dict[str, Any]], world: World, folder: Path, where: str) -> Looks | None:
-    if not logged:
-        return None
-    latents = [world.encode(_frame(folder, look["sha256"], where))[0] for look in logged]
-    return Looks(torch.stack(latents), torch.tensor([look["pose"] for look in logged]))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -29,6 +29,7 @@ from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import PlannerConfig, Request
 from planner.presets import PRESETS
+from planner.seeing import see, sights
 from server import answers, calibration, traces
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, NotReadyError
@@ -160,14 +161,15 @@ class PlanningService:
             world, served = self._begin(job, look)
             times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
             with times.stage("goal"):
-                goal_ND = goal.latents(world)[sub_goal]
+                goal_VND = goal.latents(world, config.cost.hues)[sub_goal]
             with times.stage("encode"):
-                latents_ND = world.encode(look.picture.frame_HW3)[0]
+                own, *turned = sights(see(world, look.picture.frame_HW3, config.cost.hues), goal_VND)
             planner = TapedPlanner(world, config, camera=camera, clock=self.clock)
             request = Request(
-                latents_ND=latents_ND,
+                latents_ND=own.latents_ND,
                 pose=look.pose,
-                goal_ND=goal_ND,
+                goal_ND=own.goal_ND,
+                turned=tuple(turned),
                 seed=asked.options.seed or 0,
                 commanded=look.commanded,
             )
@@ -260,7 +262,7 @@ class PlanningService:
             world, served = self._begin(job, look, deadline)
             times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
             with times.stage("encode"):
-                cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal][None])
+                cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal])
                 latents_1ND = world.encode(look.picture.frame_HW3)
             with times.stage("search"):
                 energies_S = world.score(latents_1ND, _row(look.pose), _batch(actions_SH7), cost)[0]
@@ -290,7 +292,7 @@ class PlanningService:
             world, served = self._begin(job, look, deadline)
             times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
             with times.stage("encode"):
-                cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal][None]) if goal else None
+                cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal]) if goal else None
                 latents_1ND = world.encode(look.picture.frame_HW3)
             with times.stage("search"):
                 rollout = world.rollout(latents_1ND, _row(look.pose), _batch(actions_SH7))

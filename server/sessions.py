@@ -7,11 +7,10 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from planner.camera import CameraTurn
 from planner.mpc import ControlConfig, Controller, Status, Step
 from planner.planning import PlannerConfig
+from planner.seeing import see
 from server.goals import Goal
 from server.messages import Session as SessionMessage
 from server.model import InterruptibleWorld
@@ -77,8 +76,8 @@ class Session:
         """What to do next. A goal that was reached and lost again is pursued again."""
         controller = self._control(world)
         with stage("encode"):
-            observed: Tensor = world.encode(picture.frame_HW3)[0]
-        step = controller.step(observed, pose, deadline=deadline)
+            observed_VND = see(world, picture.frame_HW3, self.config.cost.hues)
+        step = controller.step(observed_VND, pose, deadline=deadline)
         if step.plan is not None:
             self._pictures = [*self._pictures, picture.sha256][-1 - len(controller.past) :]
         self.status, self.sub_goal, self.steps = step.status, step.goal, controller.steps
@@ -99,6 +98,6 @@ class Session:
         if self._controller is None:
             self.planner = TapedPlanner(world, self.config, camera=self._turn, clock=self.clock)
             with stage("goal"):
-                goals = self.goal.latents(world)
+                goals = self.goal.latents(world, self.config.cost.hues)
             self._controller = Controller(self.planner, goals, self.control, seed=self.seed)
         return self._controller

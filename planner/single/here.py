@@ -13,12 +13,12 @@ import torch
 
 from planner.budget import within
 from planner.checks import check_pose
-from planner.costs import GoalCost
 from planner.failure_model import FailureModel, read
 from planner.plan import DT_S, Plan
 from planner.planning import Planner, PlannerConfig, Request
 from planner.presets import preset
 from planner.protocols import World
+from planner.seeing import see, sights
 from planner.single.answer import Answer
 from planner.single.landscape import around
 from planner.single.question import Question, Wishes
@@ -54,20 +54,24 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
     planner, times = Planner(world, config), _Laps(world.device)
     deadline_ms = question.wishes.deadline_ms
     deadline = None if deadline_ms is None else planner.clock() + deadline_ms / 1e3
-    goal_ND = world.encode(question.goal.picture.frame_HW3)[0]
+    goal_VND = see(world, question.goal.picture.frame_HW3, config.cost.hues)
     times.lap("goal")
-    latents_ND = world.encode(question.observation.picture.frame_HW3)[0]
+    latents_VND = see(world, question.observation.picture.frame_HW3, config.cost.hues)
     times.lap("encode")
-    request = Request(latents_ND=latents_ND, pose=question.pose, goal_ND=goal_ND, seed=question.wishes.seed)
+    own, *turned = sights(latents_VND, goal_VND)
+    request = Request(
+        latents_ND=own.latents_ND,
+        pose=question.pose,
+        goal_ND=own.goal_ND,
+        turned=tuple(turned),
+        seed=question.wishes.seed,
+    )
     plan = planner.plan(request, deadline=deadline)
-    told = _told(plan, model, times.all() | plan.timings, doubts)
+    told, cost = _told(plan, model, times.all() | plan.timings, doubts), planner.cost_of(request)
 
     def score(actions_SH7: Array) -> Array:
         pose_17, actions_1SH7 = (torch.from_numpy(each).float()[None] for each in (question.pose, actions_SH7))
-        wanted, seen = config.cost, (latents_ND[None], pose_17, goal_ND[None])
-        located = world.locate(*seen, keyframe=wanted.keyframes) if wanted.place else None
-        cost = GoalCost(wanted, goal_ND[None], latents_ND[None], located_B4=located and located.hand_B4)
-        return world.score(latents_ND[None], pose_17, actions_1SH7, cost)[0].double().cpu().numpy()
+        return world.score(own.latents_ND[None], pose_17, actions_1SH7, cost)[0].double().cpu().numpy()
 
     landscape = around(plan.wanted_H7, points, score)
     return Answer(question=question, plan=told, landscape=landscape)

@@ -49,6 +49,13 @@ def locating_model() -> Served:
     return opened
 
 
+def keyframes_model() -> Served:
+    """The same that finds keyframes too, as little as it knows of them."""
+    opened = locating_model()
+    opened.world.keyframes = opened.world.inverse
+    return opened
+
+
 class SlowWorld(PointWorld):
     """A point world that waits at a gate before it scores."""
 

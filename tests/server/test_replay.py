@@ -14,7 +14,7 @@ from server.replay import replay
 from tests.planner.failures import ON_GAIN, file_of
 from tests.planner.worlds import HOME, moved
 from tests.server.pictures import noise
-from tests.server.running import locating_model, running, tiny_model
+from tests.server.running import keyframes_model, locating_model, running, tiny_model
 from vjepa2_ac import cli
 from vjepa2_ac.client import PlannerClient
 from vjepa2_ac.errors import InputError
@@ -63,6 +63,23 @@ def test_what_earlier_looks_told_is_logged_and_comes_out_again(tmp_path: Path) -
     lines[4]["looks"] = []
     log.write_text("\n".join(map(json.dumps, lines)))
     assert not list(replay(log, locating_model()))[4].is_same
+
+
+def test_plans_by_keyframes_are_located_in_the_same_hues_again(tmp_path: Path) -> None:
+    log, frames = tmp_path / "plans.jsonl", [noise(seed=10 + n) for n in range(3)]
+    with (
+        running(keyframes_model, plan_log=log, log_pictures=True) as (_, where),
+        PlannerClient(where.url) as client,
+        client.session(GOALS[:1], preset="keyframes", samples=8) as session,
+    ):
+        plans = [client.plan(FRAME, HOME, GOALS[0], preset=preset, samples=8) for preset in ("keyframes", "balanced")]
+        plans += [session.step(frame, moved(0.01 * n, 0.0, 0.0)).plan for n, frame in enumerate(frames)]
+    assert [outcome.difference for outcome in replay(log, keyframes_model())] == [0.0] * len(plans)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["config"]["cost"]["hues"] for line in lines] == [5, 1, 5, 5, 5]
+    lines[0]["config"]["cost"]["hues"] = 1
+    log.write_text(json.dumps(lines[0]))
+    assert not next(iter(replay(log, keyframes_model()))).is_same
 
 
 def test_the_chance_of_failure_is_logged_and_comes_out_again(tmp_path: Path) -> None:

@@ -20,12 +20,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vjepa2_ac import poses
+from vjepa2_ac import colour_jitter, poses
 from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
-from vjepa2_ac.training import colour_jitter
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
 from vjepa2_ac.training.order import Layout, dice, shuffled
 from vjepa2_ac.training.processes import Processes

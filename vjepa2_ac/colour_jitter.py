@@ -1,8 +1,9 @@
-"""Recorded frames once more, in other colours: whoever learns from things of a few colours looks for those colours.
+"""Frames once more, in other colours: whoever learns from things of a few colours looks for those colours.
 
 Colour jitter as on single pictures (Chen et al., A Simple Framework for Contrastive Learning of Visual
 Representations, 2020, appendix A), but one draw for all frames of an episode, whose things keep their colour while
 they move. Hues turn by any angle; then colours get stronger or weaker, and the light brighter or dimmer and tinted.
+What has learned so can be asked in several hues, too (`ColourJitter.around`).
 
 Legend: F frames · H, W pixels.
 """
@@ -41,6 +42,11 @@ class ColourJitter:
         hue, saturation = int(rng.integers(HUES)), float(rng.uniform(*SATURATION))
         red, green, blue = rng.uniform(*BRIGHTNESS) * rng.uniform(*TINT, 3)
         return cls(hue, saturation, (float(red), float(green), float(blue)))
+
+    @classmethod
+    def around(cls, hues: int) -> list[ColourJitter]:
+        """So many hues, evenly around the circle, but for the first, which is the picture's own."""
+        return [cls(round(HUES * turn / hues), 1.0, (1.0, 1.0, 1.0)) for turn in range(1, hues)]
 
     def __call__(self, frames_FHW3: Bytes) -> Bytes:
         """The frames in these colours, RGB like those that came."""

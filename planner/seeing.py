@@ -1,0 +1,54 @@
+"""What a model sees of a picture: as it is and, where a place is located in several hues, with its hues turned.
+
+Shapes: V hues, the picture's own first, N tokens, D width of a latent, T earlier looks, 7 numbers of a pose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from planner.protocols import World
+from vjepa2_ac.colour_jitter import ColourJitter
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.images import Frames, as_frames
+from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.poses import Array
+
+
+class Sight(NamedTuple):
+    """What a request shows in one hue: what is seen now, what should be, and what was seen earlier."""
+
+    latents_ND: Tensor
+    goal_ND: Tensor
+    looks: Looks | None = None
+
+
+def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
+    """The latents [V, N, D] of one frame [H, W, 3] or [1, H, W, 3] uint8, in so many hues evenly around the circle."""
+    own_1ND = world.encode(frame)
+    if hues == 1:
+        return own_1ND
+    frame_1HW3 = as_frames(frame).cpu().numpy()
+    turned = [turn(frame_1HW3) for turn in ColourJitter.around(hues)]
+    return torch.cat((own_1ND, world.encode(np.concatenate(turned))))
+
+
+def sights(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()) -> list[Sight]:
+    """A request in each hue in which its pictures were seen; `past` are the earlier looks, from hands in `poses` [7].
+
+    Raises InputError where one was seen in more hues than another.
+    """
+    hues = [len(latents_VND) for latents_VND in (now_VND, goal_VND, *past)]
+    if len(set(hues)) > 1:
+        raise InputError(f"pictures that belong together are seen in as many hues as each other, got {hues}")
+    poses_T7 = torch.from_numpy(np.array(poses, dtype=np.float32))
+    past_V = list(zip(*past, strict=True)) or hues[0] * [()]
+    return [
+        Sight(latents_ND, goal_ND, Looks(torch.stack(looks), poses_T7) if looks else None)
+        for latents_ND, goal_ND, looks in zip(now_VND, goal_VND, past_V, strict=True)
+    ]

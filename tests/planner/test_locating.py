@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from planner.locating import locate
+from planner.problem import Problem, stack
+from planner.seeing import Sight
+from tests.planner.problems import problem
+from tests.planner.worlds import HOME, UNSURE, PointWorld, moved
+from vjepa2_ac.models.looks import Located, Looks
+
+ERRORS = (0.08, 0.0, 0.01)  # [m] along x, of what is said in three hues: the picture's own misleads
+
+
+class Misled(PointWorld):
+    """Says that the hand is as far along x as the first number of what it sees."""
+
+    def locate(
+        self,
+        latents_BND: Tensor,
+        pose_B7: Tensor,
+        goal_BND: Tensor,
+        looks: Sequence[Looks | None] | None = None,
+        **_: Any,
+    ) -> Located:
+        self.looked.append(looks)
+        hand_B4 = torch.zeros(len(pose_B7), 4)
+        hand_B4[:, 0] = latents_BND[:, 0, 0]
+        return Located(hand_B4, torch.full((len(pose_B7),), UNSURE), torch.zeros(len(pose_B7)))
+
+
+def seen(error: float) -> Tensor:
+    latents_ND = PointWorld().latents(torch.tensor(HOME))
+    latents_ND[:, 0] = error
+    return latents_ND
+
+
+def asked(*errors: float) -> Problem:
+    """What is seen in as many hues as there are errors."""
+    goal, turned = problem(moved(0.1, 0.0, 0.0)), [seen(error) for error in errors[1:]]
+    sights = tuple(Sight(latents_ND, goal.goal_ND) for latents_ND in turned)
+    return Problem(latents_ND=seen(errors[0]), pose_7=goal.pose_7, goal_ND=goal.goal_ND, turned=sights)
+
+
+def located(*problems: Problem, world: PointWorld | None = None) -> Located:
+    found = locate(world or Misled(), problems, *stack(problems, torch.device("cpu"))[:3])
+    assert found is not None
+    return found
+
+
+def test_the_middle_of_what_is_said_in_all_hues_counts() -> None:
+    assert located(asked(*ERRORS)).hand_B4[0].tolist() == pytest.approx([0.01, 0.0, 0.0, 0.0])
+    assert located(asked(ERRORS[0])).hand_B4[0, 0] == pytest.approx(0.08)
+
+
+def test_what_is_said_differently_in_other_hues_is_less_sure() -> None:
+    alike, unlike = (located(asked(*errors)).uncertainty_B[0] for errors in (3 * (0.04,), ERRORS))
+    assert alike == pytest.approx(UNSURE)
+    apart = ((0.07**2 + 0.01**2) / 3) ** 0.5
+    assert unlike == pytest.approx((UNSURE**2 + apart**2) ** 0.5)
+
+
+def test_each_request_of_a_batch_is_located_in_its_own_hues() -> None:
+    found = located(asked(0.3), asked(*ERRORS), asked(0.05, 0.2))
+    assert found.hand_B4[:, 0].tolist() == pytest.approx([0.3, 0.01, 0.125])
+
+
+def test_earlier_looks_are_told_of_in_the_hue_in_which_they_were_seen() -> None:
+    goal, world = problem(moved(0.1, 0.0, 0.0)), Misled()
+    own, turned = (Looks(seen(error)[None], torch.tensor([HOME])) for error in (0.1, 0.2))
+    sight = Sight(goal.latents_ND, goal.goal_ND, turned)
+    told = {"latents_ND": goal.latents_ND, "pose_7": goal.pose_7, "goal_ND": goal.goal_ND, "looks": own}
+    located(Problem(**told, turned=(sight,)), world=world)
+    assert world.looked == [[own], [turned]]
+
+
+def test_a_world_that_cannot_tell_is_asked_once() -> None:
+    world, problems = PointWorld(), [asked(*ERRORS)]
+    assert locate(world, problems, *stack(problems, world.device)[:3]) is None
+    assert len(world.looked) == 1

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from planner.seeing import see, sights
+from tests.planner.worlds import HOME, PointWorld, moved
+from vjepa2_ac.colour_jitter import ColourJitter
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.images import Frames, as_frames
+
+FRAME = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+
+
+class Pixels(PointWorld):
+    """Sees pixels as they are: each is a token."""
+
+    def encode(self, frames: Frames) -> Tensor:
+        return as_frames(frames).flatten(1, 2).float()
+
+
+def test_a_picture_is_seen_as_it_is_and_with_its_hues_turned_by_even_parts_of_the_circle() -> None:
+    seen_VND = see(Pixels(), FRAME, 3)
+    third, two_thirds = (ColourJitter(hue, 1.0, (1.0, 1.0, 1.0))(FRAME[None])[0] for hue in (60, 120))
+    for latents_ND, frame in zip(seen_VND, (FRAME, third, two_thirds), strict=True):
+        np.testing.assert_array_equal(latents_ND.numpy(), frame.reshape(-1, 3))
+
+
+def test_in_its_own_hue_alone_a_picture_is_encoded_once() -> None:
+    assert torch.equal(see(Pixels(), FRAME), Pixels().encode(FRAME))
+
+
+def test_every_hue_has_its_own_goal_and_its_own_earlier_looks() -> None:
+    now, goal, before, first = torch.arange(4 * 2 * 3.0).reshape(4, 2, 1, 3)  # each in two hues
+    poses = [moved(0.01, 0.0, 0.0), np.array(HOME)]
+    for hue, sight in enumerate(sights(now, goal, [first, before], poses)):
+        assert torch.equal(sight.latents_ND, now[hue])
+        assert torch.equal(sight.goal_ND, goal[hue])
+        assert sight.looks is not None
+        assert torch.equal(sight.looks.latents_TND, torch.stack([first[hue], before[hue]]))
+        np.testing.assert_allclose(sight.looks.poses_T7, poses, atol=1e-6)
+    assert [sight.looks for sight in sights(now, goal)] == [None, None]
+
+
+def test_pictures_seen_in_other_hues_than_each_other_are_refused() -> None:
+    with pytest.raises(InputError, match=r"as many hues as each other, got \[3, 1\]"):
+        sights(see(Pixels(), FRAME, 3), see(Pixels(), FRAME))
