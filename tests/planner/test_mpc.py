@@ -227,6 +227,18 @@ def test_a_robot_that_is_shown_the_end_alone_goes_there_by_keyframes() -> None:
     assert max(move[2] for move in first_moves) > 0.02
 
 
+def test_what_is_located_in_several_hues_is_seen_in_them_now_earlier_and_at_the_end() -> None:
+    world, cost = PointWorld(located_B4=located(HOME)), CostConfig(place=10.0, hues=3)
+    control = controller([moved(0.3, 0.0, 0.0)], ControlConfig(), world, cost=cost)
+    path = poses_of_four_plans(control)
+    (own,), turned = world.looked[-2:]
+    assert len(turned) == 2
+    for looks in turned:
+        assert len(looks) == len(own) == 3
+        np.testing.assert_allclose(looks.poses_T7, path[:3], atol=1e-6)
+        assert not torch.equal(looks.latents_TND, own.latents_TND)
+
+
 def test_what_the_model_got_wrong_is_expected_again() -> None:
     class Drifting(PointRobot):
         """Always ends up 2 cm further in y than it was told to."""

@@ -18,6 +18,7 @@ from planner.limits import LimitsConfig
 from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig
 from planner.presets import PRESETS, preset
+from planner.seeing import Sight
 from tests.planner.failures import ON_GAIN
 from tests.planner.problems import request
 from tests.planner.worlds import HOME, Clock, PointWorld, located, moved
@@ -130,10 +131,12 @@ def test_earlier_looks_are_turned_as_the_camera_is() -> None:
     poses = np.stack([moved(0.02, 0.01, 0.0), moved(0.0, -0.03, 0.05)])
     looks = Looks(world.latents(torch.from_numpy(poses).float()), torch.from_numpy(poses).float())
     planner = Planner(world, PlannerConfig(cost=CostConfig(place=10.0)), camera=turn)
-    planner.plan(replace(request(moved(0.05, 0.0, 0.0)), looks=looks))
-    ((told,),) = world.looked
-    np.testing.assert_allclose(told.poses_T7, turn.poses_to_model(poses), atol=1e-6)
-    assert torch.equal(told.latents_TND, looks.latents_TND)
+    asked = request(moved(0.05, 0.0, 0.0))
+    planner.plan(replace(asked, looks=looks, turned=(Sight(asked.latents_ND, asked.goal_ND, looks),)))
+    for (told,) in world.looked:  # in their own hues, and in others
+        np.testing.assert_allclose(told.poses_T7, turn.poses_to_model(poses), atol=1e-6)
+        assert torch.equal(told.latents_TND, looks.latents_TND)
+    assert len(world.looked) == 2
 
 
 def test_a_bad_view_is_warned_of() -> None:
