@@ -5,6 +5,8 @@ others. So it is asked once more with all hues turned, by angles evenly around t
 counts (predictions averaged over transformed inputs, as in Krizhevsky, Sutskever and Hinton, ImageNet Classification
 with Deep Convolutional Neural Networks, 2012, section 4.1). By how much they differ, they must be expected to miss too.
 
+A keyframe at which the hand would take up again what it has just set down is none: what remains is the goal itself.
+
 Shapes: B requests, C turns of the hues, V = 1 + C answers, N tokens, D width of a latent.
 """
 
@@ -15,9 +17,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from planner.gripper import SAME
 from planner.problem import Problem
 from planner.protocols import World
 from vjepa2_ac.models.looks import Located
+
+AGAIN = 0.03  # [m] aside of where something was set down: fingers that close there take it up again
 
 
 def locate(
@@ -32,33 +37,42 @@ def locate(
     """The hand in each problem's goal, or at the next keyframe before it; None from a world that cannot tell."""
     looks = [problem.looks for problem in problems]
     located = world.locate(latents_BND, pose_B7, goal_BND, looks, keyframe=keyframe)
-    if located is None or not any(problem.turned for problem in problems):
-        return located
-    found = []
-    for b, problem in enumerate(problems):
-        hand_14, uncertainty_1 = located.hand_B4[b : b + 1], located.uncertainty_B[b : b + 1]
-        turned = _turned(world, problem, pose_B7[b], keyframe=keyframe)
-        hands = [hand_14, turned.hand_B4] if turned else [hand_14]
-        unsure = [uncertainty_1, turned.uncertainty_B] if turned else [uncertainty_1]
-        found.append(_middle(torch.cat(hands), torch.cat(unsure)))
-    hands_B, uncertainties_B = zip(*found, strict=True)
-    return located._replace(hand_B4=torch.stack(hands_B), uncertainty_B=torch.stack(uncertainties_B))
-
-
-def _turned(world: World, problem: Problem, pose_7: Tensor, *, keyframe: bool) -> Located | None:
-    """What is said of a problem's pictures with their hues turned, one answer for each turn."""
-    if not problem.turned:
+    if located is None:
         return None
+    hands, uncertainties = list(located.hand_B4), list(located.uncertainty_B)
+    for b, problem in enumerate(problems):
+        if problem.turned:
+            turned = _located_turned(world, problem, pose_B7[b], keyframe=keyframe)
+            hands[b], uncertainties[b] = _middle(hands[b], uncertainties[b], turned)
+        if keyframe and _takes_up_again(hands[b], pose_B7[b], problem.set_down_7):
+            one = (latents_BND[b, None], pose_B7[b, None], goal_BND[b, None], looks[b : b + 1])
+            if itself := world.locate(*one):
+                hands[b], uncertainties[b] = itself.hand_B4[0], itself.uncertainty_B[0]
+    return located._replace(hand_B4=torch.stack(hands), uncertainty_B=torch.stack(uncertainties))
+
+
+def _located_turned(world: World, problem: Problem, pose_7: Tensor, *, keyframe: bool) -> Located:
+    """What is said of a problem's pictures with their hues turned, one answer for each turn."""
     latents_CND, goal_CND = (
         torch.stack([part.to(world.device) for part in parts])
         for parts in zip(*((sight.latents_ND, sight.goal_ND) for sight in problem.turned), strict=True)
     )
     looks = [sight.looks for sight in problem.turned]
-    return world.locate(latents_CND, pose_7.expand(len(looks), -1), goal_CND, looks, keyframe=keyframe)
+    located = world.locate(latents_CND, pose_7.expand(len(looks), -1), goal_CND, looks, keyframe=keyframe)
+    assert located is not None  # it has just told
+    return located
 
 
-def _middle(hands_V4: Tensor, uncertainty_V: Tensor) -> tuple[Tensor, Tensor]:
-    """The median of answers, number by number, and how far from the truth it is expected to be."""
-    hand_4 = hands_V4.quantile(0.5, dim=0)
-    apart = (hands_V4 - hand_4)[:, :3].square().sum(dim=1).mean().sqrt()
-    return hand_4, torch.hypot(uncertainty_V.quantile(0.5), apart)
+def _middle(hand_4: Tensor, uncertainty: Tensor, turned: Located) -> tuple[Tensor, Tensor]:
+    """The median of all answers, number by number, and how far from the truth it is expected to be."""
+    hands_V4 = torch.cat((hand_4[None], turned.hand_B4))
+    middle_4 = hands_V4.quantile(0.5, dim=0)
+    apart = (hands_V4 - middle_4)[:, :3].square().sum(dim=1).mean().sqrt()
+    return middle_4, torch.hypot(torch.cat((uncertainty[None], turned.uncertainty_B)).quantile(0.5), apart)
+
+
+def _takes_up_again(hand_4: Tensor, pose_7: Tensor, set_down_7: Tensor | None) -> bool:
+    """Whether fingers that go to a keyframe would close where they have let go of something."""
+    if set_down_7 is None or hand_4[3] - pose_7[6] < SAME:
+        return False
+    return bool((hand_4[:2].cpu() - set_down_7[:2]).norm() < AGAIN)

@@ -153,6 +153,7 @@ class Controller:
             looks=own.looks,
             turned=tuple(turned),
             leaving=self.leaving > 0,
+            set_down=self.keyframes.set_down_7 if self.keyframes else None,
             changing=self.keyframes.unfinished(float(look.pose_7[6])) if self.keyframes else 0.0,
             last_actions=self.last_actions_H7,
             surprise_ND=None if self.imagined_ND is None else own.latents_ND - self.imagined_ND,
@@ -177,7 +178,7 @@ class Controller:
 
         What was seen before that tells nothing of what comes after: the moves between asked for a keyframe, too.
         """
-        is_passed = keyframes.follow(plan, float(look.pose_7[6]))
+        is_passed = keyframes.follow(plan, look.pose_7)
         if keyframes.steps:
             self.leaving, self.alike = LEAVING, 0
         if is_passed and keyframes.passed < MORE_TIME:

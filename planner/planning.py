@@ -78,6 +78,7 @@ class Request:
     history: History | None = None  # of this request alone
     looks: Looks | None = None  # at this scene before now, by which the located hand is corrected
     turned: tuple[Sight, ...] = ()  # all of that with its hues turned, in which the hand is located as well
+    set_down: ArrayLike | None = None  # [7] in which the hand let go of what it held, and now leaves it
     changing: float = 0.0  # 1 where the fingers are closing, -1 where they are opening, and should go on
     leaving: bool = False  # the hand still stands where the sub-goal before was passed
     last_actions: ArrayLike | None = None  # [H, 7] of the previous plan, whose first step has been made
@@ -166,9 +167,11 @@ class Planner:
 
     def _problem(self, request: Request) -> Problem:
         pose, last, history = vector(request.pose, "pose"), request.last_actions, request.history
+        set_down = request.set_down
         if self.camera:
             pose = self.camera.poses_to_model(pose)
             last = None if last is None else self.camera.actions_to_model(last)
+            set_down = None if set_down is None else self.camera.poses_to_model(set_down)
             history = history and replace(
                 history,
                 poses_BT7=_tensor(self.camera.poses_to_model(history.poses_BT7.cpu())),
@@ -182,6 +185,7 @@ class Planner:
             history=history,
             looks=self._looks(request.looks),
             turned=tuple(sight._replace(looks=self._looks(sight.looks)) for sight in request.turned),
+            set_down_7=None if set_down is None else _tensor(set_down),
             changing=request.changing,
             leaving=request.leaving,
             last_HA=None if last is None else _tensor(last),

@@ -33,6 +33,7 @@ class Problem:
     history: History | None = None  # of one request
     looks: Looks | None = None  # at this scene, before this one
     turned: tuple[Sight, ...] = ()  # all of that with its hues turned
+    set_down_7: Tensor | None = None  # the pose in which the hand let go of what it held
     changing: float = 0.0  # 1 where the fingers are closing, -1 where they are opening, and should go on
     leaving: bool = False  # the hand still stands where the sub-goal before was passed
     last_HA: Tensor | None = None  # the previous plan, whose first step has been made

@@ -74,6 +74,7 @@ def line_of(
         "last_actions": _list(request.last_actions),
         "leaving": request.leaving,
         "changing": request.changing,
+        "set_down": _list(request.set_down),
         "looks": [
             {"sha256": name, "pose": pose}
             for name, pose in zip(seen, request.looks.poses_T7.tolist() if request.looks else (), strict=True)

@@ -88,6 +88,7 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
         last_actions=line["last_actions"],
         leaving=line.get("leaving", False),
         changing=line.get("changing", 0.0),
+        set_down=line.get("set_down"),
         looks=own.looks,
         turned=tuple(turned),
     )

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from planner.keyframes import AT_MOST, Keyframes
 from planner.plan import Plan
 from planner.planning import Planner, Request
-from tests.planner.worlds import HOME, PointWorld, paint
+from tests.planner.worlds import HOME, PointWorld, moved, paint
+from vjepa2_ac.poses import Array
 
 SOME = Planner(PointWorld())
 
@@ -20,12 +22,16 @@ def plan(grip: float, move: float = 0.0) -> Plan:
     return replace(made, actions_H7=actions_H7)
 
 
+def closed_by(closedness: float, *at: float) -> Array:
+    return moved(*(at or (0.0, 0.0, 0.0)), gripper=closedness)
+
+
 def directions(closedness: list[float], grip: float) -> list[float]:
     """What is unfinished at each look; the gripper is told to change at the first, and while it is unfinished."""
     keyframes, found = Keyframes(), []
     for at, closed in enumerate(closedness):
         found.append(keyframes.unfinished(closed))
-        keyframes.follow(plan(grip if at == 0 or found[-1] else 0.0), closed)
+        keyframes.follow(plan(grip if at == 0 or found[-1] else 0.0), closed_by(closed))
     return found
 
 
@@ -47,7 +53,7 @@ def test_fingers_end_what_they_have_begun(closedness: list[float], grip: float, 
 def test_a_keyframe_is_passed_where_the_gripper_begins_to_change() -> None:
     keyframes = Keyframes()
     told = [0.0, 0.5, 0.5, 0.0, 0.5, 0.0, -0.5, -0.1, 0.5]
-    assert [keyframes.follow(plan(grip), 0.3) for grip in told] == [
+    assert [keyframes.follow(plan(grip), closed_by(0.3)) for grip in told] == [
         *(False, True, False, False, False, False, True, False, True)
     ]
 
@@ -56,5 +62,18 @@ def test_a_keyframe_is_passed_where_the_gripper_begins_to_change() -> None:
 def test_a_hand_has_arrived_once_nothing_is_left_to_do(grip: float, move: float, arrived: bool) -> None:
     keyframes = Keyframes()
     assert not keyframes.has_arrived
-    keyframes.follow(plan(grip, move), 0.0)
+    keyframes.follow(plan(grip, move), closed_by(0.0))
     assert keyframes.has_arrived == arrived
+
+
+@pytest.mark.parametrize(("closedness", "sets_down"), [(0.45, True), (1.0, False), (0.02, False)])
+def test_what_fingers_open_around_is_set_down_there(closedness: float, sets_down: bool) -> None:
+    keyframes, pose = Keyframes(), closed_by(closedness, 0.1, 0.0, -0.1)
+    keyframes.follow(plan(-0.3), pose)
+    keyframes.follow(plan(-0.1), closed_by(0.1))  # they go on opening
+    keyframes.follow(plan(0.0, 0.05), closed_by(0.0))  # and the hand withdraws
+    assert (keyframes.set_down_7 is not None) == sets_down
+    if sets_down:
+        np.testing.assert_array_equal(keyframes.set_down_7, pose)
+        keyframes.follow(plan(0.5), closed_by(0.0, 0.2, 0.0, 0.0))
+        assert keyframes.set_down_7 is None  # it holds another thing

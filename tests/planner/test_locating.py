@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from planner.problem import Problem, stack
 from planner.seeing import Sight
 from tests.planner.problems import problem
 from tests.planner.worlds import HOME, UNSURE, PointWorld, moved
+from tests.planner.worlds import located as keyframe_at
 from vjepa2_ac.models.looks import Located, Looks
 
 ERRORS = (0.08, 0.0, 0.01)  # [m] along x, of what is said in three hues: the picture's own misleads
@@ -83,3 +85,27 @@ def test_a_world_that_cannot_tell_is_asked_once() -> None:
     world, problems = PointWorld(), [asked(*ERRORS)]
     assert locate(world, problems, *stack(problems, world.device)[:3]) is None
     assert len(world.looked) == 1
+
+
+@pytest.mark.parametrize(
+    ("aside", "closed", "again"),
+    [(0.02, 0.4, True), (0.04, 0.4, False), (0.02, 0.0, False)],
+)
+def test_what_was_set_down_is_not_taken_up_again(aside: float, closed: float, again: bool) -> None:
+    set_down, end = moved(0.1, 0.0, -0.2), moved(0.1, 0.0, 0.1)
+    keyframe = keyframe_at(moved(0.1, aside, -0.2, gripper=closed))
+    world = PointWorld(located_B4=keyframe_at(end), keyframe=lambda pose_B7: keyframe.expand(len(pose_B7), -1))
+    asked = [problem(end), replace(problem(end), set_down_7=torch.tensor(set_down).float())]
+    found = locate(world, asked, *stack(asked, world.device)[:3], keyframe=True)
+    assert found is not None
+    assert torch.equal(found.hand_B4[0], keyframe[0])  # nothing has been set down
+    assert torch.equal(found.hand_B4[1], (keyframe_at(end) if again else keyframe)[0])
+
+
+def test_without_an_inverse_a_keyframe_is_all_there_is_to_go_to() -> None:
+    there = moved(0.1, 0.0, -0.2, gripper=0.4)
+    world = PointWorld(keyframe=lambda pose_B7: keyframe_at(there))
+    asked = [replace(problem(moved(0.1, 0.0, 0.1)), set_down_7=torch.tensor(there).float())]
+    found = locate(world, asked, *stack(asked, world.device)[:3], keyframe=True)
+    assert found is not None
+    assert torch.equal(found.hand_B4, keyframe_at(there))

@@ -227,6 +227,36 @@ def test_a_robot_that_is_shown_the_end_alone_goes_there_by_keyframes() -> None:
     assert max(move[2] for move in first_moves) > 0.02
 
 
+def test_what_was_set_down_is_left_though_the_model_would_take_it_up_again() -> None:
+    class Holding(PointRobot):
+        """Its fingers close around something."""
+
+        def follow(self, action: Any) -> None:
+            super().follow(action)
+            self.pose[6] = min(self.pose[6], 0.45)
+
+    def clinging(pose_B7: torch.Tensor) -> torch.Tensor:
+        """Sets down at B what it takes up at A, and takes it up again there."""
+        keyframes = []
+        for x, y, *_, closed in pose_B7.tolist():
+            is_at_B = abs(x - B[0]) + abs(y - B[1]) < 0.03
+            keyframes.append([*B, 0.0] if closed > 0.4 else [*B, 0.4] if is_at_B else [*A, 0.4])
+        return torch.tensor(keyframes)
+
+    robot, changes = Holding(), []
+    world = PointWorld(keyframe=clinging, located_B4=located([*END[:3], 0, 0, 0, 0]))
+    control = controller([END], KNOWN, world, search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost)
+    for _ in range(40):
+        if (plan := control.step(robot.frame(), robot.pose).plan) is None:
+            break
+        changes.append(float(plan.actions_H7[0, 6]))
+        robot.follow(plan.actions_H7[0])
+    assert plan is None
+    np.testing.assert_allclose(robot.pose[:3], END[:3], atol=0.012)
+    closes = [change > 0 for change in changes if change]
+    assert closes == sorted(closes, reverse=True)  # and then opens, once
+
+
 def test_what_is_located_in_several_hues_is_seen_in_them_now_earlier_and_at_the_end() -> None:
     world, cost = PointWorld(located_B4=located(HOME)), CostConfig(place=10.0, hues=3)
     control = controller([moved(0.3, 0.0, 0.0)], ControlConfig(), world, cost=cost)
