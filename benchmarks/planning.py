@@ -48,17 +48,18 @@ from planner.mpc import ControlConfig
 from planner.planning import Planner, PlannerConfig, Request
 from planner.presets import preset
 from planner.search_config import SearchConfig
+from planner.seeing import see, sights
 from sim.env import FrankaEnv
 from vjepa2_ac.devices import default_device
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder
-from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.precision import is_fast_at_bf16
 from vjepa2_ac.world_model import SIZES, WorldModel
 
 PRECISIONS = ("fp32", "bf16")
+PRESETS = ("fast", "balanced", "keyframes")  # whose whole plans are timed
 TOP = 10  # candidates that both precisions should agree on: as many as the published search has elites
 
 
@@ -161,19 +162,23 @@ def drawn_scenes(count: int) -> list[Scene]:
 def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: Extent) -> list[Row]:
     """From a picture to safe actions, the goal's and earlier looks' latents known: what a robot waits for in a loop."""
     scene, rows, earlier = scenes[0], [], ControlConfig().looks
-    goals = {precision: world.encode(scene.goal)[0] for precision, world in worlds.items()}
-    poses_T7 = torch.from_numpy(scene.pose).float() + 0.01 * torch.arange(earlier).unsqueeze(1)
-    looks = {precision: Looks(goal_ND.expand(earlier, -1, -1), poses_T7) for precision, goal_ND in goals.items()}
+    poses = [scene.pose + 0.01 * step for step in range(earlier)]
+    presets = [name for name in PRESETS if not preset(name).cost.keyframes or worlds["fp32"].finds_keyframes]
+    hues = {name: preset(name).cost.hues for name in presets}
+    ways = [(name, precision) for name in presets for precision in PRECISIONS]
+    goals = {(name, precision): see(worlds[precision], scene.goal, hues[name]) for name, precision in ways}
     evaluations: dict[str, int] = {}
     processor: dict[str, list[float]] = defaultdict(list)  # [s] of all threads together; hardly feels a busy machine
 
     def plan(name: str, precision: str, *, pruned: bool = True) -> None:
-        world, started = worlds[precision], time.process_time()
+        world, goal_VND, started = worlds[precision], goals[name, precision], time.process_time()
+        own, *turned = sights(see(world, scene.frame, hues[name]), goal_VND, earlier * [goal_VND], poses)
         asked = Request(
-            latents_ND=world.encode(scene.frame)[0],
+            latents_ND=own.latents_ND,
             pose=scene.pose,
-            goal_ND=goals[precision],
-            looks=looks[precision],
+            goal_ND=own.goal_ND,
+            looks=own.looks,
+            turned=tuple(turned),
         )
         config = preset(name)
         found = Planner(world, replace(config, search=replace(config.search, prune=pruned))).plan(asked)
@@ -181,10 +186,9 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
             evaluations[f"{name} {precision}"] = found.evaluations
             processor[f"{name} {precision}"].append(time.process_time() - started)
 
-    ways = [(name, precision) for name in ("fast", "balanced") for precision in PRECISIONS]
     works: dict[str, Callable[[], object]] = {f"{name} {of}": partial(plan, name, of) for name, of in ways}
     works |= {f"{name} {of}, all imagined": partial(plan, name, of, pruned=False) for name, of in ways}
-    works |= {f"encode {precision}": partial(world.encode, scene.frame) for precision, world in worlds.items()}
+    works |= {f"encode {name} {of}": partial(see, worlds[of], scene.frame, hues[name]) for name, of in ways}
     times = taking_turns(works, extent.repeats)
     for name, precision in ways:
         took = times[f"{name} {precision}"]
@@ -193,7 +197,7 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
                 "preset": name,
                 "precision": precision,
                 "evaluations": evaluations[f"{name} {precision}"],
-                "encode (ms)": 1e3 * statistics.median(times[f"encode {precision}"]),
+                "encode (ms)": 1e3 * statistics.median(times[f"encode {name} {precision}"]),
                 "whole plan (ms)": 1e3 * statistics.median(took),
                 "slowest (ms)": 1e3 * max(took),
                 "processor (ms)": 1e3 * statistics.median(processor[f"{name} {precision}"]),

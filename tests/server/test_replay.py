@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
+from server.model import Served
 from server.replay import replay
 from tests.planner.failures import ON_GAIN, file_of
-from tests.planner.worlds import HOME, moved
+from tests.planner.worlds import HOME, PointWorld, located, moved, paint
 from tests.server.pictures import noise
 from tests.server.running import keyframes_model, locating_model, running, tiny_model
 from vjepa2_ac import cli
@@ -80,6 +83,33 @@ def test_plans_by_keyframes_are_located_in_the_same_hues_again(tmp_path: Path) -
     lines[0]["config"]["cost"]["hues"] = 1
     log.write_text(json.dumps(lines[0]))
     assert not next(iter(replay(log, keyframes_model()))).is_same
+
+
+def test_where_something_was_set_down_is_logged_and_comes_out_again(tmp_path: Path) -> None:
+    def clings() -> Served:
+        """Opens what is closed, closes what is open, and sees the goal's hand elsewhere."""
+
+        def keyframe(pose_B7: Tensor) -> Tensor:
+            return torch.cat((pose_B7[:, :3], 0.4 * (pose_B7[:, 6:] < 0.2)), dim=1)
+
+        world = PointWorld(keyframe=keyframe, located_B4=located(moved(0.0, 0.0, 0.1)))
+        return Served(world=world, name="point", version="1")
+
+    log, poses = tmp_path / "plans.jsonl", [moved(0.0, 0.0, 0.0, gripper=closed) for closed in (0.4, 0.0, 0.0)]
+    with (
+        running(clings, plan_log=log, log_pictures=True) as (_, where),
+        PlannerClient(where.url) as client,
+        client.session([paint(moved(0.0, 0.0, 0.1))], preset="keyframes") as session,
+    ):
+        plans = [session.step(paint(pose), pose).plan for pose in poses]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["set_down"] for line in lines] == [None, poses[0].tolist(), poses[0].tolist()]
+    assert plans[2] is not None
+    assert plans[2].actions[0][2] > 0.02  # on to the goal
+    assert [outcome.difference for outcome in replay(log, clings())] == [0.0] * len(plans)
+    lines[2]["set_down"] = None
+    log.write_text(json.dumps(lines[2]))
+    assert not next(iter(replay(log, clings()))).is_same
 
 
 def test_the_chance_of_failure_is_logged_and_comes_out_again(tmp_path: Path) -> None:
