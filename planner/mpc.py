@@ -141,8 +141,8 @@ class Controller:
 
     def _request(self, look: _Look) -> Request:
         earlier = self._earlier()
-        past = [past.latents_VND for past in earlier], [past.pose_7 for past in earlier]
-        own, *turned = sights(look.latents_VND, self.goals[self.goal], *past)
+        seen, poses = [past.latents_VND for past in earlier], [past.pose_7 for past in earlier]
+        own, *turned = sights(look.latents_VND, self.goals[self.goal], seen, poses)
         return Request(
             latents_ND=own.latents_ND,
             pose=look.pose_7,
