@@ -18,7 +18,7 @@ from sim.evaluate.runs import evaluate
 from sim.evaluate.settings import EvaluationConfig, in_this_cell, jobs, limits_of_this_cell
 from tests.models.small import ac_predictor, encoder
 from tests.planner.failures import ON_GAIN, file_of
-from tests.server.running import running, tiny_model
+from tests.server.running import keyframes_model, running, tiny_model
 from vjepa2_ac.cli import run
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.images import Preprocessing
@@ -86,6 +86,23 @@ def test_a_service_gives_the_episodes_of_the_loop_in_this_process(wire: str, tmp
     assert all(0 < turn["failure_probability"] < 1 for turn in served[0]["turns"] if turn["horizon"])
     assert {turn["status"] for each in alone for turn in each["turns"]} > {"going"}
     assert any(each["passed"] for each in alone)
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_a_service_goes_by_keyframes_as_the_loop_in_this_process_does(wire: str, tmp_path: Path) -> None:
+    served_model = keyframes_model()
+    wanted, control = jobs(["planner"], ["pick_and_place"], ["box"], range(1)), ControlConfig()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorldModel, "open", lambda *_, **__: served_model.world)
+        here = EvaluationConfig(planner=in_this_cell("keyframes"), goals="last", max_steps=4)
+        (alone,) = evaluate(tmp_path / "here", here, wanted)
+    operator = {"preset": "keyframes", "limits": limits_of_this_cell(), "control": control}
+    with running(lambda: served_model, **operator) as (_, where):
+        url = where.url if wire == "http" else f"grpc://{where.grpc}"
+        there = EvaluationConfig(server=url, goals="last", max_steps=4)
+        (served,) = evaluate(tmp_path / "served", there, wanted)
+    assert [told(turn) for turn in alone["turns"]] == [told(turn) for turn in served["turns"]]
+    assert any(turn["action_7"][0] for turn in alone["turns"])
 
 
 def told(turn: dict[str, Any]) -> dict[str, Any]:
