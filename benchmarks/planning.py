@@ -46,9 +46,9 @@ from planner.cem import CEMConfig
 from planner.costs import CostConfig, GoalCost
 from planner.mpc import ControlConfig
 from planner.planning import Planner, PlannerConfig, Request
-from planner.presets import preset
+from planner.presets import PRESETS, preset
 from planner.search_config import SearchConfig
-from planner.seeing import see, sights
+from planner.seeing import see, shown
 from sim.env import FrankaEnv
 from vjepa2_ac.devices import default_device
 from vjepa2_ac.images import Preprocessing
@@ -59,7 +59,6 @@ from vjepa2_ac.precision import is_fast_at_bf16
 from vjepa2_ac.world_model import SIZES, WorldModel
 
 PRECISIONS = ("fp32", "bf16")
-PRESETS = ("fast", "balanced", "keyframes")  # whose whole plans are timed
 TOP = 10  # candidates that both precisions should agree on: as many as the published search has elites
 
 
@@ -163,7 +162,9 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
     """From a picture to safe actions, the goal's and earlier looks' latents known: what a robot waits for in a loop."""
     scene, rows, earlier = scenes[0], [], ControlConfig().looks
     poses = [scene.pose + 0.01 * step for step in range(earlier)]
-    presets = [name for name in PRESETS if not preset(name).cost.keyframes or worlds["fp32"].finds_keyframes]
+    finds_keyframes = worlds["fp32"].finds_keyframes
+    ours = {name: config for name, config in PRESETS.items() if config.method == "search"}
+    presets = [name for name, config in ours.items() if finds_keyframes or not config.cost.keyframes]
     hues = {name: preset(name).cost.hues for name in presets}
     ways = [(name, precision) for name in presets for precision in PRECISIONS]
     goals = {(name, precision): see(worlds[precision], scene.goal, hues[name]) for name, precision in ways}
@@ -172,14 +173,8 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
 
     def plan(name: str, precision: str, *, pruned: bool = True) -> None:
         world, goal_VND, started = worlds[precision], goals[name, precision], time.process_time()
-        own, *turned = sights(see(world, scene.frame, hues[name]), goal_VND, earlier * [goal_VND], poses)
-        asked = Request(
-            latents_ND=own.latents_ND,
-            pose=scene.pose,
-            goal_ND=own.goal_ND,
-            looks=own.looks,
-            turned=tuple(turned),
-        )
+        latents_VND = see(world, scene.frame, hues[name])
+        asked = Request(**shown(latents_VND, goal_VND, earlier * [goal_VND], poses), pose=scene.pose)
         config = preset(name)
         found = Planner(world, replace(config, search=replace(config.search, prune=pruned))).plan(asked)
         if pruned:

@@ -20,7 +20,7 @@ from planner.keyframes import MORE_TIME, Keyframes
 from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import Planner, Request
-from planner.seeing import see, sights
+from planner.seeing import see, shown
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
@@ -142,21 +142,17 @@ class Controller:
     def _request(self, look: _Look) -> Request:
         earlier = self._earlier()
         seen, poses = [past.latents_VND for past in earlier], [past.pose_7 for past in earlier]
-        own, *turned = sights(look.latents_VND, self.goals[self.goal], seen, poses)
         return Request(
-            latents_ND=own.latents_ND,
+            **shown(look.latents_VND, self.goals[self.goal], seen, poses),
             pose=look.pose_7,
-            goal_ND=own.goal_ND,
             seed=self.seed + self.steps,
             commanded=self._commanded(look),
             history=self._history(look),
-            looks=own.looks,
-            turned=tuple(turned),
             leaving=self.leaving > 0,
             set_down=self.keyframes.set_down_7 if self.keyframes else None,
             changing=self.keyframes.unfinished(float(look.pose_7[6])) if self.keyframes else 0.0,
             last_actions=self.last_actions_H7,
-            surprise_ND=None if self.imagined_ND is None else own.latents_ND - self.imagined_ND,
+            surprise_ND=None if self.imagined_ND is None else look.latents_VND[0] - self.imagined_ND,
         )
 
     def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
@@ -212,8 +208,8 @@ class Controller:
         told = min(self.config.looks, len(self.past), self.alike)
         return self.past[-told:] if told else []
 
-    def _seen(self, shown: Tensor | Frames) -> Tensor:
+    def _seen(self, picture: Tensor | Frames) -> Tensor:
         world = self.planner.world
-        if isinstance(shown, Tensor) and shown.is_floating_point():
-            return (shown if shown.ndim == 3 else shown[None]).to(world.device)
-        return see(world, shown, self.planner.config.cost.hues)
+        if isinstance(picture, Tensor) and picture.is_floating_point():
+            return (picture if picture.ndim == 3 else picture[None]).to(world.device)
+        return see(world, picture, self.planner.config.cost.hues)

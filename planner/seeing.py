@@ -6,7 +6,7 @@ Shapes: V hues, the picture's own first, N tokens, D width of a latent, T earlie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -26,6 +26,15 @@ class Sight(NamedTuple):
     latents_ND: Tensor
     goal_ND: Tensor
     looks: Looks | None = None
+
+
+class Shown(TypedDict):
+    """The same as a request takes it: in the pictures' own hue, and with their hues turned."""
+
+    latents_ND: Tensor
+    goal_ND: Tensor
+    looks: Looks | None
+    turned: tuple[Sight, ...]
 
 
 def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
@@ -52,3 +61,9 @@ def sights(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses
         Sight(latents_ND, goal_ND, Looks(torch.stack(looks), poses_T7) if looks else None)
         for latents_ND, goal_ND, looks in zip(now_VND, goal_VND, past_V, strict=True)
     ]
+
+
+def shown(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()) -> Shown:
+    """What a request shows, as `Request` takes it; see `sights`."""
+    own, *turned = sights(now_VND, goal_VND, past, poses)
+    return Shown(latents_ND=own.latents_ND, goal_ND=own.goal_ND, looks=own.looks, turned=tuple(turned))

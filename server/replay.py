@@ -21,7 +21,7 @@ from planner.camera import CameraTurn
 from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, Request
 from planner.protocols import World
-from planner.seeing import see, sights
+from planner.seeing import see, shown
 from server.model import Served
 from server.planlog import picture_path, pictures_of, versions
 from server.tape import played_back
@@ -73,24 +73,20 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
     camera = from_dict(CameraTurn, line["camera"], where) if line["camera"] else None
     seen, wanted, clock, looks = line["observation"], line["goal"], line["clock"], line.get("looks", [])
 
-    def shown(name: str) -> Tensor:
+    def seen_in_hues(name: str) -> Tensor:
         return see(world, _frame(folder, name, where), config.cost.hues)
 
     goal = wanted["sha256"][wanted["sub_goal"]]
-    past = [shown(look["sha256"]) for look in looks], [look["pose"] for look in looks]
-    own, *turned = sights(shown(seen["sha256"]), shown(goal), *past)
+    past = [seen_in_hues(look["sha256"]) for look in looks], [look["pose"] for look in looks]
     request = Request(
-        latents_ND=own.latents_ND,
+        **shown(seen_in_hues(seen["sha256"]), seen_in_hues(goal), *past),
         pose=seen["pose"],
-        goal_ND=own.goal_ND,
         seed=line["seed"],
         commanded=seen["commanded"],
         last_actions=line["last_actions"],
         leaving=line.get("leaving", False),
         changing=line.get("changing", 0.0),
         set_down=line.get("set_down"),
-        looks=own.looks,
-        turned=tuple(turned),
     )
     if clock:
         planner = Planner(world, config, camera=camera, clock=played_back(clock))

@@ -29,7 +29,7 @@ from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import PlannerConfig, Request
 from planner.presets import PRESETS
-from planner.seeing import see, sights
+from planner.seeing import see, shown
 from server import answers, calibration, traces
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, NotReadyError
@@ -163,13 +163,11 @@ class PlanningService:
             with times.stage("goal"):
                 goal_VND = goal.latents(world, config.cost.hues)[sub_goal]
             with times.stage("encode"):
-                own, *turned = sights(see(world, look.picture.frame_HW3, config.cost.hues), goal_VND)
+                latents_VND = see(world, look.picture.frame_HW3, config.cost.hues)
             planner = TapedPlanner(world, config, camera=camera, clock=self.clock)
             request = Request(
-                latents_ND=own.latents_ND,
+                **shown(latents_VND, goal_VND),
                 pose=look.pose,
-                goal_ND=own.goal_ND,
-                turned=tuple(turned),
                 seed=asked.options.seed or 0,
                 commanded=look.commanded,
             )

@@ -18,7 +18,7 @@ from planner.plan import DT_S, Plan
 from planner.planning import Planner, PlannerConfig, Request
 from planner.presets import preset
 from planner.protocols import World
-from planner.seeing import see, sights
+from planner.seeing import see, shown
 from planner.single.answer import Answer
 from planner.single.landscape import around
 from planner.single.question import Question, Wishes
@@ -58,20 +58,13 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
     times.lap("goal")
     latents_VND = see(world, question.observation.picture.frame_HW3, config.cost.hues)
     times.lap("encode")
-    own, *turned = sights(latents_VND, goal_VND)
-    request = Request(
-        latents_ND=own.latents_ND,
-        pose=question.pose,
-        goal_ND=own.goal_ND,
-        turned=tuple(turned),
-        seed=question.wishes.seed,
-    )
+    request = Request(**shown(latents_VND, goal_VND), pose=question.pose, seed=question.wishes.seed)
     plan = planner.plan(request, deadline=deadline)
-    told, cost = _told(plan, model, times.all() | plan.timings, doubts), planner.cost_of(request)
+    told = _told(plan, model, times.all() | plan.timings, doubts)
 
     def score(actions_SH7: Array) -> Array:
         pose_17, actions_1SH7 = (torch.from_numpy(each).float()[None] for each in (question.pose, actions_SH7))
-        return world.score(own.latents_ND[None], pose_17, actions_1SH7, cost)[0].double().cpu().numpy()
+        return world.score(latents_VND[:1], pose_17, actions_1SH7, planner.cost_of(request))[0].double().cpu().numpy()
 
     landscape = around(plan.wanted_H7, points, score)
     return Answer(question=question, plan=told, landscape=landscape)

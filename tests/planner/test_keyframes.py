@@ -76,4 +76,4 @@ def test_what_fingers_open_around_is_set_down_there(closedness: float, sets_down
     if sets_down:
         np.testing.assert_array_equal(keyframes.set_down_7, pose)
         keyframes.follow(plan(0.5), closed_by(0.0, 0.2, 0.0, 0.0))
-        assert keyframes.set_down_7 is None  # it holds another thing
+        assert keyframes.set_down_7 is None  # it takes up another thing

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,14 +21,7 @@ ERRORS = (0.08, 0.0, 0.01)  # [m] along x, of what is said in three hues: the pi
 class Misled(PointWorld):
     """Says that the hand is as far along x as the first number of what it sees."""
 
-    def locate(
-        self,
-        latents_BND: Tensor,
-        pose_B7: Tensor,
-        goal_BND: Tensor,
-        looks: Sequence[Looks | None] | None = None,
-        **_: Any,
-    ) -> Located:
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None, **_: Any) -> Located:
         self.looked.append(looks)
         hand_B4 = torch.zeros(len(pose_B7), 4)
         hand_B4[:, 0] = latents_BND[:, 0, 0]
