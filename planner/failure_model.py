@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from planner.costs import CostConfig
 from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 
-FORMAT = "vjepa2-ac failure model, version 1"
+FORMAT = "vjepa2-ac failure models, version 2"
 OWN = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_uncertainty", "goal_out_of_reach")
 SIGNS = (*OWN, "log_idle_cost", "log_cost")
 FAR_OUT = 5.0  # deviations beyond which a sign counts no further: nothing was seen there
@@ -72,22 +72,31 @@ def signs(confidence: Mapping[str, Any], cost: float, idle_cost: float) -> tuple
     return (*own, _log(idle_cost), _log(cost))
 
 
-def read(path: Path, *, weights: str | None = None, cost: Mapping[str, Any] | None = None) -> FailureModel:
-    """The model in a file of `evaluate-confidence`; ConfigError if it is for other weights or another cost."""
+def fitted_for(cost: Mapping[str, Any], models: Sequence[FailureModel]) -> FailureModel | None:
+    """The first of the models that was fitted for this cost."""
+    return next((model for model in models if not model.unfitted(cost)), None)
+
+
+def read(path: Path, *, weights: str) -> tuple[FailureModel, ...]:
+    """The models in a file of `evaluate-confidence`, each for a cost; ConfigError if they are for other weights."""
+    models = tuple(from_dict(FailureModel, fit["failure"], str(path)) for fit in read_fits(path))
+    for model in models:
+        if model.weights != weights:
+            raise ConfigError(
+                f"{path} was fitted to other weights ({model.weights or 'random'}, not {weights or 'random'})"
+            )
+    return models
+
+
+def read_fits(path: Path) -> list[dict[str, Any]]:
+    """All that such a file says of each of its models: `failure`, the model, and what it is worth."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} is not a {FORMAT}")
-    model = from_dict(FailureModel, content["failure"], str(path))
-    if weights is not None and model.weights != weights:
-        raise ConfigError(
-            f"{path} was fitted to other weights ({model.weights or 'random'}, not {weights or 'random'})"
-        )
-    if unfitted := model.unfitted(cost or {}):
-        raise ConfigError(f"{path} was fitted {unfitted}; its probabilities would mean nothing")
-    return model
+        raise InputError(f"{path} is not a file of {FORMAT}")
+    return list(content["fits"])
 
 
 def _log(cost: float) -> float:

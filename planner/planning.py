@@ -21,7 +21,7 @@ from planner.camera import CameraTurn
 from planner.cem import CEMConfig
 from planner.confidence import Confidence, ConfidenceConfig, judge
 from planner.costs import CostConfig, GoalCost
-from planner.failure_model import FailureModel, signs
+from planner.failure_model import FailureModel, fitted_for, signs
 from planner.limits import LimitsConfig, Safe, make_safe
 from planner.locating import locate
 from planner.paper import search_as_published
@@ -59,10 +59,9 @@ class PlannerConfig:
         gripper = replace(self.search.gripper, limit=limit, deadband=min(self.search.gripper.deadband, limit / 2))
         return replace(self, limits=limits, search=replace(self.search, gripper=gripper))
 
-    def expecting(self, failure: FailureModel | None) -> PlannerConfig:
-        """The same with what was learned about the model's failures, if that holds for this cost and none was said."""
-        if failure is None or self.confidence.failure is not None or failure.unfitted(to_dict(self.cost)):
-            return self
+    def expecting(self, failures: Sequence[FailureModel]) -> PlannerConfig:
+        """The same with what was learned about the model's failures by this cost, if anything was and none was said."""
+        failure = self.confidence.failure or fitted_for(to_dict(self.cost), failures)
         return replace(self, confidence=replace(self.confidence, failure=failure))
 
 

@@ -17,7 +17,7 @@ from planner.planning import PlannerConfig
 from planner.protocols import World
 from planner.warm_up import warm_up
 from server.errors import NotReadyError
-from server.options import failure_model
+from server.options import failure_models
 from server.settings import Settings
 from server.worker import Job
 from vjepa2_ac.devices import finish
@@ -40,7 +40,7 @@ class Served:
     name: str
     version: str  # the same version, inputs and seed give the same plan
     details: dict[str, str] = field(default_factory=dict)
-    failure: FailureModel | None = None  # what was learned about it, where that lies among its files
+    failures: tuple[FailureModel, ...] = ()  # what was learned about it, where that lies among its files
 
 
 def open_model(settings: Settings) -> Served:
@@ -58,8 +58,8 @@ def open_model(settings: Settings) -> Served:
         "inverse": "no" if model.inverse is None else "yes",  # whether it locates the hand in a goal
         "keyframes": "no" if model.keyframes is None else "yes",  # whether it finds what comes before the goal
     }
-    failure = failure_model(learned(settings.model), settings.model)
-    return Served(world=model, name=settings.model, version=version_of(model), details=details, failure=failure)
+    failures = failure_models(learned(settings.model), settings.model)
+    return Served(world=model, name=settings.model, version=version_of(model), details=details, failures=failures)
 
 
 class InterruptibleWorld:

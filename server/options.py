@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,26 +19,27 @@ from vjepa2_ac.errors import ConfigError, FieldError
 from vjepa2_ac.model_version import fingerprint
 
 
-def failure_model(path: Path | None, model: str) -> FailureModel | None:
-    """What a file of `evaluate-confidence` says of failure; it holds for plans of the presets whose cost it is for.
+def failure_models(path: Path | None, model: str) -> tuple[FailureModel, ...]:
+    """What a file of `evaluate-confidence` says of failure, each for plans of the presets whose cost it was fitted for.
 
-    ConfigError if it is for other weights, or for the cost of no preset.
+    ConfigError if it is for other weights, or one of them for the cost of no preset.
     """
-    if path is None:
-        return None
-    failure = read(path, weights=fingerprint(model))
-    unfitted = {name: failure.unfitted(to_dict(config.cost)) for name, config in PRESETS.items()}
-    if all(unfitted.values()):
-        why = "; ".join(f"{name}: {phrase}" for name, phrase in unfitted.items())
-        raise ConfigError(f"{path} was fitted for the cost of no preset ({why}); its probabilities would mean nothing")
-    return failure
+    failures = () if path is None else read(path, weights=fingerprint(model))
+    for failure in failures:
+        unfitted = {name: failure.unfitted(to_dict(config.cost)) for name, config in PRESETS.items()}
+        if all(unfitted.values()):
+            why = "; ".join(f"{name}: {phrase}" for name, phrase in unfitted.items())
+            raise ConfigError(
+                f"{path} was fitted for the cost of no preset ({why}); its probabilities would mean nothing"
+            )
+    return failures
 
 
 def planner_config(
     options: PlanOptions,
     settings: Settings,
     cost_model: CostModel | None = None,
-    failure: FailureModel | None = None,
+    failures: Sequence[FailureModel] = (),
 ) -> PlannerConfig:
     """The preset with the caller's wishes, inside the operator's limits. Raises FieldError."""
     name = options.preset or settings.preset
@@ -50,7 +52,7 @@ def planner_config(
         config = _budgeted(config, options, cost_model)
     _refuse_too_much(config, settings)
     limits = replace(settings.limits, dry_run=settings.limits.dry_run or bool(options.dry_run))
-    return config.expecting(failure).held_to(limits)
+    return config.expecting(failures).held_to(limits)
 
 
 def camera_turn(options: PlanOptions) -> CameraTurn | None:

@@ -37,7 +37,7 @@ from server.goals import Goal, Goals
 from server.logs import request_id
 from server.metrics import Metrics
 from server.model import InterruptibleWorld, ModelHost, Served, open_model
-from server.options import camera_turn, failure_model, planner_config
+from server.options import camera_turn, failure_models, planner_config
 from server.planlog import PlanLog, line_of
 from server.sessions import Calibrated, Session
 from server.settings import Settings
@@ -91,9 +91,7 @@ class PlanningService:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.clock = settings, clock
-        self._failure = failure_model(
-            settings.confidence, settings.model
-        )  # the operator's word, before the model's own
+        self._failures = failure_models(settings.confidence, settings.model)  # the operator's, before the model's own
         self.host = ModelHost(settings.model, opener or partial(open_model, settings))
         self.worker = Worker(settings.queue_size, clock)
         self.metrics = Metrics()
@@ -109,7 +107,7 @@ class PlanningService:
         self.lost = asyncio.Event()  # the device, and with it all use of this process
         self.streams = 0
         self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
-        self._default = planner_config(m.PlanOptions(), settings, failure=self._failure)
+        self._default = planner_config(m.PlanOptions(), settings, failures=self._failures)
         self._watch()
 
     # --- life --------------------------------------------------------------------------------------------------------
@@ -337,8 +335,8 @@ class PlanningService:
         _ = self.host.served
 
     def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None]:
-        failure = self._failure or self.host.served.failure
-        config = planner_config(options, self.settings, self.host.cost_model, failure)
+        failures = (*self._failures, *self.host.served.failures)
+        config = planner_config(options, self.settings, self.host.cost_model, failures)
         if config.cost.keyframes and not self.host.served.world.finds_keyframes:
             raise FieldError(
                 "options.preset", f"keyframes, which {self.host.served.name} cannot find", "another preset"

@@ -30,7 +30,7 @@ from vjepa2_ac.errors import PlanningError
 from vjepa2_ac.poses import Array
 
 DEFAULT_PRESET = "balanced"
-Opened = tuple[World, dict[str, str], FailureModel | None]
+Opened = tuple[World, dict[str, str], tuple[FailureModel, ...]]
 """A world to plan in, the name and version that plans are told with, and what is known of its chances of failure."""
 
 
@@ -41,16 +41,16 @@ def open_model(source: str, precision: str, device: str | None) -> Opened:
 
     model = WorldModel.open(source, precision=precision, device=device)
     path = learned(source)
-    failure = None if path is None else read(path, weights=fingerprint(source))
-    return model, {"name": source, "version": version_of(model)}, failure
+    failures = () if path is None else read(path, weights=fingerprint(source))
+    return model, {"name": source, "version": version_of(model)}, failures
 
 
 def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) -> Answer:
     """The plan of the model that `opened` brings, and the energies around it."""
     config = configured(question.wishes)
     check_pose(question.pose.tolist(), "--pose", config.limits)
-    world, model, failure = opened()
-    config, doubts = _in_time(config.expecting(failure), world, question.wishes)
+    world, model, failures = opened()
+    config, doubts = _in_time(config.expecting(failures), world, question.wishes)
     planner, times = Planner(world, config), _Laps(world.device)
     deadline_ms = question.wishes.deadline_ms
     deadline = None if deadline_ms is None else planner.clock() + deadline_ms / 1e3

@@ -163,11 +163,15 @@ def _with_confidence(path: Path, planner: PlannerConfig, model: str) -> PlannerC
     """The planner, told what its signs of confidence mean; refused where they were of another model or cost."""
     from dataclasses import replace
 
-    from planner.failure_model import read
+    from planner.failure_model import fitted_for, read
     from vjepa2_ac.config import to_dict
     from vjepa2_ac.model_version import fingerprint
 
-    failure = read(path, weights=fingerprint(model), cost=to_dict(planner.cost))
+    failures, cost = read(path, weights=fingerprint(model)), to_dict(planner.cost)
+    failure = fitted_for(cost, failures)
+    if failure is None:
+        why = " and ".join(str(each.unfitted(cost)) for each in failures)
+        raise ConfigError(f"{path} was fitted {why}; its probabilities would mean nothing")
     return replace(planner, confidence=replace(planner.confidence, failure=failure))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.failure_model import FAR_OUT, FORMAT, SIGNS, FailureModel, signs
+from planner.failure_model import FAR_OUT, FORMAT, SIGNS, FailureModel, read, read_fits, signs
 from sim.evaluate import logistic
 from sim.evaluate.logistic import Array, Mask
 from sim.evaluate.runs import EPISODES, SETTINGS
@@ -88,19 +88,17 @@ class Trust:
     thresholds: tuple[Threshold, ...]
 
 
-def calibrate(folders: Sequence[Path], out: Path, command: str = "") -> str:
-    """Fit to the evaluations in `folders`, write the file for the planner, and say what it is worth."""
+def calibrate(folders: Sequence[Path], out: Path, beside: Path | None = None, command: str = "") -> str:
+    """Fit to the evaluations in `folders`, write the file for the planner, and say what it is worth.
+
+    What the file `beside` says of other costs is kept.
+    """
     plans = gathered(folders)
     found, model = judged(plans), fitted(plans)
-    said = {
-        "format": FORMAT,
-        "model": plans.model,
-        "command": command,
-        "failure": to_dict(model),
-        "worth": asdict(found),
-    }
+    fit = {"model": plans.model, "command": command, "failure": to_dict(model), "worth": asdict(found)}
+    fits = [*(_of_other_costs(beside, model) if beside else ()), fit]
     out.parent.mkdir(parents=True, exist_ok=True)
-    write(out, json.dumps(said, indent=1) + "\n")
+    write(out, json.dumps({"format": FORMAT, "fits": fits}, indent=1) + "\n")
     return f"{told(found)}\n\n{out}"
 
 
@@ -226,6 +224,11 @@ def told(found: Trust) -> str:
             aligned(("warn from", "plans warned of", "of all failing", "that failed", "others that failed"), lines),
         ]
     )
+
+
+def _of_other_costs(path: Path, model: FailureModel) -> list[dict[str, Any]]:
+    fits = zip(read_fits(path), read(path, weights=model.weights), strict=True)
+    return [fit for fit, known in fits if known.unfitted(model.cost)]
 
 
 def _judged_by(folder: Path) -> dict[str, Any]:

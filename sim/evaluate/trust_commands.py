@@ -12,6 +12,9 @@ import typer
 def evaluate_confidence(
     folders: Annotated[list[Path], typer.Argument(help="Evaluations of one model and one cost.")],
     out: Annotated[Path, typer.Option(help="File for the coefficients and the report.")] = Path("confidence.json"),
+    beside: Annotated[
+        Path | None, typer.Option(help="Such a file, of the same model: keep what it says of other costs.")
+    ] = None,
 ) -> None:
     """Fit chances of failure to the plans of evaluated episodes, and judge them on seeds left out.
 
@@ -22,7 +25,11 @@ def evaluate_confidence(
         vjepa2-ac evaluate-confidence runs/trust --out runs/confidence.json
 
         vjepa2-ac evaluate --model runs/release --confidence runs/confidence.json --out runs/warned
+
+    A file holds chances for several costs, as the presets have them, one evaluated after the other:
+
+        vjepa2-ac evaluate-confidence runs/by-keyframes --beside runs/confidence.json --out runs/confidence.json
     """
     from sim.evaluate.trust import calibrate
 
-    typer.echo(calibrate(folders, out, " ".join(["vjepa2-ac", *sys.argv[1:]])))
+    typer.echo(calibrate(folders, out, beside, " ".join(["vjepa2-ac", *sys.argv[1:]])))

@@ -19,8 +19,8 @@ ON_GAIN = FailureModel(
 )
 
 
-def file_of(model: FailureModel, folder: Path) -> Path:
+def file_of(folder: Path, *models: FailureModel) -> Path:
     """What `evaluate-confidence` would write."""
     path = folder / "confidence.json"
-    path.write_text(json.dumps({"format": FORMAT, "failure": asdict(model)}))
+    path.write_text(json.dumps({"format": FORMAT, "fits": [{"failure": asdict(model)} for model in models]}))
     return path

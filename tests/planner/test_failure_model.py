@@ -9,7 +9,7 @@ import pytest
 
 from planner.confidence import ConfidenceConfig
 from planner.costs import CostConfig
-from planner.failure_model import read, signs
+from planner.failure_model import fitted_for, read, signs
 from planner.planning import Planner, PlannerConfig
 from tests.planner import failures
 from tests.planner.problems import request
@@ -18,6 +18,7 @@ from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 
 ON_GAIN = replace(failures.ON_GAIN, weights="abc", cost={"distance": "l1", "pools": [2, 4]})
+ON_PLACES = replace(ON_GAIN, cost={"distance": "l1", "place": 10.0})
 
 
 def test_chances_follow_the_logistic_curve() -> None:
@@ -55,23 +56,29 @@ def test_settings_come_back_from_json() -> None:
     assert from_dict(PlannerConfig, json.loads(json.dumps(to_dict(config))), "test") == config
 
 
-def test_a_file_is_read_for_its_own_model_and_cost_alone(tmp_path: Path) -> None:
-    path = failures.file_of(ON_GAIN, tmp_path)
-    assert read(path, weights="abc", cost={"distance": "l1"}) == ON_GAIN
-    with pytest.raises(ConfigError, match="other weights"):
+def test_a_file_is_read_for_its_own_model_alone(tmp_path: Path) -> None:
+    path = failures.file_of(tmp_path, ON_GAIN, ON_PLACES)
+    assert read(path, weights="abc") == (ON_GAIN, ON_PLACES)
+    with pytest.raises(ConfigError, match=r"other weights \(abc, not abd\)"):
         read(path, weights="abd")
-    with pytest.raises(ConfigError, match=r"cost\.pools = \[2, 4\], not \[\]"):
-        read(path, cost={"pools": []})
-    path.write_text("{}")
-    with pytest.raises(InputError, match="is not a"):
-        read(path)
+    path.write_text('{"format": "vjepa2-ac failure model, version 1"}')
+    with pytest.raises(InputError, match="is not a file of vjepa2-ac failure models, version 2"):
+        read(path, weights="abc")
 
 
-def test_a_setting_that_came_later_stood_at_its_default_when_a_file_was_written(tmp_path: Path) -> None:
-    path = failures.file_of(ON_GAIN, tmp_path)
-    assert read(path, cost=to_dict(CostConfig(pools=(2, 4)))) == ON_GAIN
-    with pytest.raises(ConfigError, match=r"cost\.place = 0\.0, not 0\.5"):
-        read(path, cost=to_dict(CostConfig(pools=(2, 4), place=0.5)))
+def test_of_several_models_the_one_for_the_cost_speaks() -> None:
+    for cost, model in ((ON_GAIN.cost, ON_GAIN), (ON_PLACES.cost, ON_PLACES), ({"distance": "l2"}, None)):
+        assert fitted_for(cost, (ON_GAIN, ON_PLACES)) is model
+        searched = PlannerConfig(cost=from_dict(CostConfig, dict(cost), "test"))
+        assert searched.expecting((ON_GAIN, ON_PLACES)).confidence.failure is model
+    said = PlannerConfig(confidence=ConfidenceConfig(failure=ON_PLACES), cost=CostConfig(pools=(2, 4)))
+    assert said.expecting((ON_GAIN,)).confidence.failure is ON_PLACES
+
+
+def test_a_setting_that_came_later_stood_at_its_default_when_a_model_was_fitted() -> None:
+    assert ON_GAIN.unfitted(to_dict(CostConfig(pools=(2, 4)))) is None
+    assert ON_GAIN.unfitted(to_dict(CostConfig(pools=(2, 4), place=0.5))) == "with cost.place = 0.0, not 0.5"
+    assert ON_GAIN.unfitted({"pools": []}) == "with cost.pools = [2, 4], not []"
 
 
 @pytest.mark.parametrize("wrong", [{"scale": (0.0,) * 8}, {"centre": (0.0,)}, {"signs": ("gain",)}])

@@ -27,7 +27,7 @@ GOAL = moved(0.04, -0.02, 0.0)
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pictures of the point world, which is what any model's name opens."""
-    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, None))
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, ()))
     for name, pose in (("now", HOME), ("wanted", GOAL), ("later", moved(0.0, 0.05, 0.0))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), paint(pose)[..., ::-1])
     frames = np.stack([paint(HOME), paint(GOAL)])[None]
@@ -101,7 +101,7 @@ def test_the_energies_around_a_plan_count_where_the_hand_is_located_as_the_plan_
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = PointWorld(blind=(2,), located_B4=located(moved(0.04, -0.02, 0.03)))
-    monkeypatch.setattr(here, "open_model", lambda *_: (world, {"name": "point", "version": "1"}, None))
+    monkeypatch.setattr(here, "open_model", lambda *_: (world, {"name": "point", "version": "1"}, ()))
     assert plan(folder, "--out", f"{folder}/made", "--set", "cost.place=3") == 0
     content = json.loads((folder / "made/plan.json").read_text())
     assert content["landscape"]["plan_energy"] == pytest.approx(content["cost"], abs=1e-5)
@@ -154,7 +154,7 @@ def test_a_view_that_the_model_does_not_know_is_said_first(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = PointWorld(located_B4=located(GOAL), cycle_error=0.31)
-    monkeypatch.setattr(here, "open_model", lambda *_: (world, {"name": "point", "version": "1"}, ON_GAIN))
+    monkeypatch.setattr(here, "open_model", lambda *_: (world, {"name": "point", "version": "1"}, (ON_GAIN,)))
     assert plan(folder) == 0
     told = capsys.readouterr().out
     assert "confidence  view unfamiliar; " in told
@@ -166,7 +166,7 @@ def test_a_view_that_the_model_does_not_know_is_said_first(
 def test_what_was_learned_about_a_model_is_used_unless_another_cost_is_asked_for(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, ON_GAIN))
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, (ON_GAIN,)))
     assert plan(folder, "--json") == 0
     assert answered(capsys)["failure_probability"] < 0.3
     assert plan(folder, "--json", "--set", "cost.distance=l2") == 0

@@ -87,7 +87,7 @@ def test_the_chance_of_failure_stands_with_the_signs_of_confidence(
     page: Page, here_and_there: tuple[Path, Path], tmp_path: Path
 ) -> None:
     signs = "[...document.querySelectorAll('.confidence dt')].map((each) => each.textContent)"
-    for confidence in (None, file_of(ON_GAIN, tmp_path)):
+    for confidence in (None, file_of(tmp_path, ON_GAIN)):
         with running(model="random:point", confidence=confidence) as (_, where):
             page.open(f"{where.url}/console")
             fill(page, *here_and_there)

@@ -14,11 +14,11 @@ import grpc
 import pytest
 from websockets.sync.client import connect
 
-from planner.failure_model import signs
+from planner.failure_model import fitted_for, signs
 from planner.presets import PRESETS, preset
 from server.messages import PlanOptions
 from server.model import open_model
-from server.options import failure_model, planner_config
+from server.options import failure_models, planner_config
 from server.run import Listening
 from server.settings import Settings
 from tests.checkpoints.samples import release
@@ -26,7 +26,7 @@ from tests.planner.failures import ON_GAIN, file_of
 from tests.planner.worlds import HOME, moved, paint
 from tests.server import pictures
 from tests.server.conftest import WIRES, url_of
-from tests.server.running import running
+from tests.server.running import point_world, running
 from vjepa2_ac import cli
 from vjepa2_ac.client import AsyncPlannerClient, Plan, PlannerClient
 from vjepa2_ac.client.calls import Call
@@ -44,7 +44,7 @@ LOOK = {"picture": pictures.of(HOME), "pose": list(HOME)}
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     """A service over the point world that was given a failure model."""
-    path = file_of(ON_GAIN, tmp_path_factory.mktemp("confidence"))
+    path = file_of(tmp_path_factory.mktemp("confidence"), ON_GAIN)
     with running(model="random:point", confidence=path) as (_, where):
         yield where
 
@@ -125,15 +125,33 @@ def test_without_a_model_nothing_is_said(point: Listening, wire: str) -> None:
 def test_a_file_is_used_for_the_presets_whose_cost_it_was_fitted_for(tmp_path: Path) -> None:
     folder, settings = release(tmp_path / "model"), Settings()
     for cost, fitting in (("fast", {"fast", "balanced"}), ("paper", {"paper"})):
-        path = file_of(replace(ON_GAIN, weights=fingerprint(str(folder)), cost=to_dict(preset(cost).cost)), tmp_path)
-        found = failure_model(path, str(folder))
-        configs = {name: planner_config(PlanOptions(preset=name), settings, failure=found) for name in PRESETS}
-        assert {name for name, config in configs.items() if config.confidence.failure == found} == fitting
+        path = file_of(tmp_path, replace(ON_GAIN, weights=fingerprint(str(folder)), cost=to_dict(preset(cost).cost)))
+        found = failure_models(path, str(folder))
+        configs = {name: planner_config(PlanOptions(preset=name), settings, failures=found) for name in PRESETS}
+        assert {name for name, config in configs.items() if config.confidence.failure == found[0]} == fitting
         assert {name for name, config in configs.items() if config.confidence.failure is None} == {*PRESETS} - fitting
 
 
+def test_a_file_may_speak_of_the_costs_of_several_presets(tmp_path: Path) -> None:
+    both = [replace(ON_GAIN, cost=to_dict(preset(name).cost)) for name in ("balanced", "keyframes")]
+    found = failure_models(file_of(tmp_path, *both), "random:tiny")
+    configs = {name: planner_config(PlanOptions(preset=name), Settings(), failures=found) for name in PRESETS}
+    by_preset = {name: config.confidence.failure for name, config in configs.items()}
+    assert by_preset == {"fast": both[0], "balanced": both[0], "keyframes": both[1], "paper": None}
+
+
+def test_what_an_operator_says_goes_before_what_lies_among_a_models_files(tmp_path: Path) -> None:
+    by_paper = replace(ON_GAIN, cost=to_dict(preset("paper").cost))
+    served = replace(point_world(), failures=(replace(ON_GAIN, intercept=3.0), by_paper))
+    settings = {"model": "random:point", "confidence": file_of(tmp_path, ON_GAIN)}
+    with running(lambda: served, **settings) as (_, where), PlannerClient(where.url) as client:
+        for name in ("fast", "paper"):
+            plan = client.plan(paint(HOME), HOME, paint(GOAL), preset=name)
+            assert plan.failure_probability == expected(plan) is not None
+
+
 def test_a_file_for_a_cost_that_no_preset_has_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = file_of(replace(ON_GAIN, cost={**ON_GAIN.cost, "pools": [2]}), tmp_path)
+    path = file_of(tmp_path, replace(ON_GAIN, cost={**ON_GAIN.cost, "pools": [2]}))
     said = []
     for command in (["serve", "--port", "0", "--no-grpc"], ["evaluate", "--out", str(tmp_path / "out")]):
         assert cli.run([*command, "--model", "random:tiny", "--confidence", str(path)]) == 2
@@ -148,7 +166,7 @@ def test_a_file_for_a_cost_that_no_preset_has_is_refused(tmp_path: Path, capsys:
 def test_a_file_for_other_weights_is_refused_as_evaluate_refuses_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = file_of(replace(ON_GAIN, weights="abc"), tmp_path)
+    path = file_of(tmp_path, replace(ON_GAIN, weights="abc"))
     said = []
     for command in (["serve", "--port", "0", "--no-grpc"], ["evaluate", "--out", str(tmp_path / "out")]):
         assert cli.run([*command, "--model", "random:tiny", "--confidence", str(path)]) == 2
@@ -165,17 +183,17 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_what_was_learned_about_a_model_is_read_from_among_its_files(tmp_path: Path) -> None:
     folder = release(tmp_path / "model")
-    assert open_model(Settings(model=str(folder))).failure is None
+    assert open_model(Settings(model=str(folder))).failures == ()
     learned = replace(ON_GAIN, weights=fingerprint(str(folder)))
-    file_of(learned, folder)
-    assert open_model(Settings(model=str(folder))).failure == learned
-    file_of(replace(ON_GAIN, weights="others"), folder)
+    file_of(folder, learned)
+    assert open_model(Settings(model=str(folder))).failures == (learned,)
+    file_of(folder, replace(ON_GAIN, weights="others"))
     with pytest.raises(ConfigError, match="fitted to other weights"):
         open_model(Settings(model=str(folder)))
 
 
 def test_the_shipped_model_comes_with_what_was_learned_about_it() -> None:
-    failure = open_model(Settings()).failure
-    assert failure is not None
-    assert failure.episodes >= 600
-    assert failure.unfitted(to_dict(preset("fast").cost)) is None
+    failures = open_model(Settings()).failures
+    searched = fitted_for(to_dict(preset("fast").cost), failures)
+    assert searched is not None
+    assert searched.episodes >= 600

@@ -47,7 +47,7 @@ def test_a_service_plans_as_this_process_would(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, None))
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, ()))
     options = ["--preset", "fast", "--set", "search.horizon=2", "--seed", "5", "--out", f"{tmp_path}/out", "--json"]
     assert run(["plan", *pictures, *options]) == 0
     local = answered(capsys)

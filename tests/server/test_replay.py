@@ -114,7 +114,7 @@ def test_where_something_was_set_down_is_logged_and_comes_out_again(tmp_path: Pa
 
 def test_the_chance_of_failure_is_logged_and_comes_out_again(tmp_path: Path) -> None:
     log = tmp_path / "plans.jsonl"
-    plans = serve_some(log, log_pictures=True, model="random:tiny", confidence=file_of(ON_GAIN, tmp_path))
+    plans = serve_some(log, log_pictures=True, model="random:tiny", confidence=file_of(tmp_path, ON_GAIN))
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert [line["answer"]["failure_probability"] for line in lines] == [plan.failure_probability for plan in plans]
     assert all(0 < plan.failure_probability < 1 for plan in (plans[0], *plans[3:]))

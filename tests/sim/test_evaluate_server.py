@@ -75,7 +75,7 @@ def test_a_service_gives_the_episodes_of_the_loop_in_this_process(wire: str, tmp
         alone = evaluate(tmp_path / "here", here, wanted)
     opened = partial(Served, world=model, name="small", version="1")
     operator = {"preset": "fast", "limits": limits_of_this_cell(), "control": control}
-    confidence = file_of(ON_GAIN, tmp_path)
+    confidence = file_of(tmp_path, ON_GAIN)
     with running(opened, model="random:small", confidence=confidence, **operator) as (_, where):
         url = where.url if wire == "http" else f"grpc://{where.grpc}"
         served = evaluate(tmp_path / "served", EvaluationConfig(server=url, max_steps=6), wanted)

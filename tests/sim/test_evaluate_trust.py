@@ -12,7 +12,7 @@ import pytest
 from planner.failure_model import FAR_OUT, SIGNS, read
 from sim.evaluate import logistic
 from sim.evaluate.trust import calibrate, gathered, judged, reliability
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import ConfigError, InputError
 
 COST = {"distance": "l1", "pools": []}
 
@@ -64,16 +64,36 @@ def test_signs_that_tell_nothing_are_worth_nothing_on_seeds_left_out(tmp_path: P
 
 def test_the_planner_reads_what_was_fitted(tmp_path: Path) -> None:
     folders = [evaluation(tmp_path / "a", range(100)), evaluation(tmp_path / "b", range(100, 200))]
-    said = calibrate(folders, tmp_path / "confidence.json", "vjepa2-ac evaluate-confidence")
+    said = calibrate(folders, tmp_path / "confidence.json", command="vjepa2-ac evaluate-confidence")
     assert "AUROC" in said
     assert "400 plans of 200 episodes" in said
-    model = read(tmp_path / "confidence.json", weights="abc", cost=COST)
+    (model,) = read(tmp_path / "confidence.json", weights="abc")
     assert model.episodes == 200
     plans = gathered(folders)
     fit = logistic.fit(plans.signs_NF, plans.failed_N, FAR_OUT)
     chances = [model.probability(tuple(values)) for values in plans.signs_NF.tolist()]
     np.testing.assert_allclose(chances, fit.chances(plans.signs_NF, FAR_OUT), atol=1e-12)
     assert np.argmax(np.abs(model.coefficients)) == SIGNS.index("gain")
+
+
+def test_what_a_file_beside_says_of_other_costs_is_kept(tmp_path: Path) -> None:
+    path, other = tmp_path / "confidence.json", {"distance": "l2", "pools": []}
+    first, second = evaluation(tmp_path / "a", range(50)), evaluation(tmp_path / "b", range(60), cost=other)
+    again = evaluation(tmp_path / "c", range(70))
+    costs = []
+    for folder in (first, second, again):
+        calibrate([folder], path, beside=path if path.exists() else None, command=folder.name)
+        costs.append([(model.cost, model.episodes) for model in read(path, weights="abc")])
+    assert costs == [[(COST, 50)], [(COST, 50), (other, 60)], [(other, 60), (COST, 70)]]
+    kept, anew = json.loads(path.read_text())["fits"]
+    assert (kept["command"], anew["command"]) == ("b", "c")
+    assert kept["worth"]["episodes"] == 60
+    settings = json.loads((again / "settings.json").read_text())
+    settings["settings"]["weights"] = "abd"
+    (again / "settings.json").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match="other weights"):
+        calibrate([again], path, beside=path)
+    assert json.loads(path.read_text())["fits"] == [kept, anew]
 
 
 def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
