@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from planner.aim import aim
 from planner.cem import SEARCHED, CEMConfig, search_with
-from planner.costs import CostConfig, GoalCost
-from planner.locating import locate
-from planner.problem import Found, Problem, Stopwatch, stack, surprises
+from planner.costs import CostConfig
+from planner.problem import Found, Problem, Stopwatch
 from planner.protocols import World
 from vjepa2_ac.errors import PlanningError
 
@@ -35,10 +35,7 @@ def search_as_published(
 
 
 def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:
-    latents_1ND, pose_17, goal_1ND, history = stack([problem], world.device)
-    located = locate(world, [problem], latents_1ND, pose_17, goal_1ND, keyframe=cost.keyframes)
-    hand_14 = located and located.hand_B4
-    goal_cost = GoalCost(cost, goal_1ND, latents_1ND, surprises([problem], world.device), hand_14)
+    latents_1ND, pose_17, history, goal_cost, located = aim(world, [problem], cost)
     generator = torch.Generator().manual_seed(problem.seed)
 
     def score(actions_SHA: Tensor) -> Tensor:

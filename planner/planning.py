@@ -17,16 +17,16 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from planner.aim import aim
 from planner.camera import CameraTurn
 from planner.cem import CEMConfig
 from planner.confidence import Confidence, ConfidenceConfig, judge
 from planner.costs import CostConfig, GoalCost
 from planner.failure_model import FailureModel, fitted_for, signs
 from planner.limits import LimitsConfig, Safe, make_safe
-from planner.locating import locate
 from planner.paper import search_as_published
 from planner.plan import Plan
-from planner.problem import Found, Problem, stack, surprises
+from planner.problem import Found, Problem
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
@@ -145,11 +145,7 @@ class Planner:
 
     def cost_of(self, request: Request) -> GoalCost:
         """What a plan for the request is searched by."""
-        problem, device = self._problem(request), self.world.device
-        latents_1ND, pose_17, goal_1ND, _ = stack([problem], device)
-        located = locate(self.world, [problem], latents_1ND, pose_17, goal_1ND, keyframe=self.config.cost.keyframes)
-        hand_14 = located and located.hand_B4
-        return GoalCost(self.config.cost, goal_1ND, latents_1ND, surprises([problem], device), hand_14)
+        return aim(self.world, [self._problem(request)], self.config.cost).cost
 
     def with_config(self, config: PlannerConfig) -> Planner:
         """The same world, camera and clock, planned in differently."""

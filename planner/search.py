@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from planner import gripper
+from planner.aim import aim
 from planner.costs import CostConfig, GoalCost
-from planner.locating import locate
 from planner.population import Population
-from planner.problem import Found, Problem, StopReason, Stopwatch, stack, surprises
+from planner.problem import Found, Problem, StopReason, Stopwatch
 from planner.protocols import World
 from planner.pruning import Frontier
 from planner.search_config import SearchConfig
@@ -77,11 +77,8 @@ class _Crowd:
 
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
-        self.latents_BND, self.pose_B7, goal_BND, self.history = stack(problems, world.device)
-        asked = (self.latents_BND, self.pose_B7, goal_BND)
-        self.located = locate(world, problems, *asked, keyframe=cost.keyframes)
-        self.located_B4 = self.located and self.located.hand_B4
-        self.cost = GoalCost(cost, goal_BND, self.latents_BND, surprises(problems, world.device), self.located_B4)
+        self.latents_BND, self.pose_B7, self.history, self.cost, self.located = aim(world, problems, cost)
+        self.located_B4 = self.cost.located_B4
         self.prunes = config.prune and world.device.type == "cpu"  # elsewhere few take as long as many
         self.changing = {b: problem.changing for b, problem in enumerate(problems) if problem.changing}
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]

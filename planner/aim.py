@@ -1,0 +1,37 @@
+"""Where searches start and by what they are judged, for some problems at once.
+
+Shapes: B problems, N tokens, D width of a latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from planner.costs import CostConfig, GoalCost
+from planner.locating import locate
+from planner.problem import Problem, stack, surprises
+from planner.protocols import World
+from vjepa2_ac.models.looks import Located
+from vjepa2_ac.world_model import History
+
+
+class Aim(NamedTuple):
+    """The starts, the cost of what they lead to, and the hand that it counts the way to."""
+
+    latents_BND: Tensor
+    pose_B7: Tensor
+    history: History | None
+    cost: GoalCost
+    located: Located | None  # None: by a world that cannot tell
+
+
+def aim(world: World, problems: Sequence[Problem], config: CostConfig) -> Aim:
+    """What the problems ask for, with the hand located once in each goal."""
+    latents_BND, pose_B7, goal_BND, history = stack(problems, world.device)
+    located = locate(world, problems, latents_BND, pose_B7, goal_BND, keyframe=config.keyframes)
+    hand_B4 = located and located.hand_B4
+    cost = GoalCost(config, goal_BND, latents_BND, surprises(problems, world.device), hand_B4)
+    return Aim(latents_BND, pose_B7, history, cost, located)
