@@ -61,12 +61,12 @@ class Population:
         """How many of the lowest costs count: the elites', and at first those up to the median, see `Found`."""
         return self.config.elites if self.trace else max(self.config.elites, (self.config.samples + 1) // 2)
 
-    def learn(self, costs_S: Tensor, imagined: int | None = None) -> None:
+    def learn(self, costs_S: Tensor, imagined: int) -> None:
         """Move the Gaussian towards the best of what was proposed and of what was kept.
 
-        Of candidates beyond those that `matter` costs may be lower bounds; `imagined`: how many are not, if not all.
+        Of candidates beyond those that `matter` costs may be lower bounds; `imagined` of them are not.
         """
-        self.evaluations += costs_S.numel() if imagined is None else imagined
+        self.evaluations += imagined
         costs_S = costs_S.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)  # what is no number loses
         if not self.trace:
             self.idle_cost, self.first_costs_S = float(costs_S[0]), costs_S

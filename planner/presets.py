@@ -25,8 +25,8 @@ AS_LOCATED = replace(FROM_ABOVE.gripper, located=1.0, release_located=1.0, take_
 TO_THE_PLACE = CostConfig(place=10.0, from_above=2.0)
 
 PRESETS = {
-    "fast": PlannerConfig(  # at most 51 candidates
-        search=replace(FROM_ABOVE, samples=17, iterations=3, elites=4, kept_elites=1), cost=TO_THE_PLACE
+    "fast": PlannerConfig(  # at most 32 candidates
+        search=replace(FROM_ABOVE, samples=16, iterations=2, elites=4, kept_elites=1), cost=TO_THE_PLACE
     ),
     "balanced": PlannerConfig(search=replace(FROM_ABOVE, samples=32, iterations=3), cost=TO_THE_PLACE),  # 96
     "keyframes": PlannerConfig(  # as balanced, from a picture of the end alone

@@ -24,7 +24,7 @@ def test_doing_nothing_is_always_proposed_first() -> None:
 def test_a_population_that_met_only_nonsense_stays_where_it_is() -> None:
     population = Population(problem(HOME), SearchConfig())
     before = population.mean_HV.clone()
-    population.learn(torch.full((len(population.propose(32)),), torch.nan))
+    population.learn(torch.full((len(population.propose(32)),), torch.nan), imagined=32)
     torch.testing.assert_close(population.mean_HV, before)
     assert not population.converged
 
@@ -36,7 +36,7 @@ def test_elites_without_a_cost_move_nothing(sensible: int) -> None:
     costs_S = torch.full((32,), torch.nan)
     costs_S[8 : 8 + sensible] = 1.0
     elites_SHA = population.propose(32)[8 : 8 + sensible]
-    population.learn(costs_S)
+    population.learn(costs_S, imagined=32)
     torch.testing.assert_close(population.mean_HV[0], elites_SHA[:, 0, :3].mean(dim=0))
     spread_V = elites_SHA[:, 0, :3].std(dim=0) if sensible > 1 else torch.zeros(3)
     torch.testing.assert_close(population.std_HV[0], spread_V)

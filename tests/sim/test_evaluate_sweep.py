@@ -80,7 +80,7 @@ def test_shipped_budgets_are_those_they_are_named_for() -> None:
     def planner(name: str) -> PlannerConfig:
         return with_settings(in_this_cell(variants[name].planner), ControlConfig(), variants[name].settings)[0]
 
-    assert planner("17 x 3, fast") == in_this_cell("fast")
+    assert planner("16 x 2, fast") == in_this_cell("fast")
     assert planner("32 x 3, balanced") == in_this_cell("balanced")
     assert planner("published 800 x 10").paper == in_this_cell("paper").paper
     for name, share in {"published 33 x 3, 1/80": 80, "published 100 x 4, 1/20": 20}.items():
