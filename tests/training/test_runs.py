@@ -136,6 +136,19 @@ def test_a_control_trains_on_a_random_encoder_of_the_same_shape(data: Path, enco
     assert not all(torch.equal(one.bfloat16(), other.bfloat16()) for one, other in pairs)
 
 
+def test_what_a_control_was_trained_on_serves_all_that_goes_on_from_it(
+    data: Path, encoder: Path, tmp_path: Path
+) -> None:
+    release, cache = tmp_path / "control" / "release", tmp_path / "cache"
+    settings = ("--set", "steps=1", "--set", "precision=fp32")
+    assert train(data, Path(f"random:{encoder}"), release.parent, "--set", "cache=true", *settings) == 0
+    known = {each.relative_to(cache) for each in cache.rglob("*.npy")}
+    told = ["--data", str(data), "--model", str(release), "--cache", str(cache), "--out", str(tmp_path / "inverse")]
+    assert cli.run(["invert", *told, "--recipe", "tiny-invert", *settings]) == 0
+    assert known
+    assert {each.relative_to(cache) for each in cache.rglob("*.npy")} == known
+
+
 def test_a_folder_as_real_droid_comes_trains_and_says_what_it_left_out(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -211,6 +211,7 @@ def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[AnyEncoder, Pr
     encoder = loaded.encoder
     if shape != source:
         encoder = build(cast("Any", type(encoder)), cast("Any", encoder.config), seed=recipe.engine.seed)
+        encoder = encoder.to(DTYPES[recipe.release]).float()  # as the release will hold it: its latents stay the same
     preprocessing = loaded.preprocessing
     if recipe.preprocessing is not None:
         preprocessing = Preprocessing(name=recipe.preprocessing, img_size=preprocessing.img_size)
