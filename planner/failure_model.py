@@ -19,14 +19,14 @@ from vjepa2_ac.config import from_dict, require, to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 
 FORMAT = "vjepa2-ac failure models, version 2"
-OWN = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_uncertainty", "goal_out_of_reach")
+OWN = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_uncertainty", "cycle_error", "goal_out_of_reach")
 SIGNS = (*OWN, "log_idle_cost", "log_cost")
 FAR_OUT = 5.0  # deviations beyond which a sign counts no further: nothing was seen there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureModel:
-    """Coefficients on standardised signs, and what they were fitted for."""
+    """Coefficients on standardised signs, some of `SIGNS` or all, and what they were fitted for."""
 
     centre: tuple[float, ...]
     scale: tuple[float, ...]
@@ -38,10 +38,11 @@ class FailureModel:
     episodes: int = 0  # that it was fitted to
 
     def __post_init__(self) -> None:
-        require(self.signs == SIGNS, f"a failure model reads the signs {', '.join(SIGNS)}; got {', '.join(self.signs)}")
+        unknown = ", ".join(name for name in self.signs if name not in SIGNS)
+        require(not unknown, f"there is no sign {unknown}; a failure model reads some of {', '.join(SIGNS)}")
         for name in ("centre", "scale", "coefficients"):
             values = getattr(self, name)
-            require(len(values) == len(SIGNS), f"{name} needs {len(SIGNS)} numbers, got {len(values)}")
+            require(len(values) == len(self.signs), f"{name} needs {len(self.signs)} numbers, got {len(values)}")
             require(all(map(math.isfinite, values)), f"{name} must be finite, got {values}")
         require(all(scale > 0 for scale in self.scale), f"scale is positive, got {self.scale}")
 
@@ -56,8 +57,9 @@ class FailureModel:
                 return f"with cost.{name} = {json.dumps(fitted.get(name))}, not {json.dumps(value)}"
         return None
 
-    def probability(self, values: tuple[float, ...]) -> float | None:
-        """The chance of failure for the signs of a plan, in the order of `SIGNS`; None where one is no number."""
+    def probability(self, signs: Mapping[str, float]) -> float | None:
+        """The chance of failure for the signs of a plan, by their names; None where one that is read is no number."""
+        values = [signs[name] for name in self.signs]
         if not all(map(math.isfinite, values)):
             return None
         standard = zip(values, self.centre, self.scale, strict=True)
@@ -66,10 +68,10 @@ class FailureModel:
         return 1 / (1 + math.exp(-max(-700.0, min(700.0, logit))))
 
 
-def signs(confidence: Mapping[str, Any], cost: float, idle_cost: float) -> tuple[float, ...]:
+def signs(confidence: Mapping[str, Any], cost: float, idle_cost: float) -> dict[str, float]:
     """The signs of a plan, from what it says of itself; not a number where a cost is none. KeyError where one lacks."""
-    own = [float(confidence[name] or 0.0) for name in OWN]  # a model that never locates the hand is never unsure of it
-    return (*own, _log(idle_cost), _log(cost))
+    own = {name: float(confidence[name] or 0.0) for name in OWN}  # a model that locates no hand is never unsure of it
+    return own | {"log_idle_cost": _log(idle_cost), "log_cost": _log(cost)}
 
 
 def fitted_for(cost: Mapping[str, Any], models: Sequence[FailureModel]) -> FailureModel | None:

@@ -131,9 +131,10 @@ def gathered(folders: Sequence[Path]) -> Plans:
 
 def _signs(turn: dict[str, Any], path: Path) -> tuple[float, ...]:
     try:
-        return signs(turn["confidence"], turn["imagined_cost"], turn["idle_cost"])
+        found = signs(turn["confidence"], turn["imagined_cost"], turn["idle_cost"])
     except KeyError as lacking:
         raise InputError(f"the plans in {path} do not say their {lacking}; evaluate with this release") from lacking
+    return tuple(found[name] for name in SIGNS)
 
 
 def fitted(plans: Plans) -> FailureModel:

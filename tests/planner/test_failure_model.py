@@ -9,7 +9,7 @@ import pytest
 
 from planner.confidence import ConfidenceConfig
 from planner.costs import CostConfig
-from planner.failure_model import fitted_for, read, signs
+from planner.failure_model import SIGNS, fitted_for, read, signs
 from planner.planning import Planner, PlannerConfig
 from tests.planner import failures
 from tests.planner.problems import request
@@ -18,27 +18,36 @@ from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 
 ON_GAIN = replace(failures.ON_GAIN, weights="abc", cost={"distance": "l1", "pools": [2, 4]})
+NOTHING = dict.fromkeys(SIGNS, 0.0)
 ON_PLACES = replace(ON_GAIN, cost={"distance": "l1", "place": 10.0})
 
 
 def test_chances_follow_the_logistic_curve() -> None:
-    assert ON_GAIN.probability((0.0, 0.5, *6 * (0.0,))) == pytest.approx(0.5)
-    assert ON_GAIN.probability((0.0,) * 8) == pytest.approx(1 / (1 + math.exp(-2)))
-    far, farther = (ON_GAIN.probability((0.0, gain, *6 * (0.0,))) for gain in (-5.0, -500.0))
+    assert ON_GAIN.probability(NOTHING | {"gain": 0.5}) == pytest.approx(0.5)
+    assert ON_GAIN.probability(NOTHING) == pytest.approx(1 / (1 + math.exp(-2)))
+    far, farther = (ON_GAIN.probability(NOTHING | {"gain": gain}) for gain in (-5.0, -500.0))
     assert far == farther
 
 
 def test_what_is_no_number_has_no_chance() -> None:
-    assert ON_GAIN.probability((0.0, math.nan, *6 * (0.0,))) is None
+    assert ON_GAIN.probability(NOTHING | {"log_cost": math.nan}) is None
 
 
-def test_signs_stand_in_their_order() -> None:
-    confidence = {"elite_spread": 0.1, "gain": 0.2, "flatness": 0.3, "gripper_contrast": 0.4, "goal_out_of_reach": True}
-    found = signs(confidence | {"goal_uncertainty": 0.02}, 1.0, math.e)
-    assert found == (0.1, 0.2, 0.3, 0.4, 0.02, 1.0, pytest.approx(1.0), 0.0)
-    assert signs(confidence | {"goal_uncertainty": None}, 1.0, math.e)[4] == 0.0  # of a model that locates nothing
-    confidence |= {"goal_uncertainty": 0.02}
-    assert math.isnan(signs(confidence, 1.0, math.nan)[-2])
+def test_a_model_reads_the_signs_that_it_names() -> None:
+    few = replace(ON_GAIN, signs=("log_cost", "gain"), centre=(0, 0), scale=(1, 1), coefficients=(0, -4))
+    for gain in (0.0, 0.3):
+        plan = NOTHING | {"gain": gain}
+        assert few.probability(plan) == ON_GAIN.probability(plan)
+        assert few.probability(plan | {"flatness": math.nan}) == few.probability(plan)
+
+
+def test_signs_are_what_a_plan_says_and_the_logarithms_of_its_costs() -> None:
+    said = {"elite_spread": 0.1, "gain": 0.2, "flatness": 0.3, "gripper_contrast": 0.4, "goal_out_of_reach": True}
+    said |= {"goal_uncertainty": 0.02, "cycle_error": 0.03}
+    assert signs(said, 1.0, math.e) == said | {"log_idle_cost": pytest.approx(1.0), "log_cost": 0.0}
+    nothing_located = signs(said | {"goal_uncertainty": None, "cycle_error": None}, 1.0, math.e)
+    assert (nothing_located["goal_uncertainty"], nothing_located["cycle_error"]) == (0.0, 0.0)
+    assert math.isnan(signs(said, 1.0, math.nan)["log_idle_cost"])
 
 
 def test_a_plan_says_its_chance_of_failure() -> None:
@@ -81,7 +90,9 @@ def test_a_setting_that_came_later_stood_at_its_default_when_a_model_was_fitted(
     assert ON_GAIN.unfitted({"pools": []}) == "with cost.pools = [2, 4], not []"
 
 
-@pytest.mark.parametrize("wrong", [{"scale": (0.0,) * 8}, {"centre": (0.0,)}, {"signs": ("gain",)}])
+@pytest.mark.parametrize(
+    "wrong", [{"scale": (0.0,) * 8}, {"centre": (0.0,)}, {"signs": ("gain",)}, {"signs": (*SIGNS[1:], "luck")}]
+)
 def test_coefficients_that_fit_nothing_are_refused(wrong: dict[str, tuple[float, ...]]) -> None:
     with pytest.raises(ConfigError):
         replace(ON_GAIN, **wrong)  # type: ignore[arg-type]

@@ -27,7 +27,7 @@ def evaluation(folder: Path, seeds: range, cost: dict[str, Any] = COST, told: fl
         gain = rng.normal()
         failed = bool(rng.random() < 1 / (1 + np.exp(told * gain)))
         confidence = {"elite_spread": rng.random(), "gain": gain, "flatness": rng.random(), "gripper_contrast": 0.0}
-        confidence["goal_uncertainty"] = None
+        confidence |= {"goal_uncertainty": None, "cycle_error": None}
         turn = {
             "confidence": {**confidence, "goal_reached": False, "goal_out_of_reach": False},
             "idle_cost": 1.0 + rng.random(),
@@ -71,7 +71,7 @@ def test_the_planner_reads_what_was_fitted(tmp_path: Path) -> None:
     assert model.episodes == 200
     plans = gathered(folders)
     fit = logistic.fit(plans.signs_NF, plans.failed_N, FAR_OUT)
-    chances = [model.probability(tuple(values)) for values in plans.signs_NF.tolist()]
+    chances = [model.probability(dict(zip(SIGNS, values, strict=True))) for values in plans.signs_NF.tolist()]
     np.testing.assert_allclose(chances, fit.chances(plans.signs_NF, FAR_OUT), atol=1e-12)
     assert np.argmax(np.abs(model.coefficients)) == SIGNS.index("gain")
 
