@@ -194,6 +194,8 @@ def test_what_was_learned_about_a_model_is_read_from_among_its_files(tmp_path: P
 
 def test_the_shipped_model_comes_with_what_was_learned_about_it() -> None:
     failures = open_model(Settings()).failures
-    searched = fitted_for(to_dict(preset("fast").cost), failures)
-    assert searched is not None
-    assert searched.episodes >= 600
+    for name, episodes in (("fast", 600), ("balanced", 600), ("keyframes", 100)):
+        fitted = fitted_for(to_dict(preset(name).cost), failures)
+        assert fitted is not None
+        assert fitted.episodes >= episodes
+    assert fitted_for(to_dict(preset("paper").cost), failures) is None
