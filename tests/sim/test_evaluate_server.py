@@ -12,6 +12,7 @@ import pytest
 
 from planner.goals import ProgressConfig
 from planner.mpc import ControlConfig
+from planner.presets import preset
 from server.model import Served
 from sim.evaluate.commands import _options
 from sim.evaluate.runs import evaluate
@@ -46,7 +47,8 @@ def test_episodes_are_planned_by_a_service(wire: str, tmp_path: Path) -> None:
     assert found["settings"]["options"] == {"preset": "fast", "samples": 6}
     (episode,) = found["episodes"]
     assert episode["plans"] == 2
-    assert 6 * 3 <= episode["evaluations"] / 2 <= 6 * 3 * 3 + 6
+    imagined = 6 * preset("fast").search.iterations
+    assert imagined <= episode["evaluations"] / 2 <= 3 * imagined + 6
 
 
 def test_a_service_that_is_not_there_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
