@@ -9,7 +9,7 @@ from pathlib import Path
 from planner.budget import CostModel, within
 from planner.camera import CameraTurn
 from planner.checks import check_camera_turn, check_point
-from planner.failure_model import FailureModel, read
+from planner.failure_model import FailureModel, fitted_for, read
 from planner.planning import PlannerConfig
 from planner.presets import PRESETS, preset
 from server.messages import PlanOptions
@@ -22,16 +22,13 @@ from vjepa2_ac.model_version import fingerprint
 def failure_models(path: Path | None, model: str) -> tuple[FailureModel, ...]:
     """What a file of `evaluate-confidence` says of failure, each for plans of the presets whose cost it was fitted for.
 
-    ConfigError if it is for other weights, or one of them for the cost of no preset.
+    ConfigError if it is for other weights, or for the cost of no preset.
     """
     failures = () if path is None else read(path, weights=fingerprint(model))
-    for failure in failures:
-        unfitted = {name: failure.unfitted(to_dict(config.cost)) for name, config in PRESETS.items()}
-        if all(unfitted.values()):
-            why = "; ".join(f"{name}: {phrase}" for name, phrase in unfitted.items())
-            raise ConfigError(
-                f"{path} was fitted for the cost of no preset ({why}); its probabilities would mean nothing"
-            )
+    costs = {name: to_dict(config.cost) for name, config in PRESETS.items()}
+    if failures and not any(fitted_for(cost, failures) for cost in costs.values()):
+        why = "; ".join(f"{name}: {failure.unfitted(cost)}" for failure in failures for name, cost in costs.items())
+        raise ConfigError(f"{path} was fitted for the cost of no preset ({why}); its probabilities would mean nothing")
     return failures
 
 

@@ -134,7 +134,8 @@ def test_a_file_is_used_for_the_presets_whose_cost_it_was_fitted_for(tmp_path: P
 
 def test_a_file_may_speak_of_the_costs_of_several_presets(tmp_path: Path) -> None:
     both = [replace(ON_GAIN, cost=to_dict(preset(name).cost)) for name in ("balanced", "keyframes")]
-    found = failure_models(file_of(tmp_path, *both), "random:tiny")
+    a_lab_s_own = replace(ON_GAIN, cost={**ON_GAIN.cost, "pools": [2]})
+    found = failure_models(file_of(tmp_path, a_lab_s_own, *both), "random:tiny")
     configs = {name: planner_config(PlanOptions(preset=name), Settings(), failures=found) for name in PRESETS}
     by_preset = {name: config.confidence.failure for name, config in configs.items()}
     assert by_preset == {"fast": both[0], "balanced": both[0], "keyframes": both[1], "paper": None}
