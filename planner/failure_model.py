@@ -81,24 +81,24 @@ def fitted_for(cost: Mapping[str, Any], models: Sequence[FailureModel]) -> Failu
 
 def read(path: Path, *, weights: str) -> tuple[FailureModel, ...]:
     """The models in a file of `evaluate-confidence`, each for a cost; ConfigError if they are for other weights."""
-    models = tuple(from_dict(FailureModel, fit["failure"], str(path)) for fit in read_fits(path))
-    for model in models:
-        if model.weights != weights:
-            raise ConfigError(
-                f"{path} was fitted to other weights ({model.weights or 'random'}, not {weights or 'random'})"
-            )
-    return models
+    return tuple(model for model, _ in read_fits(path, weights=weights))
 
 
-def read_fits(path: Path) -> list[dict[str, Any]]:
-    """All that such a file says of each of its models: `failure`, the model, and what it is worth."""
+def read_fits(path: Path, *, weights: str) -> list[tuple[FailureModel, dict[str, Any]]]:
+    """The same, each with all that the file says of it: what it was fitted to, and what it is worth."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is not a file of {FORMAT}")
-    return list(content["fits"])
+    fits = [(from_dict(FailureModel, fit["failure"], str(path)), fit) for fit in content["fits"]]
+    for model, _ in fits:
+        if model.weights != weights:
+            raise ConfigError(
+                f"{path} was fitted to other weights ({model.weights or 'random'}, not {weights or 'random'})"
+            )
+    return fits
 
 
 def _log(cost: float) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.failure_model import FAR_OUT, FORMAT, SIGNS, FailureModel, read, read_fits, signs
+from planner.failure_model import FAR_OUT, FORMAT, SIGNS, FailureModel, read_fits, signs
 from sim.evaluate import logistic
 from sim.evaluate.logistic import Array, Mask
 from sim.evaluate.runs import EPISODES, SETTINGS
@@ -228,8 +228,7 @@ def told(found: Trust) -> str:
 
 
 def _of_other_costs(path: Path, model: FailureModel) -> list[dict[str, Any]]:
-    fits = zip(read_fits(path), read(path, weights=model.weights), strict=True)
-    return [fit for fit, known in fits if known.unfitted(model.cost)]
+    return [fit for known, fit in read_fits(path, weights=model.weights) if known.unfitted(model.cost)]
 
 
 def _judged_by(folder: Path) -> dict[str, Any]:
