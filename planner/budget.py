@@ -100,7 +100,7 @@ def within(budget_ms: float, config: PlannerConfig, model: CostModel) -> Choice:
     The longest horizon comes first that leaves room for a real search; then samples and iterations grow together, as
     samples = 2 · iterations² (18 × 3, 32 × 4, 50 × 5, …).
     """
-    if not budget_ms > 0:
+    if not 0 < budget_ms < math.inf:
         raise ConfigError(f"a budget is a positive number of milliseconds, got {budget_ms}")
     if config.method != "search":
         raise ConfigError("the published search has a fixed size; a budget needs method = search")

@@ -4,11 +4,12 @@ have been right."""
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from planner.limits import LimitsConfig
+from planner.limits import LimitsConfig, away
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.poses import PARTS, Array
 
@@ -34,6 +35,12 @@ def check_pose(values: Sequence[float], field: str, limits: LimitsConfig, margin
     return pose
 
 
+def check_near(commanded: Array, pose: Array, field: str, limits: LimitsConfig) -> None:
+    """Raise FieldError where the hand [7] is farther from where it was told to be [7] than one action may go."""
+    if far := away(commanded, pose, limits):
+        raise FieldError(field, f"a pose {far}", f"at most {limits.step:g} m along an axis and {limits.turn:g} rad")
+
+
 def read_pose(values: Sequence[float], field: str) -> Array:
     """The pose [7] that the values can be, wherever the workspace is; or a FieldError."""
     pose = _vector(values, field, POSE)
@@ -46,19 +53,29 @@ def read_pose(values: Sequence[float], field: str) -> Array:
     return pose
 
 
-def check_candidates(values: Sequence[Sequence[Sequence[float]]], field: str, max_horizon: int) -> Array:
-    """Action sequences [S, H, 7] of one length, or a FieldError."""
+def check_candidates(
+    values: Sequence[Sequence[Sequence[float]]], field: str, max_horizon: int, most: int = sys.maxsize
+) -> Array:
+    """Action sequences [S, H, 7] of one length, `most` actions in all, or a FieldError."""
     if not values:
         raise FieldError(field, "no candidates", "at least one action sequence, [candidates][horizon][7]")
     horizon = len(values[0])
     if not 1 <= horizon <= max_horizon:
         raise FieldError(f"{field}[0]", f"{horizon} actions", f"from 1 to {max_horizon} actions")
+    if len(values) * horizon > most:
+        raise FieldError(field, f"{len(values) * horizon} actions in all", f"at most {most}")
+    try:
+        actions_SH7 = np.array(values, dtype=np.float64)
+    except ValueError:  # they are not all of one length
+        actions_SH7 = np.zeros(0)
+    if actions_SH7.shape == (len(values), horizon, len(PARTS)) and _are_actions(actions_SH7):
+        return actions_SH7
     for s, candidate in enumerate(values):
         if len(candidate) != horizon:
             raise FieldError(f"{field}[{s}]", f"{len(candidate)} actions", f"{horizon} actions, as in the first")
         for h, action in enumerate(candidate):
             _check_action(action, f"{field}[{s}][{h}]")
-    return np.array(values, dtype=np.float64)
+    raise AssertionError("one of the actions is none, but which?")
 
 
 def check_camera_turn(values: Sequence[float], field: str) -> Array:
@@ -74,6 +91,12 @@ def check_point(values: Sequence[float], field: str) -> Array:
     if (np.abs(point) > FAR).any():
         raise FieldError(field, f"a position of {_numbers(point)}", "metres (are these millimetres?)")
     return point
+
+
+def _are_actions(actions_SH7: Array) -> bool:
+    """Whether `_check_action` would let all of them pass."""
+    largest = np.array([LARGEST_ACTION] * 3 + [2 * math.pi] * 3 + [1 + ROUNDING])
+    return bool((np.abs(actions_SH7) <= largest).all())  # which numbers that are none are not
 
 
 def _check_action(values: Sequence[float], field: str) -> None:

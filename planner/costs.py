@@ -12,6 +12,7 @@ Shapes: B requests, S candidates, H steps of the horizon, N tokens (rows x colum
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -87,6 +88,9 @@ class CostConfig:
             meant = nearest(self.distance, DISTANCES)
             hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(sorted(DISTANCES))}"
             require(False, f"no distance {self.distance!r}; {hint}")
+        if unknown := sorted(set(self.parameters) - set(taken := _parameters(self.distance))):
+            takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
+            require(False, f"the distance {self.distance} has no parameter {unknown[0]!r}; {takes}")
         require(all(side >= 1 for side in self.pools), f"pooled maps have at least 1 token a side, got {self.pools}")
         require(0 <= self.focus <= 1, f"focus lies within 0…1, got {self.focus}")
         require(0 <= self.earlier <= 1, f"earlier lies within 0…1, got {self.earlier}")
@@ -95,6 +99,11 @@ class CostConfig:
         require(self.place > 0 or not self.keyframes, "keyframes are places to go to: they need a cost.place above 0")
         require(self.hues >= 1, f"hues are 1, those of the pictures, or more, got {self.hues}")
         require(self.from_above >= 0, f"from_above is a slope, at least 0, got {self.from_above}")
+
+
+def _parameters(name: str) -> list[str]:
+    """What a distance can be told besides latents and goals."""
+    return list(inspect.signature(DISTANCES[name]).parameters)[2:]
 
 
 @dataclass(frozen=True, slots=True)

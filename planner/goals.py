@@ -63,36 +63,41 @@ class Progress:
 
     def __init__(self, config: ProgressConfig) -> None:
         self.config = config
-        self.costs: list[float] = []
+        self.first: float | None = None
+        self.pursued = 0  # [steps] since the beginning, or since it was last passed
         self.best = float("inf")
         self.mark = float("inf")  # the cost at the last progress; many small steps down add up to progress too
         self.since_progress = 0  # steps
 
     def update(self, cost: float, *, may_settle: bool = True) -> Verdict:
         """What the cost of the present picture says; where it `may_settle`, that can be that it has."""
-        self.costs.append(cost)
+        self.first = cost if self.first is None else self.first
         self.best = min(self.best, cost)
-        way_come = self.costs[0] - self.best
+        way_come = self.first - self.best
         if cost < self.mark - self.config.least_progress * way_come:
             self.mark, self.since_progress = cost, 0
         else:
             self.since_progress += 1
+        self.pursued += 1
+        verdict: Verdict = "timed out" if self.pursued > self.config.timeout else "going"
         if self._is_achieved(cost):
-            return "achieved"
-        if may_settle and self._has_settled(cost):
-            return "settled"
-        return "timed out" if len(self.costs) > self.config.timeout else "going"
+            verdict = "achieved"
+        elif may_settle and self._has_settled(cost, self.first):
+            verdict = "settled"
+        if verdict in ("achieved", "settled"):
+            self.pursued = 0  # lost again, it has as much time as before
+        return verdict
 
     def _is_achieved(self, cost: float) -> bool:
         achieved = self.config.achieved
         return achieved is not None and cost <= achieved.limit(self.config.deviations)
 
-    def _has_settled(self, cost: float) -> bool:
+    def _has_settled(self, cost: float, first: float) -> bool:
         config = self.config
         near_enough = config.achieved is None or cost <= config.achieved.limit(config.loose_deviations)
         return (
             near_enough
             and self.since_progress >= config.window
-            and cost <= self.best + config.near_best * (self.costs[0] - self.best)
-            and cost <= self.costs[0] * (1 - config.least_fall)
+            and cost <= self.best + config.near_best * (first - self.best)
+            and cost <= first * (1 - config.least_fall)
         )

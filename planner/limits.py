@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import PlanningError, StaleObservationError
-from vjepa2_ac.poses import GRIPPER, PARTS, POSITION, Array, integrate, vector
+from vjepa2_ac.poses import GRIPPER, PARTS, POSITION, ROTATION, Array, integrate, pose_difference, vector
 
 Corner = tuple[float, float, float]
 NOTICED = 1e-7  # differences below this are rounding
@@ -87,6 +87,19 @@ def make_safe(pose: ArrayLike, actions: ArrayLike, limits: LimitsConfig) -> Safe
         targets.append(target)
         here = target
     return Safe(np.array(allowed_actions), np.array(targets), tuple(clipped))
+
+
+def away(commanded: ArrayLike, measured: ArrayLike, limits: LimitsConfig) -> str | None:
+    """How far the hand [7] is from where it was told to be [7], where that is more than one action may make up for.
+
+    Limits count from the commanded pose; were it anywhere, they would not hold from where the hand is. A gripper may be
+    told to close farther than it can.
+    """
+    offset = np.abs(pose_difference(measured, commanded))
+    if offset[POSITION].max() <= limits.step + NOTICED and offset[ROTATION].max() <= limits.turn + NOTICED:
+        return None
+    far, turned = float(np.linalg.norm(offset[POSITION])), float(offset[ROTATION].max())
+    return f"{100 * far:.1f} cm and {turned:.2f} rad from where the hand is"
 
 
 def refuse_stale(taken_at: float, now: float, limits: LimitsConfig) -> None:

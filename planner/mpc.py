@@ -25,7 +25,7 @@ from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
 from vjepa2_ac.models.looks import EARLIER
-from vjepa2_ac.poses import POSITION, Array, pose_differences, vector
+from vjepa2_ac.poses import POSITION, ROTATION, Array, integrate, pose_difference, pose_differences, vector
 from vjepa2_ac.world_model import History
 
 Status = Literal["going", "done", "timed out"]
@@ -41,11 +41,13 @@ class ControlConfig:
     history: int = 0  # [steps] of the past that the model is shown
     looks: int = EARLIER  # [steps] of the past by which the located hand is corrected
     commanded_within: float = 0.03  # [m] targets start from the commanded pose, kept this near to the measured one
+    commanded_turned_within: float = 0.1  # [rad] likewise, about each axis
 
     def __post_init__(self) -> None:
         for name in ("history", "looks"):
             require(getattr(self, name) >= 0, f"{name} is a number of steps, got {getattr(self, name)}")
-        require(self.commanded_within >= 0, f"commanded_within is a length, got {self.commanded_within}")
+        for name in ("commanded_within", "commanded_turned_within"):
+            require(getattr(self, name) >= 0, f"{name} is not negative, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ class Controller:
         self.planner, self.config, self.seed = planner, config or ControlConfig(), seed
         self.goals = [self._seen(goal) for goal in goals]
         self.goal, self.steps = 0, 0
+        self.passed: list[tuple[int, Verdict]] = []  # sub-goals, not yet told: a plan may fail after they were
         self.progress = Progress(self.config.progress)
         self.leaving = 0  # for so many plans more, unless it moves, the hand leaves a sub-goal
         self.keyframes = Keyframes() if planner.config.cost.keyframes else None
@@ -111,24 +114,24 @@ class Controller:
         if taken_at is not None:
             refuse_stale(taken_at, self.planner.clock(), self.planner.config.limits)
         look = _Look(self._seen(observation), vector(pose, "pose"))
-        status, cost, passed = self._judge(look)
+        status, cost = self._judge(look)
         plan = None
         if status == "going":
             request = self._request(look)
             plan = self.planner.plan(request, deadline=deadline, is_wanted=is_wanted)
             self._remember(look, request, plan)
-        return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=tuple(passed))
+        passed, self.passed = tuple(self.passed), []
+        return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=passed)
 
-    def _judge(self, look: _Look) -> tuple[Status, float, list[tuple[int, Verdict]]]:
-        passed: list[tuple[int, Verdict]] = []
+    def _judge(self, look: _Look) -> tuple[Status, float]:
         while True:
             cost = self._cost(look)
             verdict = self.progress.update(cost, may_settle=self.keyframes is None or self.keyframes.has_arrived)
             if verdict in ("going", "timed out"):
-                return verdict, cost, passed
-            passed.append((self.goal, verdict))
+                return verdict, cost
+            self.passed.append((self.goal, verdict))
             if self.goal == len(self.goals) - 1:
-                return "done", cost, passed
+                return "done", cost
             self.goal, self.leaving = self.goal + 1, LEAVING
             self.keyframes = self.keyframes and Keyframes()
             self.progress = Progress(self.config.progress)
@@ -185,10 +188,14 @@ class Controller:
         """Where the hand was told to be, near to where it is: else small errors of the arm add up to a drift."""
         if self.commanded_7 is None:
             return None
-        near = self.config.commanded_within
-        commanded_7 = self.commanded_7.copy()
-        offset = np.clip(commanded_7[POSITION] - look.pose_7[POSITION], -near, near)
-        commanded_7[POSITION] = look.pose_7[POSITION] + offset
+        limits, commanded_7 = self.planner.config.limits, self.commanded_7.copy()
+        near = min(self.config.commanded_within, limits.step)
+        turned = min(self.config.commanded_turned_within, limits.turn)
+        offset_7 = pose_difference(look.pose_7, commanded_7)
+        commanded_7[POSITION] = look.pose_7[POSITION] + np.clip(offset_7[POSITION], -near, near)
+        if (np.abs(offset_7[ROTATION]) > turned).any():
+            offset_7[ROTATION] = np.clip(offset_7[ROTATION], -turned, turned)
+            commanded_7[ROTATION] = integrate(look.pose_7, offset_7)[ROTATION]
         return commanded_7
 
     def _history(self, look: _Look) -> History | None:

@@ -30,8 +30,10 @@ def search_as_published(
 
     Raises as `search` does.
     """
-    watch = Stopwatch(clock, deadline, is_wanted)
-    return [_search_one(world, problem, config, cost or CostConfig(), watch) for problem in problems]
+    return [
+        _search_one(world, problem, config, cost or CostConfig(), Stopwatch(clock, deadline, is_wanted))
+        for problem in problems
+    ]
 
 
 def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:

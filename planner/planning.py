@@ -23,7 +23,7 @@ from planner.cem import CEMConfig
 from planner.confidence import Confidence, ConfidenceConfig, judge
 from planner.costs import CostConfig, GoalCost
 from planner.failure_model import FailureModel, fitted_for, signs
-from planner.limits import LimitsConfig, Safe, make_safe
+from planner.limits import LimitsConfig, Safe, away, make_safe
 from planner.paper import search_as_published
 from planner.plan import Plan
 from planner.problem import Found, Problem
@@ -32,6 +32,7 @@ from planner.search import search
 from planner.search_config import SearchConfig
 from planner.seeing import Sight
 from vjepa2_ac.config import to_dict
+from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import GRIPPER, Array, integrate, vector
 from vjepa2_ac.world_model import History
@@ -54,10 +55,22 @@ class PlannerConfig:
         return self.search.horizon if self.method == "search" else self.paper.horizon
 
     def held_to(self, limits: LimitsConfig) -> PlannerConfig:
-        """The same search within `limits`; what the gripper cannot do in a step is not imagined either."""
-        limit = min(self.search.gripper.limit, limits.grip)
-        gripper = replace(self.search.gripper, limit=limit, deadband=min(self.search.gripper.deadband, limit / 2))
-        return replace(self, limits=limits, search=replace(self.search, gripper=gripper))
+        """The same search within `limits`: what may not be done in a step is not imagined either.
+
+        Else a plan would be cut afterwards, and its cost and what it says of itself would be another one's.
+        """
+        search = self.search
+        limit = min(search.gripper.limit, limits.grip)
+        gripper = replace(search.gripper, limit=limit, deadband=min(search.gripper.deadband, limit / 2))
+        search = replace(
+            search,
+            gripper=gripper,
+            step_limit=min(search.step_limit, limits.step),
+            descent_limit=search.descent_limit and min(search.descent_limit, limits.step),
+            turn_limit=search.turn_limit and min(search.turn_limit, limits.turn),
+        )
+        paper = replace(self.paper, step_limit=min(self.paper.step_limit, limits.step))
+        return replace(self, limits=limits, search=search, paper=paper)
 
     def expecting(self, failures: Sequence[FailureModel]) -> PlannerConfig:
         """The same with what was learned about the model's failures by this cost, if anything was and none was said."""
@@ -128,6 +141,8 @@ class Planner:
         iteration could be finished in time, PlanningError when there is no plan that would be safe to follow,
         InputError for a pose that is none.
         """
+        for request in requests:
+            _refuse_far(request, self.config.limits)
         plans: dict[int, Plan] = {}
         for group in _of_equal_history(requests):
             started = self.clock()
@@ -203,7 +218,7 @@ class Planner:
         confidence = judge(found, self.config.confidence)
         actions, targets = safe.actions_H7, safe.targets_H7
         if limits.dry_run:
-            actions, targets = np.zeros_like(actions), _standing(start, len(actions))
+            actions, targets = np.zeros_like(actions), _standing(request, start, len(actions))
         return Plan(
             actions_H7=actions,
             targets_H7=targets,
@@ -274,7 +289,18 @@ def _start(request: Request, wanted_H7: Array) -> Array:
     return start
 
 
-def _standing(pose: ArrayLike, steps: int) -> Array:
+def _refuse_far(request: Request, limits: LimitsConfig) -> None:
+    """Actions are within limits from where they start, so they must start at the hand."""
+    if request.commanded is not None and (far := away(request.commanded, request.pose, limits)):
+        raise InputError(
+            f"the commanded pose is {far}; at most {limits.step:g} m along an axis and {limits.turn:g} rad"
+        )
+
+
+def _standing(request: Request, start_7: Array, steps: int) -> Array:
+    """Where the hand is, its fingers as they were told to be: what they hold, they go on holding."""
+    pose = vector(request.pose, "pose")
+    pose[GRIPPER] = start_7[GRIPPER]
     return np.tile(integrate(pose, np.zeros(7)), (steps, 1))
 
 

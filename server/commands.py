@@ -93,16 +93,16 @@ def replay(
 
     Example:  `vjepa2-ac serve --plan-log plans.jsonl --log-pictures`, then `vjepa2-ac replay plans.jsonl`
     """
-    import json
-
     from server.model import open_model
+    from server.replay import lines_of
     from server.replay import replay as replayed
     from server.settings import read_settings
     from vjepa2_ac.errors import InputError
 
-    if not log.is_file() or not (first := log.read_text().partition("\n")[0]):
+    first = next(lines_of(log), None)
+    if first is None:
         raise InputError(f"there is no plan in {log}")
-    name = model or json.loads(first)["model"]["name"]
+    name = model or first["model"]["name"]
     different = 0
     for outcome in replayed(log, open_model(read_settings(model=name, precision=precision, device=device))):
         words = "same" if outcome.is_same else f"differs by up to {outcome.difference:.2g}"

@@ -17,9 +17,10 @@ from server.messages import Goal as GoalMessage
 from server.messages import GoalReference
 from server.shelf import Shelf
 from vjepa2_ac.errors import FieldError
-from vjepa2_ac.pictures import Frame, Picture, fingerprint
+from vjepa2_ac.pictures import Picture, decode, fingerprint
 
 KEYFRAME_HUES = preset("keyframes").cost.hues
+ANY_SIDE = 1 << 16  # [pixels] of a picture that was small enough when it came
 RECENT = 64  # goals that came with a request and may come again
 Decode = Callable[[bytes, str], Awaitable[Picture]]
 
@@ -30,7 +31,7 @@ class Goal:
     def __init__(self, key: str, pictures: Sequence[Picture]) -> None:
         self.key = key
         self.pictures = [(picture.sha256, picture.data) for picture in pictures]  # for the plan log
-        self._frames: list[Frame] | None = [picture.frame_HW3 for picture in pictures]
+        self._unseen: list[bytes] | None = [picture.data for picture in pictures]
         self._latents: list[Tensor] = []
 
     def __len__(self) -> int:
@@ -38,10 +39,10 @@ class Goal:
 
     def latents(self, world: World, hues: int = 1) -> list[Tensor]:
         """Of each sub-goal, [V, N, D] in as many hues, one or those of keyframes; in the worker's thread only."""
-        if self._frames is not None:
+        if self._unseen is not None:  # as files: decoded, pictures that wait here could fill the memory
             most = KEYFRAME_HUES if world.finds_keyframes else 1
-            self._latents = [see(world, frame_HW3, most) for frame_HW3 in self._frames]
-            self._frames = None  # the latents take less room, in all hues too
+            self._latents = [see(world, decode(data, "goal", ANY_SIDE).frame_HW3, most) for data in self._unseen]
+            self._unseen = None
         return self._latents if hues > 1 else [latents_VND[:1] for latents_VND in self._latents]
 
     def check(self, sub_goal: int | None) -> int:
@@ -68,12 +69,23 @@ class Goals:
         self.recent: OrderedDict[str, Goal] = OrderedDict()
         self._decode, self._keep_pictures = decode, keep_pictures
 
-    async def register(self, pictures: Sequence[bytes]) -> Goal:
-        """The goal of these pictures, kept until it is not used for a while; the same pictures are the same goal."""
+    async def read(self, pictures: Sequence[bytes]) -> Goal:
+        """The goal of these pictures, for which there would be room; the same pictures are the same goal."""
         goal = await self._of_pictures(pictures, "pictures")
         if goal.key not in self.registered:
-            self.registered.put(goal.key, goal, weight=len(goal))
+            self.registered.refuse_if_full(len(goal))
         return goal
+
+    def register(self, goal: Goal) -> GoalMessage:
+        """Keep a goal until it is not used for a while."""
+        if goal.key not in self.registered:
+            self.registered.put(goal.key, goal, weight=len(goal))
+        return self.describe(goal)
+
+    def describe(self, goal: Goal) -> GoalMessage:
+        """What callers are told of a registered goal."""
+        expires_in_s = self.registered.expires_in_s(goal.key)
+        return GoalMessage(goal_id=goal.key, sub_goals=len(goal), expires_in_s=expires_in_s)
 
     async def find(self, reference: GoalReference) -> Goal:
         """The goal that a request means. Raises FieldError, NotFoundError."""
@@ -82,11 +94,6 @@ class Goals:
                 raise FieldError("goal", "pictures and an id", "one of them")
             return self.registered.get(reference.id)
         return await self._of_pictures(reference.pictures, "goal.pictures")
-
-    def describe(self, goal: Goal) -> GoalMessage:
-        """What callers are told of a registered goal."""
-        expires_in_s = self.registered.expires_in_s(goal.key)
-        return GoalMessage(goal_id=goal.key, sub_goals=len(goal), expires_in_s=expires_in_s)
 
     async def _of_pictures(self, pictures: Sequence[bytes], field: str) -> Goal:
         if not pictures:

@@ -23,6 +23,7 @@ from server.messages import Model, PlanResponse
 from server.tape import TapedPlanner
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
+from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.pictures import PNG
 
 log = logging.getLogger(__name__)
@@ -98,10 +99,13 @@ class PlanLog:
 
     def __init__(self, path: Path, *, keep_pictures: bool) -> None:
         self.path, self.keep_pictures = path, keep_pictures
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if keep_pictures:
-            pictures_of(path).mkdir(exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if keep_pictures:
+                pictures_of(path).mkdir(exist_ok=True)
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"plans cannot be logged to {path}: {error.strerror}") from None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plan-log")
 
     def write(self, line: dict[str, Any], pictures: Sequence[KeptPicture]) -> None:

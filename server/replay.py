@@ -30,6 +30,9 @@ from vjepa2_ac.errors import InputError
 from vjepa2_ac.pictures import Frame, decode
 
 ANY_SIDE = 1 << 16  # what was served once was small enough
+NEEDED = frozenset(
+    ("plan_id", "model", "versions", "config", "camera", "seed", "observation", "goal", "last_actions", "unrecorded")
+) | {"clock", "answer"}
 ROUNDING = 1e-5  # [m, rad, closedness, chance]
 
 
@@ -49,7 +52,7 @@ class Outcome:
 
 def replay(path: Path, served: Served) -> Iterator[Outcome]:
     """The outcome of each line of a log. Raises InputError for one that cannot be made again."""
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         where = f"{path}, line {number}"
         if line["unrecorded"]:
             raise InputError(
@@ -94,15 +97,19 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
     return Planner(world, config, camera=camera).plan(request)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def lines_of(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a plan log. Raises InputError for what is none."""
     if not path.is_file():
         raise InputError(f"there is no plan log {path}")
     with path.open(encoding="utf-8") as file:
         for number, text in enumerate(file, start=1):
             try:
-                yield json.loads(text)
+                line = json.loads(text)
             except ValueError:
-                raise InputError(f"{path}, line {number} is not a line of a plan log") from None
+                line = None
+            if not isinstance(line, dict) or not line.keys() >= NEEDED:
+                raise InputError(f"{path}, line {number} is not a line of a plan log")
+            yield line
 
 
 def _frame(folder: Path, name: str, where: str) -> Frame:

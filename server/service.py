@@ -192,12 +192,18 @@ class PlanningService:
 
     @_queued
     async def step(
-        self, place: Place, session_id: str, asked: m.StepRequest, time_left_s: float | None = None
+        self,
+        place: Place,
+        session_id: str,
+        asked: m.StepRequest,
+        time_left_s: float | None = None,
+        arrived_at: float | None = None,
     ) -> m.StepResponse:
-        """What to do next in a session."""
+        """What to do next in a session, seeing what arrived just now, or at `arrived_at`."""
+        arrived_at = self.clock() if arrived_at is None else arrived_at
         session = self.sessions.get(session_id)
-        deadline = self._deadline(asked.deadline_ms, time_left_s)
-        look = await self._look(asked.observation)
+        deadline = self._deadline(asked.deadline_ms, time_left_s, arrived_at)
+        look = await self._look(asked.observation, arrived_at)
         if look.commanded is not None:
             raise FieldError("observation.commanded", "a commanded pose", "none: a session knows what it commanded")
 
@@ -248,7 +254,7 @@ class PlanningService:
     @_queued
     async def energy(self, place: Place, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
         """The published energy of given action sequences, whatever cost a preset plans by."""
-        actions_SH7 = self._candidates(asked.candidates, self.settings.max_candidate_steps)
+        actions_SH7 = await self._candidates(asked.candidates, self.settings.max_candidate_steps)
         deadline = self._deadline(asked.deadline_ms, time_left_s)
         look = await self._look(asked.observation)
         goal = await self.goals.find(asked.goal)
@@ -277,7 +283,7 @@ class PlanningService:
         self, place: Place, asked: m.RolloutRequest, time_left_s: float | None = None
     ) -> m.RolloutResponse:
         """Where given action sequences would lead."""
-        actions_SH7 = self._candidates(asked.candidates, self.settings.max_rollout_steps)
+        actions_SH7 = await self._candidates(asked.candidates, self.settings.max_rollout_steps)
         deadline = self._deadline(asked.deadline_ms, time_left_s)
         look = await self._look(asked.observation)
         has_goal = asked.goal.id is not None or bool(asked.goal.pictures)
@@ -309,7 +315,7 @@ class PlanningService:
     @_queued
     async def register_goal(self, place: Place, asked: m.RegisterGoalRequest) -> m.Goal:
         """Keep a goal and encode it now, so that the first plan towards it need not."""
-        goal = await self.goals.register(asked.pictures)
+        goal = await self.goals.read(asked.pictures)
 
         def work(job: Job) -> int:
             world = self._begin(job)[0]
@@ -317,7 +323,7 @@ class PlanningService:
                 return len(goal.latents(world))
 
         await self._run(work, None, place)
-        return self.goals.describe(goal)
+        return self.goals.register(goal)
 
     def models(self) -> m.Models:
         """The model of this service and how far it is."""
@@ -349,34 +355,38 @@ class PlanningService:
             raise NotFoundError(f"the session {session_id!r} has no calibration; it needs exploratory moves first")
         return found
 
-    def _deadline(self, deadline_ms: float | None, time_left_s: float | None) -> float | None:
-        given = [seconds for seconds in (deadline_ms and deadline_ms / 1e3, time_left_s) if seconds is not None]
-        return self.clock() + min(given) if given else None
+    def _deadline(
+        self, deadline_ms: float | None, time_left_s: float | None, arrived_at: float | None = None
+    ) -> float | None:
+        """The earlier one of the caller's, which counts from arrival, and the wire's own."""
+        now = self.clock()
+        given = [] if deadline_ms is None else [(now if arrived_at is None else arrived_at) + deadline_ms / 1e3]
+        return min([*given, *([] if time_left_s is None else [now + time_left_s])], default=None)
 
-    def _candidates(self, candidates: list[list[m.Vector]], most: int) -> Array:
-        actions_SH7 = checks.check_candidates(candidates, "candidates", self.settings.max_horizon)
-        steps = actions_SH7.shape[0] * actions_SH7.shape[1]
-        if steps > most:
-            raise FieldError("candidates", f"{steps} actions in all", f"at most {most}")
-        return actions_SH7
+    async def _candidates(self, candidates: list[list[m.Vector]], most: int) -> Array:
+        """Checked beside the event loop, as pictures are: there may be very many."""
+        check = partial(checks.check_candidates, candidates, "candidates", self.settings.max_horizon, most)
+        return await asyncio.get_running_loop().run_in_executor(self._decoders, check)
 
-    async def _look(self, observation: m.Observation) -> _Look:
-        arrived_at = self.clock()
+    async def _look(self, observation: m.Observation, arrived_at: float | None = None) -> _Look:
+        started = self.clock()
+        arrived_at = started if arrived_at is None else arrived_at
         limits, margin = self.settings.limits, self.settings.workspace_margin
         pose = checks.check_pose(observation.pose, "observation.pose", limits, margin)
-        commanded = observation.commanded
-        if commanded is not None:
-            commanded = checks.check_pose(commanded, "observation.commanded", limits, margin).tolist()
+        commanded = None
+        if observation.commanded is not None:
+            commanded = checks.check_pose(observation.commanded, "observation.commanded", limits, margin)
+            checks.check_near(commanded, pose, "observation.commanded", limits)
         picture = await self._decode(observation.picture, "observation.picture")
         return _Look(
             picture=picture,
             pose=pose,
-            commanded=None if commanded is None else np.array(commanded),
+            commanded=commanded,
             taken_at=None if observation.age_ms is None else arrived_at - observation.age_ms / 1e3,
             id=observation.id,
             request_id=request_id.get(),
             arrived_at=arrived_at,
-            decode_ms=1e3 * (self.clock() - arrived_at),
+            decode_ms=1e3 * (self.clock() - started),
         )
 
     async def _decode(self, data: bytes, field: str) -> Picture:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from planner.checks import MARGIN
 from planner.limits import LimitsConfig
@@ -105,9 +106,9 @@ class Settings(BaseSettings):
         if self.token_file:
             try:
                 lines = self.token_file.read_text().splitlines()
-            except OSError as error:
-                raise ConfigError(f"the token file {self.token_file} cannot be read: {error.strerror}") from None
-            found += [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"the token file {self.token_file} cannot be read: {error}") from None
+            found += [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
             if not found:
                 raise ConfigError(f"the token file {self.token_file} holds no token")
         if short := [token for token in found if len(token) < 8]:
@@ -130,8 +131,21 @@ class Settings(BaseSettings):
         for path in (self.tls_certificate, self.tls_key, self.tls_client_ca):
             if path and not path.is_file():
                 raise ConfigError(f"there is no file {path}")
+        if self.tls_certificate:
+            self._refuse_unreadable()
         if self.log_pictures and not self.plan_log:
             raise ConfigError("pictures are kept beside the plan log; set a plan log too")
+
+    def _refuse_unreadable(self) -> None:
+        """Raise ConfigError for PEM files that hold no certificate, or not its key."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(str(self.tls_certificate), self.tls_key)
+            if self.tls_client_ca:
+                context.load_verify_locations(self.tls_client_ca)
+        except (ssl.SSLError, OSError) as error:
+            files = ", ".join(str(path) for path in (self.tls_certificate, self.tls_key, self.tls_client_ca) if path)
+            raise ConfigError(f"these are no PEM files that can be used, {files}: {error}") from None
 
 
 def read_settings(**options: Any) -> Settings:
@@ -139,6 +153,8 @@ def read_settings(**options: Any) -> Settings:
     _refuse_unknown(os.environ)
     try:
         settings = Settings(**{name: value for name, value in options.items() if value is not None})
+    except SettingsError as error:  # a group or a list that is no JSON
+        raise ConfigError(f"{error}; groups and lists are written as JSON") from None
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))

@@ -28,12 +28,16 @@ class Shelf(Generic[T]):
 
     def put(self, key: str, item: T, weight: int = 1) -> None:
         """Keep an item. Raises TooManyError when there is no room left."""
+        self.refuse_if_full(weight)
+        self._places[key] = _Place(item, weight, self.clock())
+
+    def refuse_if_full(self, weight: int = 1) -> None:
+        """Raise TooManyError when there is no room for another item."""
         self._throw_away()
         taken = sum(place.weight for place in self._places.values())
         if taken + weight > self.room:
             soonest_s = min((self.expires_in_s(other) for other in self._places), default=self.idle_s)
             raise TooManyError(f"there is room for {self.room} {self.what}s, and {taken} are kept", soonest_s)
-        self._places[key] = _Place(item, weight, self.clock())
 
     def get(self, key: str) -> T:
         """The item of that id, whose time starts anew. Raises NotFoundError."""

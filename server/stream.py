@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, TooManyError, TooSlowError, problem_of
@@ -17,21 +17,22 @@ from server.traces import stage
 
 Look = m.StepRequest | Exception
 """An observation, or why what came is none."""
+Arrived = tuple[Look, float]
 
 
 class Newest:
-    """A place for one item; a newer one replaces it."""
+    """A place for one item and when it came [s]; a newer one replaces it."""
 
-    def __init__(self) -> None:
-        self.dropped = 0
-        self._item: Look | None = None
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock, self.dropped = clock, 0
+        self._item: Arrived | None = None
         self._closed = False
         self._changed = asyncio.Event()
 
     def put(self, item: Look) -> None:
         """Replace what waits."""
         self.dropped += self._item is not None
-        self._item = item
+        self._item = item, self.clock()
         self._changed.set()
 
     def close(self) -> None:
@@ -39,7 +40,7 @@ class Newest:
         self._closed = True
         self._changed.set()
 
-    async def take(self) -> tuple[Look, int] | None:
+    async def take(self) -> tuple[Arrived, int] | None:
         """The newest item and how many it replaced, or None at the end."""
         while self._item is None:
             if self._closed:
@@ -61,15 +62,15 @@ async def pursue(
     """
     if service.streams >= service.settings.max_streams:
         raise TooManyError(f"{service.streams} streams are open; no more can be", 5.0)
-    newest = Newest()
+    newest = Newest(service.clock)
     reader = asyncio.create_task(_read(looks, newest))
     closer = asyncio.create_task(_close_when_draining(service, newest))
     service.streams += 1
     try:
         while (taken := await _next(newest, service.settings.session_idle_s)) is not None:
-            look, dropped = taken
+            (look, arrived_at), dropped = taken
             service.metrics.stale.inc(dropped)
-            yield await _answer(service, session_id, look, dropped)
+            yield await _answer(service, session_id, look, arrived_at, dropped)
         if service.draining.is_set():
             raise DrainingError("the service is shutting down; open a session at another one, or again later", 5.0)
         if reader.done() and (error := reader.exception()):
@@ -82,7 +83,7 @@ async def pursue(
                 await task
 
 
-async def _next(newest: Newest, idle_s: float) -> tuple[Look, int] | None:
+async def _next(newest: Newest, idle_s: float) -> tuple[Arrived, int] | None:
     """What `newest` has next. Raises TooSlowError where nothing comes for so long that a session would have expired."""
     try:
         async with asyncio.timeout(idle_s):
@@ -92,7 +93,7 @@ async def _next(newest: Newest, idle_s: float) -> tuple[Look, int] | None:
 
 
 async def _answer(
-    service: PlanningService, session_id: str, look: Look, dropped: int
+    service: PlanningService, session_id: str, look: Look, arrived_at: float, dropped: int
 ) -> m.StepResponse | m.StreamProblem:
     observation_id = None
     try:
@@ -100,7 +101,7 @@ async def _answer(
             raise look
         observation_id = look.observation.id
         with stage("step"):
-            answer = await service.step(session_id, look)
+            answer = await service.step(session_id, look, arrived_at=arrived_at)
         return answer.model_copy(update={"dropped": dropped})
     except (NotFoundError, DrainingError):
         raise

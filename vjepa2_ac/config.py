@@ -129,12 +129,25 @@ def _read(value: Any, hint: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise ConfigError(f"{where} must be settings by name, got {value!r}")
-        return {key: _read(item, arguments[1], f"{where}.{key}") for key, item in value.items()}
+        return {
+            _read_key(key, arguments[0], where): _read(item, arguments[1], f"{where}.{key}")
+            for key, item in value.items()
+        }
     if hint is float and type(value) is int:
         return float(value)
     if type(value) is not hint:
         raise ConfigError(f"{where} must be {_name(hint)}, got {value!r}")
     return value
+
+
+def _read_key(key: Any, hint: Any, where: str) -> Any:
+    """Names of JSON are text, numbers too."""
+    if hint is not int or isinstance(key, int):
+        return key
+    try:
+        return int(key)
+    except ValueError:
+        raise ConfigError(f"{where} has whole numbers as names, got {key!r}") from None
 
 
 def _read_union(value: Any, options: tuple[Any, ...], where: str) -> Any:

@@ -5,6 +5,7 @@ Whatever cannot be used is refused before a model is opened or a service is call
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class Wishes:
 
     def __post_init__(self) -> None:
         for name, value in (("--budget-ms", self.budget_ms), ("--deadline-ms", self.deadline_ms)):
-            if value is not None and not value > 0:
+            if value is not None and not 0 < value < math.inf:
                 raise FieldError(name, f"{value:g}", "a positive number of milliseconds")
         sizes = [text for text in self.settings if text.partition("=")[0].endswith((".samples", ".iterations"))]
         if self.budget_ms is not None and sizes:

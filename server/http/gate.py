@@ -37,6 +37,7 @@ class Gate:
     ) -> None:
         self.app, self.doorman, self.metrics, self.traces = app, doorman, metrics, traces
         self.max_body_bytes, self.allowed_origins = settings.max_body_bytes, settings.allowed_origins
+        self.own_names = _own_names(settings) if settings.is_loopback and not settings.tokens() else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -85,11 +86,18 @@ class Gate:
         return span
 
     def _refuse_foreign(self, headers: dict[bytes, str]) -> None:
-        """Any page in the operator's browser can send requests to loopback; only ours and allowed ones may."""
+        """Any page in the operator's browser can send requests to loopback; only ours and allowed ones may.
+
+        A page whose own name leads to loopback, too (DNS rebinding), would pass for one of ours: a door that stands
+        open on loopback goes by its name alone.
+        """
+        host = headers.get(b"host", "")
+        if self.own_names is not None and _name(host) not in self.own_names:
+            raise ForeignOriginError(f"this service is not called {host:.100}; see the setting allowed_origins")
         origin = headers.get(b"origin")
         if origin is None or origin in self.allowed_origins or "*" in self.allowed_origins:
             return
-        if origin.partition("://")[2] != headers.get(b"host"):
+        if origin.partition("://")[2] != host:
             raise ForeignOriginError(f"pages of {origin:.100} may not ask; see the setting allowed_origins")
 
     def _limited(self, receive: Receive) -> Receive:
@@ -117,6 +125,19 @@ class Gate:
         level = logging.DEBUG if scope["path"] in QUIET else logging.INFO
         facts = {"method": scope.get("method", "WS"), "path": scope["path"], "status": visit.status}
         log.log(level, "answered", extra=facts | {"took_ms": round(1e3 * took_s, 1)})
+
+
+def _own_names(settings: Settings) -> set[str]:
+    """What a service that only this machine can reach is called."""
+    allowed = (origin.partition("://")[2] for origin in settings.allowed_origins)
+    return {"localhost", "127.0.0.1", "[::1]", _name(settings.host), *map(_name, allowed)}
+
+
+def _name(host: str) -> str:
+    """Of a host, without its port; addresses of IPv6 in brackets."""
+    if host.count(":") > 1 and not host.startswith("["):
+        return f"[{host}]"
+    return (host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]).lower()
 
 
 def _finish(span: Span, scope: Scope, visit: _Visit) -> None:

@@ -60,6 +60,12 @@ def test_time_gives_a_goal_up_and_never_passes_it() -> None:
     assert set(said[10:]) == {"timed out"}
 
 
+def test_a_goal_that_is_lost_again_has_as_much_time_as_before() -> None:
+    said = verdicts(0.9, *[0.05] * 30, *[0.9] * 11, achieved=ACHIEVED, timeout=10)
+    assert said[1:31] == ["achieved"] * 30
+    assert said[31:] == [*["going"] * 10, "timed out"]
+
+
 def test_the_distribution_of_achieved_goals_comes_from_their_costs() -> None:
     achieved = AchievedGoals.from_costs([0.1, 0.2, 0.3])
     assert achieved.limit(2.0) == pytest.approx(0.4)

@@ -314,6 +314,41 @@ def test_the_loop_goes_on_after_a_missed_deadline() -> None:
     assert control.step(paint(HOME), HOME, deadline=clock.now + 1.0).plan is not None
 
 
+def test_what_was_passed_is_told_even_if_the_plan_after_it_failed() -> None:
+    clock = Clock()
+    control = Controller(
+        Planner(PointWorld(clock=clock, seconds_fixed=0.2), clock=clock),
+        [paint(HOME), paint(moved(0.1, 0.0, 0.0))],
+        KNOWN,
+    )
+    with pytest.raises(DeadlineError):
+        control.step(paint(HOME), HOME, deadline=0.1)
+    assert control.step(paint(HOME), HOME).passed == ((0, "achieved"),)
+    assert control.step(paint(HOME), HOME).passed == ()
+
+
+def test_a_goal_that_is_lost_long_after_it_was_done_is_pursued_again() -> None:
+    control, robot = controller([HOME]), PointRobot()
+    assert {control.step(robot.frame(), robot.pose).status for _ in range(60)} == {"done"}
+    robot.pose = moved(0.1, 0.0, 0.0)
+    assert control.step(robot.frame(), robot.pose).status == "going"
+
+
+def test_a_hand_that_was_turned_is_told_to_turn_back_step_by_step() -> None:
+    config = ControlConfig(progress=KNOWN.progress, commanded_turned_within=0.1)
+    control, robot = controller([moved(0.3, 0.0, 0.0)], config), PointRobot()
+    control.step(robot.frame(), robot.pose)
+    robot.pose[5] = 1.5  # [rad] somebody turned it
+    plan = control.step(robot.frame(), robot.pose).plan
+    assert plan is not None
+    assert plan.targets_H7[0, 5] == pytest.approx(1.4)
+    tight = replace(config, commanded_within=0.05)
+    control, robot = controller([moved(0.3, 0.0, 0.0)], tight, limits=LimitsConfig(step=0.02)), PointRobot()
+    control.step(robot.frame(), robot.pose)
+    robot.pose[1] += 0.1
+    assert control.step(robot.frame(), robot.pose).plan is not None  # never farther than an action may go
+
+
 def test_goals_may_be_latents() -> None:
     world = PointWorld()
     goal_ND = world.latents(torch.from_numpy(moved(0.04, 0.0, 0.0)).float())

@@ -51,6 +51,13 @@ def test_candidates_without_a_cost_lose_and_none_with_one_is_refused() -> None:
         search_as_published(PointWorld(spoil=lambda costs: costs * torch.nan), [NEAR], SMALL)
 
 
+def test_the_time_of_each_problem_is_its_own() -> None:
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_fixed=0.1)
+    with pytest.raises(DeadlineError, match="one iteration took 100 ms"):
+        search_as_published(world, [NEAR, NEAR], SMALL, clock=clock, deadline=0.35)
+
+
 def test_it_keeps_to_a_deadline() -> None:
     clock = Clock()
     world = PointWorld(clock=clock, seconds_fixed=0.1)

@@ -77,6 +77,38 @@ def test_targets_start_from_the_commanded_pose_when_there_is_one() -> None:
     np.testing.assert_allclose(plan.targets_H7[0] - plan.actions_H7[0], moved(0.0, 0.0, 0.02), atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (moved(0.0, 0.58, 0.0), "58.0 cm and 0.00 rad from where the hand is"),
+        ([*HOME[:3], 0.0, 0.0, 0.4, 0.0], "0.0 cm and 0.40 rad"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_no_plan_starts_farther_from_the_hand_than_one_action_may_go(told: Any, words: str, dry_run: bool) -> None:
+    planner = Planner(PointWorld(), PlannerConfig(limits=LimitsConfig(dry_run=dry_run)))
+    with pytest.raises(InputError, match=words):
+        planner.plan(request(NEAR, commanded=told))
+
+
+def test_a_dry_run_stands_where_the_hand_is_and_goes_on_holding() -> None:
+    told = [*moved(0.0, 0.0, 0.05)[:6], 1.0]
+    planner = Planner(PointWorld(), PlannerConfig(limits=LimitsConfig(dry_run=True)))
+    plan = planner.plan(request(moved(0.03, 0.0, 0.0, gripper=0.5), moved(0.0, 0.0, 0.0, gripper=0.5), commanded=told))
+    np.testing.assert_allclose(plan.targets_H7, [[*HOME[:6], 1.0]])
+
+
+@pytest.mark.parametrize("name", ["balanced", "paper"])
+def test_what_limits_forbid_is_not_searched(name: str) -> None:
+    limits = LimitsConfig(step=0.02, turn=0.05)
+    config = preset(name)
+    config = replace(config, search=replace(config.search, turn_limit=0.3)).held_to(limits)
+    plan = Planner(PointWorld(), config).plan(request(moved(0.2, 0.03, 0.0)))
+    assert not [clip for clip in plan.clipped if clip.part != "gripper"]
+    np.testing.assert_allclose(plan.actions_H7[0, :2], 0.02, atol=2e-3)
+    assert config.search.turn_limit == 0.05
+
+
 def test_a_gripper_holding_something_keeps_squeezing_and_opens_from_where_it_is() -> None:
     holding, told = moved(0.0, 0.0, 0.0, gripper=0.5), moved(0.0, 0.0, 0.0, gripper=1.0)
     planner = Planner(PointWorld())

@@ -18,7 +18,9 @@ import pytest
 from websockets.sync.client import ClientConnection, connect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-MISSING = "the console is tested in a real browser, and there is none: sudo apt-get install -y chromium"
+MISSING = (
+    "the console is tested in a real browser, and there is none: install Chromium or Chrome, or name it in CHROMIUM"
+)
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-dev-shm-usage", "--disable-sync", "--no-first-run", "--remote-debugging-port=0",
@@ -110,7 +112,7 @@ def browsing(folder: Path) -> Iterator[Page]:
     """A page of a fresh browser whose profile is in `folder`."""
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
-        pytest.fail(MISSING)
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(MISSING)
     with subprocess.Popen(
         [program, *OPTIONS, f"--user-data-dir={folder}", "about:blank"],
         stdout=subprocess.DEVNULL,

@@ -93,6 +93,9 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         "margin included"),
     "gripper": ("plan", plan_fields(observation=observation(pose=[0.4, 0, 0.3, 0, 0, 0, 85.0])), "invalid_field",
         "observation.pose", "observation.pose: gripper 85; expected a closedness from 0 open to 1 closed"),
+    "told to be elsewhere": ("plan", plan_fields(observation=observation(commanded=[0.4, 0.5, 0.6, 1.5, 0, 0, 0])),
+        "invalid_field", "observation.commanded", "observation.commanded: a pose 58.3 cm and 1.50 rad from where the "
+        "hand is; expected at most 0.075 m along an axis and 0.3 rad"),
     "no picture": ("plan", plan_fields(observation=observation(picture=b"")), "invalid_field", "observation.picture",
         "observation.picture: nothing came; expected a PNG or JPEG picture"),
     "blank": ("plan", plan_fields(goal={"pictures": [pictures.png(np.zeros((16, 16, 3), np.uint8))]}), "invalid_field",
@@ -124,6 +127,10 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
     "short action": ("rollout", {"observation": observation(), "candidates": [[[0.0] * 6]]}, "invalid_field",
         "candidates[0][0]", "candidates[0][0]: 6 numbers; expected 7 numbers: Δx Δy Δz in metres, three angles in "
         "radians, Δgripper"),
+    "large action": ("rollout", {"observation": observation(), "candidates": [[[0.0] * 7], [[2.0] + [0.0] * 6]]},
+        "invalid_field", "candidates[1][0]", "candidates[1][0]: a move of 2, 0, 0; expected at most 1 m an axis"),
+    "too many candidates": ("rollout", {"observation": observation(), "candidates": [[[0.0] * 6] * 16] * 40},
+        "invalid_field", "candidates", "candidates: 640 actions in all; expected at most 512"),
     "no candidates": ("rollout", {"observation": observation(), "candidates": []}, "invalid_field", "candidates",
         "candidates: no candidates; expected at least one action sequence, [candidates][horizon][7]"),
     "unknown session": ("step", {"session_id": "gone", "observation": observation()}, "not_found", None,

@@ -20,7 +20,7 @@ from tests.server.running import running
 IDLE_S = 0.5
 BODY = 20_000  # [bytes] more than LIMIT
 LIMIT = 10_000
-HEAD = f"POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY}\r\n"
+HEAD = f"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Length: {BODY}\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_who_still_writes_what_is_no_http_reads_why(small: Listening) -> None:
 
 def test_a_body_that_becomes_unreadable_is_refused_once(small: Listening) -> None:
     with line_to(small) as line:
-        line.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        line.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
         pause(0.05)
         write_slowly(line, b"no chunk\r\n" * 100)
         assert problem_of(everything_of(line), 400)["code"] == "malformed_request"
@@ -100,19 +100,19 @@ def test_a_connection_goes_on_after_the_rest_of_a_refused_request(small: Listeni
         line.sendall((HEAD + "\r\n").encode())
         write_slowly(line, b" " * BODY)
         problem_of(answer_of(line), 413)
-        line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        line.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert answer_of(line).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_head_that_does_not_end_is_refused(small: Listening) -> None:
     with line_to(small) as line:
-        line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nx-slow: ")
+        line.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nx-slow: ")
         assert problem_of(trickle(line), 408)["code"] == "too_slow"
 
 
 def test_a_body_that_does_not_end_is_refused(small: Listening) -> None:
     with line_to(small) as line:
-        line.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        line.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
         assert problem_of(trickle(line), 408)["code"] == "too_slow"
 
 
@@ -150,7 +150,9 @@ def trickle(line: socket.socket, pause_s: float = IDLE_S / 10) -> bytes:
 
 def test_who_does_not_take_answers_is_cut_off(small: Listening) -> None:
     with line_to(small) as line:
-        line.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)  # more than fits between here and there
+        line.sendall(
+            b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
+        )  # more than fits between here and there
         poll = select.poll()
         poll.register(line, select.POLLERR)
         assert poll.poll(20_000)
@@ -161,7 +163,7 @@ def test_who_does_not_take_answers_is_cut_off(small: Listening) -> None:
 def test_who_takes_an_answer_slowly_gets_it_whole(small: Listening) -> None:
     with line_to(small) as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        line.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        line.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         came = b""
         while piece := line.recv(4096):
             came += piece

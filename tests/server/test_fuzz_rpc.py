@@ -235,7 +235,7 @@ def frame(kind: int, payload: bytes, stream: int = 0, flags: int = 0, length: in
 
 FRAMES = {
     "half a preface": PREFACE[:10],
-    "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    "HTTP/1.1": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     "noise": random.Random(1).randbytes(300),
     "no settings": PREFACE + frame(1, b"\x82", 1),
     "a frame cut short": PREFACE + frame(4, b"") + frame(0, b"half", 1, length=100),

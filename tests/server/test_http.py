@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from planner.limits import LimitsConfig
 from server.run import Listening
 from tests.planner.worlds import HOME, moved, paint
 from tests.server import pictures
@@ -128,7 +130,7 @@ def test_a_body_that_does_not_end_is_given_up() -> None:
     with running(idle_connection_s=0.3) as (_, where):
         host, port = where.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=10) as line:
-            line.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            line.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
             assert b" 408 " in line.recv(4096)
 
 
@@ -185,6 +187,23 @@ def test_pages_of_other_origins_may_not_ask(point: Listening, http: httpx.Client
     with pytest.raises(InvalidStatus) as caught:
         connect(point.url.replace("http", "ws") + "/v1/sessions/x/stream", origin="http://evil.example")  # type: ignore[arg-type]
     assert caught.value.response.status_code == 403
+
+
+@pytest.mark.parametrize("name", ["evil.example:8000", "127.0.0.1.evil.example", "", "[::2]:8000"])
+def test_a_page_whose_name_was_made_to_lead_here_may_not_ask(http: httpx.Client, name: str) -> None:
+    headers = {"host": name, "origin": f"http://{name}"}
+    answer = http.post("/v1/plan", json=plan_json(), headers=headers)
+    assert (answer.status_code, problem_of(answer)["code"]) == (403, "foreign_origin")
+    assert http.get("/v1/info", headers={"host": name}).status_code == 403
+
+
+def test_a_service_on_loopback_goes_by_the_names_of_loopback_and_of_allowed_pages() -> None:
+    with running(allowed_origins=("http://lab.example:3000",)) as (_, where):
+        for name in ("localhost:8000", "LOCALHOST", "127.0.0.1", "[::1]:8000", "lab.example"):
+            assert httpx.get(where.url + "/v1/info", headers={"host": name}).status_code == 200, name
+    with running(token=TOKEN) as (_, where):
+        headers = {"host": "robot.example", "authorization": f"Bearer {TOKEN}"}
+        assert httpx.get(where.url + "/v1/info", headers=headers).status_code == 200
 
 
 def test_everything_but_health_and_documentation_needs_the_token() -> None:
@@ -255,6 +274,32 @@ def test_the_newest_look_wins() -> None:
     assert (first["observation_id"], first["dropped"]) == ("0", 0)
     assert (second["observation_id"], second["dropped"]) == ("5", 4)
     assert program.service.metrics.stale._value.get() == 4
+
+
+def test_a_look_that_waited_too_long_on_its_stream_is_refused() -> None:
+    world = SlowWorld()
+    with running(served(world), limits=LimitsConfig(oldest=0.3)) as (_, where), PlannerClient(where.url) as client:
+        session = client.session(paint(GOAL))
+        world.gate.clear()
+        world.scoring.clear()
+        look = plan_json()["observation"]
+        with socket_of(where, session.id) as line:
+            line.send(json.dumps({"observation": look}))
+            assert world.scoring.wait(10)
+            for more in ({"observation": {**look, "age_ms": 0}}, {"observation": look, "deadline_ms": 200}):
+                line.send(json.dumps(more))
+                line.ping().wait(5)
+                threading.Event().wait(0.5)
+                world.gate.set()
+                line.recv(10)
+                code = json.loads(line.recv(10))["problem"]["code"]
+                assert code == ("stale_observation" if "age_ms" in more["observation"] else "deadline_exceeded")
+                world.gate.clear()
+                world.scoring.clear()
+                line.send(json.dumps({"observation": look}))
+                assert world.scoring.wait(10)
+            world.gate.set()
+            line.recv(10)
 
 
 def _answers_to_six_looks_in_a_row(world: SlowWorld, where: Listening, session_id: str) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import httpx
+import numpy as np
 import pytest
 import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -215,6 +216,35 @@ def test_goals_and_sessions_are_kept_within_bounds_and_expire() -> None:
         c.register_goal(paint(GOAL))
         with pytest.raises(PlannerError, match="room for 1 goals"):
             c.register_goal(paint(HOME))
+
+
+def test_a_goal_is_kept_once_it_is_encoded_and_not_before() -> None:
+    world = SlowWorld()
+    with running(served(world)) as (_, where), PlannerClient(where.url, retries=0) as c:
+        world.gate.clear()
+        world.scoring.clear()
+        with ThreadPoolExecutor(2) as pool:
+            planned = pool.submit(plan, where, "rest")
+            assert world.scoring.wait(10)
+            registered = pool.submit(c.register_goal, paint(GOAL))
+            threading.Event().wait(0.3)
+            with PlannerClient(where.url, retries=0) as other:
+                assert other.goals() == []
+            world.gate.set()
+            assert registered.result(10).sub_goals == 1
+            planned.result(10)
+        assert len(c.goals()) == 1
+
+
+def test_pictures_that_wait_to_be_encoded_wait_as_files() -> None:
+    with running() as (program, where), PlannerClient(where.url, retries=0) as c:
+        c.session(paint(GOAL))
+        (goal,) = program.service.goals.recent.values()
+        assert not [kept for kept in vars(goal).values() if isinstance(kept, list) and _arrays(kept)]
+
+
+def _arrays(kept: list[Any]) -> list[Any]:
+    return [each for each in kept if isinstance(each, np.ndarray)]
 
 
 def test_a_fault_of_ours_shows_no_traceback() -> None:

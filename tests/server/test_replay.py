@@ -161,7 +161,12 @@ def test_lines_name_request_and_session(tmp_path: Path) -> None:
 
 def test_what_is_no_plan_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["replay", str(tmp_path / "none.jsonl")]) == 2
+    assert "there is no plan log" in capsys.readouterr().err
+    log = tmp_path / "log.jsonl"
+    log.write_text("")
+    assert cli.run(["replay", str(log)]) == 2
     assert "there is no plan in" in capsys.readouterr().err
-    (tmp_path / "words.jsonl").write_text("hello\n")
-    with pytest.raises(InputError, match="line 1 is not a line of a plan log"):
-        list(replay(tmp_path / "words.jsonl", tiny_model()))
+    for words in ("hello\n", "[]\n", '{"plan_id": "1"}\n'):
+        log.write_text(words)
+        assert cli.run(["replay", str(log)]) == 2
+        assert "line 1 is not a line of a plan log" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from tests.server import pictures
 from tests.server.running import running
 from vjepa2_ac.client import PlannerClient, PlannerError
 
-HEAD = "POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 500\r\n\r\n"
+HEAD = "POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 500\r\n\r\n"
 KINDS = ("application/json", "multipart/form-data; boundary=b")
 
 

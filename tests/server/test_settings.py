@@ -74,6 +74,8 @@ def test_limits_that_make_no_sense_are_refused(monkeypatch: pytest.MonkeyPatch) 
         ({"preset": "fats"}, "no preset 'fats'"),
         ({"token": "short"}, "fewer than 8 characters"),
         ({"token_file": Path("/none")}, "cannot be read"),
+        ({"token_file": Path("/bin/sh")}, "cannot be read"),
+        ({"tls_certificate": Path("/bin/sh"), "tls_key": Path("/bin/sh")}, "no PEM files that can be used, /bin/sh"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(options: dict[str, object], words: str) -> None:
@@ -83,11 +85,17 @@ def test_settings_that_cannot_work_are_refused(options: dict[str, object], words
 
 def test_a_token_file_holds_one_token_a_line(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
-    path.write_text("# the left arm\nleft-secret\n\nright-secret\n")
+    path.write_text("# the left arm\nleft-secret\n\n  # the right arm\nright-secret\n")
     assert Settings(token_file=path).tokens() == ("left-secret", "right-secret")
     path.write_text("\n")
     with pytest.raises(ConfigError, match="holds no token"):
         Settings(token_file=path).tokens()
+
+
+def test_lists_and_groups_that_are_no_json_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VJEPA2_AC_ALLOWED_ORIGINS", "http://a.example")
+    with pytest.raises(ConfigError, match=r"allowed_origins.*written as JSON"):
+        read_settings()
 
 
 def test_tokens_are_not_shown_when_settings_are() -> None:
