@@ -68,7 +68,9 @@ class Observation(Message):
     pose: Vector = Field(default_factory=list, description="[7]: x y z [m], roll pitch yaw [rad], gripper 0 … 1")
     id: Annotated[str, Field(max_length=128)] | None = Field(None, description="yours; repeated in the answer")
     age_ms: Annotated[Number, Field(ge=0)] | None = Field(None, description="[ms] since the picture was taken")
-    commanded: Vector | None = Field(None, description="[7]: where the hand was told to be, within one action of the pose, if actions start there")
+    commanded: Vector | None = Field(
+        None, description="[7]: where the hand was told to be, within one action of the pose, if actions start there"
+    )
 
 
 class GoalReference(Message):

@@ -96,7 +96,7 @@ def play(trial: Trial) -> list[Outcome]:
         env.close()
 
 
-def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(successes: float, trials: float, z: float = 1.96) -> tuple[float, float]:
     """The interval in which the true rate lies with 95 % confidence (Wilson 1927), honest also at 0 and 1."""
     if trials == 0:
         return (0.0, 1.0)

@@ -80,6 +80,8 @@ class CollectConfig:
             raise ConfigError("shares of the mix must not be negative, and not all be zero")
         if not self.cameras or any(camera not in layout.CAMERAS for camera in self.cameras):
             raise ConfigError(f"cameras are some of {', '.join(layout.CAMERAS)}; got {self.cameras}")
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ConfigError(f"a camera is named twice: {', '.join(self.cameras)}")
         if min(self.branches, self.repaints) < 0 or self.short >= PARTS:
             raise ConfigError(
                 f"a long episode has up to {PARTS - 1} short ones, two for each branch and one for each repaint; "
@@ -89,8 +91,10 @@ class CollectConfig:
             raise ConfigError(f"a repaint shows 1 … {STEPS} steps of a long episode, got {self.repaint_steps}")
         if not self.long and self.short == 0:
             raise ConfigError("without long episodes there must be branches or repaints")
-        if self.seed_base < 0 or self.size < 16 or self.size % 2:
-            raise ConfigError(f"need a seed base ≥ 0 and an even size ≥ 16, got {self.seed_base} and {self.size}")
+        if self.seed_base < 0 or not 16 <= self.size <= 1280 or self.size % 2:
+            raise ConfigError(
+                f"need a seed base ≥ 0 and an even size of 16 … 1280, got {self.seed_base} and {self.size}"
+            )
 
     @property
     def short(self) -> int:

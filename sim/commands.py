@@ -86,7 +86,10 @@ def video(
     from sim.bounds import actor, policy_name
     from sim.env import FrankaEnv
     from sim.film import film, write_mp4
+    from vjepa2_ac.errors import ConfigError
 
+    if out.suffix != ".mp4":
+        raise ConfigError(f"--out is an .mp4, not {out.name}")
     size -= size % 4  # H.264 wants even numbers, also of half the height
     env = FrankaEnv(
         task,
@@ -185,20 +188,25 @@ def strip(
 
 @simulation.command()
 def sheet(
-    out: Annotated[Path, typer.Option(help="Folder for one PNG per task.")] = Path("docs/pictures"),
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("docs/pictures"),
     seeds: Annotated[int, typer.Option(min=1, max=8, help="Episodes, that is rows, per task.")] = 3,
 ) -> None:
-    """Draw the cell, and a contact sheet of every task: the expert's episode as the model sees it, and the goals.
+    """Draw the cell, the looks of every split, and of every task what the model sees of an episode, and the goals.
 
     vjepa2-ac sim sheet --out docs/pictures
     """
-    from sim.film import all_cameras, contact_sheet, write_png
+    from sim.film import all_cameras, contact_sheet, splits, write_jpeg, write_png
     from sim.tasks import TASKS, task_name
+
+    def written(path: Path) -> None:
+        typer.echo(f"{path}: {path.stat().st_size // 1024} KiB")
 
     for name in ("cell", *TASKS):
         path = out / f"sim-{name.replace('_', '-')}.png"
         write_png(path, all_cameras() if name == "cell" else contact_sheet(task_name(name), tuple(range(seeds))))
-        typer.echo(f"{path}: {path.stat().st_size // 1024} KiB")
+        written(path)
+    write_jpeg(out / "sim-splits.jpg", splits())
+    written(out / "sim-splits.jpg")
 
 
 @simulation.command()
@@ -217,8 +225,11 @@ def bounds(
         vjepa2-ac sim bounds --episodes 200 --workers 2 --out runs/bounds
     """
     import json
+    import shlex
+    import sys
 
     from sim.bounds import as_dict, markdown, measure, policy_name
+    from sim.folders import write
     from sim.tasks import TASKS, task_name
     from sim.variation import KINDS
     from vjepa2_ac.terminal import progress
@@ -231,9 +242,9 @@ def bounds(
     typer.echo(markdown(found))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        written = {"command": f"vjepa2-ac sim bounds --episodes {episodes} --split {split}", "bounds": as_dict(found)}
-        out.with_suffix(".json").write_text(json.dumps(written, indent=1) + "\n")
-        out.with_suffix(".md").write_text(markdown(found) + "\n")
+        written = {"command": shlex.join(["vjepa2-ac", *sys.argv[1:]]), "bounds": as_dict(found)}
+        write(out.with_name(out.name + ".json"), json.dumps(written, indent=1) + "\n")
+        write(out.with_name(out.name + ".md"), markdown(found) + "\n")
     if any(bound.policy == "expert" and bound.at_end < 0.99 * bound.episodes for bound in found):
         raise typer.Exit(1)
 

@@ -77,7 +77,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
 
         Args:
             task: `reach`, `grasp`, `reach_with_object` or `pick_and_place`.
-            split: `train`, `test` or `shift`; see `sim.splits`.
+            split: one of `sim.splits.SPLITS`.
             kind: `cup` or `box`; None draws one.
             factors: what varies between episodes; the rest keeps its usual value.
             frame_size: pixels, one number for a square or (height, width).

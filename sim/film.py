@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from sim.control import TICK
 from sim.env import FrankaEnv
 from sim.scene import TIMESTEP
+from sim.splits import SPLITS
 from sim.tasks import GOAL_NAMES, TaskName
 from sim.variation import KINDS, Kind
 from vjepa2_ac.errors import InputError
@@ -70,22 +71,35 @@ def film(env: FrankaEnv, act: Act, steps: int, linger: int = 4) -> Played:
 
 
 def write_mp4(path: Path, frames: list[Frame], frames_per_second: int = FRAMES_PER_SECOND) -> None:
-    """Write frames as H.264 that every player and browser shows."""
+    """Write frames as H.264 that every player and browser shows, whole or not at all."""
     if not frames:
         raise InputError("a film needs at least one frame")
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    aside = path.with_name(path.name + ".part")
+    with av.open(str(aside), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(frames_per_second), options={"crf": "20"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
+    aside.replace(path)
 
 
 def contact_sheet(task: TaskName, seeds: tuple[int, ...], columns: int = 5, size: int = 176) -> Frame:
     """One row per seed, cup and box in turn: the expert's episode as the model sees it, then the goal, marked."""
     rows = [_row(task, KINDS[row % len(KINDS)], seed, columns, size) for row, seed in enumerate(seeds)]
+    return np.concatenate(rows)
+
+
+def splits(columns: int = 6, size: int = 160) -> Frame:
+    """A row of first looks for each split that looks of its own are drawn for."""
+    rows = []
+    for split in (split for split in SPLITS if split != "test"):
+        env = FrankaEnv(split=split, goal_frames=False)
+        looks = [small(env.reset(seed=seed)[0]["frame"], size) for seed in range(columns)]
+        rows.append(np.concatenate([labelled(looks[0], split), *looks[1:]], axis=1))
+        env.close()
     return np.concatenate(rows)
 
 
@@ -102,6 +116,13 @@ def all_cameras(seed: int = 2, size: int = 480) -> Frame:
     views = [labelled(small(env.picture(name), third), name) for name in ("left", "right", "wrist")]
     env.close()
     return np.concatenate([pretty, np.concatenate(views)], axis=1)
+
+
+def write_jpeg(path: Path, picture: Frame) -> None:
+    """Write a picture with too many shades for a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90]):
+        raise InputError(f"cannot write a picture to {path}")
 
 
 def write_png(path: Path, picture: Frame) -> None:

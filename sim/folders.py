@@ -35,7 +35,10 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
     folder that is somebody else's is left as it was.
     """
     wanted = json.loads(json.dumps(settings))
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made a folder of results: {error.strerror}") from error
     _check(folder, owner, wanted)
     with (folder / owner.lock).open("w") as lock:
         try:

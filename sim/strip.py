@@ -26,13 +26,15 @@ def gif(path: Path, films: Sequence[Path], width: int = 400) -> None:
     if len({frame.shape for frame in frames}) > 1:
         raise InputError("the films differ in size; make a GIF of each")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as container:
+    aside = path.with_name(path.name + ".part")
+    with av.open(str(aside), "w", format="gif") as container:
         stream = container.add_stream("gif", rate=GIF_FRAMES_PER_SECOND)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "pal8"
         for frame in _with_palette(frames):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    aside.replace(path)
 
 
 def strip(films: Sequence[Path], columns: int = 5, width: int = 240) -> Frame:

@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.control import STEP_SECONDS, TICK
 from sim.env import FrankaEnv
-from sim.scene import TIMESTEP
+from sim.scene import SURFACED, TIMESTEP, own_texture
 from vjepa2_ac.errors import InputError
 
 STRIDE = 0.03  # [m] a key press
@@ -60,7 +60,11 @@ def view(env: FrankaEnv, seed: int, expert: bool) -> None:
         while window.is_running():
             if keys.wants_next:
                 keys.wants_next = False
+                env.cell.controller.on_tick = None  # the expert makes the goal first, which nobody needs to watch
                 env.reset()
+                env.cell.controller.on_tick = show
+                for where in SURFACED:
+                    window.update_texture(scene.model.texture(own_texture(where)).id)
                 player = env.expert()
             started = time.monotonic()
             env.step(player.act(env.truth()) if keys.expert else keys.action())

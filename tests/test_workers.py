@@ -34,6 +34,36 @@ def test_workers_do_not_outlive_a_parent_that_was_killed(tmp_path: Path) -> None
     assert not [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE]
 
 
+INTERRUPTED = """
+import os, signal, sys, time
+from pathlib import Path
+from vjepa2_ac.workers import pool
+
+def work(path):
+    time.sleep(0.3)
+    Path(path).touch()
+
+if __name__ == "__main__":
+    try:
+        with pool(2) as workers:
+            futures = [workers.submit(work, f"{sys.argv[1]}/{number}") for number in range(200)]
+            futures[0].result()
+            os.killpg(0, signal.SIGINT)
+            futures[-1].result()
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+def test_after_ctrl_c_workers_finish_what_they_are_at_and_begin_nothing(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(INTERRUPTED)
+    done = tmp_path / "done"
+    done.mkdir()
+    parent = subprocess.run([sys.executable, tmp_path / "interrupted.py", done], start_new_session=True, timeout=60)
+    assert parent.returncode == 0
+    assert 0 < len(list(done.iterdir())) < 20
+
+
 def test_workers_begin_before_they_work() -> None:
     with pool(1, os.putenv, "BEGUN", "yes") as workers:
         assert workers.submit(subprocess.getoutput, "echo $BEGUN").result() == "yes"

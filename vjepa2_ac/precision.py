@@ -27,6 +27,11 @@ def choose_dtype(precision: str, device: torch.device | str) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
+def resolve(precision: str, device: torch.device | str) -> str:
+    """What `precision` comes to on `device`, by name: fp32 or bf16."""
+    return "bf16" if choose_dtype(precision, device) is torch.bfloat16 else "fp32"
+
+
 def is_fast_at_bf16(device: torch.device | str) -> bool:
     """Whether the hardware multiplies bf16 matrices, decided from what it says it can do."""
     device = torch.device(device)

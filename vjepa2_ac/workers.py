@@ -1,25 +1,39 @@
 """Pools of worker processes that end with whoever began them, however that one ended.
 
-Workers of the standard library wait for their next task for good when their parent is killed.
+Workers of the standard library wait for their next task for good when their parent is killed, and after Ctrl-C a pool
+of theirs first does all that it has been given.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 
-def pool(count: int, begin: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
-    """So many fresh processes, each of which calls `begin(*arguments)` first."""
+@contextlib.contextmanager
+def pool(count: int, begin: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
+    """So many fresh processes, each of which calls `begin(*arguments)` first.
+
+    After Ctrl-C or a fault they finish what they are at, and begin nothing.
+    """
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(begin, arguments))
+    workers = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(begin, arguments))
+    try:
+        yield workers
+    finally:
+        workers.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches whoever began them, which ends the pool
+    for threads in ("LP_NUM_THREADS", "OMP_NUM_THREADS"):  # processes share the cores, threads would fight over them
+        os.environ.setdefault(threads, "1")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if begin is not None:
         begin(*arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,7 +99,7 @@ def evaluate(
         filmed = films.chosen(records, videos)
         with progress("filming", len(filmed), unit="films") as advance:
             films.shoot_all(out, config, filmed, workers=workers, advance=advance)
-    command = " ".join(["vjepa2-ac", *sys.argv[1:]])
+    command = shlex.join(["vjepa2-ac", *sys.argv[1:]])
     typer.echo(publish(out, config, records, command))
     if learned := summary(records):
         typer.echo(learned)
@@ -125,6 +126,9 @@ def _config(
             raise ConfigError("--confidence needs a model in this process; a service is told by its own")
         options = _options(planner, given, budget)
         return EvaluationConfig(model="", weights=served_by(server), server=server, options=options, **known)
+    from vjepa2_ac.devices import choose_device
+    from vjepa2_ac.precision import resolve
+
     search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
     if budget is not None:
         search = _within(budget, search, model, precision, out)
@@ -134,7 +138,7 @@ def _config(
         control = _with_achieved(achieved, control, search, model, precision, out)
     return EvaluationConfig(
         model=model, weights=fingerprint(model), planner=search, budget_ms=budget, control=control,
-        achieved_scenes=achieved, precision=precision, asked=(planner, *given), **known,
+        achieved_scenes=achieved, precision=resolve(precision, choose_device(None)), asked=(planner, *given), **known,
     )  # fmt: skip
 
 

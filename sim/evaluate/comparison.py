@@ -1,15 +1,19 @@
 """Two planners on the same episodes: which won where the other lost, and whether that could be chance.
 
-Episodes of equal task, object and seed are pairs, so that luck with the scene falls out. Only pairs that differ say
-anything (McNemar); whether one side has too many of them is an exact sign test.
+Episodes of equal task, object and seed are pairs, so that luck with the scene falls out. Episodes of one seed show the
+same scene and go well or badly together, so scenes are what is counted: whether one side wins too many of them is an
+exact sign-flip test, and intervals are as wide as scenes differ.
 """
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import comb, sqrt
+from math import sqrt
 from typing import Any
+
+from sim.bounds import wilson
 
 Key = tuple[str, str, int]  # task, object, seed
 
@@ -23,7 +27,7 @@ class Paired:
     lost: int  # the other way round
     difference: float  # of the rates of success, positive where this one is better
     interval: tuple[float, float]  # of the difference, 95 %
-    p: float  # of a sign test, two-sided: the chance of so uneven a count where both are as good
+    p: float  # of a sign-flip test of scenes, two-sided: the chance of so uneven a count where both are as good
 
 
 def outcomes(records: Sequence[Mapping[str, Any]]) -> dict[Key, bool]:
@@ -34,6 +38,10 @@ def outcomes(records: Sequence[Mapping[str, Any]]) -> dict[Key, bool]:
 def paired(ours: Mapping[Key, bool], baseline: Mapping[Key, bool]) -> Paired:
     """How `ours` compares over the episodes that are in both."""
     both = [key for key in ours if key in baseline]
+    scores = defaultdict[int, list[int]](list)
+    for key in both:
+        scores[key[2]].append(ours[key] - baseline[key])
+    sums = [sum(scene) for scene in scores.values()]
     won = sum(ours[key] and not baseline[key] for key in both)
     lost = sum(baseline[key] and not ours[key] for key in both)
     return Paired(
@@ -41,24 +49,62 @@ def paired(ours: Mapping[Key, bool], baseline: Mapping[Key, bool]) -> Paired:
         won=won,
         lost=lost,
         difference=(won - lost) / len(both) if both else 0.0,
-        interval=difference_interval(won, lost, len(both)),
-        p=sign_test(won, lost),
+        interval=difference_interval(won, lost, list(scores.values())),
+        p=sign_flip_test(sums),
     )
 
 
-def sign_test(won: int, lost: int) -> float:
-    """Exact, two-sided: the chance that fair coins fall as unevenly as `won` to `lost`, or more."""
-    tosses, fewer = won + lost, min(won, lost)
-    return min(1.0, 2 * sum(comb(tosses, k) for k in range(fewer + 1)) / (1 << tosses))
+def rate_interval(done: Mapping[Key, bool]) -> tuple[float, float]:
+    """Of a rate of success over all episodes, 95 %: Wilson's, for as many as would tell as much were each a scene.
+
+    That is the number of episodes over the design effect (Kish 1965); where all ended alike, the number of scenes.
+    """
+    scenes = defaultdict[int, list[bool]](list)
+    for key, is_done in done.items():
+        scenes[key[2]].append(is_done)
+    episodes, rate = len(done), sum(done.values()) / len(done)
+    if rate in (0.0, 1.0):
+        return wilson(rate * len(scenes), len(scenes))
+    worth = min(episodes, rate * (1 - rate) / max(_variance(list(scenes.values()), rate), 1e-12))
+    return wilson(rate * worth, worth)
 
 
-def difference_interval(won: int, lost: int, pairs: int, z: float = 1.96) -> tuple[float, float]:
-    """Of a difference of paired rates, 95 %: Wald's with half a pair added to each cell (Agresti and Min 2005)."""
+def sign_flip_test(scores: Sequence[int]) -> float:
+    """Exact, two-sided: the chance that fair coins for signs make as much of these scores as they do, or more.
+
+    Scores of one are McNemar's exact test.
+    """
+    ways = Counter({0: 1})
+    for score in filter(None, scores):
+        flipped = Counter[int]()
+        for total, count in ways.items():
+            flipped[total + score] += count
+            flipped[total - score] += count
+        ways = flipped
+    reached = abs(sum(scores))
+    return sum(count for total, count in ways.items() if abs(total) >= reached) / sum(ways.values())
+
+
+def difference_interval(won: int, lost: int, scenes: Sequence[Sequence[int]], z: float = 1.96) -> tuple[float, float]:
+    """Of a difference of paired rates, 95 %, from the score of each pair by scene: 1 won, -1 lost, 0 alike.
+
+    Wald's with half a pair added to each cell (Agresti and Min 2005), or wider where scenes differ more than pairs.
+    """
+    pairs = sum(map(len, scenes))
     if pairs == 0:
         return (-1.0, 1.0)
     b, c, n = won + 0.5, lost + 0.5, pairs + 2.0
-    middle, half = (b - c) / n, z * sqrt(b + c - (b - c) ** 2 / n) / n
+    middle = (b - c) / n
+    half = z * sqrt(max((b + c - (b - c) ** 2 / n) / n**2, _variance(scenes, (won - lost) / pairs)))
     return (max(-1.0, middle - half), min(1.0, middle + half))
+
+
+def _variance(scenes: Sequence[Sequence[int]], mean: float) -> float:
+    """Of the mean of all scores, from how far scenes are from it (the ratio estimator's)."""
+    count, episodes = len(scenes), sum(map(len, scenes))
+    if count < 2:
+        return 0.0
+    return count / (count - 1) * sum((sum(scene) - mean * len(scene)) ** 2 for scene in scenes) / episodes**2
 
 
 def holm(chances: Sequence[float]) -> list[float]:

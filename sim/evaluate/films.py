@@ -89,10 +89,7 @@ def shoot(out: Path, config: EvaluationConfig, record: Record, size: int = 480) 
         done = env.success_after_settling()
     finally:
         env.close()
-    path = place(out, record)
-    aside = path.with_name(f".{path.name}")
-    write_mp4(aside, frames)
-    aside.replace(path)
+    write_mp4(place(out, record), frames)
     return done
 
 

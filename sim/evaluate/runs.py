@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import platform
-import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, as_completed
@@ -27,6 +25,7 @@ from sim.evaluate.settings import EvaluationConfig, Job
 from sim.folders import Owner, held, write
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
+from vjepa2_ac.devices import choose_device
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.workers import pool
 
@@ -83,6 +82,7 @@ def versions() -> dict[str, str]:
         "torch": torch.__version__,
         "mujoco": mujoco.__version__,
         "numpy": np.__version__,
+        "device": choose_device(None).type,
     }
 
 
@@ -123,19 +123,14 @@ def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: i
         return
     with pool(min(workers, len(todo)), _begin, config) as players:
         futures: list[Future[Record]] = [players.submit(_play_here, out, job) for job in todo]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:  # after Ctrl-C or a fault: finish what is being played, begin nothing
-            players.shutdown(wait=True, cancel_futures=True)
+        for future in as_completed(futures):
+            yield future.result()
 
 
 _players: list[Player] = []  # of this process; a pool's workers have nowhere else to keep it
 
 
 def _begin(config: EvaluationConfig) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     _players.append(Player(config))
     atexit.register(_players[0].close)
 

@@ -15,9 +15,8 @@ from typing import Any
 from planner.goals import AchievedGoals
 from planner.mpc import ControlConfig
 from planner.planning import PlannerConfig
-from sim.bounds import wilson
 from sim.evaluate import achieved, budgets
-from sim.evaluate.comparison import Paired, holm, outcomes, paired
+from sim.evaluate.comparison import Paired, holm, outcomes, paired, rate_interval
 from sim.evaluate.episode import Record
 from sim.evaluate.report import publish
 from sim.evaluate.runs import SETTINGS, evaluate, place, versions
@@ -29,8 +28,10 @@ from sim.splits import Split
 from sim.tasks import TASKS, TaskName
 from sim.variation import Kind
 from vjepa2_ac.config import to_dict
+from vjepa2_ac.devices import choose_device
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.model_version import fingerprint
+from vjepa2_ac.precision import resolve
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.world_model import WorldModel
 
@@ -73,7 +74,7 @@ class Line:
     median_steps: float | None  # until first done
     failures: dict[str, int]
     beside: Paired | None = None  # the baseline; None for itself
-    p_holm: float | None = None  # the sign test's, raised for the number of variants
+    p_holm: float | None = None  # the test's, raised for the number of variants
 
 
 def sweep(
@@ -130,9 +131,10 @@ def told(found: Sequence[Line], empty: Sequence[str]) -> str:
     """The table and how to read it."""
     said = [
         table(found),
-        "Success at the end, with a 95 % Wilson interval. Won and lost are episodes of the same task, object and seed "
-        "that the variant did and the baseline did not, and the other way round; points is their difference as a share "
-        "of all pairs. p is an exact sign test, Holm's is raised for the number of variants.",
+        "Success at the end, with a 95 % interval that is as wide as scenes differ. Won and lost are episodes of the "
+        "same task, object and seed that the variant did and the baseline did not, and the other way round; points is "
+        "their difference as a share "
+        "of all pairs. p is an exact sign-flip test of scenes, Holm's is raised for the number of variants.",
     ]
     if empty:
         said.append(f"Left out, because their settings are the baseline's: {', '.join(empty)}.")
@@ -168,8 +170,13 @@ def _asked(out: Path, field: Field, weights: str, variant: Variant) -> Evaluatio
     return EvaluationConfig(
         model=field.model, weights=weights, split=field.split, asked=(variant.planner, *variant.settings),
         planner=planner, budget_ms=variant.budget, achieved_scenes=field.achieved_scenes, control=control,
-        precision=field.precision, max_steps=field.max_steps,
+        precision=_precision(field), max_steps=field.max_steps,
     )  # fmt: skip
+
+
+def _precision(field: Field) -> str:
+    """What the field's comes to on this machine: numbers of another one are not of the same planner."""
+    return resolve(field.precision, choose_device(None))
 
 
 def _sized(folder: Path, config: EvaluationConfig) -> PlannerConfig:
@@ -200,8 +207,8 @@ def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Re
     if not said.is_file():
         return []
     found = json.loads(said.read_text(encoding="utf-8"))["settings"]
-    wanted = (weights, field.split, field.max_steps, [variant.planner, *variant.settings])
-    if (found["weights"], found["split"], found["max_steps"], found["asked"]) != wanted:
+    wanted = (weights, field.split, field.max_steps, _precision(field), [variant.planner, *variant.settings])
+    if tuple(found[name] for name in ("weights", "split", "max_steps", "precision", "asked")) != wanted:
         return []
     places = [place(out / variant.folder, job) for job in field.jobs(variant)]
     return [json.loads(path.read_text(encoding="utf-8")) for path in places if path.is_file()]
@@ -217,7 +224,7 @@ def _line(variant: Variant, records: Sequence[Record], baseline: dict[Any, bool]
         settings=(variant.planner, *variant.settings),
         episodes=len(records),
         at_end=done,
-        at_end_interval=wilson(done, len(records)),
+        at_end_interval=rate_interval(outcomes(records)),
         by_task={task: _share([r["success_end"] for r in records if r["task"] == task]) for task in tasks},
         evaluations=whole.evaluations,
         plan_ms=whole.plan_ms,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +65,7 @@ def evaluate_sweep(
         model=model, tasks=named.tasks_named(task), kinds=named.kinds_named(kinds), seed_base=seed_base,
         episodes=episodes, split=split_name(split), achieved_scenes=achieved, precision=precision, max_steps=max_steps,
     )  # fmt: skip
-    command = " ".join(["vjepa2-ac", *sys.argv[1:]])
+    command = shlex.join(["vjepa2-ac", *sys.argv[1:]])
     with progress("comparing", sum(len(field.jobs(each)) for each in play), unit="episodes") as advance:
         sweep(out, field, variants, play=play, workers=workers, command=command, advance=advance)
     typer.echo(f"{(out / TABLE).read_text(encoding='utf-8')}\n{out / JSON}\n{out / TABLE}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,4 +33,4 @@ def evaluate_confidence(
     """
     from sim.evaluate.trust import calibrate
 
-    typer.echo(calibrate(folders, out, beside, " ".join(["vjepa2-ac", *sys.argv[1:]])))
+    typer.echo(calibrate(folders, out, beside, shlex.join(["vjepa2-ac", *sys.argv[1:]])))

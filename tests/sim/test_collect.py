@@ -159,6 +159,8 @@ def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypat
         {"repaints": 1, "repaint_steps": 0},
         {"repaints": 1, "repaint_steps": 41},
         {"size": 33},
+        {"size": 4096},
+        {"cameras": ("left", "left")},
     ],
 )
 def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:

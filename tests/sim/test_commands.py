@@ -35,6 +35,30 @@ def test_bounds_are_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFi
     assert "| reach | cup | expert | 1 | 100.0% |" in capsys.readouterr().out
     assert (tmp_path / "bounds.json").is_file()
     assert (tmp_path / "bounds.md").is_file()
+    assert run(["sim", "bounds", *arguments, "--out", str(tmp_path / "bounds.v2")]) == 0
+    assert (tmp_path / "bounds.v2.json").is_file()  # and not a second `bounds.json`
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["collect", "--episodes", "1"],
+        ["evaluate", "--model", "random:tiny", "--episodes", "1"],
+        ["evaluate-sweep", "--model", "random:tiny", "--episodes", "1"],
+    ],
+)
+def test_results_that_cannot_have_a_folder_are_refused_in_a_sentence(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert run([*arguments, "--out", str(out)]) == 2
+        assert "folder" in capsys.readouterr().err
+
+
+def test_a_film_is_an_mp4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sim", "video", "--out", str(tmp_path / "film")]) == 2
+    assert "--out is an .mp4, not film" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [["--task", "juggle"], ["--split", "exam"], ["--object", "plate"]])

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from planner.mpc import ControlConfig
 from planner.planning import PlannerConfig
-from sim.evaluate.comparison import difference_interval, holm, paired, sign_test
+from sim.bounds import wilson
+from sim.evaluate.comparison import Key, difference_interval, holm, paired, rate_interval, sign_flip_test
 from sim.evaluate.episode import Player
 from sim.evaluate.settings import in_this_cell, with_settings
 from sim.evaluate.sweep import JSON, TABLE, Field, lines, sweep, table
@@ -100,13 +102,45 @@ def test_pairs_are_counted_where_they_differ() -> None:
     assert found.p == 1.0
 
 
-def test_a_sign_test_counts_coins() -> None:
-    assert sign_test(0, 0) == 1.0
-    assert sign_test(5, 0) == 2 / 32
-    assert sign_test(1, 6) == sign_test(6, 1) == 2 * (1 + 7) / 128
-    assert difference_interval(0, 0, 0) == (-1.0, 1.0)
-    low, high = difference_interval(40, 0, 50)
+def test_a_sign_flip_test_counts_coins() -> None:
+    assert sign_flip_test([]) == sign_flip_test([0, 0]) == 1.0
+    assert sign_flip_test([1] * 5) == 2 / 32
+    assert sign_flip_test([1] * 6 + [-1]) == sign_flip_test([-1] * 6 + [1]) == 2 * (1 + 7) / 128
+    assert sign_flip_test([4, 1]) == 2 / 4  # two scenes, whatever happened in them, say little
+    assert difference_interval(0, 0, []) == (-1.0, 1.0)
+    low, high = difference_interval(40, 0, [[1]] * 40 + [[0]] * 10)
     assert 0.6 < low < 0.8 < high < 0.9
+    assert difference_interval(40, 0, [[1] * 10] * 4 + [[0] * 10])[0] < low - 0.1
+
+
+def test_what_is_alike_in_a_scene_counts_once() -> None:
+    keys: list[Key] = [("grasp", kind, seed) for seed in range(20) for kind in ("cup", "box")]
+    alike = rate_interval({key: key[2] >= 5 for key in keys})
+    np.testing.assert_allclose(alike, wilson(15, 20), atol=0.01)
+    apart = rate_interval({key: (key[1] == "cup") == (key[2] % 2 == 0) for key in keys})
+    np.testing.assert_allclose(apart, wilson(20, 40))
+    np.testing.assert_allclose(rate_interval(dict.fromkeys(keys, True)), wilson(20, 20))
+
+
+def test_where_scenes_differ_intervals_hold_the_truth_and_equals_seldom_seem_unequal() -> None:
+    rng = np.random.default_rng(0)
+
+    def played() -> Any:  # eight episodes in each of 32 scenes; half of those that fail do so in four of them
+        chances = 1 / (1 + np.exp(-rng.normal(2.6, 1.6, (32, 1))))
+        return rng.random((32, 8)) < chances
+
+    truth = float(np.mean([played().mean() for _ in range(4000)]))
+    keys: list[Key] = [("grasp", str(which), scene) for scene in range(32) for which in range(8)]
+    held, naive, surprised = 0, 0, 0
+    for _ in range(400):
+        one, other = played(), played()
+        low, high = rate_interval(dict(zip(keys, one.ravel().tolist(), strict=True)))
+        held += low <= truth <= high
+        low, high = wilson(float(one.sum()), one.size)
+        naive += low <= truth <= high
+        surprised += sign_flip_test((one.astype(int) - other).sum(axis=1).tolist()) < 0.05
+    assert held > 0.90 * 400 > 0.85 * 400 > naive
+    assert surprised < 0.08 * 400
 
 
 def test_looking_often_raises_chances() -> None:

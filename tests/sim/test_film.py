@@ -9,7 +9,8 @@ import pytest
 
 from sim.bounds import actor
 from sim.env import FrankaEnv
-from sim.film import FRAMES_PER_SECOND, contact_sheet, film, write_mp4, write_png
+from sim.film import FRAMES_PER_SECOND, contact_sheet, film, splits, write_jpeg, write_mp4, write_png
+from sim.splits import SPLITS
 from vjepa2_ac.errors import InputError
 
 
@@ -44,6 +45,13 @@ def test_a_contact_sheet_has_a_row_per_seed_and_the_goal_last(tmp_path: Path) ->
     read = cv2.imread(str(tmp_path / "sheet.png"))
     assert read is not None
     assert np.abs(read[..., ::-1].astype(int) - sheet).max() <= 6
+
+
+def test_each_split_with_looks_of_its_own_has_a_row(tmp_path: Path) -> None:
+    picture = splits(columns=2, size=64)
+    assert picture.shape == ((len(SPLITS) - 1) * 64, 2 * 64, 3)
+    write_jpeg(tmp_path / "splits.jpg", picture)
+    assert np.abs(cv2.imread(str(tmp_path / "splits.jpg"))[..., ::-1].astype(int) - picture).mean() < 10
 
 
 def test_an_empty_film_is_refused(tmp_path: Path) -> None:
