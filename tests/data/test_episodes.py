@@ -74,6 +74,10 @@ DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
     "empty": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, np.zeros((0, 6))), "0 hand positions"),
     "quaternions": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, np.zeros((40, 7))), r"\[40, 7\], expected"),
     "not numbers": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, [b"a"] * 40), "cannot be read"),
+    "clock is no clock": (
+        lambda ref: folders.change_rows(ref, layout.CAPTURED.format(serial="10000001"), [b"a"] * 40),
+        "10000001_estimated_capture cannot be read",
+    ),
     "NaN": (poison, "2 of 40 poses are not finite, the first in row 7"),
 }
 

@@ -68,6 +68,16 @@ def test_nothing_there_is_said_plainly(tmp_path: Path) -> None:
         find_episodes(tmp_path / "missing")
 
 
+def test_what_is_no_list_is_said_so_and_what_is_too_long_is_no_path(tmp_path: Path) -> None:
+    video = tmp_path / "video.mp4"
+    video.write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match=r"video\.mp4 is no list"):
+        find_episodes(video)
+    listing = tmp_path / "list.txt"
+    listing.write_text("x" * 5000 + "\n")
+    assert len(find_episodes(listing)) == 1  # an episode that fails when it is opened
+
+
 def test_a_broken_index_line_is_named(tmp_path: Path) -> None:
     (tmp_path / "index.jsonl").write_text('{"frames": 3}\n')
     with pytest.raises(InputError, match="line 1"):

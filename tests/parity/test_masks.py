@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from tests.parity.golden import Case, cases_of
+from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
+
+
+def test_blocks_that_hide_everything_are_refused_and_do_not_try_for_ever() -> None:
+    config = MultiBlockConfig(spatial_scale=(1.0, 1.0), temporal_scale=(1.0, 1.0), aspect_ratio=(1.0, 1.0))
+    with pytest.raises(ConfigError, match="hide all of 2 x 4 x 4"):
+        MultiBlockMasks((2, 4, 4), config)(1)
 
 
 def masks_of(case: Case) -> MultiBlockMasks:

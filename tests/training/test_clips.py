@@ -52,6 +52,15 @@ def test_raw_droid_is_seen_through_its_cameras(tmp_path: Path) -> None:
     assert clip.shape == (4, 32, 32, 3)
 
 
+def test_a_video_is_no_list_and_a_long_line_no_path(tmp_path: Path) -> None:
+    video = tmp_path / "video.mp4"
+    video.write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match=r"video\.mp4 is no list"):
+        find_footage(video, ("left",))
+    (tmp_path / "list.txt").write_text("x" * 5000 + "\n")
+    assert len(find_footage(tmp_path / "list.txt", ("left",))) == 1
+
+
 def test_nothing_to_see_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no videos in"):
         find_footage(tmp_path)

@@ -76,6 +76,7 @@ def test_processes_share_the_copies_when_the_episodes_are_there_already(
     data = episodes.folder(tmp_path / "episodes", range(4))
     cached(data, encoder, 0)
     monkeypatch.setattr(Processes, "wait", lambda _: None)
+    monkeypatch.setattr(Processes, "united", lambda _, reasons: reasons)
     second = Processes(1, 2, ALONE.device)
     made = cached_trajectories(data, WINDOW, SamplingConfig(), encoder, tmp_path / "cache", second, copies=1)
     assert len(made) == 4 + 2

@@ -65,6 +65,8 @@ def test_settings_change_a_recipe_by_full_or_short_name() -> None:
         ("steps", "key=value"),
         ("steps=many", "whole number"),
         ("lr=-1", "negative"),
+        ("betas=[2,2]", "betas lie within"),
+        ("window.cameras=[left", "no value in YAML"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_words(setting: str, message: str) -> None:

@@ -39,7 +39,32 @@ def test_a_damaged_state_is_passed_over_by_name(run: Run, capsys: pytest.Capture
     found = run.newest()
     assert found is not None
     assert found[0] == 1
-    assert "00000002.pt is damaged" in capsys.readouterr().err
+    assert "00000002.pt cannot be read" in capsys.readouterr().err
+
+
+def test_states_of_which_none_can_be_read_are_not_written_over(run: Run) -> None:
+    for step in (1, 2):
+        run.save(step, STATE)
+    for _, path in run.states():
+        path.write_bytes(b"torn")
+    with pytest.raises(InputError, match="none of the 2 states"):
+        run.newest()
+    assert [step for step, _ in run.states()] == [2, 1]
+
+
+def test_a_run_that_goes_on_sets_later_states_aside_and_clears_up_after_killed_writers(run: Run) -> None:
+    run.save(1, STATE)
+    run.save(2, STATE)
+    (run.folder / "states" / ".00000003.pt.ab12cd34").write_bytes(b"half")
+    run.states()[0][1].write_bytes(b"torn")
+    run.tidy(1)
+    run.save(2, STATE)  # made again; neither of the two kept is the torn one
+    assert [step for step, _ in run.states()] == [2, 1]
+    assert sorted(path.name for path in (run.folder / "states").iterdir()) == [
+        "00000001.pt",
+        "00000002.damaged",
+        "00000002.pt",
+    ]
 
 
 def test_half_a_state_of_a_killed_writer_is_not_taken_for_one(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from tests.training import episodes
 from tests.training.test_engine import assert_same, final
 from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
-from vjepa2_ac.data.layout import EpisodeRef
+from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.run import Run
 from vjepa2_ac.world_model import WorldModel
@@ -113,6 +114,22 @@ def test_a_run_that_was_stopped_goes_on_by_resume(data: Path, encoder: Path, tmp
     (tmp_path / "parts" / "states" / "00000020.pt").unlink()  # as if killed after update 10
     assert cli.run(["train", "--resume", "--out", str(tmp_path / "parts")]) == 0
     assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
+
+
+def test_a_run_goes_on_as_it_began_or_not_at_all(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(data, mine)
+    assert train(mine, encoder, tmp_path / "run") == 0
+    resume = ["train", "--resume", "--out", str(tmp_path / "run")]
+    for more in (["--encoder", str(encoder)], ["--recipe", "tiny-train"], ["--start", "default"], ["--set", "steps=9"]):
+        assert cli.run([*resume, *more]) == 2
+        assert f"leave out {more[0]}" in capsys.readouterr().err
+    shutil.rmtree(next(iter(find_episodes(mine))).folder)
+    assert cli.run(resume) == 2
+    assert "is not what the run in" in capsys.readouterr().err
+    assert cli.run([*resume, "--data", str(data)]) == 0  # the same episodes elsewhere
 
 
 def test_a_cooldown_starts_from_a_pretraining(data: Path, encoder: Path, tmp_path: Path) -> None:

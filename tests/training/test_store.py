@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vjepa2_ac.training.store import Store, fingerprint
+from vjepa2_ac.training.store import Store, fingerprint, identity_of_files
 
 
 def test_an_item_comes_back_with_its_facts(tmp_path: Path) -> None:
@@ -16,6 +16,14 @@ def test_an_item_comes_back_with_its_facts(tmp_path: Path) -> None:
     assert isinstance(store.rows("0123"), np.memmap)
     np.testing.assert_array_equal(store.rows("0123"), rows)
     assert store.facts("0123") == {"name": "first"}
+
+
+def test_a_link_that_leads_nowhere_is_a_file_like_others_until_it_is_opened(tmp_path: Path) -> None:
+    link = tmp_path / "film.mp4"
+    link.symlink_to(tmp_path / "not mounted.mp4")
+    gone = identity_of_files(link)
+    (tmp_path / "not mounted.mp4").write_bytes(b"film")
+    assert identity_of_files(link) != gone
 
 
 def test_an_array_without_its_facts_was_never_finished(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,7 @@ def test_an_encoder_shares_its_cache_with_its_rounded_release() -> None:
 
 def test_two_processes_fill_one_cache(data: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Processes, "wait", lambda _: None)
+    monkeypatch.setattr(Processes, "united", lambda _, reasons: reasons)
     for rank in (1, 0):
         processes = Processes(rank, 2, ALONE.device)
         lenient = SamplingConfig(bad_episodes=5)  # what the other process has not made yet
@@ -154,6 +156,33 @@ def test_a_video_that_fails_later_is_named_and_another_drawn(data: Path) -> None
         assert len(batch["poses_BT7"]) == 4
         bad |= batch["bad"]
     assert len(bad) == 1
+
+
+def test_a_branch_that_fails_later_is_named_and_another_pair_drawn(tmp_path: Path) -> None:
+    data = episodes.branches(episodes.folder(tmp_path / "episodes", range(2)))
+    twice = [*recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE)]
+    batches = batches_of(twice, Layout(2), pair_share=1.0, pair_frames=3)
+    broken = next(trajectory for trajectory in twice if trajectory.branch)
+    batches.pairs.append([replace(other, branch="sound") for other in twice if not other.branch][:2])
+    next(data.rglob(f"{Path(broken.name).name}/recordings/MP4/*.mp4")).write_bytes(b"torn")
+    bad: dict[str, str] = {}
+    for number in range(4):
+        assert len(batches[number]["poses_BT7"]) == 2
+        bad |= batches[number]["bad"]
+    assert list(bad) == [broken.name]
+
+
+def test_episodes_that_do_not_know_their_camera_are_left_out_where_that_counts(
+    data: Path, encoder: FrameEncoder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *others = open_cached(data, encoder)
+    mixed = [replace(first, extrinsics_R6=None), *others]
+    batches = TrajectoryBatches(mixed, WINDOW, SamplingConfig(), Layout(4), seed=0, extrinsics=True)
+    assert len(batches.trajectories) == len(others)
+    assert f"left out: {first.name}: it has no extrinsics" in capsys.readouterr().err
+    assert len(TrajectoryBatches(mixed, WINDOW, SamplingConfig(), Layout(4), seed=0).trajectories) == len(mixed)
+    with pytest.raises(TooManyBadEpisodesError):
+        TrajectoryBatches(mixed, WINDOW, SamplingConfig(bad_episodes=0), Layout(4), seed=0, extrinsics=True)
 
 
 def test_event_windows_hold_a_move_of_the_gripper(tmp_path: Path, encoder: FrameEncoder) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tests.training.real import REAL
 from vjepa2_ac.models.blocks import Block
-from vjepa2_ac.training.engine import Batch, EngineConfig, Learner, fit
+from vjepa2_ac.training.engine import Batch, Batches, EngineConfig, Learner, fit
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.order import Layout, dice
 from vjepa2_ac.training.processes import joined
@@ -52,7 +53,10 @@ class ToyBatches:
         return {"x_BND": torch.tensor(np.stack(rows), dtype=torch.float32)}
 
 
-def train(folder: Path, config: EngineConfig, *, resume: bool = False, learner: Learner | None = None) -> Learner:
+def train(
+    folder: Path, config: EngineConfig, *, resume: bool = False, learner: Learner | None = None, name: str = ""
+) -> Learner:
+    """Train the toy, or the learner of that `name` in `tests.training.real`."""
     with joined("cpu") as processes:
         run = Run(folder)
         if processes.is_first:
@@ -61,8 +65,12 @@ def train(folder: Path, config: EngineConfig, *, resume: bool = False, learner: 
             run.recipe.write_text("{}")
         processes.wait()
         layout = Layout(config.batch, processes.count, processes.rank, config.accumulate)
+        batches: Batches = ToyBatches(layout)
+        if name:
+            make, batches = REAL[name]
+            learner = make()
         learner = learner or ToyLearner(dropout=0.2 if processes.count == 1 else 0.0)
-        fit(learner, ToyBatches(layout), config, OPTIMIZER, run, processes)
+        fit(learner, batches, config, OPTIMIZER, run, processes)
         return learner
 
 
@@ -73,7 +81,7 @@ def start(folder: Path, config: EngineConfig) -> BaseProcess:
     return process
 
 
-def start_two(folder: Path, config: EngineConfig) -> list[BaseProcess]:
+def start_two(folder: Path, config: EngineConfig, name: str = "") -> list[BaseProcess]:
     """Train on two processes that talk over gloo, as torchrun would start them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -87,19 +95,19 @@ def start_two(folder: Path, config: EngineConfig) -> list[BaseProcess]:
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
-        processes.append(FORKS.Process(target=_train_as, args=(contract, folder, config)))
+        processes.append(FORKS.Process(target=_train_as, args=(contract, folder, config, name)))
         processes[-1].start()
     return processes
 
 
-def _train_as(contract: dict[str, str], folder: Path, config: EngineConfig) -> None:
+def _train_as(contract: dict[str, str], folder: Path, config: EngineConfig, name: str) -> None:
     os.environ |= contract
-    _train_on(folder, config)
+    _train_on(folder, config, name)
 
 
-def _train_on(folder: Path, config: EngineConfig) -> None:
+def _train_on(folder: Path, config: EngineConfig, name: str = "") -> None:
     torch.set_num_threads(1)
-    train(folder, config, resume=(folder / "recipe.yaml").exists())
+    train(folder, config, resume=(folder / "recipe.yaml").exists(), name=name)
 
 
 FORKS = multiprocessing.get_context("forkserver")  # imports torch once for all processes

@@ -122,7 +122,7 @@ def open_episode(
     with _open_trajectory(ref) as file:
         poses_N7 = _poses(file, ref.name)
         extrinsics_N6 = _extrinsics(file, serial, len(poses_N7), ref.name)
-        rate = _measured_rate(file, serial)
+        rate = _measured_rate(file, serial, ref.name)
     try:
         video = open_video(ref.folder / layout.RECORDINGS / file_name)
     except VideoError as error:
@@ -170,13 +170,14 @@ def usable(refs: Iterable[EpisodeRef], bad: BadEpisodes, camera: str = "left") -
             bad.add(error)
 
 
-def _measured_rate(file: h5py.File, serial: str) -> float | None:
+def _measured_rate(file: h5py.File, serial: str, name: str) -> float | None:
     """Rows per second by the trajectory's own clocks: the camera's, the control loop's or the robot's; else None."""
     for path in (layout.CAPTURED.format(serial=serial), layout.STEP_STARTED):
-        if path in file and (rate := _rate_of_times(file[path][()], per_second=1e3)):
+        if path in file and (rate := _rate_of_times(_dataset(file, path, name), per_second=1e3)):
             return rate
     if layout.ROBOT_SECONDS in file and layout.ROBOT_NANOS in file:
-        return _rate_of_times(file[layout.ROBOT_SECONDS][()] + 1e-9 * file[layout.ROBOT_NANOS][()], per_second=1.0)
+        seconds, nanos = (_dataset(file, path, name) for path in (layout.ROBOT_SECONDS, layout.ROBOT_NANOS))
+        return _rate_of_times(seconds + 1e-9 * nanos, per_second=1.0)
     return None
 
 

@@ -91,9 +91,17 @@ def _walk(root: Path) -> Iterator[EpisodeRef]:
             names[:] = sorted(name for name in names if not name.startswith("."))
 
 
+def lines_of(listing: Path) -> list[str]:
+    """The lines of a list of paths. Raises InputError for a file that is none."""
+    try:
+        return listing.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{listing} is no list: expected a text file with a path per line, or a folder") from None
+
+
 def _read_index(index: Path) -> list[EpisodeRef]:
     refs: dict[Path, EpisodeRef] = {}
-    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(index), start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue
@@ -119,9 +127,22 @@ def _first_existing(entry: str, beside: Path) -> Path | None:
         readings.append(words.strip("\"'"))
     for reading in readings:
         for path in (beside / reading, Path(reading)):
-            if reading and path.is_dir():
+            if reading and is_folder(path):
                 return path
     return None
+
+
+def is_there(path: Path) -> bool:
+    """Whether a path leads somewhere; a line of text may be too long to be one."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path leads to a folder."""
+    return is_there(path) and path.is_dir()
 
 
 def _shown(folder: Path, beside: Path) -> str:

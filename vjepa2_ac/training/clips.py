@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from vjepa2_ac.data.episodes import BadEpisodes, open_episode
-from vjepa2_ac.data.layout import CAMERAS, EpisodeRef, find_episodes
+from vjepa2_ac.data.layout import CAMERAS, EpisodeRef, find_episodes, is_folder, is_there, lines_of
 from vjepa2_ac.data.video import Frames, Video, open_video
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, VideoError
 from vjepa2_ac.images import RandomResizedCrop
@@ -96,11 +96,11 @@ def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Foota
 def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
     """One path per line, a label may follow after a comma or a space; relative ones are looked for beside the file."""
     footage: list[Footage] = []
-    for line in filter(None, map(str.strip, listing.read_text(encoding="utf-8").splitlines())):
+    for line in filter(None, map(str.strip, lines_of(listing))):
         candidates = [line, line.rsplit(",", 1)[0], line.rsplit(" ", 1)[0]]
         paths = [base / text.strip().strip('"') for text in candidates for base in (listing.parent, Path())]
-        path = next((path for path in paths if path.exists()), paths[0])
-        footage += [Footage(line, path, camera) for camera in cameras] if path.is_dir() else [Footage(line, path)]
+        path = next((path for path in paths if is_there(path)), paths[0])
+        footage += [Footage(line, path, camera) for camera in cameras] if is_folder(path) else [Footage(line, path)]
     return footage
 
 
@@ -166,7 +166,7 @@ def cache_footage(
 
 
 def _identity(item: Footage) -> str:
-    if not item.path.exists():
+    if not is_there(item.path):
         return identity_of_files(also=(str(item.path), "missing"))
     files = sorted(item.path.glob("recordings/MP4/*.mp4")) if item.path.is_dir() else [item.path]
     return identity_of_files(*files, also=(item.camera or "",))

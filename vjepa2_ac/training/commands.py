@@ -66,7 +66,7 @@ def pretrain(
     from vjepa2_ac.training.run import Run
 
     given = {"data": _text(data), "start": start, "cache": _text(cache)}
-    plan, inputs, folder = _planned("pretrain", recipe or "default-pretrain", settings, given, out, resume=resume)
+    plan, inputs, folder = _planned("pretrain", recipe, settings, given, out, resume=resume)
     assert isinstance(plan, PretrainRecipe)
     _answer(runs.pretrain(plan, inputs, Run(folder), resume=resume, device=device))
 
@@ -102,7 +102,7 @@ def train(
     from vjepa2_ac.training.run import Run
 
     given = {"data": _text(data), "encoder": encoder, "start": start, "cache": _text(cache)}
-    plan, inputs, folder = _planned("train", recipe or "default-train", settings, given, out, resume=resume)
+    plan, inputs, folder = _planned("train", recipe, settings, given, out, resume=resume)
     assert isinstance(plan, TrainRecipe)
     _answer(runs.train(plan, inputs, Run(folder), resume=resume, device=device))
 
@@ -136,7 +136,7 @@ def invert(
     from vjepa2_ac.training.run import Run
 
     given = {"data": _text(data), "model": model, "start": start, "cache": _text(cache)}
-    plan, inputs, folder = _planned("invert", recipe or "default-invert", settings, given, out, resume=resume)
+    plan, inputs, folder = _planned("invert", recipe, settings, given, out, resume=resume)
     assert isinstance(plan, InvertRecipe)
     _answer(runs.invert(plan, inputs, Run(folder), resume=resume, device=device))
 
@@ -162,19 +162,22 @@ def show_recipes(
 
 
 def _planned(
-    kind: str, recipe: str, settings: list[str] | None, given: dict[str, Any], out: Path | None, *, resume: bool
+    kind: str, asked: str | None, settings: list[str] | None, given: dict[str, Any], out: Path | None, *, resume: bool
 ) -> tuple[Recipe, Inputs, Path]:
     """The recipe, the inputs and the folder of a run; those of the run itself when it is resumed."""
     from vjepa2_ac.errors import InputError
     from vjepa2_ac.training import recipes, runs
     from vjepa2_ac.training.run import Run
 
+    recipe = asked or f"default-{kind}"
     folder = out or Path("runs") / Path(recipe).stem
     if resume:
-        if settings:
-            raise InputError("a run goes on with the settings it began with: leave out --set")
+        elsewhere = {name: given.pop(name) for name in ("data", "cache")}
+        said = {"--set": settings, "--recipe": out and asked, **{f"--{name}": given[name] for name in given}}
+        if changed := [name for name, value in said.items() if value]:
+            raise InputError(f"a run goes on as it began: leave out {', '.join(changed)}")
         plan, inputs = runs.begun(Run(folder))
-        inputs = _moved(inputs, given)
+        inputs = _moved(inputs, elsewhere)
     else:
         plan = recipes.read(recipe, settings or [])
         if given["data"] is None:

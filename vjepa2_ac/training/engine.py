@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from vjepa2_ac.data.episodes import BadEpisodes
-from vjepa2_ac.errors import ConfigError, EpisodeError, TrainingError
+from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, TrainingError
 from vjepa2_ac.models.blocks import Block
 from vjepa2_ac.precision import PRECISIONS, choose_dtype
 from vjepa2_ac.training import optimizer as rates
@@ -128,18 +128,20 @@ class Trainer:
         self.learner.train()
         torch.manual_seed(_seed(self.config.seed, step, self.processes.rank))
         total: dict[str, Tensor] = {}
+        is_finite = True
         for number, batch in enumerate(micro_batches, start=1):
             is_last = number == len(micro_batches)
             with gradients_kept_local(self.wrapped, keep=not is_last):
                 with self._autocast():
                     losses = self.wrapped(batch, step)
                 (losses["loss"] / len(micro_batches)).backward()
+            is_finite &= bool(losses["loss"].isfinite())
             for name, value in losses.items():
                 total[name] = total.get(name, 0) + value.detach().float() / len(micro_batches)
         means = self.processes.mean(torch.stack(list(total.values()))).tolist()
         losses_now = dict(zip(total, means, strict=True))
         if not math.isfinite(losses_now["loss"]):
-            self._stop(step, micro_batches, losses_now, run)
+            self._stop(step, micro_batches, losses_now, run, is_mine=not is_finite)
         if self.optimizer_config.clip_grad is not None:
             nn.utils.clip_grad_norm_(self.learner.parameters(), self.optimizer_config.clip_grad)
         self.optimizer.step()
@@ -164,9 +166,14 @@ class Trainer:
     def resume(self, run: Run) -> int:
         """Take up the newest state in the run's folder; how many updates it has behind it (0 without one)."""
         found = run.newest()
+        step = 0 if found is None else found[0]
+        if self.processes.mean(torch.tensor(float(step), device=self.processes.device)).item() != step:
+            raise InputError(f"processes found different states; this one the state of update {step} in {run.folder}")
         if found is None:
             return 0
-        step, state = found
+        state = found[1]
+        if self.processes.is_first:
+            run.tidy(step)
         if state["sharded"] != self.is_sharded:
             raise ConfigError("a run started with FSDP2 continues with several processes and FSDP2, others without")
         if self.is_sharded:
@@ -184,11 +191,15 @@ class Trainer:
             self.optimizer.load_state_dict(state["optimizer"])
         return step
 
-    def _stop(self, step: int, micro_batches: list[Batch], losses: dict[str, float], run: Run) -> None:
+    def _stop(
+        self, step: int, micro_batches: list[Batch], losses: dict[str, float], run: Run, *, is_mine: bool
+    ) -> None:
         told = ", ".join(f"{name} {value:g}" for name, value in losses.items())
         where = ""
-        if self.processes.is_first:
-            where = f"; its batch is in {run.keep_bad_batch(step, [dict(batch) for batch in micro_batches])}"
+        if is_mine:
+            kept = run.keep_bad_batch(step, [dict(batch) for batch in micro_batches], self.processes.rank)
+            where = f"; its batch is in {kept}"
+        self.processes.wait()  # whoever leaves first takes the others along
         raise TrainingError(f"the loss of update {step} is not a number ({told}){where}")
 
     def _autocast(self) -> AbstractContextManager[Any]:

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from vjepa2_ac.errors import ConfigError
 
+TRIES = 1000  # at blocks that leave something to see
+
 
 class Masks(NamedTuple):
     """Token ids [B, K] (int64): what the encoder sees, and what the predictor must predict."""
@@ -79,7 +81,7 @@ class MultiBlockMasks:
         """Which tokens [T·H·W] no block covers; drawn again until at least one is left."""
         T, H, W = self.grid_THW
         t, h, w = size_THW
-        while True:
+        for _ in range(TRIES):
             visible_THW = torch.ones(T, H, W, dtype=torch.bool)
             for _ in range(self.config.blocks):
                 top, left, start = (_below(n, generator) for n in (H - h + 1, W - w + 1, T - t + 1))
@@ -87,6 +89,9 @@ class MultiBlockMasks:
             visible_THW[max(1, int(T * self.config.max_context_share)) :] = False
             if visible_THW.any():
                 return visible_THW.flatten()
+        raise ConfigError(
+            f"{self.config.blocks} blocks of {t} x {h} x {w} tokens hide all of {T} x {H} x {W}: {self.config}"
+        )
 
     def _collate(self, visible_BN: Tensor) -> Masks:
         config = self.config

@@ -38,6 +38,8 @@ class OptimizerConfig:
             raise ConfigError("learning rates and weight decays cannot be negative, and lr must be above 0")
         if min(self.warmup, self.anneal) < 0 or self.stretch < 1:
             raise ConfigError("warmup and anneal are numbers of updates ≥ 0, stretch is at least 1")
+        if not all(0 <= beta < 1 for beta in self.betas) or self.eps <= 0:
+            raise ConfigError(f"betas lie within 0 … 1 and eps above 0, got {self.betas} and {self.eps}")
         if self.clip_grad is not None and self.clip_grad <= 0:
             raise ConfigError(f"clip_grad is the largest norm allowed, above 0, or null; got {self.clip_grad}")
 

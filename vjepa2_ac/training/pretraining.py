@@ -25,6 +25,7 @@ from vjepa2_ac.training import losses, schedules
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.masks import Masks
 
+_OF_VIDEO, _OF_PICTURES = ("patch_embed.", "video_mod_embed"), ("patch_embed_img.", "img_mod_embed")  # of V-JEPA 2.1
 MASK_TOKEN = 0  # the released training only ever uses the first
 
 
@@ -42,6 +43,8 @@ class PretrainingConfig:
     def __post_init__(self) -> None:
         if not all(0 <= momentum <= 1 for momentum in self.momentum):
             raise ConfigError(f"momentum lies between 0 and 1, got {self.momentum}")
+        if self.stretch <= 0:
+            raise ConfigError(f"stretch is a share of the updates above 0, got {self.stretch}")
         if self.context_ramp is not None and not 0 <= self.context_ramp[0] < self.context_ramp[1]:
             raise ConfigError(f"context_ramp is two rising numbers of updates, got {self.context_ramp}")
 
@@ -80,6 +83,24 @@ class Pretraining(Learner):
         self.target = (target or copy.deepcopy(encoder)).requires_grad_(False)
         for token in self.predictor.mask_tokens[MASK_TOKEN + 1 :]:
             token.requires_grad = False
+
+    def expect(self, frames: int) -> None:
+        """Clips of so many frames will come, and no others: what they cannot reach is not trained.
+
+        Several processes wait for a gradient of every weight that is.
+        """
+        if not isinstance(self.encoder, EncoderV21):
+            return
+        config = self.encoder.config
+        shallow = len(config.levels) - config.n_output_distillation
+        others = (
+            *(_OF_VIDEO if frames == config.img_temporal_dim_size else _OF_PICTURES),
+            *(f"norms_block.{level}." for level in range(shallow)),
+        )
+        for network in (self.encoder, self.predictor):
+            for name, parameter in network.named_parameters():
+                if name.startswith(others):
+                    parameter.requires_grad_(False)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """`loss`, and for V-JEPA 2.1 its two parts."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -53,6 +53,14 @@ class Processes:
             dist.all_reduce(values_V)
             values_V /= self.count
         return values_V
+
+    def united(self, values: dict[str, str]) -> dict[str, str]:
+        """What all processes have, by name; those of lower rank go first."""
+        if self.count == 1:
+            return values
+        found: list[Any] = [None] * self.count
+        dist.all_gather_object(found, values)
+        return {name: value for theirs in reversed(found) for name, value in theirs.items()}
 
 
 def _silent(steps: int = 1, note: str = "") -> None:
@@ -100,7 +108,8 @@ def shard(learner: nn.Module, processes: Processes, blocks: type[nn.Module], dty
     for module in list(learner.modules()):
         if isinstance(module, blocks):
             fully_shard(module, mesh=mesh, mp_policy=policy)
-    fully_shard(learner, mesh=mesh, mp_policy=policy)
+    # The batch comes as it is: poses in bf16 would be off by millimetres.
+    fully_shard(learner, mesh=mesh, mp_policy=replace(policy, cast_forward_inputs=False))
 
 
 @contextmanager

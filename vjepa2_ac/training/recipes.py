@@ -244,7 +244,10 @@ def _set(values: Settings, setting: str, cls: type[Any]) -> None:
         place = place.setdefault(section, {})
         if not isinstance(place, dict):
             raise ConfigError(f"--set {setting}: {section} has no settings inside")
-    place[last] = _numbers(yaml.safe_load(text))
+    try:
+        place[last] = _numbers(yaml.safe_load(text))
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {setting}: {text!r} is no value in YAML") from None
 
 
 def _full_path(key: str, cls: type[Any]) -> str:

@@ -3,7 +3,7 @@
     RUN/recipe.yaml      the resolved recipe           RUN/log.jsonl    one line per logged update
     RUN/run.json         data, weights and machine
     RUN/states/*.pt      the newest two states         RUN/tensorboard  the same numbers for TensorBoard
-    RUN/bad_batch.pt     only after a loss became NaN  RUN/release      what came out
+    RUN/bad_batch*.pt    only after a loss became NaN  RUN/release      what came out
 
 A state is written aside, synced and renamed, so whatever happens the newest whole one is there.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -77,13 +78,28 @@ class Run:
             old.unlink()
 
     def newest(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest state that can be read; a damaged one is named and passed over."""
-        for step, path in self.states():
+        """The newest state that can be read; a damaged one is named and passed over. None where there are none.
+
+        Raises InputError where there are some and none can be read: beginning anew would write over them.
+        """
+        states, why = self.states(), ""
+        for step, path in states:
             try:
                 return step, torch.load(path, map_location="cpu", weights_only=True)
             except Exception as error:
-                print(f"{path.name} is damaged ({type(error).__name__}); using the one before", file=sys.stderr)
+                why = f"{type(error).__name__}: {error}".splitlines()[0]
+                print(f"{path.name} cannot be read ({why})", file=sys.stderr)
+        if states:
+            raise InputError(f"none of the {len(states)} states in {states[0][1].parent} can be read ({why})")
         return None
+
+    def tidy(self, step: int) -> None:
+        """Go on from `step`: later states, which cannot be read, make room, and so do leftovers of killed writers."""
+        for later, path in self.states():
+            if later > step:
+                path.replace(path.with_suffix(".damaged"))
+        for leftover in (self.folder / "states").glob(".*.pt.*"):
+            leftover.unlink()
 
     def forget_after(self, step: int) -> None:
         """Cut the log back to update `step`, because what follows is done again."""
@@ -97,9 +113,9 @@ class Run:
         with self.log.open("a") as file:
             file.write(json.dumps(entry) + "\n")
 
-    def keep_bad_batch(self, step: int, batch: Any) -> Path:
-        """The batch whose loss was not a number, for a look at it."""
-        path = self.folder / "bad_batch.pt"
+    def keep_bad_batch(self, step: int, batch: Any, rank: int = 0) -> Path:
+        """The batch of a process whose loss was not a number, for a look at it."""
+        path = self.folder / (f"bad_batch.{rank}.pt" if rank else "bad_batch.pt")
         with written_aside(path) as file:
             torch.save({"step": step, "batch": batch}, file)
         return path
@@ -108,7 +124,7 @@ class Run:
 @contextmanager
 def written_aside(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name only when it is whole and on the disk."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with aside.open("wb") as file:
             yield file

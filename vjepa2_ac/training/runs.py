@@ -41,6 +41,7 @@ from vjepa2_ac.training.pretraining import Pretraining
 from vjepa2_ac.training.processes import Processes, joined
 from vjepa2_ac.training.recipes import InvertRecipe, PretrainRecipe, Recipe, TrainRecipe
 from vjepa2_ac.training.run import Run, written_aside
+from vjepa2_ac.training.store import fingerprint
 from vjepa2_ac.training.trajectories import (
     SamplingConfig,
     Trajectory,
@@ -74,7 +75,7 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
         learner = _pretraining(recipe, inputs)
         batches = _clips(recipe, inputs, processes)
         bad = BadEpisodes(recipe.clips.bad_videos)
-        _begin(run, recipe, inputs, processes, resume=resume)
+        _begin(run, recipe, inputs, batches, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "pretraining", bad)
         shape = recipe.encoder_config()
         models: dict[str, Any] = {"encoder": learner.target, "masked_predictor": learner.predictor}
@@ -93,7 +94,7 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
         learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
         batches = _windows(recipe, inputs, frames, predictor, processes)
         bad = BadEpisodes(recipe.sampling.bad_episodes)
-        _begin(run, recipe, inputs, processes, resume=resume)
+        _begin(run, recipe, inputs, batches, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "training", bad)
         models = {"encoder": encoder, "predictor": predictor}
         _release(run, recipe, _facts(recipe, inputs), models, preprocessing, recipe.loss.normalize, processes)
@@ -117,7 +118,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         drawing = (trajectories, recipe.window, layout, recipe.engine.seed, recipe.alike)
         batches = KeyframePairs(*drawing, recipe.event_share) if recipe.asks == "keyframe" else MomentPairs(*drawing)
         bad = BadEpisodes(recipe.bad_episodes)
-        _begin(run, recipe, inputs, processes, resume=resume)
+        _begin(run, recipe, inputs, batches, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad)
         given: dict[str, Any] = {"encoder": encoder, "predictor": source.predictor}
         given |= {"inverse": source.inverse, "keyframes": source.keyframes}
@@ -149,6 +150,7 @@ def _pretraining(recipe: PretrainRecipe, inputs: Inputs) -> Pretraining:
         encoder = build(EncoderV21, shape, seed=seed)
         predictor = build(MaskedPredictorV21, cast("Any", recipe.predictor_config()), seed=seed + 1)
     learner = Pretraining(encoder, predictor, recipe.loss, recipe.engine.steps)
+    learner.expect(recipe.clips.frames_per_clip)
     if inputs.start is not None:
         _start_pretraining_from(learner, inputs.start)
     return learner
@@ -293,13 +295,30 @@ def _look(run: Run, processes: Processes, *, resume: bool) -> None:
     processes.wait()
 
 
-def _begin(run: Run, recipe: Recipe, inputs: Inputs, processes: Processes, *, resume: bool) -> None:
-    """The first process writes down what the run is; on resuming it is there already."""
+def _begin(
+    run: Run,
+    recipe: Recipe,
+    inputs: Inputs,
+    batches: ClipBatches | TrajectoryBatches | MomentPairs,
+    processes: Processes,
+    *,
+    resume: bool,
+) -> None:
+    """The first process writes down what the run is; on resuming it is there already, and the data must be the same."""
     if processes.is_first:
         run.folder.mkdir(parents=True, exist_ok=True)
-        if not resume:
+        learned_from = _fingerprint(batches)
+        if resume:
+            began_with = json.loads(run.inputs.read_text()).get("learned_from", learned_from)
+            if began_with != learned_from:
+                raise InputError(
+                    f"{inputs.data} is not what the run in {run.folder} began with: {began_with['items']} usable "
+                    f"videos or episodes then, {learned_from['items']} now; which come when would change"
+                )
+        else:
             facts = {
                 "inputs": asdict(inputs),
+                "learned_from": learned_from,
                 "command": shlex.join(sys.argv),
                 "version": __version__,
                 "torch": torch.__version__,
@@ -312,6 +331,14 @@ def _begin(run: Run, recipe: Recipe, inputs: Inputs, processes: Processes, *, re
             with written_aside(run.recipe) as file:
                 file.write(recipes.text_of(recipe).encode())
     processes.wait()
+
+
+def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs) -> dict[str, Any]:
+    """How many videos or episodes are drawn from, and which episodes, wherever they lie."""
+    if isinstance(batches, ClipBatches):
+        return {"items": len(batches.draws)}
+    names = [Path(trajectory.name).name for trajectory in batches.trajectories]
+    return {"items": len(names), "names": fingerprint({"names": names})}
 
 
 def _layout(recipe: Recipe, processes: Processes) -> Layout:

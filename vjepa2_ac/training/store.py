@@ -45,8 +45,9 @@ class Store:
         """The store below `root` for exactly this description, which is written into it."""
         store = Store(root / fingerprint(key))
         store.folder.mkdir(parents=True, exist_ok=True)
-        with written_aside(store.folder / "key.json") as file:
-            file.write(json.dumps(key, indent=1, default=str).encode())
+        if not (said := store.folder / "key.json").is_file():
+            with written_aside(said) as file:
+                file.write(json.dumps(key, indent=1, default=str).encode())
         return store
 
     def has(self, identity: str) -> bool:
@@ -118,10 +119,10 @@ def fill(store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, pro
                 if made is not None:
                     store.put(identity, *made)
                 advance()
-    processes.wait()
+    reasons = processes.united(bad.reasons)  # which also waits for all
     for identity, item in zip(identities, items, strict=True):
-        if not store.has(identity):  # failed in another process, or in an earlier run
-            bad.add(EpisodeError(work.name(item), bad.reasons.get(work.name(item), "could not be read")))
+        if not store.has(identity):  # perhaps it failed in another process
+            bad.add(EpisodeError(work.name(item), reasons.get(work.name(item), "could not be read")))
     return [identity for identity in identities if store.has(identity)]
 
 
@@ -176,6 +177,10 @@ def identity_of_files(*files: Path, also: Iterable[str] = ()) -> str:
     """A name for the present content of files, from their places, sizes and times of change."""
     parts = list(also)
     for file in files:
-        status = file.stat()
+        try:
+            status = file.stat()
+        except OSError:  # a link that leads nowhere: whoever opens it will say so
+            parts.append(f"{file} missing")
+            continue
         parts.append(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]

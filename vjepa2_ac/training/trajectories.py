@@ -13,8 +13,9 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from vjepa2_ac.training.order import Layout, dice, shuffled
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_files
 
+DrawnT = TypeVar("DrawnT")
 ATTEMPTS = 10  # episodes drawn in place of ones whose video fails, each counted, before giving up
 
 
@@ -116,6 +118,17 @@ def recorded_trajectories(
     return [_recorded(episode, window, copy) for copy in range(1 + copies) for episode in opened]
 
 
+def _with_extrinsics(trajectories: Sequence[Trajectory], most: int) -> list[Trajectory]:
+    """Those that know where their camera stood; the others are named and counted."""
+    bad = BadEpisodes(most)
+    for trajectory in trajectories:
+        if trajectory.extrinsics_R6 is None:
+            bad.add(EpisodeError(trajectory.name, "it has no extrinsics, which this recipe needs"))
+    for name, reason in bad.reasons.items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    return [trajectory for trajectory in trajectories if trajectory.extrinsics_R6 is not None]
+
+
 class TrajectoryBatches:
     """The micro-batches of a run over trajectories."""
 
@@ -130,6 +143,8 @@ class TrajectoryBatches:
         extrinsics: bool = False,
     ) -> None:
         self.window, self.sampling, self.layout, self.seed, self.extrinsics = window, sampling, layout, seed, extrinsics
+        if extrinsics or window.camera_frame:
+            trajectories = _with_extrinsics(trajectories, sampling.bad_episodes)
         self.trajectories = [t for t in trajectories if t.starts(window.frames_per_clip)]
         self.pairs = _pairs(trajectories, sampling.pair_frames) if sampling.pair_share else []
         self.events = _events(self.trajectories, sampling.event_change) if sampling.event_share else []
@@ -152,7 +167,7 @@ class TrajectoryBatches:
         bad: dict[str, str] = {}
         is_paired = bool(dice(self.seed, micro_batch, attempt=ATTEMPTS).random() < self.sampling.pair_share)
         if is_paired:
-            windows = self._pair_windows(micro_batch)
+            windows = self._pair_windows(micro_batch, bad)
         else:
             windows = [self._drawn(sample, bad) for sample in self.layout.samples(micro_batch)]
         batch = collated(windows, self.window, extrinsics=self.extrinsics)
@@ -174,21 +189,24 @@ class TrajectoryBatches:
 
         return first_readable(draw, bad)
 
-    def _pair_windows(self, micro_batch: int) -> list[dict[str, Any]]:
+    def _pair_windows(self, micro_batch: int, bad: dict[str, str]) -> list[dict[str, Any]]:
         """As many pairs as the batch holds, the two of each side by side."""
-        windows = []
-        for sample in self.layout.samples(micro_batch)[::2]:
-            siblings = self.pairs[shuffled(len(self.pairs), self.seed + 1, sample // 2)]
-            two = dice(self.seed, sample).permutation(len(siblings))[:2]
-            windows += [self._window(siblings[i], 0, self.sampling.pair_frames) for i in two]
-        return windows
+        samples = self.layout.samples(micro_batch)[::2]
+        return [window for sample in samples for window in first_readable(partial(self._pair, sample), bad)]
+
+    def _pair(self, sample: int, attempt: int) -> list[dict[str, Any]]:
+        rng = dice(self.seed, sample, attempt)
+        which = sample // 2 if attempt == 0 else int(rng.integers(len(self.pairs)))
+        siblings = self.pairs[shuffled(len(self.pairs), self.seed + 1, which)]
+        two = rng.permutation(len(siblings))[:2]
+        return [self._window(siblings[i], 0, self.sampling.pair_frames) for i in two]
 
     @staticmethod
     def _window(trajectory: Trajectory, start: int, frames: int) -> dict[str, Any]:
         return window_at(trajectory, start + trajectory.stride * np.arange(frames))
 
 
-def first_readable(draw: Callable[[int], dict[str, Any]], bad: dict[str, str]) -> dict[str, Any]:
+def first_readable(draw: Callable[[int], DrawnT], bad: dict[str, str]) -> DrawnT:
     """What `draw` of an attempt gives, at the first that can be decoded; episodes that cannot are named in `bad`."""
     for attempt in range(ATTEMPTS):
         try:
