@@ -38,7 +38,9 @@ def test_a_folder_of_videos_is_found_in_order(tmp_path: Path) -> None:
     assert [item.name for item in find_footage(tmp_path)] == ["a.mp4", "b/two words.mp4"]
 
 
-@pytest.mark.parametrize("line", ["a film.mp4", "a film.mp4 17", "a film.mp4,17", '"a film.mp4",17'])
+@pytest.mark.parametrize(
+    "line", ["a film.mp4", "a film.mp4 17", "a film.mp4,17", '"a film.mp4",17', "a film.mp4 1 7", "a film.mp4,1,7"]
+)
 def test_a_list_of_videos_may_have_labels_and_spaces(tmp_path: Path, line: str) -> None:
     film(tmp_path / "a film.mp4")
     (tmp_path / "videos.csv").write_text(line + "\n")

@@ -119,17 +119,19 @@ def _json_path(text: str, where: str) -> str:
 
 
 def _first_existing(entry: str, beside: Path) -> Path | None:
-    """The folder a line means: all of it, or with trailing columns (a label, a length) taken off."""
-    readings = [entry.strip("\"'"), entry.split(",", 1)[0].strip("\"' ")]
+    """The folder a line means, beside the index or from here."""
+    return next((path for path in readings(entry, beside) if is_folder(path)), None)
+
+
+def readings(entry: str, beside: Path) -> list[Path]:
+    """What a line of a list may mean: all of it, or with trailing columns (a label, a length) taken off."""
+    texts = [entry, entry.rsplit(",", 1)[0], entry.split(",", 1)[0]]
     words = entry
     while " " in words:
         words = words.rsplit(" ", 1)[0].rstrip()
-        readings.append(words.strip("\"'"))
-    for reading in readings:
-        for path in (beside / reading, Path(reading)):
-            if reading and is_folder(path):
-                return path
-    return None
+        texts.append(words)
+    named = [name for text in texts if (name := text.strip("\"' "))]
+    return [base / name for name in named for base in (beside, Path())]
 
 
 def is_there(path: Path) -> bool:

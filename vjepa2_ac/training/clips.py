@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from vjepa2_ac.data.episodes import BadEpisodes, open_episode
-from vjepa2_ac.data.layout import CAMERAS, EpisodeRef, find_episodes, is_folder, is_there, lines_of
+from vjepa2_ac.data.layout import CAMERAS, EpisodeRef, find_episodes, is_folder, is_there, lines_of, readings
 from vjepa2_ac.data.video import Frames, Video, open_video
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, VideoError
 from vjepa2_ac.images import RandomResizedCrop
@@ -94,11 +94,10 @@ def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Foota
 
 
 def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
-    """One path per line, a label may follow after a comma or a space; relative ones are looked for beside the file."""
+    """One path per line, columns may follow after commas or spaces; relative ones are looked for beside the file."""
     footage: list[Footage] = []
     for line in filter(None, map(str.strip, lines_of(listing))):
-        candidates = [line, line.rsplit(",", 1)[0], line.rsplit(" ", 1)[0]]
-        paths = [base / text.strip().strip('"') for text in candidates for base in (listing.parent, Path())]
+        paths = readings(line, listing.parent)
         path = next((path for path in paths if is_there(path)), paths[0])
         footage += [Footage(line, path, camera) for camera in cameras] if is_folder(path) else [Footage(line, path)]
     return footage
@@ -178,10 +177,11 @@ def _shrunk(frames_FHW3: Frames, side: int) -> Frames:
     if scale >= 1:
         return frames_FHW3
     size = (round(height * scale), round(width * scale))
-    pixels = F.interpolate(
-        torch.from_numpy(frames_FHW3).movedim(-1, 1).float(), size, mode="bilinear", align_corners=False, antialias=True
-    )
-    small: Frames = pixels.round().clamp(0, 255).to(torch.uint8).movedim(1, -1).contiguous().numpy()
+    small = np.empty((len(frames_FHW3), *size, 3), np.uint8)
+    for frame_HW3, into_hw3 in zip(frames_FHW3, small, strict=True):  # one by one: in float32 all would take fourfold
+        pixels_13HW = torch.from_numpy(frame_HW3).movedim(-1, 0)[None].float()
+        pixels_13hw = F.interpolate(pixels_13HW, size, mode="bilinear", align_corners=False, antialias=True)
+        into_hw3[:] = pixels_13hw[0].round().clamp(0, 255).to(torch.uint8).movedim(0, -1).numpy()
     return small
 
 
