@@ -12,8 +12,8 @@ SplitName = Annotated[
     str,
     typer.Option(
         "--split",
-        help="train, wide (more looks), views (also from aside), harsh (in one-sided light), patterns (hardly a "
-        "surface twice), test (unseen seeds) or shift (unseen looks).",
+        help="train, wide (more looks), views (also from aside), harsh (in one-sided light), test (unseen seeds) or "
+        "shift (unseen looks).",
     ),
 ]
 GoalPictures = Annotated[

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sim.arm import HAND_LOOK, HULL_LOOK, LINK_LOOK
 from sim.cameras import NAMES
-from sim.scene import SEEN, SURFACED, Scene, own_texture
+from sim.scene import SEEN, Scene
 from vjepa2_ac.errors import InputError
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
@@ -46,7 +46,6 @@ class Painter:
         self.scene, self.height, self.width, self.look = scene, height, width, look
         self.shadows = look == "pretty" if shadows is None else shadows
         self._renderer: Any = None
-        self._painted = dict.fromkeys(SURFACED, "")  # what the renderer's own textures show
         self._let_go: Callable[[], object] = lambda: None
         self._options = mujoco.MjvOption()
         self._options.geomgroup[:] = 0
@@ -58,7 +57,6 @@ class Painter:
         if camera not in NAMES:
             raise InputError(f"no camera {camera!r} in the scene; it has {', '.join(NAMES)}")
         renderer = self._open()
-        self._upload(renderer)
         renderer.update_scene(self.scene.data, camera=camera, scene_option=self._options)
         return np.asarray(renderer.render(), dtype=np.uint8)
 
@@ -67,16 +65,6 @@ class Painter:
         self._let_go()
         atexit.unregister(self._let_go)
         self._renderer = None
-        self._painted = dict.fromkeys(SURFACED, "")
-
-    def _upload(self, renderer: Any) -> None:
-        """Show the numbered surfaces that have been painted since; `Renderer` itself uploads only when it is made."""
-        for where, name in self.scene.painted.items():
-            if self._painted[where] != name:
-                renderer._gl_context.make_current()
-                texture = self.scene.model.texture(own_texture(where)).id
-                mujoco.mjr_uploadTexture(self.scene.model, renderer._mjr_context, texture)
-                self._painted[where] = name
 
     def _open(self) -> Any:
         if self._renderer is None:

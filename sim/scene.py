@@ -17,15 +17,12 @@ from sim import surfaces
 from sim.arm import ARM_JOINTS, FINGER_JOINTS, HOME, UNSEEN, WORLD_BIT, load_arm
 from sim.cameras import LEFT, PRETTY, RIGHT, Placement
 from sim.objects import add_objects, shape_objects
-from sim.patterns import SIZE
 from sim.variation import Draw
 
 Array = NDArray[np.float64]
 
 TIMESTEP = 0.002  # [s]
-SURFACED = ("table", "wall")
 SEEN = 0  # geom group of what every camera draws
-_OWN = "own"
 _TABLE_LOW, _TABLE_HIGH, _TABLE_THICK = (-0.30, -0.62), (0.80, 0.62), 0.04  # [m]
 _WRIST_CAMERA = (0.068, -0.068, 0.115)  # [m] in the frame of link 7, in front of the hand
 _FLOOR = -0.78  # [m], a table's height below its top
@@ -40,7 +37,6 @@ class Scene:
         self.arm_qpos = np.array([self.model.joint(name).qposadr[0] for name in ARM_JOINTS])
         self.arm_qvel = np.array([self.model.joint(name).dofadr[0] for name in ARM_JOINTS])
         self.finger_qpos = np.array([self.model.joint(name).qposadr[0] for name in FINGER_JOINTS])
-        self.painted = dict.fromkeys(SURFACED, "")  # the numbered surfaces that stand in the model's own textures
 
     def apply(self, draw: Draw) -> None:
         """Dress the cell as `draw` says and put everything at rest; the arm waits at home with open fingers."""
@@ -57,23 +53,13 @@ class Scene:
         mujoco.mj_forward(self.model, self.data)
 
     def _surfaces(self, draw: Draw) -> None:
-        for where, geom, name, tint, repeat in (
-            ("table", "table:seen", draw.table, draw.table_tint, draw.table_repeat),
-            ("wall", "wall", draw.wall, draw.wall_tint, draw.wall_repeat),
+        for geom, name, tint, repeat in (
+            ("table:seen", draw.table, draw.table_tint, draw.table_repeat),
+            ("wall", draw.wall, draw.wall_tint, draw.wall_repeat),
         ):
-            if surfaces.is_numbered(name):
-                self._paint(where, name)
-            material = self.model.material(f"{where}_{_OWN if surfaces.is_numbered(name) else name}")
+            material = self.model.material(f"{geom.partition(':')[0]}_{name}")
             material.rgba[:3], material.texrepeat[:] = tint, repeat
             self.model.geom(geom).matid[:] = material.id
-
-    def _paint(self, where: str, name: str) -> None:
-        """Put a numbered surface into the texture kept for it; a renderer that has an older one must be told."""
-        if self.painted[where] != name:
-            first = self.model.texture(own_texture(where)).adr[0]
-            pixels = surfaces.picture(name).reshape(-1)
-            self.model.tex_data[first : first + pixels.size] = pixels
-            self.painted[where] = name
 
     def _lights(self, draw: Draw) -> None:
         lamps = {
@@ -125,12 +111,10 @@ def _physics(spec: Any) -> None:
 
 
 def _table(spec: Any) -> None:
-    for name in surfaces.SURFACES:
-        _texture(spec, name, surfaces.picture(name))
-    for where in SURFACED:
-        _texture(spec, own_texture(where), np.zeros((SIZE, SIZE, 3), np.uint8))
-        _material(spec, f"{where}_{_OWN}", own_texture(where))
+    for where in ("table", "wall"):
         for name in surfaces.SURFACES:
+            if where == "table":
+                _texture(spec, name)
             _material(spec, f"{where}_{name}", name)
     low, high = np.array(_TABLE_LOW), np.array(_TABLE_HIGH)
     (x, y), (half_x, half_y) = (low + high) / 2, (high - low) / 2
@@ -166,14 +150,11 @@ def _table(spec: Any) -> None:
     world.add_geom(name="wall", type=plane, pos=[-1.3, 0, 0.7], size=[1.6, 4, 1], quat=[0.7071, 0, 0.7071, 0], **seen)
 
 
-def own_texture(where: str) -> str:
-    """The name of the texture that is painted anew for numbered surfaces."""
-    return f"{_OWN} {where}"
-
-
-def _texture(spec: Any, name: str, picture: surfaces.Picture) -> None:
-    texture = spec.add_texture(name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=SIZE, height=SIZE, nchannel=3)
-    texture.data = picture.tobytes()
+def _texture(spec: Any, name: str) -> None:
+    texture = spec.add_texture(
+        name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, width=surfaces.SIZE, height=surfaces.SIZE, nchannel=3
+    )
+    texture.data = surfaces.picture(name).tobytes()
 
 
 def _material(spec: Any, name: str, texture: str) -> None:

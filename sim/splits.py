@@ -7,7 +7,6 @@
   camera turned by up to 4°.
 - `views`: the same seen from farther aside, the camera turned by up to 30°, and with more of the light from elsewhere.
 - `harsh`: as `views`, on more patterns, in the light of one lamp anywhere and little beside it.
-- `patterns`: as `views`, with tables and walls of which hardly two are alike.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import numpy as np
 
 from sim.surfaces import HARSH_SURFACES, RGB, SHIFT_SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 
-Split = Literal["train", "test", "shift", "wide", "views", "harsh", "patterns"]
+Split = Literal["train", "test", "shift", "wide", "views", "harsh"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -61,7 +60,7 @@ class Camera(NamedTuple):
 class Looks:
     """What a split draws its scenes from."""
 
-    surfaces: tuple[str, ...]  # none: numbered ones, hardly ever the same twice
+    surfaces: tuple[str, ...]
     tinted: bool  # surfaces come in other tints and sizes
     object_hues: tuple[float, ...]
     target_hues: tuple[float, ...]
@@ -162,5 +161,4 @@ LOOKS: dict[Split, Looks] = {
         surfaces=HARSH_SURFACES,
         light=partial(_two_lamps, lambda quantile: 0.75 + 0.20 * quantile, (0.15, 0.35)),
     ),
-    "patterns": replace(_VIEWS, surfaces=()),
 }

@@ -1,54 +1,51 @@
 """Textures made from noise and sines: tables and walls that look like something, with nothing to download.
 
-Each surface is a relief in [0, 1] between two colours, which a draw tints and scales: one of `SURFACES`, or one that
-only its number tells from others (`numbered`). They are computed from fixed seeds, so a scene looks the same on every
-machine. Shapes: H, W pixels.
+Each surface is a relief in [0, 1] between two colours, which a draw tints and scales. They are computed from fixed
+seeds, so a scene looks the same on every machine. Shapes: H, W pixels.
 """
 
 from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from sim import patterns
-from sim.patterns import SIZE, Relief, coordinates, noise
-
+SIZE = 256  # [px] a side
 Picture = NDArray[np.uint8]  # [H, W, 3]
+Relief = NDArray[np.float64]  # [H, W]
 RGB = tuple[float, float, float]
 
-_NUMBERED = "pattern "
 
-
-def numbered(number: int) -> str:
-    """The name of the surface that a number makes up, pattern and colours."""
-    return f"{_NUMBERED}{number}"
-
-
-def is_numbered(name: str) -> bool:
-    """Whether a surface is one of those without end, not of `SURFACES`."""
-    return name.startswith(_NUMBERED)
-
-
-@lru_cache(maxsize=256)
+@cache
 def picture(name: str) -> Picture:
     """The surface `name` as an RGB picture that tiles."""
-    dark, light, relief = _made_up(int(name.removeprefix(_NUMBERED))) if is_numbered(name) else SURFACES[name]
+    dark, light, relief = SURFACES[name]
     grey_HW1 = relief()[..., None]
     colour = np.asarray(dark) * (1 - grey_HW1) + np.asarray(light) * grey_HW1
     return np.asarray(np.clip(255 * colour, 0, 255), dtype=np.uint8)
 
 
 def _noise(seed: int, down: int, across: int) -> Relief:
-    return noise(np.random.default_rng(seed), down, across)
+    """Smooth tiling noise with about `down` x `across` bumps, scaled to [0, 1]."""
+    frequency_down = np.fft.fftfreq(SIZE)[:, None] * SIZE / down
+    frequency_across = np.fft.fftfreq(SIZE)[None, :] * SIZE / across
+    white = np.fft.fft2(np.random.default_rng(seed).standard_normal((SIZE, SIZE)))
+    smooth = np.real(np.fft.ifft2(white * np.exp(-(frequency_down**2 + frequency_across**2))))
+    smooth -= smooth.min()
+    return np.asarray(smooth / smooth.max())
+
+
+def _coordinates() -> tuple[Relief, Relief]:
+    down, across = np.meshgrid(np.arange(SIZE) / SIZE, np.arange(SIZE) / SIZE, indexing="ij")
+    return down, across
 
 
 def _wood(seed: int = 0, rings: int = 9) -> Relief:
-    _, across = coordinates()
+    _, across = _coordinates()
     waves = 0.5 + 0.5 * np.sin(2 * np.pi * (rings * across + 1.6 * _noise(seed + 1, 3, 6)))
     return 0.55 * waves + 0.25 * _noise(seed + 2, 4, 90) + 0.2 * _noise(seed + 3, 2, 4)
 
@@ -62,7 +59,7 @@ def _felt() -> Relief:
 
 
 def _linen(seed: int = 7, threads: int = 48) -> Relief:
-    down, across = coordinates()
+    down, across = _coordinates()
     weave = 0.25 * (np.sin(2 * np.pi * threads * down) + np.sin(2 * np.pi * threads * across))
     return 0.5 + 0.5 * weave + 0.3 * (_noise(seed, 30, 30) - 0.5)
 
@@ -82,29 +79,29 @@ def _terrazzo(seed: int, stones: int) -> Relief:
 
 
 def _marble() -> Relief:
-    down, across = coordinates()
+    down, across = _coordinates()
     return np.asarray(0.5 + 0.5 * np.sin(2 * np.pi * (2 * down + 2 * across + 2.5 * _noise(8, 5, 5)))) ** 0.4
 
 
 def _checks() -> Relief:
-    down, across = coordinates()
+    down, across = _coordinates()
     return np.asarray((np.floor(6 * down) + np.floor(6 * across)) % 2, dtype=np.float64)
 
 
 def _stripes() -> Relief:
-    _, across = coordinates()
+    _, across = _coordinates()
     return np.asarray(np.floor(10 * across) % 2, dtype=np.float64)
 
 
 def _around_a_point(rng: np.random.Generator) -> tuple[Relief, Relief]:
     """Where each pixel lies from a point anywhere, the nearest way round the edges."""
-    down, across = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in coordinates())
+    down, across = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in _coordinates())
     return down, across
 
 
 def _nearest(points_N2: NDArray[np.float64]) -> tuple[NDArray[np.intp], Relief, Relief]:
     """Which of some points in [0, 1)² is nearest to each pixel, how far it is, and how far the next one."""
-    here_HW2 = np.stack(coordinates(), axis=-1)
+    here_HW2 = np.stack(_coordinates(), axis=-1)
     away, which = map(np.asarray, cKDTree(points_N2 % 1.0, boxsize=np.ones(2)).query(here_HW2, k=2))
     return which[..., 0], away[..., 0], away[..., 1]
 
@@ -131,7 +128,7 @@ def _hexagons(seed: int, rows: int) -> Relief:
 
 
 def _bricks(seed: int, rows: int) -> Relief:
-    down, across = coordinates()
+    down, across = _coordinates()
     row = np.floor(rows * down)
     along = rows / 2 * across + 0.5 * (row % 2)
     joint = (rows * down % 1 < 0.1) | (along % 1 < 0.06)
@@ -155,7 +152,7 @@ def _camouflage(seed: int, bumps: int) -> Relief:
 
 
 def _lines(count: int) -> Relief:
-    down, across = coordinates()
+    down, across = _coordinates()
     return np.asarray((count * down % 1 < 0.12) | (count * across % 1 < 0.12), dtype=np.float64)
 
 
@@ -171,12 +168,12 @@ def _litter(seed: int, count: int) -> Relief:
 
 
 def _zigzag(rows: int) -> Relief:
-    down, across = coordinates()
+    down, across = _coordinates()
     return np.asarray(np.floor(2 * rows * down + 2 * np.abs(2 * (rows * across % 1) - 1)) % 2)
 
 
 def _mosaic(seed: int, cells: int) -> Relief:
-    down, across = (np.floor(cells * axis).astype(int) for axis in coordinates())
+    down, across = (np.floor(cells * axis).astype(int) for axis in _coordinates())
     return np.asarray(np.random.default_rng(seed).random((cells, cells))[down, across])
 
 
@@ -208,12 +205,6 @@ def _two_colours(seed: int) -> tuple[RGB, RGB]:
     rng = np.random.default_rng(seed)
     dark = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.15, 0.5))
     return dark, colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.0, 0.5), rng.uniform(0.65, 1.0))
-
-
-def _made_up(number: int) -> tuple[RGB, RGB, Callable[[], Relief]]:
-    """Grey, to take any tint, or of two colours, as often one as the other."""
-    colours = _STARK if number % 2 else _two_colours(number)
-    return (*colours, partial(patterns.relief, number))
 
 
 _PALE = ((0.52, 0.52, 0.52), (0.98, 0.98, 0.98))  # takes any tint

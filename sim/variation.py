@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from sim.splits import LOOKS, OUT, SPLITS, Camera, Lamp, Light, Looks, Shape, Split
-from sim.surfaces import RGB, numbered
+from sim.surfaces import RGB
 from vjepa2_ac.errors import ConfigError
 
 Kind = Literal["cup", "box"]
@@ -228,8 +228,7 @@ def _surfaces(rng: np.random.Generator | None, looks: Looks) -> dict[str, Any]:
 
 def _surface(rng: np.random.Generator, looks: Looks, shade: tuple[float, float]) -> tuple[str, RGB]:
     """Its name and tint: of another colour in more than half of what training sees, of another shade in the rest."""
-    name = str(rng.choice(looks.surfaces)) if looks.surfaces else numbered(int(rng.integers(2**31)))
-    tint = _grey(rng.uniform(*shade))
+    name, tint = str(rng.choice(looks.surfaces)), _grey(rng.uniform(*shade))
     if looks.tinted and rng.random() < 0.6:
         tint = _rgb(rng.random(), 0.6 * rng.random() ** 1.5, rng.uniform(0.3, 1.05))
     return name, tint

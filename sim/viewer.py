@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.control import STEP_SECONDS, TICK
 from sim.env import FrankaEnv
-from sim.scene import SURFACED, TIMESTEP, own_texture
+from sim.scene import TIMESTEP
 from vjepa2_ac.errors import InputError
 
 STRIDE = 0.03  # [m] a key press
@@ -63,8 +63,6 @@ def view(env: FrankaEnv, seed: int, expert: bool) -> None:
                 env.cell.controller.on_tick = None  # the expert makes the goal first, which nobody needs to watch
                 env.reset()
                 env.cell.controller.on_tick = show
-                for where in SURFACED:
-                    window.update_texture(scene.model.texture(own_texture(where)).id)
                 player = env.expert()
             started = time.monotonic()
             env.step(player.act(env.truth()) if keys.expert else keys.action())

@@ -47,25 +47,6 @@ def test_a_second_lamp_lights_what_it_shines_on_and_one_that_is_off_nothing(cell
     assert abs(front - behind).mean() > 2
 
 
-def test_numbered_surfaces_are_seen_by_every_painter_and_leave_nothing_behind(cell: Cell) -> None:
-    usual, own, other = draw(Variation(), 0), draw(Variation(split="patterns"), 1), draw(Variation(split="patterns"), 2)
-    looks = [usual, replace(usual, table=own.table), replace(usual, wall=own.wall), replace(usual, table=other.table)]
-    painter, late = Painter(cell.scene, 64, 64), Painter(cell.scene, 64, 64)
-    pictures = []
-    for look in looks:
-        cell.dress(look)
-        pictures.append(painter.draw())
-    for one in range(len(looks)):
-        for two in range(one):
-            assert not np.array_equal(pictures[one], pictures[two])
-    for look, picture in zip(looks, pictures, strict=True):
-        cell.dress(look)
-        np.testing.assert_array_equal(late.draw(), picture)  # which was made when some were painted already
-        np.testing.assert_array_equal(painter.draw(), picture)
-    painter.close()
-    late.close()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_object_stands_on_the_table_at_its_size(cell: Cell, kind: Kind) -> None:
     for seed in range(6):

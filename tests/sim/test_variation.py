@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sim import patterns, workspace
+from sim import workspace
 from sim.splits import SPLITS
-from sim.surfaces import HARSH_SURFACES, SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES, WIDE_SURFACES, numbered
+from sim.surfaces import HARSH_SURFACES, SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from sim.surfaces import picture as surface
 from sim.variation import FACTORS, LOOK, Draw, Variation, draw, in_another_look
 from vjepa2_ac.errors import ConfigError
@@ -121,15 +121,6 @@ def test_the_harsh_split_shows_what_the_views_split_does_on_more_patterns_in_one
     assert {d.shape for scene in harsh for d in scene.distractors} == {"box", "cylinder"}
 
 
-def test_the_patterns_split_shows_no_surface_twice_and_none_of_the_named_ones() -> None:
-    scenes = [draw(Variation(split="patterns"), seed) for seed in range(200)]
-    names = [name for scene in scenes for name in (scene.table, scene.wall)]
-    assert len(set(names)) == len(names)
-    assert not set(names) & set(SURFACES)
-    assert 20 < max(abs(scene.camera_azimuth) for scene in scenes) <= 30  # as views
-    assert {d.shape for scene in scenes for d in scene.distractors} == {"box", "cylinder"}
-
-
 @pytest.mark.parametrize("split", ["train", "test", "shift"])
 def test_what_models_are_judged_on_has_one_lamp(split: str) -> None:
     assert not any(any(draw(Variation(split=split), seed).fill_rgb) for seed in range(20))  # type: ignore[arg-type]
@@ -149,28 +140,12 @@ def test_another_look_leaves_things_where_they_are() -> None:
     assert {"table_tint", "light_rgb", "object_rgb", "camera_azimuth"} <= changed <= set(LOOK)
 
 
-@pytest.mark.parametrize("name", [*SURFACES, *map(numbered, range(24))])
+@pytest.mark.parametrize("name", SURFACES)
 def test_a_surface_is_a_picture_and_no_flat_one(name: str) -> None:
     picture = surface(name)
     assert picture.dtype == np.uint8
     assert picture.shape == (SIZE, SIZE, 3)
     assert picture.mean(axis=2).std() > 2
-
-
-def test_a_numbered_surface_is_its_number_s_alone() -> None:
-    first = surface(numbered(7)).copy()
-    surface.cache_clear()
-    np.testing.assert_array_equal(surface(numbered(7)), first)
-    assert np.abs(surface(numbered(8)).astype(int) - first).mean() > 5
-
-
-@pytest.mark.parametrize("seed", range(24))
-def test_a_pattern_goes_on_where_its_picture_ends(seed: int) -> None:
-    relief = patterns.relief(seed)
-    assert (relief.min(), relief.max()) == (0, 1)
-    for along in (relief, relief.T):
-        inside = np.abs(np.diff(along, axis=0)).mean(axis=1)
-        assert np.abs(along[0] - along[-1]).mean() <= inside.max() + 0.02
 
 
 def test_unknown_factors_are_named() -> None:
