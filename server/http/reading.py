@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
+from server.beside import beside
 from server.errors import MalformedError, TooSlowError
 from server.messages import MessageT, read
 from vjepa2_ac.errors import CancelledError
 
-LARGE = 64 * 1024  # [bytes] from here on a body is parsed beside the event loop
 LARGEST_PART = 1 << 30  # [bytes] the gate limits whole bodies
 PARTS = (
     "the parts of a multipart request are 'request' (JSON) and, as PNG or JPEG, 'observation' and 'goal'; 'pictures' "
@@ -31,15 +31,14 @@ async def read_request(request: Request, kind: type[MessageT], patience_s: float
     try:
         async with asyncio.timeout(patience_s):
             if request.headers.get("content-type", "").startswith("multipart/form-data"):
-                return read(kind, await _multipart(request))
+                content, files = await _multipart(request)
+                return await beside(len(content), lambda: read(kind, _with_pictures(parse_json(content), files)))
             body = await request.body()
     except TimeoutError:
         raise TooSlowError(f"the body did not come within {patience_s:g} s") from None
     except ClientDisconnect:
         raise CancelledError("the caller hung up within the body") from None
-    if len(body) > LARGE:
-        return await asyncio.to_thread(_parse, kind, body)
-    return _parse(kind, body)
+    return await beside(len(body), lambda: read(kind, parse_json(body)))
 
 
 def parse_json(body: bytes | str) -> Any:
@@ -63,23 +62,20 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         hanging_up.cancel()
 
 
-def _parse(kind: type[MessageT], body: bytes) -> MessageT:
-    return read(kind, parse_json(body))
-
-
-async def _multipart(request: Request) -> Any:
-    content: Any = {}
+async def _multipart(request: Request) -> tuple[bytes | str, dict[str, list[bytes]]]:
+    """The part `request`, and the pictures by the names of theirs."""
+    content: bytes | str = "{}"
     files: dict[str, list[bytes]] = {}
     async with request.form(max_files=64, max_fields=16, max_part_size=LARGEST_PART) as form:
         for name, part in form.multi_items():
             data = await part.read() if isinstance(part, UploadFile) else part
             if name == "request":
-                content = parse_json(data)
+                content = data
             elif isinstance(data, bytes):
                 files.setdefault(name, []).append(data)
             else:
                 raise MalformedError(f"the part {name!r} is text; {PARTS}")
-    return _with_pictures(content, files)
+    return content, files
 
 
 def _with_pictures(content: Any, files: dict[str, list[bytes]]) -> Any:

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from pydantic import BaseModel
 
 from server import messages as m
+from server.beside import beside
 from server.errors import MalformedError, TooSlowError, problem_of
 from server.rpc.problems import abort
 from server.service import PlanningService
@@ -47,20 +48,28 @@ class Planning(planning_pb2_grpc.PlanningServicer):
         )
 
     async def Energy(self, request: pb.EnergyRequest, context: Context) -> pb.EnergyResponse:
+        async def energy() -> m.EnergyResponse:
+            asked = await beside(request.ByteSize(), lambda: _read(m.EnergyRequest, request))
+            return await self.service.energy(asked, _left(context))
+
         return await self._ask(
             context,
             "Energy",
             pb.EnergyResponse,
-            lambda: self.service.energy(_read(m.EnergyRequest, request), _left(context)),
+            energy,
             of_model=True,
         )
 
     async def Rollout(self, request: pb.RolloutRequest, context: Context) -> pb.RolloutResponse:
+        async def rollout() -> m.RolloutResponse:
+            asked = await beside(request.ByteSize(), lambda: _read(m.RolloutRequest, request))
+            return await self.service.rollout(asked, _left(context))
+
         return await self._ask(
             context,
             "Rollout",
             pb.RolloutResponse,
-            lambda: self.service.rollout(_read(m.RolloutRequest, request), _left(context)),
+            rollout,
             of_model=True,
         )
 
