@@ -13,11 +13,13 @@ ask "$url/v1/plan" \
     --form "observation=@$observation" --form "goal=@$goal"
 
 echo "# the goal is kept under the hash of its pictures"
-goal_id=$(ask "$url/v1/goals" --form "pictures=@$goal" | sed 's/.*"goal_id":"\([^"]*\)".*/\1/')
+kept=$(ask "$url/v1/goals" --form "pictures=@$goal")
+goal_id=$(echo "$kept" | sed 's/.*"goal_id":"\([^"]*\)".*/\1/')
 
 echo "# a session remembers the last plan, and passes sub-goals"
-session_id=$(ask "$url/v1/sessions" --json "{\"goal\": {\"id\": \"$goal_id\"}, \"options\": {\"preset\": \"fast\"}}" \
-    | sed 's/.*"session_id":"\([^"]*\)".*/\1/')
+opened=$(ask "$url/v1/sessions" --header 'Content-Type: application/json' \
+    --data "{\"goal\": {\"id\": \"$goal_id\"}, \"options\": {\"preset\": \"fast\"}}")
+session_id=$(echo "$opened" | sed 's/.*"session_id":"\([^"]*\)".*/\1/')
 ask "$url/v1/sessions/$session_id/step" \
     --form "request={\"observation\": {\"pose\": $pose}}" --form "observation=@$observation"
 ask --request DELETE "$url/v1/sessions/$session_id"

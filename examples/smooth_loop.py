@@ -13,18 +13,18 @@ def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.
     with PlannerClient(url) as planner:
 
         def fetch() -> Plan:
-            plan = planner.plan(robot.look(), robot.pose(), goal, horizon=4)
+            plan = planner.plan(robot.look(), robot.pose(), goal, horizon=4, deadline_ms=1000, timeout_s=2.0)
             if plan.confidence.view_unfamiliar:  # a robot must never move on a guess
                 raise PlannerError("; ".join(plan.warnings), code="view_unfamiliar")
             return plan
 
-        with ChunkBroker(fetch, ahead=2, patience_s=2.0) as broker:
+        with ChunkBroker(fetch, ahead=2, patience_s=2.0, oldest_s=2.0) as broker:
             for _ in range(moves):
                 started = time.monotonic()
                 try:
                     move = broker.next()
                 except LateError:
                     continue  # hold still until a plan comes
-                if move is not None:
+                if move is not None and broker.plan and not broker.plan.confidence.goal_out_of_reach:
                     robot.move_to(move.target)
                 time.sleep(max(0.0, dt_s - (time.monotonic() - started)))

@@ -141,6 +141,8 @@ def imagined_moves(
 def best_turn(imagined_M3: Array, true_M3: Array, *, yaw_only: bool = True) -> CameraTurn:
     """The rotation R that makes Σ |true - R · imagined|² smallest (the orthogonal Procrustes problem)."""
     _check_motion(true_M3, yaw_only=yaw_only)
+    if not yaw_only:
+        _check_seen(imagined_M3)
     moment_33 = true_M3.T @ imagined_M3
     if yaw_only:
         yaw = np.arctan2(moment_33[1, 0] - moment_33[0, 1], moment_33[0, 0] + moment_33[1, 1])
@@ -158,9 +160,19 @@ def _check_motion(true_M3: Array, *, yaw_only: bool) -> None:
     if len(true_M3) < 2:
         raise InputError(f"a camera's turn is estimated from at least 2 moves, got {len(true_M3)}")
     spread = np.linalg.svd(true_M3[:, :2] if yaw_only else true_M3, compute_uv=False) / np.sqrt(len(true_M3))
-    if spread[1] < LEAST_MOTION / 2:
+    if spread[1] < LEAST_MOTION:
         across = "both horizontal directions" if yaw_only else "at least two directions"
         raise InputError(f"the moves must go {LEAST_MOTION} m and more in {across}; theirs are {np.round(spread, 4)}")
+
+
+def _check_seen(imagined_M3: Array) -> None:
+    """About the main direction of what was seen, only moves across it tell how a camera is turned."""
+    spread = np.linalg.svd(imagined_M3, compute_uv=False) / np.sqrt(len(imagined_M3))
+    if spread[1] < LEAST_MOTION / 2:
+        raise InputError(
+            f"the model sees these moves go in one direction alone ({np.round(spread, 4)} m), which tells nothing of a "
+            "turn about it; move farther aside, or ask for the yaw alone"
+        )
 
 
 def _check_lengths(true_M3: Array, longest: float) -> None:

@@ -92,6 +92,7 @@ class CostConfig:
             takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
             require(False, f"the distance {self.distance} has no parameter {unknown[0]!r}; {takes}")
         require(all(side >= 1 for side in self.pools), f"pooled maps have at least 1 token a side, got {self.pools}")
+        require(0 <= self.pool_weight < math.inf, f"pool_weight is not negative, got {self.pool_weight}")
         require(0 <= self.focus <= 1, f"focus lies within 0…1, got {self.focus}")
         require(0 <= self.earlier <= 1, f"earlier lies within 0…1, got {self.earlier}")
         require(0 <= self.surprise <= 1, f"surprise lies within 0…1, got {self.surprise}")

@@ -20,7 +20,7 @@ from vjepa2_ac.poses import POSITION, Array
 MORE_TIME = 2  # keyframes on the way to a goal that give it more: something is taken up and set down
 AT_LEAST, AT_MOST = 2, 4  # steps for which a change of the gripper goes on
 HOLDS = 1 - SAME  # fingers that are closed farther have nothing between them
-ARRIVED = 0.01  # [m] a shorter move is none
+ARRIVED = 0.01  # [m] shorter moves are none
 
 
 class Keyframes:
@@ -45,7 +45,7 @@ class Keyframes:
     def follow(self, plan: Plan, pose_7: Array) -> bool:
         """Take note of what is about to be done; whether that begins to change the gripper: a keyframe is passed."""
         closedness = float(pose_7[GRIPPER])
-        self.has_arrived = float(np.linalg.norm(plan.actions_H7[0, POSITION])) < ARRIVED
+        self.has_arrived = float(np.linalg.norm(plan.actions_H7[:, POSITION], axis=1).max()) < ARRIVED
         change, self.closedness = float(plan.actions_H7[0, GRIPPER]), closedness
         if change == 0.0:
             self.steps = 0

@@ -218,7 +218,7 @@ class Planner:
         confidence = judge(found, self.config.confidence)
         actions, targets = safe.actions_H7, safe.targets_H7
         if limits.dry_run:
-            actions, targets = np.zeros_like(actions), _standing(request, start, len(actions))
+            actions, targets = np.zeros_like(actions), _standing(request, len(actions))
         return Plan(
             actions_H7=actions,
             targets_H7=targets,
@@ -275,7 +275,7 @@ def _of_equal_history(requests: Sequence[Request]) -> list[list[int]]:
 
 
 def _start(request: Request, wanted_H7: Array) -> Array:
-    """The pose that targets start from: the commanded one, with the gripper as measured once it is to change.
+    """The pose that targets start from: the commanded one, with the gripper as measured where it is to change at once.
 
     A gripper that was told to close around something stands half open. Kept, it goes on closing; opened, it opens from
     where it is.
@@ -284,7 +284,7 @@ def _start(request: Request, wanted_H7: Array) -> Array:
     if request.commanded is None:
         return measured
     start = vector(request.commanded, "commanded pose")
-    if wanted_H7[:, GRIPPER].any():
+    if wanted_H7[0, GRIPPER].any():
         start[GRIPPER] = measured[GRIPPER]
     return start
 
@@ -297,10 +297,11 @@ def _refuse_far(request: Request, limits: LimitsConfig) -> None:
         )
 
 
-def _standing(request: Request, start_7: Array, steps: int) -> Array:
+def _standing(request: Request, steps: int) -> Array:
     """Where the hand is, its fingers as they were told to be: what they hold, they go on holding."""
     pose = vector(request.pose, "pose")
-    pose[GRIPPER] = start_7[GRIPPER]
+    if request.commanded is not None:
+        pose[GRIPPER] = vector(request.commanded, "commanded pose")[GRIPPER]
     return np.tile(integrate(pose, np.zeros(7)), (steps, 1))
 
 

@@ -20,6 +20,8 @@ from planner.problem import Found, Problem, StopReason
 from planner.search_config import SearchConfig
 from vjepa2_ac.errors import PlanningError
 
+MOST_STEPS = 5  # that are looked ahead, when asked whether to close first
+
 
 class Population:
     """A Gaussian over moves, and the best it has met."""
@@ -115,10 +117,11 @@ class Population:
     def going_on(self, way_3: Tensor) -> Tensor:
         """What the gripper can close to, done first, and the way [m] gone after it [G, 1 + H, A]; keeping comes first.
 
-        Ways longer than a step are gone in equal ones.
+        Ways longer than a step are gone in equal ones, the first few of a very long one.
         """
         steps = max(1, math.ceil(float(way_3.abs().max()) / self.config.step_limit))
-        actions_GHA = torch.zeros(len(self.options), 1 + steps, 7)
+        gone = min(steps, MOST_STEPS)
+        actions_GHA = torch.zeros(len(self.options), 1 + gone, 7)
         actions_GHA[:, 0, GRIPPER] = torch.tensor([max(option.changes_H[0], 0.0) for option in self.options])
         actions_GHA[:, 1:, :3] = way_3 / steps
         return actions_GHA

@@ -87,19 +87,21 @@ class _Crowd:
     def explore(self, searching: list[int]) -> float:
         """Let populations propose candidates, and learn what those cost that could be among the best.
 
-        Answers the share of them that had to be imagined.
+        Answers the share of them that had to be imagined, those included that only filled a batch up.
         """
+        imagined = 0
         proposals = {b: self.populations[b].propose(self.config.samples) for b in searching}
         bounds_BS = self._bounds(searching, list(proposals.values()))
         frontiers = {b: self._frontier(b, bounds_S) for b, bounds_S in zip(searching, bounds_BS, strict=True)}
         while chosen := {b: following for b in searching if len(following := frontiers[b].next)}:
             most = max(map(len, chosen.values()))
+            imagined += most * len(chosen)
             costs = self.score(list(chosen), [_padded(proposals[b][which], most) for b, which in chosen.items()])
             for (b, which), costs_S in zip(chosen.items(), costs, strict=True):
                 frontiers[b].learn(costs_S[: len(which)])
         for b, frontier in frontiers.items():
             self.populations[b].learn(frontier.costs_S, frontier.imagined)
-        return max(frontier.imagined for frontier in frontiers.values()) / self.config.samples
+        return imagined / (len(searching) * self.config.samples)
 
     def score(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
         """The costs [B, S] of the chosen requests' proposed actions [S, H, A]."""

@@ -229,9 +229,9 @@ def bounds(
     import sys
 
     from sim.bounds import as_dict, markdown, measure, policy_name
-    from sim.folders import write
     from sim.tasks import TASKS, task_name
     from sim.variation import KINDS
+    from vjepa2_ac.files import write
     from vjepa2_ac.terminal import progress
 
     tasks = TASKS if task is None else (task_name(task),)

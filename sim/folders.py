@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.files import aside_of, make_folder, write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +36,7 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
     folder that is somebody else's is left as it was.
     """
     wanted = json.loads(json.dumps(settings))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder} cannot be made a folder of results: {error.strerror}") from error
+    make_folder(folder)
     _check(folder, owner, wanted)
     with (folder / owner.lock).open("w") as lock:
         try:
@@ -51,23 +49,12 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
         yield
 
 
-def write(path: Path, text: str) -> None:
-    """Write whole or not at all."""
-    aside = _aside(path)
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
-
-
 def _check(folder: Path, owner: Owner, wanted: dict[str, Any]) -> None:
     said = folder / owner.settings
     if said.is_file():
         _compare(json.loads(said.read_text(encoding="utf-8")), owner, wanted, said)
         return
-    ours = (owner.lock, _aside(said).name)
+    ours = (owner.lock, aside_of(said).name)
     if stranger := next((path.name for path in sorted(folder.iterdir()) if path.name not in ours), None):
         raise InputError(f"{folder} is not empty and holds {stranger}, but no {said.name}; choose another folder")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.server
 import inspect
 import json
+import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import pytest
 from tests.planner.worlds import HOME, moved, paint
 from tests.server.pictures import noise, png
 from tests.server.running import running
-from vjepa2_ac.client import AsyncPlannerClient, PlannerClient, PlannerError
+from vjepa2_ac.client import AsyncPlannerClient, PlannerClient, PlannerError, calls
 from vjepa2_ac.client.aio import AsyncSession
 from vjepa2_ac.client.calls import METHODS
 from vjepa2_ac.client.errors import Attempts
@@ -92,7 +95,7 @@ def test_an_array_that_is_no_frame_is_refused(wrong: Any) -> None:
         picture_bytes(wrong)
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://a", "http://"])
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://a", "http://", "http://[::1", "http://host:port"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="is no address of a service"):
         PlannerClient(url)
@@ -111,31 +114,43 @@ def test_an_option_that_does_not_exist_is_refused_here() -> None:
         client.plan(paint(HOME), HOME, paint(GOAL), sede=1)  # type: ignore[call-arg]
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    said = calls.options({"seed": np.int64(3), "budget_ms": np.float32(200.0), "dry_run": np.bool_(True)})
+    assert json.loads(json.dumps(said)) == {"seed": 3, "budget_ms": 200.0, "dry_run": True}
+
+
+SLOW = b'{"goal_id": "'
+
+
 class Scripted(http.server.BaseHTTPRequestHandler):
     """Answers with what its script says, one line for each request."""
 
-    script: list[tuple[int, dict[str, Any]]]
+    script: list[tuple[int, Any]]
     asked: list[str]
+    bodies: list[bytes]
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        self.bodies.append(self.rfile.read(int(self.headers["content-length"])))
         self.asked.append(self.path)
         status, body = self.script.pop(0)
         if status == 0:
             self.connection.close()
             return
-        data = json.dumps(body).encode()
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        for at in range(0, len(data), 8 if data.startswith(SLOW) else len(data) or 1):
+            with contextlib.suppress(OSError):  # a client that has had enough
+                self.wfile.write(data[at : at + 8] if data.startswith(SLOW) else data)
+                time.sleep(0.2 if data.startswith(SLOW) else 0)
 
     def log_message(self, *_: Any) -> None: ...
 
 
 @pytest.fixture
 def scripted() -> Iterator[tuple[str, type[Scripted]]]:
-    handler = type("Script", (Scripted,), {"script": [], "asked": []})
+    handler = type("Script", (Scripted,), {"script": [], "asked": [], "bodies": []})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", handler
@@ -156,6 +171,57 @@ def test_a_busy_service_is_asked_again(scripted: tuple[str, type[Scripted]]) -> 
     with PlannerClient(url) as client:
         assert client.energy(paint(HOME), HOME, paint(GOAL), np.zeros((1, 1, 7))) == [0.5]
     assert len(handler.asked) == 3
+
+
+def test_what_is_seen_ages_while_a_busy_service_is_asked_again(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script += [(429, {**BUSY[1], "retry_after_s": 0.3}), FAULT]
+    with PlannerClient(url) as client, pytest.raises(PlannerError, match="oh"):
+        client.plan(paint(HOME), HOME, paint(GOAL), look={"age_s": 0.2})
+    first, second = (float(re.findall(rb'"age_ms": ([0-9.]+)', body)[0]) for body in handler.bodies)
+    assert 200 <= first < 300
+    assert 500 <= second < 3000
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_endless_answer_ends_with_the_time_out(scripted: tuple[str, type[Scripted]], is_async: bool) -> None:
+    url, handler = scripted
+    handler.script += [(200, SLOW * 20)]
+    began = time.monotonic()
+    register = _register_async if is_async else _register
+    with pytest.raises(PlannerError) as caught:
+        register(url)
+    assert caught.value.code == "timeout"
+    assert time.monotonic() - began < 3
+
+
+def _register(url: str) -> None:
+    with PlannerClient(url, timeout_s=0.5) as client:
+        client.register_goal(paint(GOAL))
+
+
+def _register_async(url: str) -> None:
+    async def register() -> None:
+        async with AsyncPlannerClient(url, timeout_s=0.5) as client:
+            await client.register_goal(paint(GOAL))
+
+    asyncio.run(register())
+
+
+@pytest.mark.parametrize("body", [b"<html>log in first</html>", b"[1]"])
+def test_an_answer_of_something_else_is_said_to_be_one(scripted: tuple[str, type[Scripted]], body: bytes) -> None:
+    url, handler = scripted
+    handler.script += [(200, body)]
+    with PlannerClient(url) as client, pytest.raises(PlannerError, match="no planning service") as caught:
+        client.register_goal(paint(GOAL))
+    assert caught.value.code == "not_a_planning_service"
+
+
+def test_what_a_newer_service_says_besides_is_left_out(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script += [(201, {"goal_id": "g", "sub_goals": 1, "expires_in_s": 9.0, "colour": "blue"})]
+    with PlannerClient(url) as client:
+        assert client.register_goal(paint(GOAL)).goal_id == "g"
 
 
 def test_a_fault_is_not_asked_again(scripted: tuple[str, type[Scripted]]) -> None:

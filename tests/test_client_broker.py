@@ -95,6 +95,20 @@ def test_a_chunk_that_comes_too_late_is_dropped_and_another_one_fetched() -> Non
     assert broker.dropped == 1
 
 
+def test_a_chunk_whose_picture_is_too_old_is_dropped_though_no_move_was_made_meanwhile() -> None:
+    slow, count = threading.Event(), [0]
+
+    def fetch() -> Plan | None:
+        count[0] += 1
+        if count[0] == 1:
+            slow.wait(0.2)
+        return chunk(10 * count[0], 2)
+
+    broker = ChunkBroker(fetch, oldest_s=0.1)
+    assert broker.next().action[0] == 20.0  # type: ignore[union-attr]
+    assert broker.dropped == 1
+
+
 def test_a_loop_that_has_run_dry_is_told_after_a_bounded_time() -> None:
     never = threading.Event()
     broker = ChunkBroker(lambda: never.wait(5) and None, patience_s=0.05)

@@ -127,6 +127,8 @@ def test_a_picture_is_read_as_rgb_and_has_no_pose(files: SimpleNamespace) -> Non
         ("{trajectory}:2", "2 steps, 0 to 1; there is no step 2"),
         ("{trajectory}:first", "not the number of a step"),
         ("{folder}/broken.png", "not a picture"),
+        ("{folder}/empty.png", "not a picture"),
+        ("{folder}/array.npz:0", "not a readable .npz"),
         ("{folder}/broken.npz:0", "not a readable .npz"),
         ("{folder}/other.npz:0", "no array observations"),
         ("{folder}/shapes.npz:0", r"expected uint8 \[1, T, H, W, 3\]"),
@@ -135,6 +137,9 @@ def test_a_picture_is_read_as_rgb_and_has_no_pose(files: SimpleNamespace) -> Non
 def test_what_cannot_be_read_is_refused_in_words(files: SimpleNamespace, source: str, complaint: str) -> None:
     for name in ("broken.png", "broken.npz"):
         (files.folder / name).write_bytes(b"nothing of the kind")
+    (files.folder / "empty.png").touch()
+    np.save(files.folder / "array.npy", np.zeros(3))
+    (files.folder / "array.npy").rename(files.folder / "array.npz")
     np.savez(files.folder / "other.npz", actions=np.zeros(3))
     np.savez(files.folder / "shapes.npz", observations=np.zeros((2, 8, 8, 3)), states=np.zeros((2, 7)))
     with pytest.raises(InputError, match=complaint):
@@ -150,6 +155,14 @@ def test_the_command_writes_picture_and_numbers(files: SimpleNamespace, capsys: 
     assert "true move Δx +0.0500 Δy +0.0000 Δz +0.0000 m" in answer
     assert (files.folder / "out/landscape.png").read_bytes().startswith(b"\x89PNG")
     assert np.shape(json.loads((files.folder / "out/landscape.json").read_text())["energies_xyz"]) == (2, 2, 2)
+
+
+def test_results_that_cannot_have_a_folder_are_refused_before_anything_is_computed(
+    files: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    observation = ["--observation", f"{files.trajectory}:0", "--goal", f"{files.trajectory}:1"]
+    assert run(["landscape", *observation, "--model", "random:tiny", "--out", str(files.trajectory)]) == 2
+    assert "cannot be made a folder" in capsys.readouterr().err
 
 
 def test_the_command_asks_for_a_pose_the_pictures_do_not_hold(

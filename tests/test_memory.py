@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -94,6 +95,21 @@ def test_the_machine_has_some_memory() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="page faults are counted as Linux counts them")
+@pytest.mark.parametrize("version", [1, 2])
+def test_files_that_were_read_make_room_when_it_is_needed(
+    tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("memory.max", "memory.current") if version == 2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    group = tmp_path if version == 2 else tmp_path / "memory"
+    group.mkdir(exist_ok=True)
+    for name, size in zip(names, (1000, 900), strict=True):
+        (group / name).write_text(f"{size}\n")
+    idle = "inactive_file" if version == 2 else "total_inactive_file"
+    (group / "memory.stat").write_text(f"anon 250\n{idle} 600\nactive_file 50\n")
+    monkeypatch.setattr(memory, "Path", lambda _: tmp_path)
+    assert available_bytes(torch.device("cpu")) == 1000 - 900 + 600
+
+
 def test_memory_that_was_freed_is_taken_again_without_page_faults() -> None:
     code = """
 import resource, torch

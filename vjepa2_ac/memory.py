@@ -107,14 +107,15 @@ def keep_freed_memory() -> None:
 
 def _container_room() -> int:
     """What the control group still allows this process, version 2 or 1; a very large number where nothing limits it."""
-    unlimited = 1 << 62
-    for limit, usage in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    unlimited, groups = 1 << 62, Path("/sys/fs/cgroup")
+    for limit, usage, stat, idle in (
+        ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file"),
     ):
         try:
-            allowed, used = ((Path("/sys/fs/cgroup") / name).read_text().strip() for name in (limit, usage))
-            return max(0, int(allowed) - int(used))
+            allowed, used = (int((groups / name).read_text()) for name in (limit, usage))
+            facts = dict(line.split() for line in (groups / stat).read_text().splitlines())
+            return max(0, allowed - used + int(facts.get(idle, 0)))  # files that were read make room when it is needed
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return unlimited

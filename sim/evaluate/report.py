@@ -11,7 +11,7 @@ from sim.evaluate.page import page
 from sim.evaluate.runs import written
 from sim.evaluate.settings import EvaluationConfig
 from sim.evaluate.summary import failures, rows, signs, summary, table
-from sim.folders import write
+from vjepa2_ac.files import write
 
 JSON, PAGE = "evaluation.json", "report.html"
 

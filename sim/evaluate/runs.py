@@ -22,10 +22,11 @@ import torch
 
 from sim.evaluate.episode import Frame, Player, Record, Watch
 from sim.evaluate.settings import EvaluationConfig, Job
-from sim.folders import Owner, held, write
+from sim.folders import Owner, held
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.devices import choose_device
+from vjepa2_ac.files import write
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.workers import pool
 

@@ -23,13 +23,13 @@ from sim.evaluate.runs import SETTINGS, evaluate, place, versions
 from sim.evaluate.settings import EvaluationConfig, Job, in_this_cell, jobs, with_settings
 from sim.evaluate.summary import aligned, rows
 from sim.evaluate.variants import Variant
-from sim.folders import write
 from sim.splits import Split
 from sim.tasks import TASKS, TaskName
 from sim.variation import Kind
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.devices import choose_device
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.files import write
 from vjepa2_ac.model_version import fingerprint
 from vjepa2_ac.precision import resolve
 from vjepa2_ac.terminal import Advance

@@ -21,9 +21,9 @@ from sim.evaluate import logistic
 from sim.evaluate.logistic import Array, Mask
 from sim.evaluate.runs import EPISODES, SETTINGS
 from sim.evaluate.summary import aligned
-from sim.folders import write
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.files import write
 
 BINS = 10
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

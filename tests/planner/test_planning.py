@@ -16,7 +16,7 @@ from planner.confidence import ConfidenceConfig
 from planner.costs import CostConfig
 from planner.limits import LimitsConfig
 from planner.plan import Plan
-from planner.planning import Planner, PlannerConfig
+from planner.planning import Planner, PlannerConfig, _start
 from planner.presets import PRESETS, preset
 from planner.seeing import Sight
 from tests.planner.failures import ON_GAIN
@@ -116,6 +116,15 @@ def test_a_gripper_holding_something_keeps_squeezing_and_opens_from_where_it_is(
     opening = planner.plan(request(moved(0.0, 0.0, 0.0, gripper=0.0), holding, commanded=told))
     assert keeping.targets_H7[0, 6] == 1.0
     assert opening.targets_H7[0, 6] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_gripper_holds_until_the_step_that_changes_it() -> None:
+    holding, told = moved(0.0, 0.0, 0.0, gripper=0.45), moved(0.0, 0.0, 0.0, gripper=1.0)
+    later = np.zeros((2, 7))
+    later[1, 6] = -0.3
+    start = _start(request(NEAR, holding, commanded=told), later)
+    assert start[6] == 1.0
+    assert _start(request(NEAR, holding, commanded=told), later[::-1])[6] == 0.45
 
 
 def test_a_pose_that_is_none_is_refused() -> None:

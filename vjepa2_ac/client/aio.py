@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa2_ac.client import calls
-from vjepa2_ac.client.answers import Array, Calibration, Goal, Plan, Rollout, SessionState, Step
+from vjepa2_ac.client.answers import Array, Calibration, Goal, Plan, Rollout, SessionState, Step, known
 from vjepa2_ac.client.calls import Call, Exploration, GoalLike, Look, Options
 from vjepa2_ac.client.errors import Attempts, PlannerError
 from vjepa2_ac.client.pictures import Picture
@@ -60,7 +60,7 @@ class AsyncPlannerClient:
     async def session(self, goal: GoalLike, **options: Unpack[Options]) -> AsyncSession:
         """A session that pursues the goal's pictures in order; use it with `with`, or close it."""
         fields = {"goal": calls.goal(goal), "options": calls.options(options)}
-        return AsyncSession(self, SessionState(**await self._ask("open_session", None, fields)))
+        return AsyncSession(self, known(SessionState, await self._ask("open_session", None, fields)))
 
     async def energy(
         self,
@@ -102,11 +102,11 @@ class AsyncPlannerClient:
 
     async def register_goal(self, goal: Picture | list[Picture]) -> Goal:
         """Have a goal encoded once and kept; the same pictures are the same goal."""
-        return Goal(**await self._ask("register_goal", None, {"pictures": calls.pictures(goal)}))
+        return known(Goal, await self._ask("register_goal", None, {"pictures": calls.pictures(goal)}))
 
     async def goals(self) -> list[Goal]:
         """Every goal that the service keeps."""
-        return [Goal(**each) for each in (await self._ask("list_goals", None, {}))["goals"]]
+        return [known(Goal, each) for each in (await self._ask("list_goals", None, {}))["goals"]]
 
     async def delete_goal(self, goal: Goal | str) -> None:
         """Have a goal forgotten."""
@@ -139,7 +139,7 @@ class AsyncPlannerClient:
         attempts = Attempts(timeout_s or self.timeout_s, self.retries, call.method.is_repeatable)
         while True:
             try:
-                return await self._wire.send(call, attempts.time_left_s)
+                return await self._wire.send(call.after(attempts.waited_s), attempts.time_left_s)
             except PlannerError as error:
                 await asyncio.sleep(attempts.pause_after(error))
 
@@ -170,7 +170,7 @@ class AsyncSession:
 
     async def state(self) -> SessionState:
         """How far the session is."""
-        return SessionState(**await self.client._ask("get_session", None, {"session_id": self.id}))
+        return known(SessionState, await self.client._ask("get_session", None, {"session_id": self.id}))
 
     async def calibrate(
         self, moves: Sequence[Exploration], *, yaw_only: bool = True, timeout_s: float | None = None
@@ -180,11 +180,11 @@ class AsyncSession:
         A few centimetres along each axis, there and back, are good moves. `residual` says whether the view is.
         """
         fields = {"session_id": self.id, "moves": calls.explored(moves), "yaw_only": yaw_only}
-        return Calibration(**await self.client._ask("calibrate", timeout_s, fields))
+        return known(Calibration, await self.client._ask("calibrate", timeout_s, fields))
 
     async def calibration(self) -> Calibration:
         """What was found. Raises PlannerError with the code `not_found` before any `calibrate`."""
-        return Calibration(**await self.client._ask("get_calibration", None, {"session_id": self.id}))
+        return known(Calibration, await self.client._ask("get_calibration", None, {"session_id": self.id}))
 
     async def forget_calibration(self) -> None:
         """Plan again as the session was opened."""

@@ -5,14 +5,21 @@ Shapes: H steps of the horizon, S candidates, N tokens, D width of a latent, 7 n
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+AnswerT = TypeVar("AnswerT")
 Array = NDArray[np.float64]
 Status = Literal["going", "done", "timed out"]
+
+
+def known(kind: type[AnswerT], answer: dict[str, Any]) -> AnswerT:
+    """An answer of that kind; what a newer service says beside it is left out."""
+    names = {each.name for each in fields(cast("Any", kind))}
+    return kind(**{name: value for name, value in answer.items() if name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +67,8 @@ class Plan:
     def of(cls, answer: dict[str, Any]) -> Plan:
         """From the words of the wire."""
         arrays = {name: np.array(answer[name], dtype=np.float64) for name in ("actions", "targets", "wanted", "trace")}
-        confidence = Confidence(**answer["confidence"])
-        return cls(**{"idle_cost": float("nan"), **answer, **arrays, "confidence": confidence})
+        confidence = known(Confidence, answer["confidence"])
+        return known(cls, {"idle_cost": float("nan"), **answer, **arrays, "confidence": confidence})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,7 +88,7 @@ class Step:
     def of(cls, answer: dict[str, Any]) -> Step:
         """From the words of the wire."""
         plan = answer.get("plan")
-        return cls(**{**answer, "plan": None if plan is None else Plan.of(plan)})
+        return known(cls, {**answer, "plan": None if plan is None else Plan.of(plan)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ chunk after those of another add up to a drift, poses do not.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -36,11 +37,14 @@ class LateError(PlannerError):
 class ChunkBroker:
     """Hands out moves; the next chunk is fetched when only `ahead` of them are left.
 
-    `fetch` runs in a thread of its own: it takes a picture, reads the pose, and asks a client or a session.
+    `fetch` runs in a thread of its own: it takes a picture, reads the pose, and asks a client or a session. A chunk
+    that took it longer than `oldest_s` is dropped, whether moves were made meanwhile or not.
     """
 
-    def __init__(self, fetch: Fetch, *, ahead: int = 1, patience_s: float = 5.0) -> None:
-        self.fetch, self.ahead, self.patience_s = fetch, ahead, patience_s
+    def __init__(
+        self, fetch: Fetch, *, ahead: int = 1, patience_s: float = 5.0, oldest_s: float = float("inf")
+    ) -> None:
+        self.fetch, self.ahead, self.patience_s, self.oldest_s = fetch, ahead, patience_s, oldest_s
         self.plan: Plan | None = None  # the present chunk came with
         self.dropped = 0  # chunks that came too late
         self._left: list[Move] = []
@@ -91,6 +95,7 @@ class ChunkBroker:
         threading.Thread(target=self._fetch, name="chunk-broker", daemon=True).start()
 
     def _fetch(self) -> None:
+        began_at = time.monotonic()
         try:
             plan, error = self.fetch(), None
         except BaseException as raised:  # it belongs to the control loop
@@ -99,16 +104,16 @@ class ChunkBroker:
             self._is_fetching = False
             self._error = error
             if error is None:
-                self._take(plan)
+                self._take(plan, time.monotonic() - began_at)
             self._changed.notify_all()
 
-    def _take(self, plan: Plan | None) -> None:
+    def _take(self, plan: Plan | None, age_s: float) -> None:
         if plan is None:
             self._is_done = True
             return
         moves = [Move(action, target) for action, target in zip(plan.actions, plan.targets, strict=True)]
         fresh = moves[self._since_look :]
-        if not fresh:
+        if not fresh or age_s > self.oldest_s:
             self.dropped += 1
             return
         self.plan, self._left = plan, fresh

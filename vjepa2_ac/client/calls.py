@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -62,6 +62,14 @@ class Call:
     def method(self) -> Method:
         """Where it lives."""
         return METHODS[self.name]
+
+    def after(self, waited_s: float) -> Call:
+        """The same call so much later: an observation has aged meanwhile."""
+        seen = self.fields.get("observation", {})
+        if "age_ms" not in seen:
+            return self
+        aged = {**seen, "age_ms": seen["age_ms"] + 1e3 * waited_s}
+        return replace(self, fields={**self.fields, "observation": aged})
 
 
 class Options(TypedDict, total=False):
@@ -148,7 +156,7 @@ def options(given: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(
             f"there is no option {', '.join(sorted(unknown))}; there are {', '.join(Options.__annotations__)}"
         )
-    fields = {name: value for name, value in given.items() if value is not None}
+    fields = {name: plain(value) for name, value in given.items() if value is not None}
     for name in ("camera_turn", "camera_about"):
         if name in fields:
             fields[name] = numbers(fields[name], name)
@@ -178,4 +186,9 @@ def numbers(values: ArrayLike, what: str) -> list[float]:
 
 def without_none(**fields: Any) -> dict[str, Any]:
     """The fields that were given."""
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: plain(value) for name, value in fields.items() if value is not None}
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy as one of Python's."""
+    return value.item() if isinstance(value, np.generic) else value

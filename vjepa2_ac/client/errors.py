@@ -38,7 +38,8 @@ class Attempts:
     def __init__(
         self, timeout_s: float, retries: int, is_repeatable: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.clock, self.ends_at = clock, clock() + timeout_s
+        self.clock, self.began_at = clock, clock()
+        self.ends_at = self.began_at + timeout_s
         self.left, self.is_repeatable = retries, is_repeatable
         self.pause_s = FIRST_PAUSE_S
 
@@ -46,6 +47,11 @@ class Attempts:
     def time_left_s(self) -> float:
         """Until the time-out; never quite 0, which some libraries take for no time-out at all."""
         return max(0.001, self.ends_at - self.clock())
+
+    @property
+    def waited_s(self) -> float:
+        """Since the call began."""
+        return self.clock() - self.began_at
 
     def pause_after(self, error: PlannerError) -> float:
         """Seconds to wait before asking again; raises the error itself where asking again would be wrong."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
@@ -19,8 +21,15 @@ class RestWire:
 
     def send(self, call: Call, timeout_s: float) -> Any:
         """The answer to a call. Raises PlannerError."""
+        ends_at = time.monotonic() + timeout_s  # httpx counts anew for each part of an answer that comes
         try:
-            return _answer(self._http.request(**_request(call), timeout=timeout_s))
+            with self._http.stream(**_request(call), timeout=timeout_s) as response:
+                body = bytearray()
+                for part in response.iter_bytes():
+                    body += part
+                    if time.monotonic() > ends_at:
+                        raise httpx.ReadTimeout("the answer goes on and on")
+            return _answer(response, bytes(body))
         except httpx.TransportError as error:
             raise _lost(error) from error
 
@@ -38,7 +47,11 @@ class AsyncRestWire:
     async def send(self, call: Call, timeout_s: float) -> Any:
         """The answer to a call. Raises PlannerError."""
         try:
-            return _answer(await self._http.request(**_request(call), timeout=timeout_s))
+            async with asyncio.timeout(timeout_s):
+                response = await self._http.request(**_request(call), timeout=timeout_s)
+            return _answer(response, response.content)
+        except TimeoutError:
+            raise _lost(httpx.ReadTimeout("the time is up")) from None
         except httpx.TransportError as error:
             raise _lost(error) from error
 
@@ -85,9 +98,9 @@ def _take_pictures(fields: dict[str, Any]) -> list[tuple[str, tuple[str, bytes]]
     return found
 
 
-def _answer(response: httpx.Response) -> Any:
+def _answer(response: httpx.Response, body: bytes) -> Any:
     if response.is_success:
-        answer = response.json() if response.content else {}
+        answer = _read(body)
         tensor = answer.get("latents")
         if tensor is not None:
             import base64
@@ -95,11 +108,11 @@ def _answer(response: httpx.Response) -> Any:
             tensor["data"] = base64.b64decode(tensor["data"])
         return answer
     try:
-        problem = response.json()
+        problem = json.loads(body)
         code, detail = problem["code"], problem["detail"]
     except (ValueError, KeyError, TypeError):
         problem, code = {}, "http_error"
-        detail = f"the service answered {response.status_code}: {response.text[:200]}"
+        detail = f"the service answered {response.status_code}: {body[:200].decode(errors='replace')}"
     request_id = problem.get("request_id") or response.headers.get("x-request-id")
     raise PlannerError(
         detail,
@@ -108,6 +121,20 @@ def _answer(response: httpx.Response) -> Any:
         retry_after_s=problem.get("retry_after_s"),
         request_id=request_id,
     )
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    """The answer in a body. Raises PlannerUnavailableError where something else has answered."""
+    try:
+        answer = json.loads(body or b"{}")
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        words = body[:80].decode(errors="replace")
+        raise PlannerUnavailableError(
+            f"no planning service answered there, but: {words}", code="not_a_planning_service"
+        )
+    return answer
 
 
 def _lost(error: httpx.TransportError) -> PlannerUnavailableError:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa2_ac.client import calls
-from vjepa2_ac.client.answers import Array, Calibration, Goal, Plan, Rollout, SessionState, Step
+from vjepa2_ac.client.answers import Array, Calibration, Goal, Plan, Rollout, SessionState, Step, known
 from vjepa2_ac.client.calls import Call, Exploration, GoalLike, Look, Options
 from vjepa2_ac.client.errors import Attempts, PlannerError
 from vjepa2_ac.client.pictures import Picture
@@ -64,7 +64,7 @@ class PlannerClient:
     def session(self, goal: GoalLike, **options: Unpack[Options]) -> Session:
         """A session that pursues the goal's pictures in order; use it with `with`, or close it."""
         fields = {"goal": calls.goal(goal), "options": calls.options(options)}
-        return Session(self, SessionState(**self._ask("open_session", None, fields)))
+        return Session(self, known(SessionState, self._ask("open_session", None, fields)))
 
     def energy(
         self,
@@ -106,11 +106,11 @@ class PlannerClient:
 
     def register_goal(self, goal: Picture | list[Picture]) -> Goal:
         """Have a goal encoded once and kept; the same pictures are the same goal."""
-        return Goal(**self._ask("register_goal", None, {"pictures": calls.pictures(goal)}))
+        return known(Goal, self._ask("register_goal", None, {"pictures": calls.pictures(goal)}))
 
     def goals(self) -> list[Goal]:
         """Every goal that the service keeps."""
-        return [Goal(**each) for each in self._ask("list_goals", None, {})["goals"]]
+        return [known(Goal, each) for each in self._ask("list_goals", None, {})["goals"]]
 
     def delete_goal(self, goal: Goal | str) -> None:
         """Have a goal forgotten."""
@@ -143,7 +143,7 @@ class PlannerClient:
         attempts = Attempts(timeout_s or self.timeout_s, self.retries, call.method.is_repeatable)
         while True:
             try:
-                return self._wire.send(call, attempts.time_left_s)
+                return self._wire.send(call.after(attempts.waited_s), attempts.time_left_s)
             except PlannerError as error:
                 time.sleep(attempts.pause_after(error))
 
@@ -174,7 +174,7 @@ class Session:
 
     def state(self) -> SessionState:
         """How far the session is."""
-        return SessionState(**self.client._ask("get_session", None, {"session_id": self.id}))
+        return known(SessionState, self.client._ask("get_session", None, {"session_id": self.id}))
 
     def calibrate(
         self, moves: Sequence[Exploration], *, yaw_only: bool = True, timeout_s: float | None = None
@@ -184,11 +184,11 @@ class Session:
         A few centimetres along each axis, there and back, are good moves. `residual` says whether the view is.
         """
         fields = {"session_id": self.id, "moves": calls.explored(moves), "yaw_only": yaw_only}
-        return Calibration(**self.client._ask("calibrate", timeout_s, fields))
+        return known(Calibration, self.client._ask("calibrate", timeout_s, fields))
 
     def calibration(self) -> Calibration:
         """What was found. Raises PlannerError with the code `not_found` before any `calibrate`."""
-        return Calibration(**self.client._ask("get_calibration", None, {"session_id": self.id}))
+        return known(Calibration, self.client._ask("get_calibration", None, {"session_id": self.id}))
 
     def forget_calibration(self) -> None:
         """Plan again as the session was opened."""

@@ -6,10 +6,20 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vjepa2_ac.errors import InputError
 
 SCHEMES = ("http", "https", "grpc", "grpcs")
+
+
+def _is_url(text: str) -> bool:
+    """Whether host and port can be told."""
+    try:
+        parts = urlsplit(text)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,7 @@ class Address:
 
     def __post_init__(self) -> None:
         scheme, separator, rest = self.url.partition("://")
-        if scheme not in SCHEMES or not separator or not rest:
+        if scheme not in SCHEMES or not separator or not rest or not _is_url(self.url):
             raise InputError(f"{self.url!r} is no address of a service; expected one like http://127.0.0.1:8000")
 
     def open(self) -> Any:

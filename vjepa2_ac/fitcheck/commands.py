@@ -75,6 +75,7 @@ def fit_check(
         vjepa2-ac fit-check episodes/test --model runs/before --compare runs/after --control runs/random
     """
     from vjepa2_ac.checkpoints.places import home
+    from vjepa2_ac.files import make_folder, write
     from vjepa2_ac.fitcheck import goals
     from vjepa2_ac.fitcheck.pictures import draw
     from vjepa2_ac.fitcheck.questions import FitCheckConfig
@@ -88,6 +89,7 @@ def fit_check(
         bad_episodes=bad_episodes, seed=seed, steps=read_out_steps, frames=read_out_frames,
         lesson_scenes=read_out_scenes,
     )  # fmt: skip
+    make_folder(out)
     lessons = None if read_out_from is None else ReadOutSource(read_out_from, cache or home() / "training-cache")
     names = [model] if compare is None else [model, compare if compare != model else f"{compare} (again)"]
     opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
@@ -104,11 +106,10 @@ def fit_check(
     subjects += random_encoders(worlds, seed + 1)
     report = measure(subjects, episodes, config, lessons)
 
-    out.mkdir(parents=True, exist_ok=True)
     content = json.dumps(report.as_dict() | {"goals": goals.as_dict(report)}, indent=1, ensure_ascii=False)
-    (out / "fit-check.json").write_text(content + "\n", encoding="utf-8")
+    write(out / "fit-check.json", content + "\n")
     for name, png in draw(report).items():
-        (out / f"{name}.png").write_bytes(png)
+        write(out / f"{name}.png", png)
     if as_json:
         typer.echo(content)
     else:

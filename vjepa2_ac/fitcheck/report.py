@@ -119,17 +119,22 @@ def fit_check(
             frames=config.frames, cache=read_out_from.cache, bad=bad, seed=config.seed,
         )  # fmt: skip
     questions = choose(tracks, config, learn_elsewhere=lessons is not None)
-    columns = []
-    for subject in subjects:
-        begun = time.perf_counter()
-        with progress(f"{subject.name}: encoding", len(tracks), unit="episodes") as advance:
-            footage = see(tracks, subject.model, advance)
-        known = None if lessons is None else lessons.seen_by(subject.model)
-        encoding = {"encoding": time.perf_counter() - begun}
-        with progress(f"{subject.name}: measuring", SECTIONS, unit="sections") as advance:
-            column = examine(subject, footage, questions, config, advance, known)
-        columns.append(replace(column, seconds=encoding | column.seconds))
+    columns = [_column(subject, tracks, questions, config, lessons) for subject in subjects]
     return Report(columns, config, _contents(source, tracks, questions, bad, lessons))
+
+
+def _column(
+    subject: Subject, tracks: Sequence[Track], questions: Questions, config: FitCheckConfig, lessons: Lessons | None
+) -> Column:
+    """One model's column; its latents go with the end of this, before the next model's come."""
+    begun = time.perf_counter()
+    with progress(f"{subject.name}: encoding", len(tracks), unit="episodes") as advance:
+        footage = see(tracks, subject.model, advance)
+    known = None if lessons is None else lessons.seen_by(subject.model)
+    encoding = {"encoding": time.perf_counter() - begun}
+    with progress(f"{subject.name}: measuring", SECTIONS, unit="sections") as advance:
+        column = examine(subject, footage, questions, config, advance, known)
+    return replace(column, seconds=encoding | column.seconds)
 
 
 def examine(

@@ -64,7 +64,7 @@ def read_tracks(
     found: defaultdict[str, list[EpisodeRef]] = defaultdict(list)
     for ref in find_episodes(source):
         try:
-            found[_group(read_metadata(ref.folder, ref.name), ref.name)].append(ref)
+            found[_group(read_metadata(ref.folder, ref.name), ref)].append(ref)
         except EpisodeError as error:
             bad.add(error)
     chosen = sorted(np.random.default_rng(seed).permutation(len(found))[:scenes])
@@ -89,7 +89,7 @@ def _track(episode: Episode, fps: float) -> Track:
     facts = episode.metadata.get("simulation") or {}
     return Track(
         name=episode.name,
-        group=_group(episode.metadata, episode.name),
+        group=_group(episode.metadata, episode.ref),
         branch=facts.get("branch"),
         is_part=episode.is_part,
         poses_R7=episode.poses_N7[rows_R],
@@ -100,6 +100,11 @@ def _track(episode: Episode, fps: float) -> Track:
     )
 
 
-def _group(metadata: dict[str, Any], name: str) -> str:
+def _group(metadata: dict[str, Any], ref: EpisodeRef) -> str:
+    """The same for what shows the same scene, wherever it is found; of real robots each episode is one."""
     facts = metadata.get("simulation") or {}
-    return name if facts.get("seed") is None else f"{facts.get('split', '')} seed {facts['seed']}".strip()
+    return (
+        str(ref.folder.resolve())
+        if facts.get("seed") is None
+        else f"{facts.get('split', '')} seed {facts['seed']}".strip()
+    )

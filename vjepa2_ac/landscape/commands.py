@@ -37,6 +37,7 @@ def landscape(
 
     Example:  `vjepa2-ac landscape --observation trajectory.npz:0 --goal trajectory.npz:1 --model random:tiny`
     """
+    from vjepa2_ac.files import make_folder, write
     from vjepa2_ac.landscape.inputs import read_view
     from vjepa2_ac.landscape.picture import draw
     from vjepa2_ac.landscape.survey import Grid, survey
@@ -48,14 +49,14 @@ def landscape(
     end = wanted.pose if goal_pose is None else parse_pose(goal_pose, "goal pose")
     if start is None:
         raise typer.BadParameter(f"{observation} does not say where the hand is", param_hint="--pose")
+    make_folder(out)
     moves = Grid(extent=extent, points=grid, repeats=repeats)
     world = WorldModel.open(model, precision=precision, seed=seed)
     found = survey(world, seen.frame_HW3, wanted.frame_HW3, start, goal_pose=end, grid=moves)
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "landscape.json").write_text(found.to_json())
+    write(out / "landscape.json", found.to_json())
     title = f"{model} · {str(world.dtype).removeprefix('torch.')} on {world.device}"
-    (out / "landscape.png").write_bytes(draw(found, seen.frame_HW3, wanted.frame_HW3, title))
+    write(out / "landscape.png", draw(found, seen.frame_HW3, wanted.frame_HW3, title))
 
     x, y, z = found.best_move  # six digits: models that know little differ in the fifth
     low, high = found.energies_XYZ.min(), found.energies_XYZ.max()

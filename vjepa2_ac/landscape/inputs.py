@@ -41,7 +41,8 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
 
     if not path.is_file():
         raise InputError(f"no picture at {path}")
-    bgr = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if bgr is None:
         raise InputError(f"{path} is not a picture that can be read; PNG and JPEG can")
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
@@ -51,7 +52,10 @@ def _read_step(path: Path, step: str) -> View:
     if not path.is_file():
         raise InputError(f"no trajectory at {path}")
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        stored = np.load(path, allow_pickle=False)
+        if not isinstance(stored, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name")
+        with stored:
             frames, states = stored["observations"], stored["states"]
     except KeyError as error:
         raise InputError(f"{path} has no array {error.args[0]}; expected observations and states") from None

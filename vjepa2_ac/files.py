@@ -1,0 +1,27 @@
+"""Results on disk: a folder that is one before anything is computed, and files that are whole or not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vjepa2_ac.errors import InputError
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, or see that it is one. Raises InputError where none can be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be made a folder of results: {error.strerror}") from None
+
+
+def aside_of(path: Path) -> Path:
+    """Where a file is written before it has its name."""
+    return path.with_name(path.name + ".part")
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write whole or not at all."""
+    aside = aside_of(path)
+    aside.write_bytes(content.encode() if isinstance(content, str) else content)
+    aside.replace(path)
