@@ -138,7 +138,7 @@ def test_read_outs_keep_to_their_gpu(gpu: FakeTensorMode, dtype: torch.dtype) ->
         assert (answers_QK.device, answers_QK.dtype) == (CUDA, torch.float32)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "mps", "meta"])
 def test_a_device_that_is_not_here_is_refused(device: str) -> None:
     with pytest.raises(ConfigError, match=f"no device '?{device}"):
         WorldModel.open("random:tiny", device=device)

@@ -18,6 +18,8 @@ def choose_device(device: torch.device | str | None) -> torch.device:
         chosen = torch.device(device or default_device())
     except RuntimeError:
         raise ConfigError(f"no device {device!r}; there are cpu, cuda, and cuda:0, cuda:1 … of several GPUs") from None
+    if chosen.type not in ("cpu", "cuda"):
+        raise ConfigError(f"no device {device!r}; there are cpu, cuda, and cuda:0, cuda:1 … of several GPUs")
     if chosen.type == "cuda":
         here = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (chosen.index or 0) >= here:

@@ -17,7 +17,7 @@ def fingerprint(source: str) -> str:
     """SHA-256 over the files of a model; empty for one drawn at random and for none."""
     if not source or source.startswith("random:"):
         return ""
-    path = find(source)
+    path = _whole(find(source))
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     found = hashlib.sha256()
     for file in files:
@@ -32,8 +32,13 @@ def learned(source: str) -> Path | None:
     """The file of what was learned about a model, where there is one among its files."""
     if not source or source.startswith("random:"):
         return None
-    file = find(source) / LEARNED
+    file = _whole(find(source)) / LEARNED
     return file if file.is_file() else None
+
+
+def _whole(path: Path) -> Path:
+    """The folder of a safetensors file, which is nothing without its config; other files are whole models."""
+    return path.parent if path.suffix == ".safetensors" else path
 
 
 def version_of(model: WorldModel) -> str:

@@ -134,6 +134,23 @@ def test_two_versions_of_a_file_are_never_spliced(server: Server, tmp_path: Path
     assert get(server, tmp_path).read_bytes() == server.files["/v/evals/tiny.pt"]
 
 
+def test_where_the_server_tells_no_version_nothing_is_spliced(server: Server, tmp_path: Path) -> None:
+    server.etag = None
+    server.cut_after = [1000] * (ATTEMPTS + 1)
+    with pytest.raises(DownloadError, match="run the command again"):
+        get(server, tmp_path)
+    server.files["/v/evals/tiny.pt"] = weights(seed=1)
+    assert get(server, tmp_path).read_bytes() == weights(seed=1)
+    assert set(server.asked) == {None}  # all of it, every time
+
+
+def test_a_page_in_place_of_a_configuration_is_refused(server: Server, tmp_path: Path) -> None:
+    server.files["/v/config.json"] = b"<html>log in first</html>"
+    with pytest.raises(DownloadError, match="did not give JSON"):
+        get(server, tmp_path, model=replace(MODEL, files=("config.json",)))
+    assert left_in(tmp_path) <= {"config.json.part.etag"}
+
+
 def test_a_complete_part_is_recognised(server: Server, tmp_path: Path) -> None:
     (tmp_path / "tiny.pt.part").write_bytes(server.files["/v/evals/tiny.pt"])
     assert get(server, tmp_path).read_bytes() == server.files["/v/evals/tiny.pt"]

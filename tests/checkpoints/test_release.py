@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -10,10 +12,13 @@ from torch import nn
 
 from tests.checkpoints import samples
 from vjepa2_ac.checkpoints import convert, load, save
+from vjepa2_ac.checkpoints.contents import Joined
 from vjepa2_ac.checkpoints.kinds import Kind, kind_of
 from vjepa2_ac.checkpoints.safetensors import write_tensors
 from vjepa2_ac.errors import CheckpointError, ConfigError, NotEnoughDiskError
 from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.encoder import Encoder
+from vjepa2_ac.models.masked_predictor import MaskedPredictor
 
 
 def test_what_was_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
@@ -129,6 +134,90 @@ def test_a_probe_joins_its_encoder(tmp_path: Path) -> None:
     assert samples.same(loaded.classifier, samples.classifier())
     with pytest.raises(CheckpointError, match=r"both .* hold the encoder"):
         convert(file, tmp_path / "s", "release", beside=[tmp_path / "r"], overrides=samples.HINTS)
+
+
+def test_a_conversion_replaces_models_alone_and_never_what_it_reads(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    file = samples.pretraining(lab / "a.pt")
+    with pytest.raises(CheckpointError, match=r"lies in .*lab, which would be replaced"):
+        convert(file, lab, "release", overrides=samples.HINTS, force=True)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.tex").touch()
+    with pytest.raises(CheckpointError, match="no folder of a model"):
+        convert(file, tmp_path / "notes", "release", overrides=samples.HINTS, force=True)
+    (tmp_path / "empty").mkdir()
+    convert(file, tmp_path / "empty", "release", overrides=samples.HINTS, force=True)
+    assert [file.is_file(), (tmp_path / "notes" / "thesis.tex").is_file()] == [True, True]
+
+
+def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    samples.release(tmp_path / "one")
+    (tmp_path / "link").symlink_to(tmp_path / "one")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "new")
+    for name in ("link", "nowhere"):
+        samples.release(tmp_path / name, dtype=torch.bfloat16)
+        assert (tmp_path / name).is_symlink()
+        assert samples.same(load(tmp_path / name).encoder, samples.encoder().to(torch.bfloat16))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "new", "nowhere", "one"]
+
+
+def test_where_nothing_can_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"cannot be written: (Not a directory|File exists)"):
+        samples.release(tmp_path / "file" / "r")
+
+
+def test_a_file_of_weights_that_its_config_does_not_describe_is_refused(tmp_path: Path) -> None:
+    folder = samples.release(tmp_path / "r")
+    assert load(folder / "model.safetensors").encoder is not None
+    (folder / "model.safetensors").rename(folder / "old.safetensors")
+    samples.release(tmp_path / "s", dtype=torch.bfloat16)
+    (tmp_path / "s" / "model.safetensors").rename(folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"old\.safetensors is none of the weights"):
+        load(folder / "old.safetensors")
+
+
+def test_what_is_joined_must_fit_and_brings_what_belongs_to_it(tmp_path: Path) -> None:
+    size = (32, 32)
+    save(tmp_path / "e", encoder=samples.encoder(), preprocessing=Preprocessing(name="hub", img_size=size))
+    models = {"encoder": samples.encoder(), "predictor": samples.acting()}
+    save(tmp_path / "w", **models, preprocessing=Preprocessing(name="droid", img_size=size))
+    convert(tmp_path / "w", tmp_path / "p", "release", without=["encoder"])
+    convert(tmp_path / "e", tmp_path / "joined", "release", beside=[tmp_path / "p"])
+    assert load(tmp_path / "joined").preprocessing == Preprocessing(name="droid", img_size=size)
+    both = {
+        "encoder": Encoder(replace(samples.ENCODER, embed_dim=48)),
+        "masked_predictor": MaskedPredictor(replace(samples.MASKED, embed_dim=48)),
+    }
+    save(tmp_path / "both", **both, preprocessing=Preprocessing(img_size=size))
+    convert(tmp_path / "both", tmp_path / "wide", "release", without=["encoder"])
+    with pytest.raises(CheckpointError, match=r"for tokens 48 wide, the encoder .* gives 24"):
+        convert(tmp_path / "e", tmp_path / "never", "release", beside=[tmp_path / "wide"])
+
+
+@pytest.mark.parametrize("metadata", [["a"], "abc", 3])
+def test_metadata_that_are_none_are_refused(tmp_path: Path, metadata: Any) -> None:
+    file = samples.release(tmp_path / "r") / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"metadata": metadata}))
+    with pytest.raises(CheckpointError, match="metadata must be facts by name"):
+        load(tmp_path / "r")
+
+
+def test_numbers_that_no_weights_are_kept_in_are_refused(tmp_path: Path) -> None:
+    folder = samples.release(tmp_path / "r")
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    tensors["encoder.norm.weight"] = tensors["encoder.norm.weight"].to(torch.int8)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="a type of number that no weights are kept in"):
+        load(folder)
+
+
+def test_pieces_of_unlike_precision_are_written_in_one_that_holds_both(tmp_path: Path) -> None:
+    half, whole = torch.randn(2, 3).bfloat16(), torch.randn(2, 3)
+    write_tensors(tmp_path / "a.safetensors", {"qkv": Joined((half, whole))})
+    (found,) = safetensors.torch.load_file(tmp_path / "a.safetensors").values()
+    assert torch.equal(found, torch.cat((half.float(), whole)))
 
 
 def test_a_predictor_takes_along_which_latents_it_knows(tmp_path: Path) -> None:

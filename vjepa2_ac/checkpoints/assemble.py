@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vjepa2_ac.checkpoints.contents import MODELS, Joined, Part, Weight, pieces
+from vjepa2_ac.checkpoints.contents import KEPT_IN, MODELS, Joined, Part, Weight, pieces
 from vjepa2_ac.checkpoints.mapped import give_back
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.models.build import skeleton
@@ -61,10 +61,15 @@ def require_fit(model: nn.Module, weights: Mapping[str, Weight], where: str) -> 
         _listed("lacks", expected.keys() - weights.keys()),
         _listed("has the unknown", weights.keys() - expected.keys()),
         _wrong_shapes(expected, weights),
+        _listed("has in a type of number that no weights are kept in", _unusual(weights)),
     ]
     found = [fault for fault in faults if fault]
     if found:
         raise CheckpointError(f"{where} does not fit the model it looks like: it {' and '.join(found)}")
+
+
+def _unusual(weights: Mapping[str, Weight]) -> set[str]:
+    return {name for name, weight in weights.items() if weight.dtype not in KEPT_IN}
 
 
 def owned(weight: Weight, device: torch.device | str, dtype: torch.dtype | None) -> Tensor:

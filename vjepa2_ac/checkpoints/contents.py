@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorCo
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
 from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
 
+KEPT_IN = (torch.float32, torch.bfloat16, torch.float16, torch.float64)  # the types of weights
 PARTS = ("encoder", "predictor", "inverse", "keyframes", "masked_predictor", "classifier")
 
 ModelConfig = (
@@ -59,8 +61,8 @@ class Joined:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of its numbers."""
-        return self.pieces[0].dtype
+        """The type that holds the numbers of all its pieces."""
+        return functools.reduce(torch.promote_types, (piece.dtype for piece in self.pieces))
 
     def numel(self) -> int:
         """How many numbers it holds."""

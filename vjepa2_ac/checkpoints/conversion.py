@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -11,10 +11,11 @@ import torch
 
 from vjepa2_ac import __version__
 from vjepa2_ac.checkpoints.assemble import require_fit, shape_of
-from vjepa2_ac.checkpoints.contents import Contents
-from vjepa2_ac.checkpoints.huggingface import write_hugging_face
+from vjepa2_ac.checkpoints.contents import Contents, Part
+from vjepa2_ac.checkpoints.huggingface import LABELS, write_hugging_face
+from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.checkpoints.reading import Overrides, read
-from vjepa2_ac.checkpoints.release import write_release
+from vjepa2_ac.checkpoints.release import CONFIG, write_release
 from vjepa2_ac.errors import CheckpointError
 
 Layout = Literal["release", "huggingface"]
@@ -40,9 +41,10 @@ def convert(
     encoder; those named in `without` stay out. The folder appears whole or not at all, and replaces another only with
     `force`. Raises `CheckpointError` where the layout has no place for a model.
     """
-    folder = Path(target)
+    folder = Path(target).resolve()
     if folder.exists() and not force:
         raise CheckpointError(f"{folder} exists; give another name, or --force to replace it")
+    _refuse_loss(folder, (source, *beside))
     if dtype is not None and dtype not in DTYPES:
         raise CheckpointError(f"no precision {dtype!r} to keep weights in; there are {', '.join(DTYPES)}")
     contents = _leave_out(_join(read(source, which=which, overrides=overrides), beside), without)
@@ -58,17 +60,44 @@ def convert(
     return contents
 
 
+def _refuse_loss(folder: Path, sources: Sequence[str | Path]) -> None:
+    """Replace nothing but a model, and never what is being converted."""
+    for source in sources:
+        if find(source).resolve().is_relative_to(folder):
+            raise CheckpointError(f"{source} lies in {folder}, which would be replaced; give another name")
+    if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise CheckpointError(f"{folder} is no folder of a model, so nothing replaces it; give another name")
+
+
 def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
-    parts, normalize_latents = dict(contents.parts), contents.normalize_latents
+    parts, normalize_latents, preprocessing = dict(contents.parts), contents.normalize_latents, contents.preprocessing
+    metadata = dict(contents.metadata)
     for source in beside:
         joining = read(source)
         for name, part in joining.parts.items():
             if name in parts:
                 raise CheckpointError(f"both {contents.source} and {source} hold the {name}")
             parts[name] = part
-        if "predictor" in joining.parts:
+        if "predictor" in joining.parts:  # it has learned from frames cut as its file says
             normalize_latents = joining.normalize_latents
-    return replace(contents, parts=parts, normalize_latents=normalize_latents)
+            preprocessing = replace(joining.preprocessing, img_size=preprocessing.img_size)
+        if "classifier" in joining.parts:
+            metadata |= {name: joining.metadata[name] for name in LABELS if name in joining.metadata}
+    _require_one_width(contents.source, parts)
+    return replace(
+        contents, parts=parts, normalize_latents=normalize_latents, preprocessing=preprocessing, metadata=metadata
+    )
+
+
+def _require_one_width(source: Path, parts: Mapping[str, Part]) -> None:
+    """What stands on an encoder takes tokens of its width."""
+    if "encoder" not in parts:
+        return
+    width = parts["encoder"].config.embed_dim
+    for name, part in parts.items():
+        theirs = getattr(part.config, "embed_dim", width)
+        if theirs != width:
+            raise CheckpointError(f"the {name} is for tokens {theirs} wide, the encoder of {source} gives {width}")
 
 
 def _leave_out(contents: Contents, names: Sequence[str]) -> Contents:
@@ -79,4 +108,6 @@ def _leave_out(contents: Contents, names: Sequence[str]) -> Contents:
     parts = {name: part for name, part in contents.parts.items() if name not in names}
     if not parts:
         raise CheckpointError(f"nothing of {contents.source} is left to write")
-    return replace(contents, parts=parts)
+    labels = LABELS if "classifier" in names else ()
+    metadata = {name: said for name, said in contents.metadata.items() if name not in labels}
+    return replace(contents, parts=parts, metadata=metadata)

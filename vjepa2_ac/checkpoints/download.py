@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from vjepa2_ac.checkpoints.kinds import kind_of
 from vjepa2_ac.checkpoints.released import Released
 from vjepa2_ac.checkpoints.writing import require_room
 from vjepa2_ac.errors import CheckpointError, DownloadError
+from vjepa2_ac.files import make_folder, write
 from vjepa2_ac.terminal import Advance, progress
 
 CHUNK = 2**20  # [bytes]
@@ -76,7 +78,7 @@ def fetch(
     """Fetch one file whole, or raise `DownloadError`."""
     if target.exists():
         return _confirm(target, sha256)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with _sole_use(target.with_name(f"{target.name}.part")) as part:
         size = _fetch_patiently(web, url, part, pause)
         return _keep(part, target, url, size, sha256)
@@ -129,13 +131,13 @@ def _fetch_patiently(web: httpx.Client, url: str, part: Path, pause: Callable[[f
 
 def _fetch_on(web: httpx.Client, url: str, part: Path) -> int:
     """One request for what is still missing; the size of the whole file when it has all arrived."""
-    have = part.stat().st_size
     mark = _mark_file(part)
+    if not mark.exists():  # nobody could tell whether what is missing is of the same version
+        _start_over(part)
+    have = part.stat().st_size
     headers = {"Accept-Encoding": "identity"}
     if have:
-        headers["Range"] = f"bytes={have}-"
-        if mark.exists():
-            headers["If-Range"] = mark.read_text()
+        headers |= {"Range": f"bytes={have}-", "If-Range": mark.read_text()}
     with web.stream("GET", url, headers=headers) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             if _total(answer) == have:
@@ -224,28 +226,37 @@ def _sole_use(part: Path) -> Iterator[Path]:
 
 def _keep(part: Path, target: Path, url: str, size: int, sha256: str | None) -> Fetched:
     """Put a complete part file in its place, unless it is not what was wanted."""
-    if target.suffix != ".json":
-        try:
-            kind_of(part)
-        except CheckpointError as error:
-            _start_over(part)
-            part.unlink()
-            raise DownloadError(f"{url} did not give a weights file: {error}") from error
+    try:
+        _look_at(part, target.suffix)
+    except (CheckpointError, ValueError) as error:
+        _start_over(part)
+        part.unlink()
+        wanted = "JSON" if target.suffix == ".json" else "a weights file"
+        raise DownloadError(f"{url} did not give {wanted}: {error}") from error
     digest = _sha256(part, "checking")
     if sha256 is not None and digest != sha256:
         part.unlink()
         _mark_file(part).unlink(missing_ok=True)
         raise DownloadError(f"{url} has SHA-256 {digest}, expected {sha256}; what came was thrown away")
-    _digest_file(target).write_text(f"{digest}  {target.name}\n")
+    write(_digest_file(target), f"{digest}  {target.name}\n")
     part.replace(target)
     _mark_file(part).unlink(missing_ok=True)
     return Fetched(target, size, digest)
 
 
+def _look_at(part: Path, suffix: str) -> None:
+    """Raise for what is not of the kind that its name says."""
+    if suffix == ".json":
+        json.loads(part.read_text(encoding="utf-8"))
+    else:
+        kind_of(part)
+
+
 def _confirm(target: Path, sha256: str | None) -> Fetched:
     """A file that is there already, if it still is what was recorded or asked for."""
     recorded = _digest_file(target)
-    wanted = sha256 or (recorded.read_text().split()[0] if recorded.exists() else None)
+    words = recorded.read_text().split() if recorded.exists() else []  # none, where writing it was cut short
+    wanted = sha256 or (words[0] if words else None)
     digest = _sha256(target, "checking")
     if wanted is not None and digest != wanted:
         raise DownloadError(f"{target} has SHA-256 {digest}, expected {wanted}; delete it to fetch it anew")

@@ -49,8 +49,7 @@ def kind_of(file: Path) -> Kind:
     size = _size(file)
     if size == 0:
         raise CheckpointError(f"{file} is empty; expected a weights file")
-    with file.open("rb") as stream:
-        start = stream.read(512)
+    start = _start(file, 512)
     # First, because a header's length may look like any other file's first bytes; of a table it leaves four zeros.
     if start[4:9] == b"\0\0\0\0{":
         return Kind.SAFETENSORS
@@ -83,7 +82,10 @@ def safetensors_header(file: Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} ends inside its header; it is cut short ({size} bytes)")
     try:
         header = json.loads(text)
-        end = max((entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__"), default=0)
+        entries = [entry for key, entry in header.items() if key != "__metadata__"]
+        end = max((entry["data_offsets"][1] for entry in entries), default=0)
+        if not all(isinstance(entry["dtype"], str) and isinstance(entry["shape"], list) for entry in entries):
+            raise TypeError("a tensor without dtype or shape")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise CheckpointError(f"{file} is damaged: its header cannot be read") from error
     strange = [name for name in header if not name.isprintable()]
@@ -94,6 +96,14 @@ def safetensors_header(file: Path) -> dict[str, Any]:
         fault = "is cut short" if size < expected else "holds more than its header says"
         raise CheckpointError(f"{file} {fault}: {size} bytes, expected {expected}")
     return dict(header)
+
+
+def _start(file: Path, count: int) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            return stream.read(count)
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _size(file: Path) -> int:

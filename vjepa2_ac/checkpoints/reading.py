@@ -24,12 +24,12 @@ from vjepa2_ac.checkpoints.architecture import (
     predictor_config,
 )
 from vjepa2_ac.checkpoints.contents import PARTS, Contents, Part
-from vjepa2_ac.checkpoints.huggingface import is_hugging_face, read_hugging_face
+from vjepa2_ac.checkpoints.huggingface import INDEX, is_hugging_face, read_hugging_face
 from vjepa2_ac.checkpoints.ignored import Ignored, why_entry_is_ignored, without_position_tables
 from vjepa2_ac.checkpoints.kinds import Kind, kind_of
 from vjepa2_ac.checkpoints.official import State, plain_name, plain_state, read_entries
 from vjepa2_ac.checkpoints.places import find
-from vjepa2_ac.checkpoints.release import CONFIG, is_release, read_release
+from vjepa2_ac.checkpoints.release import CONFIG, WEIGHTS, is_release, read_release
 from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.images import Preprocessing
@@ -58,7 +58,7 @@ def read(source: str | Path, *, which: str | None = None, overrides: Overrides |
             raise CheckpointError(f"no model is called '{name}'; {f'did you mean {meant}?' if meant else PARTS}")
     if path.is_file() and kind_of(path) is not Kind.SAFETENSORS:
         return _read_official(path, which, known)
-    folder = path if path.is_dir() else path.parent
+    folder = path if path.is_dir() else folder_of(path)
     if which is not None or known:
         raise CheckpointError(f"{path} says itself what it holds; which and overrides are for official .pt files")
     config = _read_config(folder, path)
@@ -70,6 +70,13 @@ def read(source: str | Path, *, which: str | None = None, overrides: Overrides |
         f"{folder / CONFIG} is neither a vjepa2-ac release's nor a V-JEPA 2 model's of transformers "
         f"(its model_type is {config.get('model_type')!r})"
     )
+
+
+def folder_of(file: Path) -> Path:
+    """The folder whose `config.json` describes a safetensors file. Raises CheckpointError where none does."""
+    if file.name != WEIGHTS and not (file.parent / INDEX).is_file():
+        raise CheckpointError(f"{file} is none of the weights that {file.parent / CONFIG} describes: {WEIGHTS} is")
+    return file.parent
 
 
 def _read_config(folder: Path, asked: Path) -> dict[str, Any]:

@@ -113,6 +113,9 @@ def read_release(folder: Path, config: Mapping[str, Any]) -> Contents:
         prefix = f"{name}."
         mine: Weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
         parts[name] = Part(from_dict(cls, model.get("config", {}), f"{where}: {name}"), mine, is_mapped=True)
+    metadata = config.get("metadata") or {}
+    if not isinstance(metadata, Mapping):
+        raise CheckpointError(f"{where}: metadata must be facts by name, got {metadata!r}")
     strangers = [key for key in weights if key.partition(".")[0] not in parts]
     if strangers:
         raise CheckpointError(f"{folder / WEIGHTS} holds {strangers[0]}, which belongs to no model in {CONFIG}")
@@ -122,7 +125,7 @@ def read_release(folder: Path, config: Mapping[str, Any]) -> Contents:
         parts=parts,
         preprocessing=from_dict(Preprocessing, config.get("preprocessing", {}), f"{where}: preprocessing"),
         normalize_latents=normalize_latents,
-        metadata=dict(config.get("metadata") or {}),
+        metadata=dict(metadata),
     )
 
 

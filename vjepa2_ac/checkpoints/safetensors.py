@@ -14,14 +14,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vjepa2_ac.checkpoints.contents import Weight, pieces
+from vjepa2_ac.checkpoints.contents import KEPT_IN, Weight, pieces
 from vjepa2_ac.checkpoints.kinds import Kind, kind_of, safetensors_header
 from vjepa2_ac.checkpoints.mapped import give_back
 from vjepa2_ac.checkpoints.official import State
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.terminal import progress
 
-DTYPE_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", torch.float64: "F64"}
+DTYPE_NAMES = dict(zip(KEPT_IN, ("F32", "BF16", "F16", "F64"), strict=True))
 
 
 def read_tensors(file: Path) -> State:
@@ -65,7 +65,7 @@ def write_tensors(
         stream.write(header)
         for weight in weights.values():
             for piece in pieces(weight):
-                stream.write(_bytes(piece.to(dtype or piece.dtype)))
+                stream.write(_bytes(piece.to(dtype or weight.dtype)))
                 if is_mapped:
                     give_back(piece)
             advance(weight.numel() * (dtype or weight.dtype).itemsize)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vjepa2_ac.errors import NotEnoughDiskError
+from vjepa2_ac.errors import CheckpointError, NotEnoughDiskError
 
 SPARE = 64 * 2**20  # [bytes] left free beside what is written
 
@@ -26,12 +27,16 @@ def require_room(folder: Path, size: int) -> None:
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill: when the block ends it replaces `target`; when that fails, it vanishes."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = target.resolve()  # what a link leads to is replaced, not the link
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    aside.mkdir()
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        aside.mkdir()
         yield aside
         _put_in_place(aside, target)
+    except OSError as error:
+        kind = NotEnoughDiskError if error.errno in (errno.ENOSPC, errno.EDQUOT) else CheckpointError
+        raise kind(f"{target} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -42,7 +47,11 @@ def _put_in_place(aside: Path, target: Path) -> None:
         return
     replaced = aside.with_name(f"{aside.name}.replaced")
     target.rename(replaced)
-    aside.rename(target)
+    try:
+        aside.rename(target)
+    except OSError:
+        replaced.rename(target)
+        raise
     if replaced.is_dir():
         shutil.rmtree(replaced)
     else:
