@@ -7,6 +7,8 @@ from typing import Any
 
 from vjepa2_ac.client import ChunkBroker, LateError, Plan, PlannerClient, PlannerError
 
+TOO_SLOW = ("deadline_exceeded", "timeout")  # this time; the next look may be answered sooner
+
 
 def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.0.1:8000", dt_s: float = 0.25) -> None:
     """Make so many moves towards a goal picture, in chunks of four. `robot` is that of robot_loop.py."""
@@ -25,6 +27,10 @@ def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.
                     move = broker.next()
                 except LateError:
                     continue  # hold still until a plan comes
-                if move is not None and broker.plan and not broker.plan.confidence.goal_out_of_reach:
+                except PlannerError as error:
+                    if error.code not in TOO_SLOW:
+                        raise
+                    continue
+                if move is not None:
                     robot.move_to(move.target)
                 time.sleep(max(0.0, dt_s - (time.monotonic() - started)))

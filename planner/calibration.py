@@ -30,6 +30,7 @@ from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError, PlanningError
 from vjepa2_ac.poses import POSITION, Array, euler_angles, pose_difference
 
+LEAST_SHARE = 0.1  # of the motion that is seen along the main direction, to be seen across it
 LEAST_MOTION = 0.01  # [m] that moves must have together, root mean square, in every direction that is estimated
 
 
@@ -166,9 +167,12 @@ def _check_motion(true_M3: Array, *, yaw_only: bool) -> None:
 
 
 def _check_seen(imagined_M3: Array) -> None:
-    """About the main direction of what was seen, only moves across it tell how a camera is turned."""
+    """About the main direction of what was seen, only moves across it tell how a camera is turned.
+
+    Where hardly anything was seen, the residual says so.
+    """
     spread = np.linalg.svd(imagined_M3, compute_uv=False) / np.sqrt(len(imagined_M3))
-    if spread[1] < LEAST_MOTION / 2:
+    if spread[1] < LEAST_SHARE * spread[0]:
         raise InputError(
             f"the model sees these moves go in one direction alone ({np.round(spread, 4)} m), which tells nothing of a "
             "turn about it; move farther aside, or ask for the yaw alone"

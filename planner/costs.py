@@ -88,7 +88,8 @@ class CostConfig:
             meant = nearest(self.distance, DISTANCES)
             hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(sorted(DISTANCES))}"
             require(False, f"no distance {self.distance!r}; {hint}")
-        if unknown := sorted(set(self.parameters) - set(taken := _parameters(self.distance))):
+        taken = _parameters(self.distance) if self.parameters else None
+        if taken is not None and (unknown := sorted(set(self.parameters) - set(taken))):
             takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
             require(False, f"the distance {self.distance} has no parameter {unknown[0]!r}; {takes}")
         require(all(side >= 1 for side in self.pools), f"pooled maps have at least 1 token a side, got {self.pools}")
@@ -102,9 +103,13 @@ class CostConfig:
         require(self.from_above >= 0, f"from_above is a slope, at least 0, got {self.from_above}")
 
 
-def _parameters(name: str) -> list[str]:
-    """What a distance can be told besides latents and goals."""
-    return list(inspect.signature(DISTANCES[name]).parameters)[2:]
+def _parameters(name: str) -> list[str] | None:
+    """What a distance can be told besides latents and goals; None where that may be anything."""
+    try:
+        _, _, *told = inspect.signature(DISTANCES[name]).parameters.values()
+    except ValueError:  # of what is not written in Python nobody knows
+        return None
+    return None if any(each.kind is each.VAR_KEYWORD for each in told) else [each.name for each in told]
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,8 @@ class Gate:
     ) -> None:
         self.app, self.doorman, self.metrics, self.traces = app, doorman, metrics, traces
         self.max_body_bytes, self.allowed_origins = settings.max_body_bytes, settings.allowed_origins
-        self.own_names = _own_names(settings) if settings.is_loopback and not settings.tokens() else None
+        goes_by_any_name = not settings.is_loopback or bool(settings.tokens()) or "*" in settings.allowed_origins
+        self.own_names = None if goes_by_any_name else _own_names(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""

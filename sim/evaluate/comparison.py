@@ -63,7 +63,7 @@ def rate_interval(done: Mapping[Key, bool]) -> tuple[float, float]:
     for key, is_done in done.items():
         scenes[key[2]].append(is_done)
     episodes, rate = len(done), sum(done.values()) / len(done)
-    if rate in (0.0, 1.0):
+    if rate in (0.0, 1.0) or len(scenes) < 2:
         return wilson(rate * len(scenes), len(scenes))
     worth = min(episodes, rate * (1 - rate) / max(_variance(list(scenes.values()), rate), 1e-12))
     return wilson(rate * worth, worth)
@@ -85,17 +85,22 @@ def sign_flip_test(scores: Sequence[int]) -> float:
     return sum(count for total, count in ways.items() if abs(total) >= reached) / sum(ways.values())
 
 
-def difference_interval(won: int, lost: int, scenes: Sequence[Sequence[int]], z: float = 1.96) -> tuple[float, float]:
+def difference_interval(
+    won: float, lost: float, scenes: Sequence[Sequence[int]], z: float = 1.96
+) -> tuple[float, float]:
     """Of a difference of paired rates, 95 %, from the score of each pair by scene: 1 won, -1 lost, 0 alike.
 
     Wald's with half a pair added to each cell (Agresti and Min 2005), or wider where scenes differ more than pairs.
     """
-    pairs = sum(map(len, scenes))
+    pairs: float = sum(map(len, scenes))
     if pairs == 0:
         return (-1.0, 1.0)
+    if len(scenes) < 2 or len({score for scene in scenes for score in scene}) == 1:  # nothing tells how scenes differ
+        won, lost, pairs = (count * len(scenes) / pairs for count in (won, lost, pairs))
     b, c, n = won + 0.5, lost + 0.5, pairs + 2.0
     middle = (b - c) / n
-    half = z * sqrt(max((b + c - (b - c) ** 2 / n) / n**2, _variance(scenes, (won - lost) / pairs)))
+    between = _variance(scenes, (won - lost) / pairs)
+    half = z * sqrt(max((b + c - (b - c) ** 2 / n) / n**2, between))
     return (max(-1.0, middle - half), min(1.0, middle + half))
 
 

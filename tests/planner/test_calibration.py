@@ -90,6 +90,15 @@ def test_moves_along_one_line_are_not_enough() -> None:
         best_turn(MOVES_M3[:1], MOVES_M3[:1])
 
 
+def test_a_whole_turn_needs_moves_that_the_model_sees_go_both_ways() -> None:
+    true_M3 = np.array([[0.08, 0.0, 0.0], [-0.08, 0.0, 0.0], [0.0, 0.02, 0.0], [0.0, -0.02, 0.0]])
+    blind = true_M3 * (1.0, 0.0, 1.0) + np.random.default_rng(0).normal(0, 1e-3, true_M3.shape)
+    with pytest.raises(InputError, match="in one direction alone"):
+        best_turn(blind, true_M3, yaw_only=False)
+    assert best_turn(blind, true_M3).residual < 0.5
+    assert best_turn(0.1 * true_M3, true_M3, yaw_only=False).residual == pytest.approx(0.9)  # a bad view says so itself
+
+
 def test_a_move_that_no_single_step_of_the_model_could_be_is_refused() -> None:
     world = PointWorld()
     explored = explore(world)

@@ -199,3 +199,17 @@ def test_costs_are_chosen_by_name_and_parameters() -> None:
         CostConfig(place=-1)
     with pytest.raises(ConfigError, match="from_above is a slope, at least 0, got -1"):
         CostConfig(from_above=-1)
+
+
+def test_a_distance_of_ones_own_is_told_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def any_settings(latents: Tensor, goal: Tensor, **settings: float) -> Tensor:
+        return settings["scale"] * (latents - goal).abs().mean(dim=-1)
+
+    monkeypatch.setitem(DISTANCES, "mine", any_settings)
+    monkeypatch.setitem(DISTANCES, "builtin", torch.cosine_similarity)
+    torch.testing.assert_close(cost(distance="mine", parameters={"scale": 2.0}), 2 * cost())
+    assert CostConfig(distance="builtin").parameters == {}
+    with pytest.raises(ConfigError, match="l1 has no parameter 'delta'; it takes none"):
+        CostConfig(parameters={"delta": 0.5})
+    with pytest.raises(ConfigError, match="pool_weight is not negative"):
+        CostConfig(pools=(1,), pool_weight=-1.5)

@@ -201,6 +201,8 @@ def test_a_service_on_loopback_goes_by_the_names_of_loopback_and_of_allowed_page
     with running(allowed_origins=("http://lab.example:3000",)) as (_, where):
         for name in ("localhost:8000", "LOCALHOST", "127.0.0.1", "[::1]:8000", "lab.example"):
             assert httpx.get(where.url + "/v1/info", headers={"host": name}).status_code == 200, name
+    with running(allowed_origins=("*",)) as (_, where):
+        assert httpx.get(where.url + "/v1/info", headers={"host": "robot.example"}).status_code == 200
     with running(token=TOKEN) as (_, where):
         headers = {"host": "robot.example", "authorization": f"Bearer {TOKEN}"}
         assert httpx.get(where.url + "/v1/info", headers=headers).status_code == 200

@@ -111,6 +111,8 @@ def test_a_sign_flip_test_counts_coins() -> None:
     low, high = difference_interval(40, 0, [[1]] * 40 + [[0]] * 10)
     assert 0.6 < low < 0.8 < high < 0.9
     assert difference_interval(40, 0, [[1] * 10] * 4 + [[0] * 10])[0] < low - 0.1
+    np.testing.assert_allclose(difference_interval(32, 0, [[1] * 8] * 4), difference_interval(4, 0, [[1]] * 4))
+    np.testing.assert_allclose(difference_interval(5, 1, [[1] * 5 + [-1, 0, 0]])[1], 1.0)
 
 
 def test_what_is_alike_in_a_scene_counts_once() -> None:
@@ -120,6 +122,7 @@ def test_what_is_alike_in_a_scene_counts_once() -> None:
     apart = rate_interval({key: (key[1] == "cup") == (key[2] % 2 == 0) for key in keys})
     np.testing.assert_allclose(apart, wilson(20, 40))
     np.testing.assert_allclose(rate_interval(dict.fromkeys(keys, True)), wilson(20, 20))
+    np.testing.assert_allclose(rate_interval({key: key[1] == "cup" for key in keys[:2]}), wilson(0.5, 1))
 
 
 def test_where_scenes_differ_intervals_hold_the_truth_and_equals_seldom_seem_unequal() -> None:

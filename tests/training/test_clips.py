@@ -59,8 +59,8 @@ def test_a_video_is_no_list_and_a_long_line_no_path(tmp_path: Path) -> None:
     video.write_bytes(bytes(range(256)))
     with pytest.raises(InputError, match=r"video\.mp4 is no list"):
         find_footage(video, ("left",))
-    (tmp_path / "list.txt").write_text("x" * 5000 + "\n")
-    assert len(find_footage(tmp_path / "list.txt", ("left",))) == 1
+    (tmp_path / "list.txt").write_text("x" * 5000 + '\n""\n')
+    assert len(find_footage(tmp_path / "list.txt", ("left",))) == 2  # which fail when they are opened
 
 
 def test_nothing_to_see_is_said(tmp_path: Path) -> None:

@@ -108,9 +108,9 @@ def _digest_for(file: str, sha256: str | None) -> str | None:
 
 def _fetch_patiently(web: httpx.Client, url: str, part: Path, pause: Callable[[float], None]) -> int:
     """Go on until the file is whole; give up after several attempts that brought nothing."""
-    failures = 0
+    failures = most = 0
     while True:
-        before = part.stat().st_size
+        most = max(most, part.stat().st_size)
         try:
             return _fetch_on(web, url, part)
         except httpx.HTTPStatusError as error:
@@ -122,10 +122,11 @@ def _fetch_patiently(web: httpx.Client, url: str, part: Path, pause: Callable[[f
             reason = str(error) or type(error).__name__
         except httpx.HTTPError as error:
             raise DownloadError(f"{url}: {error}") from error
-        failures = 0 if part.stat().st_size > before else failures + 1
+        failures = 0 if part.stat().st_size > most and _mark_file(part).exists() else failures + 1
         if failures >= ATTEMPTS:
-            kept = part.stat().st_size
-            raise DownloadError(f"{url}: {reason}; {kept} bytes are kept, run the command again to go on")
+            kept = f"{part.stat().st_size} bytes are kept, run the command again to go on"
+            told = kept if _mark_file(part).exists() else "the server tells no version, so nothing of it is kept"
+            raise DownloadError(f"{url}: {reason}; {told}")
         pause(min(2.0**failures, 30.0))
 
 
@@ -153,7 +154,8 @@ def _fetch_on(web: httpx.Client, url: str, part: Path) -> int:
             _start_over(part)
             have = 0
         total = _total(answer)
-        _remember_mark(answer, mark)
+        if not resumed:  # what answers to If-Range is of the version that was marked
+            _remember_mark(answer, mark)
         if total is not None:
             require_room(part.parent, total - have)
         name = part.name.removesuffix(".part")

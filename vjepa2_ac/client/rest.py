@@ -48,7 +48,8 @@ class AsyncRestWire:
         """The answer to a call. Raises PlannerError."""
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._http.request(**_request(call), timeout=timeout_s)
+                patience = httpx.Timeout(timeout_s, connect=0.9 * timeout_s)  # or who cannot be reached is called slow
+                response = await self._http.request(**_request(call), timeout=patience)
             return _answer(response, response.content)
         except TimeoutError:
             raise _lost(httpx.ReadTimeout("the time is up")) from None

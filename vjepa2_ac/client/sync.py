@@ -22,9 +22,9 @@ from vjepa2_ac.client.wires import Address
 class PlannerClient:
     """Talks to a planning service over REST (`http://…`) or gRPC (`grpc://…`); `https` and `grpcs` are encrypted.
 
-    Every call ends within its time-out; over REST connecting and sending may each take that long. A call is made again
-    only where the service said that nothing was done, or where doing it twice is harmless. Raises PlannerError with the
-    service's own words.
+    Every call ends within its time-out; over REST, on a line that stalls, connecting, sending and the last wait for an
+    answer may each take that long. A call is made again only where the service said that nothing was done, or where
+    doing it twice is harmless. Raises PlannerError with the service's own words.
     """
 
     def __init__(

@@ -98,7 +98,7 @@ def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
     footage: list[Footage] = []
     for line in filter(None, map(str.strip, lines_of(listing))):
         paths = readings(line, listing.parent)
-        path = next((path for path in paths if is_there(path)), paths[0])
+        path = next((path for path in paths if is_there(path)), listing.parent / line)
         footage += [Footage(line, path, camera) for camera in cameras] if is_folder(path) else [Footage(line, path)]
     return footage
 

@@ -188,7 +188,13 @@ class Trainer:
             )
         else:
             self.learner.load_state_dict(state["learner"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            try:
+                self.optimizer.load_state_dict(state["optimizer"])
+            except ValueError as error:
+                raise ConfigError(
+                    f"the optimiser in {run.folder} held other weights than this version trains; begin a run anew from "
+                    "what it has learned (--start)"
+                ) from error
         return step
 
     def _stop(
