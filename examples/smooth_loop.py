@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from vjepa2_ac.client import ChunkBroker, LateError, Plan, PlannerClient, PlannerError
+from vjepa2_ac.client import ChunkBroker, Plan, PlannerClient, PlannerError
 
-TOO_SLOW = ("deadline_exceeded", "timeout")  # this time; the next look may be answered sooner
+TOO_SLOW = ("late", "deadline_exceeded", "timeout")  # the next look may be answered sooner
 
 
 def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.0.1:8000", dt_s: float = 0.25) -> None:
@@ -25,12 +25,10 @@ def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.
                 started = time.monotonic()
                 try:
                     move = broker.next()
-                except LateError:
-                    continue  # hold still until a plan comes
                 except PlannerError as error:
                     if error.code not in TOO_SLOW:
                         raise
-                    continue
+                    continue  # hold still until a plan comes
                 if move is not None:
                     robot.move_to(move.target)
                 time.sleep(max(0.0, dt_s - (time.monotonic() - started)))

@@ -160,7 +160,7 @@ def best_turn(imagined_M3: Array, true_M3: Array, *, yaw_only: bool = True) -> C
 def _check_motion(true_M3: Array, *, yaw_only: bool) -> None:
     if len(true_M3) < 2:
         raise InputError(f"a camera's turn is estimated from at least 2 moves, got {len(true_M3)}")
-    spread = np.linalg.svd(true_M3[:, :2] if yaw_only else true_M3, compute_uv=False) / np.sqrt(len(true_M3))
+    spread = _spread(true_M3[:, :2] if yaw_only else true_M3)
     if spread[1] < LEAST_MOTION:
         across = "both horizontal directions" if yaw_only else "at least two directions"
         raise InputError(f"the moves must go {LEAST_MOTION} m and more in {across}; theirs are {np.round(spread, 4)}")
@@ -171,12 +171,18 @@ def _check_seen(imagined_M3: Array) -> None:
 
     Where hardly anything was seen, the residual says so.
     """
-    spread = np.linalg.svd(imagined_M3, compute_uv=False) / np.sqrt(len(imagined_M3))
+    spread = _spread(imagined_M3)
     if spread[1] < LEAST_SHARE * spread[0]:
         raise InputError(
             f"the model sees these moves go in one direction alone ({np.round(spread, 4)} m), which tells nothing of a "
             "turn about it; move farther aside, or ask for the yaw alone"
         )
+
+
+def _spread(moves_MX: Array) -> Array:
+    """How far moves go along their main directions [m], the largest first, root mean square."""
+    spread: Array = np.linalg.svd(moves_MX, compute_uv=False) / np.sqrt(len(moves_MX))
+    return spread
 
 
 def _check_lengths(true_M3: Array, longest: float) -> None:

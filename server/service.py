@@ -359,9 +359,12 @@ class PlanningService:
         self, deadline_ms: float | None, time_left_s: float | None, arrived_at: float | None = None
     ) -> float | None:
         """The earlier one of the caller's, which counts from arrival, and the wire's own."""
-        now = self.clock()
-        given = [] if deadline_ms is None else [(now if arrived_at is None else arrived_at) + deadline_ms / 1e3]
-        return min([*given, *([] if time_left_s is None else [now + time_left_s])], default=None)
+        now, ends = self.clock(), []
+        if deadline_ms is not None:
+            ends.append((now if arrived_at is None else arrived_at) + deadline_ms / 1e3)
+        if time_left_s is not None:
+            ends.append(now + time_left_s)
+        return min(ends, default=None)
 
     async def _candidates(self, candidates: list[list[m.Vector]], most: int) -> Array:
         """Checked beside the event loop, as pictures are: there may be very many."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import shutil
 import signal
 import time
@@ -36,6 +35,7 @@ from vjepa2_ac.data.writer import (
 )
 from vjepa2_ac.errors import ConfigError, NotEnoughDiskError, VJEPA2ACError
 from vjepa2_ac.terminal import Advance
+from vjepa2_ac.workers import take_one_thread
 
 COLLECTION, LOCK = "collection.json", ".collecting"
 OWNER = Owner(
@@ -292,8 +292,7 @@ class Failure:
 
 def _work(pipe: Connection, root: Path, config: CollectConfig, make: MakeRecorder) -> None:
     """One process: play seed after seed until told to stop or nobody listens any more."""
-    for threads in ("LP_NUM_THREADS", "OMP_NUM_THREADS"):  # processes share the cores, threads would fight over them
-        os.environ.setdefault(threads, "1")
+    take_one_thread()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the pipe
     seed: int | None = None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):

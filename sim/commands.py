@@ -225,14 +225,12 @@ def bounds(
         vjepa2-ac sim bounds --episodes 200 --workers 2 --out runs/bounds
     """
     import json
-    import shlex
-    import sys
 
     from sim.bounds import as_dict, markdown, measure, policy_name
     from sim.tasks import TASKS, task_name
     from sim.variation import KINDS
     from vjepa2_ac.files import write
-    from vjepa2_ac.terminal import progress
+    from vjepa2_ac.terminal import command_line, progress
 
     tasks = TASKS if task is None else (task_name(task),)
     chosen = tuple(policy_name(name.strip()) for name in policies.split(","))
@@ -242,7 +240,7 @@ def bounds(
     typer.echo(markdown(found))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        written = {"command": shlex.join(["vjepa2-ac", *sys.argv[1:]]), "bounds": as_dict(found)}
+        written = {"command": command_line(), "bounds": as_dict(found)}
         write(out.with_name(out.name + ".json"), json.dumps(written, indent=1) + "\n")
         write(out.with_name(out.name + ".md"), markdown(found) + "\n")
     if any(bound.policy == "expert" and bound.at_end < 0.99 * bound.episodes for bound in found):

@@ -7,7 +7,6 @@ is a process of its own, asked through `vjepa2_ac.client` as a robot would ask i
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import time
@@ -32,7 +31,7 @@ from sim.tasks import GOAL_NAMES, TaskName
 from sim.variation import KINDS
 from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.errors import CheckpointError, InputError
-from vjepa2_ac.terminal import progress
+from vjepa2_ac.terminal import command_line, progress
 
 Say = Callable[[str], object]
 
@@ -60,7 +59,7 @@ def show(out: Path, config: DemoConfig, say: Say) -> bool:
         records = _played(out, evaluation, _jobs(config), say)
     with progress("filming", len(records), unit="films") as advance:
         films.shoot_all(out, evaluation, records, advance=advance)
-    publish(out, evaluation, records, shlex.join(["vjepa2-ac", *sys.argv[1:]]))
+    publish(out, evaluation, records, command_line())
     say(f"\n{table(rows(records))}\n")
     for record in records:
         say(f"film    {films.place(out, record)}")

@@ -17,8 +17,8 @@ def choose_device(device: torch.device | str | None) -> torch.device:
     try:
         chosen = torch.device(device or default_device())
     except RuntimeError:
-        raise ConfigError(f"no device {device!r}; there are cpu, cuda, and cuda:0, cuda:1 … of several GPUs") from None
-    if chosen.type not in ("cpu", "cuda"):
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
         raise ConfigError(f"no device {device!r}; there are cpu, cuda, and cuda:0, cuda:1 … of several GPUs")
     if chosen.type == "cuda":
         here = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,11 @@ from rich.progress import (
 )
 
 PLAIN_LINE_EVERY = 10.0  # [s]
+
+
+def command_line() -> str:
+    """How this was called, as results say it: it can be pasted back."""
+    return shlex.join(["vjepa2-ac", *sys.argv[1:]])
 
 
 class Advance(Protocol):

@@ -32,11 +32,16 @@ def pool(count: int, begin: Callable[..., None] | None = None, *arguments: Any) 
 
 def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches whoever began them, which ends the pool
-    for threads in ("LP_NUM_THREADS", "OMP_NUM_THREADS"):  # processes share the cores, threads would fight over them
-        os.environ.setdefault(threads, "1")
+    take_one_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if begin is not None:
         begin(*arguments)
+
+
+def take_one_thread() -> None:
+    """One thread, to compute and to draw, unless told otherwise: processes share the cores, threads fight for them."""
+    for threads in ("LP_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(threads, "1")
 
 
 def _end_with_parent() -> None:

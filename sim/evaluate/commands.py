@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,7 +77,7 @@ def evaluate(
     from sim.evaluate.exploring import summary
     from sim.evaluate.report import publish
     from sim.evaluate.runs import evaluate as run
-    from vjepa2_ac.terminal import progress
+    from vjepa2_ac.terminal import command_line, progress
 
     drivers = chosen.baselines_named(baselines)
     drivers = drivers if only_baselines else ("planner", *drivers)
@@ -99,8 +97,7 @@ def evaluate(
         filmed = films.chosen(records, videos)
         with progress("filming", len(filmed), unit="films") as advance:
             films.shoot_all(out, config, filmed, workers=workers, advance=advance)
-    command = shlex.join(["vjepa2-ac", *sys.argv[1:]])
-    typer.echo(publish(out, config, records, command))
+    typer.echo(publish(out, config, records, command_line()))
     if learned := summary(records):
         typer.echo(learned)
 
@@ -126,7 +123,6 @@ def _config(
             raise ConfigError("--confidence needs a model in this process; a service is told by its own")
         options = _options(planner, given, budget)
         return EvaluationConfig(model="", weights=served_by(server), server=server, options=options, **known)
-    from vjepa2_ac.devices import choose_device
     from vjepa2_ac.precision import resolve
 
     search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
@@ -138,7 +134,7 @@ def _config(
         control = _with_achieved(achieved, control, search, model, precision, out)
     return EvaluationConfig(
         model=model, weights=fingerprint(model), planner=search, budget_ms=budget, control=control,
-        achieved_scenes=achieved, precision=resolve(precision, choose_device(None)), asked=(planner, *given), **known,
+        achieved_scenes=achieved, precision=resolve(precision), asked=(planner, *given), **known,
     )  # fmt: skip
 
 

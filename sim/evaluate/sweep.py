@@ -27,7 +27,6 @@ from sim.splits import Split
 from sim.tasks import TASKS, TaskName
 from sim.variation import Kind
 from vjepa2_ac.config import to_dict
-from vjepa2_ac.devices import choose_device
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.files import write
 from vjepa2_ac.model_version import fingerprint
@@ -170,13 +169,8 @@ def _asked(out: Path, field: Field, weights: str, variant: Variant) -> Evaluatio
     return EvaluationConfig(
         model=field.model, weights=weights, split=field.split, asked=(variant.planner, *variant.settings),
         planner=planner, budget_ms=variant.budget, achieved_scenes=field.achieved_scenes, control=control,
-        precision=_precision(field), max_steps=field.max_steps,
+        precision=resolve(field.precision), max_steps=field.max_steps,
     )  # fmt: skip
-
-
-def _precision(field: Field) -> str:
-    """What the field's comes to on this machine: numbers of another one are not of the same planner."""
-    return resolve(field.precision, choose_device(None))
 
 
 def _sized(folder: Path, config: EvaluationConfig) -> PlannerConfig:
@@ -207,7 +201,7 @@ def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Re
     if not said.is_file():
         return []
     found = json.loads(said.read_text(encoding="utf-8"))["settings"]
-    wanted = (weights, field.split, field.max_steps, _precision(field), [variant.planner, *variant.settings])
+    wanted = (weights, field.split, field.max_steps, resolve(field.precision), [variant.planner, *variant.settings])
     if tuple(found[name] for name in ("weights", "split", "max_steps", "precision", "asked")) != wanted:
         return []
     places = [place(out / variant.folder, job) for job in field.jobs(variant)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +49,7 @@ def evaluate_sweep(
     from sim.evaluate import settings as named
     from sim.evaluate import variants as read
     from sim.evaluate.sweep import JSON, TABLE, Field, sweep
-    from vjepa2_ac.terminal import progress
+    from vjepa2_ac.terminal import command_line, progress
 
     variants = read.read(table or read.SHIPPED, planner, settings or [])
     play = read.chosen(variants, only or [])
@@ -65,7 +63,6 @@ def evaluate_sweep(
         model=model, tasks=named.tasks_named(task), kinds=named.kinds_named(kinds), seed_base=seed_base,
         episodes=episodes, split=split_name(split), achieved_scenes=achieved, precision=precision, max_steps=max_steps,
     )  # fmt: skip
-    command = shlex.join(["vjepa2-ac", *sys.argv[1:]])
     with progress("comparing", sum(len(field.jobs(each)) for each in play), unit="episodes") as advance:
-        sweep(out, field, variants, play=play, workers=workers, command=command, advance=advance)
+        sweep(out, field, variants, play=play, workers=workers, command=command_line(), advance=advance)
     typer.echo(f"{(out / TABLE).read_text(encoding='utf-8')}\n{out / JSON}\n{out / TABLE}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,5 +30,6 @@ def evaluate_confidence(
         vjepa2-ac evaluate-confidence runs/by-keyframes --beside runs/confidence.json --out runs/confidence.json
     """
     from sim.evaluate.trust import calibrate
+    from vjepa2_ac.terminal import command_line
 
-    typer.echo(calibrate(folders, out, beside, shlex.join(["vjepa2-ac", *sys.argv[1:]])))
+    typer.echo(calibrate(folders, out, beside, command_line()))
