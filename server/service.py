@@ -12,16 +12,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike
 
-from planner import checks
 from planner.calibration import CalibrationConfig
 from planner.camera import CameraTurn
 from planner.costs import CostConfig, GoalCost
@@ -30,11 +25,11 @@ from planner.plan import Plan
 from planner.planning import PlannerConfig, Request
 from planner.presets import PRESETS
 from planner.seeing import see, shown
-from server import answers, calibration, traces
+from server import answers, calibration, imagined, traces
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, NotReadyError
 from server.goals import Goal, Goals
-from server.logs import request_id
+from server.intake import Intake, Observed
 from server.metrics import Metrics
 from server.model import InterruptibleWorld, ModelHost, Served, open_model
 from server.options import camera_turn, failure_models, planner_config
@@ -45,26 +40,9 @@ from server.shelf import Shelf
 from server.tape import TapedPlanner
 from server.worker import Job, Place, Worker
 from vjepa2_ac.errors import DeadlineError, FieldError, StaleObservationError
-from vjepa2_ac.pictures import Picture, decode
-from vjepa2_ac.poses import Array
-from vjepa2_ac.world_model import Rollout
 
 Answer = TypeVar("Answer")
 Asked = ParamSpec("Asked")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """An observation that has been found usable."""
-
-    picture: Picture
-    pose: Array
-    commanded: Array | None
-    taken_at: float | None
-    id: str | None
-    request_id: str
-    arrived_at: float
-    decode_ms: float
 
 
 def _queued(
@@ -94,19 +72,23 @@ class PlanningService:
         self._failures = failure_models(settings.confidence, settings.model)  # the operator's, before the model's own
         self.host = ModelHost(settings.model, opener or partial(open_model, settings))
         self.worker = Worker(settings.queue_size, clock)
+        self.intake = Intake(settings, clock)
         self.metrics = Metrics()
         self.traces = traces.open_traces(settings.traces)
         self.plan_log = (
             PlanLog(settings.plan_log, keep_pictures=settings.log_pictures) if settings.plan_log is not None else None
         )
         self.goals = Goals(
-            settings.max_goals, settings.goal_idle_s, self._decode, keep_pictures=settings.log_pictures, clock=clock
+            settings.max_goals,
+            settings.goal_idle_s,
+            self.intake.decode,
+            keep_pictures=settings.log_pictures,
+            clock=clock,
         )
         self.sessions: Shelf[Session] = Shelf("session", settings.max_sessions, settings.session_idle_s, clock)
         self.draining = asyncio.Event()
         self.lost = asyncio.Event()  # the device, and with it all use of this process
         self.streams = 0
-        self._decoders = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
         self._default = planner_config(m.PlanOptions(), settings, failures=self._failures)
         self._watch()
 
@@ -125,7 +107,7 @@ class PlanningService:
         """Finish what was accepted and take no more; False when that took longer than `patience_s`."""
         self.refuse_new()
         finished = await self.worker.drain(patience_s)
-        self._decoders.shutdown(wait=False)
+        self.intake.close()
         if self.plan_log:
             await asyncio.to_thread(self.plan_log.close)
         if self.traces:
@@ -150,8 +132,8 @@ class PlanningService:
     async def plan(self, place: Place, asked: m.PlanRequest, time_left_s: float | None = None) -> m.PlanResponse:
         """One plan; `time_left_s` is what the wire itself still allows."""
         config, camera = self._config(asked.options)
-        deadline = self._deadline(asked.deadline_ms, time_left_s)
-        look = await self._look(asked.observation)
+        deadline = self.intake.deadline(asked.deadline_ms, time_left_s)
+        look = await self.intake.observe(asked.observation)
         goal = await self.goals.find(asked.goal)
         sub_goal = goal.check(asked.sub_goal)
 
@@ -202,8 +184,8 @@ class PlanningService:
         """What to do next in a session, seeing what arrived just now, or at `arrived_at`."""
         arrived_at = self.clock() if arrived_at is None else arrived_at
         session = self.sessions.get(session_id)
-        deadline = self._deadline(asked.deadline_ms, time_left_s, arrived_at)
-        look = await self._look(asked.observation, arrived_at)
+        deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
+        look = await self.intake.observe(asked.observation, arrived_at)
         if look.commanded is not None:
             raise FieldError("observation.commanded", "a commanded pose", "none: a session knows what it commanded")
 
@@ -230,7 +212,7 @@ class PlanningService:
     async def calibrate(self, place: Place, session_id: str, asked: m.CalibrationRequest) -> m.Calibration:
         """How the session's camera is turned; its plans take it into account from now on."""
         session = self.sessions.get(session_id)
-        moves = await calibration.check(asked, self.settings, self._decode)
+        moves = await calibration.check(asked, self.settings, self.intake.decode)
         config = CalibrationConfig(yaw_only=asked.yaw_only is not False)
 
         def work(job: Job) -> m.Calibration:
@@ -254,9 +236,9 @@ class PlanningService:
     @_queued
     async def energy(self, place: Place, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
         """The published energy of given action sequences, whatever cost a preset plans by."""
-        actions_SH7 = await self._candidates(asked.candidates, self.settings.max_candidate_steps)
-        deadline = self._deadline(asked.deadline_ms, time_left_s)
-        look = await self._look(asked.observation)
+        arrived_at, deadline = self.clock(), self.intake.deadline(asked.deadline_ms, time_left_s)
+        actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_candidate_steps)
+        look = await self.intake.observe(asked.observation, arrived_at)
         goal = await self.goals.find(asked.goal)
         sub_goal = goal.check(asked.sub_goal)
 
@@ -267,11 +249,11 @@ class PlanningService:
                 cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal])
                 latents_1ND = world.encode(look.picture.frame_HW3)
             with times.stage("search"):
-                energies_S = world.score(latents_1ND, _row(look.pose), _batch(actions_SH7), cost)[0]
+                energies = imagined.energies(world, latents_1ND, look.pose, actions_SH7, cost)
             times.total = 1e3 * (self.clock() - look.arrived_at)
             return m.EnergyResponse(
                 model=answers.model_of(served),
-                energies=answers.finite(energies_S.tolist(), "energies"),
+                energies=answers.finite(energies, "energies"),
                 idle_energy=float(cost.of_frame(latents_1ND)),
                 timings_ms=times.to_dict(),
             )
@@ -283,9 +265,9 @@ class PlanningService:
         self, place: Place, asked: m.RolloutRequest, time_left_s: float | None = None
     ) -> m.RolloutResponse:
         """Where given action sequences would lead."""
-        actions_SH7 = await self._candidates(asked.candidates, self.settings.max_rollout_steps)
-        deadline = self._deadline(asked.deadline_ms, time_left_s)
-        look = await self._look(asked.observation)
+        arrived_at, deadline = self.clock(), self.intake.deadline(asked.deadline_ms, time_left_s)
+        actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_rollout_steps)
+        look = await self.intake.observe(asked.observation, arrived_at)
         has_goal = asked.goal.id is not None or bool(asked.goal.pictures)
         goal = await self.goals.find(asked.goal) if has_goal else None
         sub_goal = goal.check(asked.sub_goal) if goal else 0
@@ -297,8 +279,8 @@ class PlanningService:
                 cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal]) if goal else None
                 latents_1ND = world.encode(look.picture.frame_HW3)
             with times.stage("search"):
-                rollout = world.rollout(latents_1ND, _row(look.pose), _batch(actions_SH7))
-                energies = _energies_by_step(cost, rollout) if cost else []
+                rollout = imagined.rollout(world, latents_1ND, look.pose, actions_SH7)
+                energies = imagined.energies_by_step(cost, rollout) if cost else []
             times.total = 1e3 * (self.clock() - look.arrived_at)
             return m.RolloutResponse(
                 model=answers.model_of(served),
@@ -355,50 +337,8 @@ class PlanningService:
             raise NotFoundError(f"the session {session_id!r} has no calibration; it needs exploratory moves first")
         return found
 
-    def _deadline(
-        self, deadline_ms: float | None, time_left_s: float | None, arrived_at: float | None = None
-    ) -> float | None:
-        """The earlier one of the caller's, which counts from arrival, and the wire's own."""
-        now, ends = self.clock(), []
-        if deadline_ms is not None:
-            ends.append((now if arrived_at is None else arrived_at) + deadline_ms / 1e3)
-        if time_left_s is not None:
-            ends.append(now + time_left_s)
-        return min(ends, default=None)
-
-    async def _candidates(self, candidates: list[list[m.Vector]], most: int) -> Array:
-        """Checked beside the event loop, as pictures are: there may be very many."""
-        check = partial(checks.check_candidates, candidates, "candidates", self.settings.max_horizon, most)
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, check)
-
-    async def _look(self, observation: m.Observation, arrived_at: float | None = None) -> _Look:
-        started = self.clock()
-        arrived_at = started if arrived_at is None else arrived_at
-        limits, margin = self.settings.limits, self.settings.workspace_margin
-        pose = checks.check_pose(observation.pose, "observation.pose", limits, margin)
-        commanded = None
-        if observation.commanded is not None:
-            commanded = checks.check_pose(observation.commanded, "observation.commanded", limits, margin)
-            checks.check_near(commanded, pose, "observation.commanded", limits)
-        picture = await self._decode(observation.picture, "observation.picture")
-        return _Look(
-            picture=picture,
-            pose=pose,
-            commanded=commanded,
-            taken_at=None if observation.age_ms is None else arrived_at - observation.age_ms / 1e3,
-            id=observation.id,
-            request_id=request_id.get(),
-            arrived_at=arrived_at,
-            decode_ms=1e3 * (self.clock() - started),
-        )
-
-    async def _decode(self, data: bytes, field: str) -> Picture:
-        loop = asyncio.get_running_loop()
-        with traces.stage("decode"):
-            return await loop.run_in_executor(self._decoders, decode, data, field, self.settings.max_picture_side)
-
     def _begin(
-        self, job: Job, look: _Look | None = None, deadline: float | None = None
+        self, job: Job, look: Observed | None = None, deadline: float | None = None
     ) -> tuple[InterruptibleWorld, Served]:
         """The turn of a request has come: is it still worth doing?"""
         self.metrics.queue_wait.observe(job.waited_s)
@@ -448,7 +388,7 @@ class PlanningService:
         planner: TapedPlanner,
         plan: Plan,
         answer: m.PlanResponse,
-        look: _Look,
+        look: Observed,
         goal: Goal,
         sub_goal: int,
         session: Session | None = None,
@@ -477,23 +417,3 @@ class PlanningService:
         watch("goals", "Registered goals", lambda: float(len(self.goals.registered)))
         watch("streams", "Open streams", lambda: float(self.streams))
         watch("tasks", "Tasks of the event loop", lambda: float(len(asyncio.all_tasks())))
-
-
-def _row(pose: ArrayLike) -> torch.Tensor:
-    return torch.from_numpy(np.array(pose, dtype=np.float32))[None]
-
-
-def _batch(actions_SH7: Array) -> torch.Tensor:
-    return torch.from_numpy(actions_SH7.astype(np.float32))[None]
-
-
-def _energies_by_step(cost: GoalCost, rollout: Rollout) -> list[list[float]]:
-    """The cost [S][H] of every imagined step."""
-    steps = rollout.latents_BSHND.shape[2]
-    upto = [
-        Rollout(
-            rollout.latents_BSHND[:, :, : h + 1], rollout.poses_BSH7[:, :, : h + 1], rollout.actions_BSHA[:, :, : h + 1]
-        )
-        for h in range(steps)
-    ]
-    return torch.stack([cost(part)[0] for part in upto], dim=-1).tolist()

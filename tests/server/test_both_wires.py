@@ -198,10 +198,10 @@ def test_a_dry_run_stands_still(client: PlannerClient) -> None:
 
 
 def test_a_deadline_gives_the_best_so_far(client: PlannerClient) -> None:
-    plan = client.plan(paint(HOME), HOME, paint(GOAL), preset="paper", samples=200, iterations=1000, deadline_ms=100)
+    plan = client.plan(paint(HOME), HOME, paint(GOAL), preset="paper", samples=200, iterations=1000, deadline_ms=300)
     assert plan.stop_reason == "deadline"
     assert 0 < plan.iterations < 1000
-    assert plan.timings_ms["total"] < 600  # this machine may be busy
+    assert plan.timings_ms["total"] < 3000  # this machine may be busy
 
 
 def test_a_deadline_that_cannot_be_met_is_said_so(client: PlannerClient) -> None:

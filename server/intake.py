@@ -1,0 +1,90 @@
+"""What a request brings, checked and decoded in threads beside the event loop, before it waits for its turn.
+
+Times are on `clock` [s] unless they end in _ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from planner import checks
+from server import messages as m
+from server import traces
+from server.logs import request_id
+from server.settings import Settings
+from vjepa2_ac.pictures import Picture, decode
+from vjepa2_ac.poses import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """An observation that has been found usable."""
+
+    picture: Picture
+    pose: Array
+    commanded: Array | None
+    taken_at: float | None
+    id: str | None
+    request_id: str
+    arrived_at: float
+    decode_ms: float
+
+
+class Intake:
+    """Observations, pictures, candidates and deadlines of requests, as far as they can be used."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self.settings, self.clock = settings, clock
+        self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+
+    async def observe(self, observation: m.Observation, arrived_at: float | None = None) -> Observed:
+        """An observation that arrived just now, or at `arrived_at`. Raises FieldError."""
+        started = self.clock()
+        arrived_at = started if arrived_at is None else arrived_at
+        limits, margin = self.settings.limits, self.settings.workspace_margin
+        pose = checks.check_pose(observation.pose, "observation.pose", limits, margin)
+        commanded = None
+        if observation.commanded is not None:
+            commanded = checks.check_pose(observation.commanded, "observation.commanded", limits, margin)
+            checks.check_near(commanded, pose, "observation.commanded", limits)
+        picture = await self.decode(observation.picture, "observation.picture")
+        return Observed(
+            picture=picture,
+            pose=pose,
+            commanded=commanded,
+            taken_at=None if observation.age_ms is None else arrived_at - observation.age_ms / 1e3,
+            id=observation.id,
+            request_id=request_id.get(),
+            arrived_at=arrived_at,
+            decode_ms=1e3 * (self.clock() - started),
+        )
+
+    async def decode(self, data: bytes, field: str) -> Picture:
+        """The picture of a PNG or JPEG that came in `field`. Raises FieldError."""
+        loop = asyncio.get_running_loop()
+        with traces.stage("decode"):
+            return await loop.run_in_executor(self._threads, decode, data, field, self.settings.max_picture_side)
+
+    async def candidates(self, candidates: list[list[m.Vector]], most: int) -> Array:
+        """Action sequences [S, H, 7] of at most `most` steps together. Raises FieldError."""
+        check = partial(checks.check_candidates, candidates, "candidates", self.settings.max_horizon, most)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, check)
+
+    def deadline(
+        self, deadline_ms: float | None, time_left_s: float | None, arrived_at: float | None = None
+    ) -> float | None:
+        """The earlier one of the caller's, which counts from arrival, and the wire's own."""
+        now, ends = self.clock(), []
+        if deadline_ms is not None:
+            ends.append((now if arrived_at is None else arrived_at) + deadline_ms / 1e3)
+        if time_left_s is not None:
+            ends.append(now + time_left_s)
+        return min(ends, default=None)
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._threads.shutdown(wait=False)
