@@ -54,8 +54,10 @@ def plan(
 
         vjepa2-ac plan --observation trajectory.npz:0 --goal trajectory.npz:1 --server http://127.0.0.1:8000 --out plan
     """
+    from planner.single.landscape import check_points
     from planner.single.question import Wishes, read_question
     from planner.single.table import table
+    from vjepa2_ac.files import make_folder
 
     wishes = Wishes(
         preset=preset,
@@ -66,7 +68,9 @@ def plan(
         dry_run=dry_run,
     )
     question = read_question(observation, pose, goal, sub_goal, wishes)
-    points = grid if out is not None else 0
+    points = check_points(grid) if out is not None else 0
+    if out is not None:
+        make_folder(out)
     if server is None:
         if token_file or ca:
             raise ConfigError("--token-file and --ca are for a service: say --server too")
@@ -88,11 +92,8 @@ def plan(
 
 def _write(answer: Answer, out: Path) -> None:
     from planner.single.picture import draw
+    from vjepa2_ac.files import write
 
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "plan.json").write_text(answer.to_json() + "\n", encoding="utf-8")
-        (out / "plan.png").write_bytes(draw(answer))
-    except OSError as error:
-        raise ConfigError(f"--out {out} cannot be written to: {error.strerror}") from None
+    write(out / "plan.json", answer.to_json() + "\n")
+    write(out / "plan.png", draw(answer))
     typer.echo(f"wrote {out / 'plan.json'} and {out / 'plan.png'}", err=True)

@@ -83,8 +83,8 @@ class Population:
         self.converged = self._agree()
 
     def offer(self, moves_HV: Tensor, cost: float, *, always: bool = False) -> None:
-        """Remember moves that cost less than the best known (or, with `always`, whatever they cost)."""
-        if cost < self.best_cost or (always and math.isfinite(cost)):
+        """Remember moves that cost less than the best known (or, with `always`, whatever number they cost)."""
+        if math.isfinite(cost) and (always or cost < self.best_cost):
             self.best_HV, self.best_cost = moves_HV, cost
 
     def with_each_option(self) -> Tensor:

@@ -234,15 +234,17 @@ def test_a_fault_is_not_asked_again(scripted: tuple[str, type[Scripted]]) -> Non
 
 def test_a_lost_connection_is_asked_again_only_where_twice_is_harmless(scripted: tuple[str, type[Scripted]]) -> None:
     url, handler = scripted
-    handler.script += [BROKEN, ENERGY, (201, SESSION), BROKEN]
+    handler.script += [BROKEN, ENERGY, BROKEN, (201, SESSION), BROKEN]
     with PlannerClient(url) as client:
         client.energy(paint(HOME), HOME, paint(GOAL), np.zeros((1, 1, 7)))
+        with pytest.raises(PlannerError):  # nobody would close the first of two
+            client.session(paint(GOAL))
         session = client.session(paint(GOAL))
         with pytest.raises(PlannerError) as caught:
             session.step(paint(HOME), HOME)
     assert caught.value.code == "connection_lost"
     assert handler.asked[-1] == "/v1/sessions/s/step"
-    assert len(handler.asked) == 4
+    assert len(handler.asked) == 5
 
 
 def test_a_busy_service_is_asked_for_a_step_again(scripted: tuple[str, type[Scripted]]) -> None:

@@ -63,12 +63,17 @@ class Landscape:
         }
 
 
+def check_points(points: int) -> int:
+    """The moves along each side of a map, or an InputError where there cannot be so many."""
+    if points and not 2 <= points <= MOST_POINTS:
+        raise InputError(f"a map has from 2 to {MOST_POINTS} moves a side (or 0: no map), got {points}")
+    return points
+
+
 def around(plan_H7: Array, points: int, score: Score) -> Landscape | None:
     """The landscape around a plan, with `points` moves along each side; None for 0 points."""
     if points == 0:
         return None
-    if not 2 <= points <= MOST_POINTS:
-        raise InputError(f"a map has from 2 to {MOST_POINTS} moves a side (or 0: no map), got {points}")
     reach = max(REACH, float(np.abs(plan_H7[0, :3]).max()))
     offsets_P = np.linspace(-reach, reach, points)
     moves = [_exchanged(plan_H7, offsets_P, across, up) for _, across, up in PLANES]

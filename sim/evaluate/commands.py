@@ -65,8 +65,9 @@ def evaluate(
     """Close the loop in simulation, many times, from goal pictures and poses alone; physics judges.
 
     The table shows success at the end (after one more second in which nobody moves) with 95 % Wilson intervals, beside
-    the figures published for a real robot. Stop it whenever you like; the same command goes on where it was, and more
-    episodes, tasks or baselines can be added later. A folder of other settings is refused.
+    the figures published for a real robot. Stop it whenever you like; the same command goes on where it was. One that
+    names more episodes, tasks or baselines plays what is missing; the table and the report hold what it names. A folder
+    of other settings is refused.
 
         vjepa2-ac evaluate --model runs/release --episodes 100 --seed-base 5000 --workers 2 --out runs/evaluation
 
@@ -83,6 +84,8 @@ def evaluate(
     drivers = drivers if only_baselines else ("planner", *drivers)
     if not drivers:
         raise ConfigError("--only-baselines needs --baselines")
+    if server is not None and "oracle" in drivers:
+        raise ConfigError("the oracle searches as the planner beside it does, and a service does not tell how it does")
     jobs = chosen.jobs(
         drivers, chosen.tasks_named(task), chosen.kinds_named(kinds), range(seed_base, seed_base + episodes)
     )

@@ -52,8 +52,8 @@ def told(turn: CameraTurn) -> dict[str, float]:
 
 
 def summary(records: Sequence[dict[str, Any]]) -> str:
-    """One line on what the exploratory moves of all episodes told; empty where there were none."""
-    found = [record["camera"] for record in records if record.get("camera")]
+    """One line on what the exploratory moves told the planner, not the oracle; empty where there were none."""
+    found = [record["camera"] for record in records if record.get("camera") and record["driver"] == "planner"]
     if not found:
         return ""
     yaws, residuals = ([each[name] for each in found] for name in ("yaw", "residual"))

@@ -136,7 +136,7 @@ def _after_the_lift(moments: Sequence[Moment], goal: Mapping[str, Array]) -> str
     last = moments[-1]
     away = _distance(last.object, goal["object"])
     if last.is_held:
-        return "timed out near the goal" if away <= ALMOST else "carried, never let go"
+        return "timed out near the goal" if NEAR < away <= ALMOST else "carried, never let go"
     if away <= NEAR:
         return "let go, not withdrawn"
     held = [each for each in moments if each.is_held][-1]

@@ -83,8 +83,8 @@ class Job:
 
 
 def jobs(drivers: Iterable[DriverName], tasks: Iterable[TaskName], kinds: Sequence[Kind], seeds: range) -> list[Job]:
-    """All combinations, one line of the table after the other."""
-    tasks = tuple(tasks)
+    """All combinations, each once, one line of the table after the other."""
+    tasks = tuple(dict.fromkeys(tasks))
     return [
         Job(driver=driver, task=task, kind=kind, seed=seed)
         for driver in drivers

@@ -201,8 +201,16 @@ def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Re
     if not said.is_file():
         return []
     found = json.loads(said.read_text(encoding="utf-8"))["settings"]
-    wanted = (weights, field.split, field.max_steps, resolve(field.precision), [variant.planner, *variant.settings])
-    if tuple(found[name] for name in ("weights", "split", "max_steps", "precision", "asked")) != wanted:
+    wanted = {
+        "weights": weights,
+        "split": field.split,
+        "max_steps": field.max_steps,
+        "precision": resolve(field.precision),
+        "asked": [variant.planner, *variant.settings],
+        "budget_ms": variant.budget,
+        "achieved_scenes": field.achieved_scenes,
+    }
+    if any(found[name] != value for name, value in wanted.items()):
         return []
     places = [place(out / variant.folder, job) for job in field.jobs(variant)]
     return [json.loads(path.read_text(encoding="utf-8")) for path in places if path.is_file()]

@@ -103,10 +103,12 @@ def calibrate(folders: Sequence[Path], out: Path, beside: Path | None = None, co
 
 
 def gathered(folders: Sequence[Path]) -> Plans:
-    """The planner's plans in evaluations of one model and one cost."""
+    """The planner's plans of familiar views, as others get no chance, in evaluations of one model and one cost."""
     found: list[tuple[tuple[float, ...], bool, int, int, str]] = []
     known: dict[str, Any] | None = None
     episode = 0
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise InputError("an evaluation is named twice; its plans would count as two")
     for folder in folders:
         here = _judged_by(folder)
         if known is not None and known != here:
@@ -116,7 +118,8 @@ def gathered(folders: Sequence[Path]) -> Plans:
             record = json.loads(path.read_text(encoding="utf-8"))
             episode += 1
             for turn in record["turns"]:
-                if turn["confidence"] and turn["idle_cost"] is not None:
+                is_asked = turn["confidence"] and not turn["confidence"].get("view_unfamiliar")
+                if is_asked and turn["idle_cost"] is not None:
                     values = _signs(turn, path)
                     if np.isfinite(values).all():
                         found.append((values, not record["success_end"], int(record["seed"]), episode, record["task"]))

@@ -35,8 +35,8 @@ class Changes:
 
     planner: str | None = None  # a preset; None: the baseline's
     set: dict[str, Any] = field(default_factory=dict)  # settings by the names of the planning document
-    budget: float | None = None  # [ms] that picks the size of the search
-    episodes: int | None = None  # at most so many of each task and object, where it is slow
+    budget: float | None = None  # [ms] that picks the size of the search; of a variant alone
+    episodes: int | None = None  # of a variant alone: at most so many of each task and object, where it is slow
 
     def __post_init__(self) -> None:
         require(self.episodes is None or self.episodes >= 1, f"a variant has episodes, got {self.episodes}")
@@ -80,9 +80,10 @@ def read(path: Path, planner: str | None = None, given: Sequence[str] = ()) -> l
     if not isinstance(table, dict) or set(table) - {BASELINE, "variants"}:
         raise ConfigError(f"{path}: a table of planners has 'baseline' and 'variants'")
     base = from_dict(Changes, table.get(BASELINE) or {}, f"{path}: {BASELINE}")
+    _refuse_alone(base, path)
     preset = planner or base.planner or "default"
     settings = (*_written(base), *given)
-    found = [Variant(name=BASELINE, group="", planner=preset, settings=settings, budget=base.budget)]
+    found = [Variant(name=BASELINE, group="", planner=preset, settings=settings)]
     for group, members in _mapping(table.get("variants") or {}, path, "variants").items():
         for name, said in _mapping(members, path, group).items():
             changes = from_dict(Changes, said or {}, f"{path}: {name}")
@@ -117,6 +118,13 @@ def _mapping(value: Any, path: Path, name: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise ConfigError(f"{path}: '{name}' holds variants by name (put names that look like numbers into quotes)")
     return value
+
+
+def _refuse_alone(base: Changes, path: Path) -> None:
+    """What a variant would not take over from the baseline: it would differ by more than it says."""
+    for name in ("budget", "episodes"):
+        if getattr(base, name) is not None:
+            raise ConfigError(f"{path}: {BASELINE} has no {name!r}; variants change it by what they name alone")
 
 
 def _refuse_namesakes(variants: Sequence[Variant], path: Path) -> None:

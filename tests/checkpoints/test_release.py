@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,23 @@ def test_a_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest
     assert samples.same(load(folder).encoder, samples.encoder())
 
 
+def test_a_release_that_cannot_take_its_place_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, rename = samples.release(tmp_path / "r"), Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if target == folder and not path.name.endswith(".replaced"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(CheckpointError, match="cannot be written: Permission denied"):
+        save(folder, encoder=samples.encoder(seed=9), preprocessing=Preprocessing())
+    assert [file.name for file in tmp_path.iterdir()] == ["r"]
+    assert samples.same(load(folder).encoder, samples.encoder())
+
+
 def test_a_full_disk_is_noticed_before_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vjepa2_ac.checkpoints.writing.SPARE", 10**18)
     with pytest.raises(NotEnoughDiskError, match="GB free"):
@@ -139,9 +157,12 @@ def test_a_probe_joins_its_encoder(tmp_path: Path) -> None:
 def test_a_conversion_replaces_models_alone_and_never_what_it_reads(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()
-    file = samples.pretraining(lab / "a.pt")
+    file, probe = samples.pretraining(lab / "a.pt"), samples.release(tmp_path / "probe")
     with pytest.raises(CheckpointError, match=r"lies in .*lab, which would be replaced"):
         convert(file, lab, "release", overrides=samples.HINTS, force=True)
+    with pytest.raises(CheckpointError, match=r"lies in .*probe, which would be replaced"):
+        convert(file, probe, "release", overrides=samples.HINTS, beside=[probe], force=True)
+    assert load(probe).classifier is not None
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "thesis.tex").touch()
     with pytest.raises(CheckpointError, match="no folder of a model"):
@@ -249,6 +270,17 @@ def test_an_inverse_can_be_left_out_and_joined_again(tmp_path: Path) -> None:
     joined = load(tmp_path / "joined")
     assert samples.same(joined.inverse, samples.inverse())
     assert samples.same(joined.predictor, samples.acting())
+
+
+def test_the_names_of_classes_come_and_go_with_their_classifier(tmp_path: Path) -> None:
+    names = {"id2label": {"0": "push"}, "label2id": {"push": 0}}
+    whole = samples.release(tmp_path / "whole", metadata=names)
+    convert(whole, tmp_path / "probe", "release", without=["encoder", "predictor", "masked_predictor"])
+    convert(whole, tmp_path / "plain", "release", without=["classifier"])
+    convert(tmp_path / "plain", tmp_path / "joined", "release", beside=[tmp_path / "probe"])
+    said = {folder: load(tmp_path / folder).metadata for folder in ("probe", "plain", "joined")}
+    assert [folder for folder, metadata in said.items() if metadata.items() >= names.items()] == ["probe", "joined"]
+    assert not names.keys() & said["plain"].keys()
 
 
 def test_models_can_be_left_out(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ def test_an_episode_says_how_long_it_lasted(ref: EpisodeRef) -> None:
     assert open_episode(ref).seconds == 10.0
 
 
+CAMERA = layout.EXTRINSICS.format(serial="10000001")
+
+
 def damage_trajectory(ref: EpisodeRef) -> None:
     path = ref.folder / layout.TRAJECTORY
     path.write_bytes(path.read_bytes()[:1000])
@@ -78,6 +81,11 @@ DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
         lambda ref: folders.change_rows(ref, layout.CAPTURED.format(serial="10000001"), [b"a"] * 40),
         "10000001_estimated_capture cannot be read",
     ),
+    "short extrinsics": (
+        lambda ref: folders.change_rows(ref, CAMERA, np.zeros((9, 6))),
+        r"\[9, 6\], expected \[40, 6\]",
+    ),
+    "NaN extrinsics": (lambda ref: folders.change_rows(ref, CAMERA, np.full((40, 6), np.nan)), "not finite"),
     "NaN": (poison, "2 of 40 poses are not finite, the first in row 7"),
 }
 
@@ -120,6 +128,15 @@ def test_a_header_of_60_fps_over_15_hz_rows_is_not_believed(tmp_path: Path) -> N
     assert (open_episode(ref).fps, open_episode(ref).stride(4.0)) == (15.0, 4)
     assert open_episode(ref).fps_from == "timestamps"
     assert open_episode(ref, fps_from="header").stride(4.0) == 15  # as the reference would
+
+
+@pytest.mark.parametrize("gone", [(), ("cameras",), ("cameras", "control")])
+def test_any_clock_of_the_trajectory_tells_the_rate(tmp_path: Path, gone: tuple[str, ...]) -> None:
+    (ref,) = folder_of(tmp_path, 1, fps=15.0)
+    write_video(folders.video_of(ref), folders.ramp(40), 60.0)
+    for clock in gone:
+        folders.change_rows(ref, f"observation/timestamp/{clock}", None)
+    assert (open_episode(ref).measured_fps, open_episode(ref).fps) == (15.0, 15.0)
 
 
 def test_the_camera_clock_beside_the_video_will_do(tmp_path: Path) -> None:

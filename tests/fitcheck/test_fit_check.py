@@ -17,6 +17,7 @@ from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.data.writer import write_episode
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.fitcheck.footage import stretches
+from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
 from vjepa2_ac.fitcheck.report import RANDOM, control_subject, doubts
 from vjepa2_ac.fitcheck.tracks import read_tracks
@@ -71,6 +72,15 @@ def write_scenes(root: Path, split: str) -> Path:
             changes["commands_N7"] = poses_N7
             write_episode(recording(3 * number + side, rows=4, **changes), root)
     return root
+
+
+def test_scenes_of_two_splits_with_equal_seeds_make_pairs_of_their_own(tmp_path: Path) -> None:
+    for split in ("test", "shift"):
+        write_scenes(tmp_path / split, split)
+    tracks = read_tracks(tmp_path, camera="left", fps=4, scenes=12, seed=0, bad=BadEpisodes(0))
+    pairs = find_pairs(tracks, 20, np.random.default_rng(0))
+    assert len(pairs) == 12
+    assert all(tracks[first].group == tracks[second].group for first, second in pairs)
 
 
 def test_read_outs_may_learn_from_other_episodes_whose_latents_are_kept(

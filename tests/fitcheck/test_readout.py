@@ -49,6 +49,13 @@ def test_scenes_are_learned_from_or_judged_on_never_both() -> None:
     assert split.validation < known
 
 
+@pytest.mark.parametrize(("frames", "can"), [(1000, True), (12, True), (1, False)])
+def test_a_penalty_can_be_chosen_where_frames_are_of_scenes_of_both_kinds(frames: int, can: bool) -> None:
+    split = split_frames(SCENES, 1000, 1000, rng())
+    assert isinstance(split, Split)
+    assert Known(examples(seen_with_objects(), split.known), split.validation).can_choose(frames) == can
+
+
 def test_with_lessons_elsewhere_every_scene_judges() -> None:
     split = split_frames(SCENES, 1000, 1000, rng(), learn_elsewhere=True)
     assert isinstance(split, Split)

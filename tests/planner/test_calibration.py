@@ -71,6 +71,13 @@ def test_any_turn_is_found_when_asked_for() -> None:
     assert turn.residual < 1e-9
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_moves_in_one_plane_tell_a_turn_and_never_a_mirror_image(seed: int) -> None:
+    R = rotation_matrix(np.random.default_rng(seed).uniform(-1, 1, 3))
+    flat_M3 = MOVES_M3[:4]
+    np.testing.assert_allclose(best_turn(flat_M3 @ R, flat_M3, yaw_only=False).matrix, R, atol=1e-9)
+
+
 def test_noise_averages_out_and_stays_in_the_residual() -> None:
     noise = np.random.default_rng(0).normal(0, 0.01, MOVES_M3.shape)
     turn = best_turn(MOVES_M3 @ rotation_matrix([0, 0, 0.5]) + noise, MOVES_M3)

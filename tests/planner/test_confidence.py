@@ -51,6 +51,13 @@ def test_a_goal_already_reached_is_not_out_of_reach_once_it_is_known_what_reache
     assert (known.goal_reached, known.goal_out_of_reach) == (True, False)
 
 
+def test_a_goal_to_which_all_moves_come_alike_looks_out_of_reach_whatever_they_gain() -> None:
+    found = search(PointWorld(), [problem(moved(0.03, 0.0, 0.0))], SearchConfig())[0]
+    alike = replace(found, idle_cost=1.0, cost=0.5, first_costs_S=torch.tensor([1.0, *[0.5] * 9]))
+    assert judge(alike).gain == 0.5
+    assert judge(alike).goal_out_of_reach
+
+
 def test_a_cost_that_does_not_depend_on_the_move_is_flat() -> None:
     flat = confidence(moved(0.03, 0.0, 0.0), world=_with_something_new_in_the_picture())
     assert flat.flatness == pytest.approx(1.0)

@@ -159,9 +159,12 @@ def test_at_any_height_straight_over_the_place_is_the_cheapest(slope: float, hei
 def test_above_the_cone_only_the_way_counts_and_under_it_what_is_missing_too() -> None:
     x, y, z = PLACE
     above, on, under = from_above(1.0, (x + 0.03, y, z + 0.04), (x + 0.03, y, z + 0.03), (x + 0.03, y, z + 0.01))
+    below, below_aside = from_above(1.0, (x, y, z - 0.04), (x + 0.03, y, z - 0.04))
     assert float(above) == pytest.approx(0.05, abs=1e-5)
     assert float(on) == pytest.approx(0.03 * 2**0.5, abs=1e-5)
     assert float(under) == pytest.approx((0.03**2 + 0.01**2) ** 0.5 + 0.02, abs=1e-5)
+    assert float(below) == pytest.approx(0.04, abs=1e-5)  # no cone hangs under the place
+    assert float(below_aside) == pytest.approx(0.05 + 0.03, abs=1e-5)
 
 
 def test_the_tip_of_the_cone_costs_nothing_and_its_slope_is_a_number() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from planner.limits import LimitsConfig, make_safe, refuse_stale
+from planner.limits import LimitsConfig, away, make_safe, refuse_stale
 from tests.planner.worlds import HOME, moved
 from vjepa2_ac.errors import ConfigError, InputError, PlanningError, StaleObservationError
 from vjepa2_ac.poses import integrate
@@ -84,6 +84,42 @@ def test_what_was_clipped_is_said(asked: Any, start: Any, part: str, rule: str) 
     assert abs(clipped[0].allowed) < abs(clipped[0].asked)
 
 
+def test_every_number_that_was_changed_is_said() -> None:
+    clipped = make_safe(HOME, np.repeat(action(0.1, 0.1, 0), 2, axis=0), LIMITS).clipped
+    assert [(clip.step, clip.part) for clip in clipped] == [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
+
+
+def test_a_gripper_changes_by_no_more_than_the_limit_in_one_action() -> None:
+    safe = make_safe(HOME, action(0, 0, 0, gripper=0.5), LimitsConfig(grip=0.2))
+    assert safe.targets_H7[0, 6] == pytest.approx(0.2)
+    assert [(clip.part, clip.rule) for clip in safe.clipped] == [("gripper", "step limit")]
+
+
+def test_a_gripper_stays_in_the_range_it_was_given_and_from_outside_only_comes_back() -> None:
+    limits = LimitsConfig(gripper=(0.2, 0.7))
+
+    def end(start: float, change: float) -> float:
+        pose = moved(0, 0, 0, gripper=start)
+        return float(make_safe(pose, action(0, 0, 0, gripper=change), limits).targets_H7[0, 6])
+
+    assert end(0.5, 0.4) == pytest.approx(0.7)
+    assert end(0.5, -0.4) == pytest.approx(0.2)
+    assert end(0.1, -0.05) == end(0.1, 0.0) == pytest.approx(0.1)  # nor does it move unasked
+    assert end(0.9, 0.05) == end(0.9, 0.0) == pytest.approx(0.9)
+    assert end(0.9, -0.3) == pytest.approx(0.6)
+
+
+def test_a_hand_is_away_once_one_action_cannot_make_up_for_it() -> None:
+    def turned(by: float) -> list[float]:
+        return [*HOME[:3], 0.0, 0.0, by, 0.0]
+
+    assert away(moved(0, LIMITS.step, -LIMITS.step), HOME, LIMITS) is None  # along each axis
+    assert away(turned(LIMITS.turn), HOME, LIMITS) is None
+    assert away(moved(0, 0, 0, gripper=1.0), HOME, LIMITS) is None
+    assert away(moved(0, 0.08, 0), HOME, LIMITS) == "8.0 cm and 0.00 rad from where the hand is"
+    assert away(turned(0.32), HOME, LIMITS) == "0.0 cm and 0.32 rad from where the hand is"
+
+
 def test_a_clipping_reads_as_a_sentence() -> None:
     (clip,) = make_safe(HOME, action(0.2, 0, 0), LIMITS).clipped
     assert str(clip) == "step 0: x +0.2000 became +0.0750 (step limit)"
@@ -100,10 +136,24 @@ def test_an_old_observation_is_refused_and_so_is_one_from_the_future() -> None:
     refuse_stale(10.0, 10.9, LIMITS)
     with pytest.raises(StaleObservationError, match=r"1\.50 s old; at most 1\.00 s"):
         refuse_stale(10.0, 11.5, LIMITS)
+    refuse_stale(10.0, 9.95, LIMITS)  # clocks differ a little
     with pytest.raises(StaleObservationError):
-        refuse_stale(10.0, 9.0, LIMITS)
+        refuse_stale(10.0, 9.8, LIMITS)
 
 
 def test_an_empty_workspace_is_refused() -> None:
     with pytest.raises(ConfigError, match="y from"):
         LimitsConfig(lowest=(0, 1, 0), highest=(1, 0, 1))
+
+
+@pytest.mark.parametrize("name", ["step", "turn", "grip", "distance", "oldest"])
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_limit_that_is_not_positive_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"limits.{name} must be positive"):
+        LimitsConfig(**{name: value})
+
+
+@pytest.mark.parametrize("gripper", [(-0.1, 1.0), (0.0, 1.5), (0.7, 0.2), (0.5, 0.5)])
+def test_a_range_that_no_gripper_has_is_refused(gripper: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match="within 0…1"):
+        LimitsConfig(gripper=gripper)

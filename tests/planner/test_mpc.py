@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -100,16 +101,23 @@ def test_an_arm_that_lags_behind_does_not_drift() -> None:
     np.testing.assert_allclose(heights, HOME[2], atol=0.012)
 
 
-def test_the_next_search_starts_from_the_plan_before() -> None:
-    control = controller([moved(0.3, 0.0, 0.0)])
-    robot = PointRobot()
-    first = control.step(robot.frame(), robot.pose).plan
-    assert first is not None
-    robot.follow(first.actions_H7[0])
-    second = control.step(robot.frame(), robot.pose).plan
-    assert second is not None
-    assert second.seed == first.seed + 1
-    np.testing.assert_array_equal(control.last_actions_H7, second.actions_H7)
+def test_the_next_search_starts_from_the_plan_before_unless_that_led_to_another_goal() -> None:
+    class Asked(Planner):
+        told: list[tuple[int, Request, Plan]] = []  # noqa: RUF012
+
+        def plan(self, request: Request, **more: Any) -> Plan:
+            plan = super().plan(request, **more)
+            self.told.append((control.goal, request, plan))
+            return plan
+
+    control = Controller(Asked(PointWorld()), [paint(goal) for goal in (moved(0.12, 0, 0), moved(0.12, 0.2, 0))], KNOWN)
+    run(control, PointRobot())
+    assert Asked.told[0][1].last_actions is None
+    for (goal, _, before), (next_goal, request, plan) in itertools.pairwise(Asked.told):
+        assert plan.seed == before.seed + 1
+        assert request.last_actions is (before.actions_H7 if next_goal == goal else None)
+    assert [goal for goal, *_ in Asked.told] == sorted(goal for goal, *_ in Asked.told)
+    assert {goal for goal, *_ in Asked.told} == {0, 1}
 
 
 def test_the_model_is_shown_the_past_it_was_trained_on() -> None:
@@ -225,6 +233,15 @@ def test_a_robot_that_is_shown_the_end_alone_goes_there_by_keyframes() -> None:
     first_moves = [after - before for before, after in path if before[6] > 0.5 and np.abs(before[:3] - A).max() < 0.012]
     assert all(np.abs(move[:2]).max() == 0 for move in first_moves)  # what it holds is lifted first
     assert max(move[2] for move in first_moves) > 0.02
+
+
+def test_a_gripper_that_closes_and_opens_for_ever_is_given_up() -> None:
+    def fidgeting(pose_B7: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[*HOME[:3], float(pose[6] < 0.5)] for pose in pose_B7.tolist()])
+
+    config, world = ControlConfig(progress=ProgressConfig(timeout=8)), PointWorld(keyframe=fidgeting)
+    control = controller([moved(0.3, 0, 0)], config, world, search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost)
+    assert run(control, PointRobot())[-1].status == "timed out"
 
 
 def test_what_was_set_down_is_left_though_the_model_would_take_it_up_again() -> None:
@@ -347,6 +364,10 @@ def test_a_hand_that_was_turned_is_told_to_turn_back_step_by_step() -> None:
     control.step(robot.frame(), robot.pose)
     robot.pose[1] += 0.1
     assert control.step(robot.frame(), robot.pose).plan is not None  # never farther than an action may go
+    control, robot = controller([moved(0.3, 0.0, 0.0)], config, limits=LimitsConfig(turn=0.05)), PointRobot()
+    control.step(robot.frame(), robot.pose)
+    robot.pose[5] = 1.5
+    assert control.step(robot.frame(), robot.pose).plan is not None
 
 
 def test_goals_may_be_latents() -> None:

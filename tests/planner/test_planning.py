@@ -100,13 +100,14 @@ def test_a_dry_run_stands_where_the_hand_is_and_goes_on_holding() -> None:
 
 @pytest.mark.parametrize("name", ["balanced", "paper"])
 def test_what_limits_forbid_is_not_searched(name: str) -> None:
-    limits = LimitsConfig(step=0.02, turn=0.05)
+    limits = LimitsConfig(step=0.02, turn=0.05, grip=0.2)
     config = preset(name)
     config = replace(config, search=replace(config.search, turn_limit=0.3)).held_to(limits)
     plan = Planner(PointWorld(), config).plan(request(moved(0.2, 0.03, 0.0)))
     assert not [clip for clip in plan.clipped if clip.part != "gripper"]
     np.testing.assert_allclose(plan.actions_H7[0, :2], 0.02, atol=2e-3)
     assert config.search.turn_limit == 0.05
+    assert config.search.gripper.limit == 0.2
 
 
 def test_a_gripper_holding_something_keeps_squeezing_and_opens_from_where_it_is() -> None:
@@ -178,6 +179,22 @@ def test_earlier_looks_are_turned_as_the_camera_is() -> None:
         np.testing.assert_allclose(told.poses_T7, turn.poses_to_model(poses), atol=1e-6)
         assert torch.equal(told.latents_TND, looks.latents_TND)
     assert len(world.looked) == 2
+
+
+def test_what_carries_over_is_turned_as_the_camera_is() -> None:
+    turn = CameraTurn(yaw=0.5, about=(0.3, 0.1, 0.0))
+    set_down, path = moved(0.1, 0.05, -0.2), np.stack([moved(0.02, 0.01, 0.0), moved(0.0, -0.03, 0.05)])
+    moves = np.array([[0.02, -0.01, 0.0, 0.0, 0.1, 0.0, 0.3], [0.0, 0.04, 0.01, 0.1, 0.0, 0.0, 0.0]])
+    past = History(torch.zeros(1, 2, 16, 7), *(torch.from_numpy(rows).float()[None] for rows in (path, moves)))
+    asked = request(NEAR, set_down=set_down, last_actions=moves, history=past)
+    problem = Planner(PointWorld(), camera=turn)._problem(asked)
+    assert problem.set_down_7 is not None
+    assert problem.last_HA is not None
+    assert problem.history is not None
+    np.testing.assert_allclose(problem.set_down_7, turn.poses_to_model(set_down), atol=1e-6)
+    np.testing.assert_allclose(problem.last_HA, turn.actions_to_model(moves), atol=1e-6)
+    np.testing.assert_allclose(problem.history.poses_BT7[0], turn.poses_to_model(path), atol=1e-6)
+    np.testing.assert_allclose(problem.history.actions_BTA[0], turn.actions_to_model(moves), atol=1e-6)
 
 
 def test_a_bad_view_is_warned_of() -> None:

@@ -31,6 +31,16 @@ def test_what_comes_after_an_iteration_must_fit_too() -> None:
     assert not watch.allows(4)
 
 
+def test_an_iteration_that_imagined_a_part_of_its_candidates_may_be_followed_by_a_whole_one() -> None:
+    clock = Clock()
+    watch = Stopwatch(clock, deadline=1.0)
+    clock.now = 0.2
+    watch.lap(share=0.25)  # all of them would have taken 0.8
+    assert watch.allows()
+    clock.now = 0.21
+    assert not watch.allows()
+
+
 def test_without_a_deadline_there_is_always_time() -> None:
     assert Stopwatch(lambda: 1e9).allows()
 

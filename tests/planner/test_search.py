@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -446,9 +447,10 @@ def test_requests_that_have_converged_are_no_longer_imagined() -> None:
 # --- what may go wrong ---
 
 
-def test_candidates_without_a_cost_lose() -> None:
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_candidates_without_a_cost_lose(number: float) -> None:
     def spoil(costs_BS: Tensor) -> Tensor:
-        costs_BS[:, ::2] = torch.nan
+        costs_BS[:, ::2] = number
         return costs_BS
 
     found = solve(world=PointWorld(spoil=spoil), samples=64)

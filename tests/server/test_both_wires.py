@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from planner.limits import LimitsConfig
 from server.model import Served
 from server.run import Listening
 from tests.planner.worlds import HOME, PointWorld, located, moved, paint
@@ -170,6 +171,32 @@ def test_the_same_seed_gives_the_same_plan(tiny: Listening, wire: str) -> None:
 
     np.testing.assert_array_equal(plan(1), plan(1))
     assert not np.array_equal(plan(1), plan(2))
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_session_plans_by_the_options_it_was_opened_with(tiny: Listening, wire: str) -> None:
+    options = {"seed": 3, "samples": 16, "camera_turn": [0.0, 0.0, 0.4]}
+    with PlannerClient(url_of(tiny, wire)) as client:
+        alone = client.plan(pictures.noise(seed=1), HOME, pictures.noise(seed=2), **options)
+        with client.session(pictures.noise(seed=2), **options) as session:
+            step = session.step(pictures.noise(seed=1), HOME)
+    assert step.plan is not None
+    np.testing.assert_array_equal(step.plan.actions, alone.actions)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_no_plan_goes_beyond_the_limits_that_the_operator_has_set(wire: str) -> None:
+    limits = LimitsConfig(step=0.01, highest=(0.405, 0.6, 0.9))
+    with (
+        running(limits=limits) as (_, where),
+        PlannerClient(url_of(where, wire)) as client,
+        client.session(paint(GOAL)) as session,
+    ):
+        plans = [client.plan(paint(HOME), HOME, paint(GOAL), preset=name) for name in ("fast", "paper")]
+        plans.append(session.step(paint(HOME), HOME).plan)
+    for plan in plans:
+        assert np.abs(plan.wanted[:, :3]).max() <= 0.01 + 1e-6  # nor is it searched for
+        assert plan.targets[:, 0].max() <= 0.405 + 1e-9
 
 
 def test_a_plan_goes_to_its_goal(client: PlannerClient) -> None:

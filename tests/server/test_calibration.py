@@ -77,6 +77,17 @@ def test_what_was_found_serves_single_plans_too(client: PlannerClient) -> None:
     np.testing.assert_allclose(plan.actions[0][:3], (0.05, 0.0, 0.0), atol=0.005)
 
 
+def test_what_a_session_found_goes_before_the_turn_it_was_opened_with(client: PlannerClient) -> None:
+    straight = {"camera_turn": [0.0, 0.0, math.radians(-YAW)], "camera_about": HOME[:3]}
+    with client.session(paint(GOAL), seed=1, **straight) as session:
+        np.testing.assert_allclose(planned_move(session), (0.05, 0.0, 0.0), atol=0.005)
+    with client.session(paint(GOAL), seed=1, camera_turn=[0.0, 0.0, 1.0]) as session:
+        session.calibrate(explored())
+        np.testing.assert_allclose(planned_move(session), (0.05, 0.0, 0.0), atol=0.005)
+        session.forget_calibration()
+        assert abs(planned_move(session)[1]) > 0.02
+
+
 def test_a_calibration_can_be_forgotten(client: PlannerClient) -> None:
     with client.session(paint(GOAL), seed=1) as session:
         with pytest.raises(PlannerError, match="has no calibration") as caught:

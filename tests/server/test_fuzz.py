@@ -16,7 +16,7 @@ from tests.server import pictures
 from vjepa2_ac.pb import planning_pb2 as pb
 from vjepa2_ac.pb import planning_pb2_grpc
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = st.one_of(st.floats(), st.integers(-(2**70), 2**70), st.booleans(), st.none(), st.text(max_size=5))
 PICTURES = st.one_of(st.binary(max_size=64), st.just(pictures.of(HOME)), st.just(pictures.jpeg(pictures.noise())))
 POSES = st.one_of(st.just(list(HOME)), st.lists(NUMBERS, max_size=9), NUMBERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,8 @@ import pytest
 import torch
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from torch import Tensor
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from server.model import Served
 from server.run import Listening, Running
@@ -198,6 +201,32 @@ def test_a_caller_who_hangs_up_stops_the_search(wire: str) -> None:
         world.gate.set()
         assert plan(where, wire).actions.shape == (1, 7)
         assert len(world.scored) < 8, "the abandoned search went on to its end"
+
+
+def test_no_more_streams_are_open_than_may_be() -> None:
+    with running(max_streams=1) as (program, where), PlannerClient(where.url) as client:
+        session = client.session(paint(GOAL))
+        look = {"observation": {"pose": HOME, "picture": pictures.base64_of(HOME)}}
+        address = where.url.replace("http", "ws") + f"/v1/sessions/{session.id}/stream"
+        with connect(address) as line:
+            line.send(json.dumps(look))
+            line.recv(10)
+            with connect(address) as another, pytest.raises(ConnectionClosed) as caught:
+                another.recv(10)
+            assert caught.value.rcvd is not None
+            assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1013, "1 streams are open; no more can be")
+            assert program.service.streams == 1
+
+
+@pytest.mark.parametrize(("x", "margin", "is_refused"), [(0.95, 0.1, False), (0.95, 0.0, True), (1.05, 0.2, False)])
+def test_the_operator_says_how_far_outside_a_hand_may_come_back_from(x: float, margin: float, is_refused: bool) -> None:
+    pose = [x, *HOME[1:]]
+    with running(workspace_margin=margin) as (_, where), PlannerClient(where.url) as client:
+        if is_refused:
+            with pytest.raises(PlannerError, match="outside of the workspace"):
+                client.plan(paint(pose), pose, paint(GOAL))
+        else:
+            assert client.plan(paint(pose), pose, paint(GOAL)).targets[0][0] <= x
 
 
 def test_goals_and_sessions_are_kept_within_bounds_and_expire() -> None:

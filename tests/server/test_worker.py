@@ -143,6 +143,18 @@ def test_a_caller_who_goes_away_takes_the_waiting_job_along() -> None:
     run(test)
 
 
+def test_a_job_that_is_cancelled_when_its_turn_comes_harms_nobody() -> None:
+    async def main() -> None:
+        worker = Worker(2)
+        job = worker._enqueue(lambda _: None, None, None)
+        job.future.cancel()  # and the loop has not got round to taking it out of the queue
+        worker.start()
+        assert await asyncio.wait_for(worker.run(lambda _: "done"), 10) == "done"
+        await worker.drain(5)
+
+    asyncio.run(main())
+
+
 def test_work_under_way_learns_that_its_caller_is_gone() -> None:
     async def test(worker: Worker) -> None:
         gate = Gate()

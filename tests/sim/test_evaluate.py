@@ -132,6 +132,10 @@ def test_a_run_goes_on_where_it_was(small: None, tmp_path: Path, monkeypatch: py
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_a_task_that_is_named_twice_is_played_once() -> None:
+    assert len(jobs(["planner"], tasks_named("reach,grasp,reach"), ["cup"], range(2))) == 4
+
+
 def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
     evaluate(tmp_path, config(), [])
     with pytest.raises(InputError, match=r"planner\.search\.samples = 4, not 8"):

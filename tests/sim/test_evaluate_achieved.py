@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from planner.goals import AchievedGoals
 from planner.mpc import ControlConfig
 from sim.env import FrankaEnv
+from sim.evaluate import achieved
 from sim.evaluate.achieved import measure, near_goals, remembered
 from sim.evaluate.budgets import remembered as remembered_size
 from sim.evaluate.runs import evaluate
@@ -26,9 +28,19 @@ def test_a_picture_near_every_goal_is_taken() -> None:
         assert 0 < abs(goal.astype(float) - seen).mean() < 20
 
 
-def test_what_achieved_goals_cost_has_a_mean_and_a_deviation() -> None:
+def test_what_achieved_goals_cost_is_measured_in_scenes_for_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    played = []
+
+    class Played(FrankaEnv):
+        def reset(self, **how: Any) -> Any:
+            played.append((self.variation.split, how["seed"]))
+            return super().reset(**how)
+
+    monkeypatch.setattr(achieved, "FrankaEnv", Played)
     found = measure(small_world(), in_this_cell(), 2, tasks=["reach"], frame_size=32)
+    assert played == [("train", 0), ("train", 1)]
     assert found.mean > 0
+    assert found.deviation > 0
 
 
 def test_a_folder_keeps_what_it_began_with(tmp_path: Path) -> None:

@@ -135,5 +135,6 @@ def test_the_command_says_what_the_moves_told(
 
 def test_what_was_not_calibrated_is_not_summed_up() -> None:
     assert summary([{"camera": None}]) == ""
+    assert summary([{"driver": "oracle", "camera": {"yaw": 20.0, "residual": 0.0}}]) == ""  # it knows the true states
     with pytest.raises(ConfigError, match="up to 90°"):
         EvaluationConfig(camera_yaw=120.0)

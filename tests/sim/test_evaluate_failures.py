@@ -51,9 +51,11 @@ def test_a_hand_that_comes_close_ran_out_of_time() -> None:
 def test_what_the_gripper_did_before_the_grasp() -> None:
     early = replace(FAR, closedness=1.0)
     assert mode("grasp", FAR, early, SHUT) == "closed early"
+    assert mode("grasp", FAR, early, early) == "closed early"  # before it is never near
     assert mode("grasp", FAR, AT, AT) == "at the object, never closed"
     assert mode("grasp", FAR, AT, SHUT) == "closed beside the object"
     assert mode("grasp", FAR, AT, replace(AT, is_upright=False)) == "knocked over"
+    assert mode("grasp", FAR, AT, replace(SHUT, is_upright=False)) == "knocked over"
 
 
 def test_what_happened_between_grasp_and_lift() -> None:
@@ -68,6 +70,8 @@ def test_where_a_carried_object_ended() -> None:
     assert mode("pick_and_place", *CARRIED) == "carried, never let go"
     above = replace(HELD, object=(0.6, 0.1, 0.08))
     assert mode("pick_and_place", *CARRIED, above) == "timed out near the goal"
+    there = replace(HELD, object=(0.6, 0.1, 0.03))
+    assert mode("pick_and_place", *CARRIED, there) == "carried, never let go"
     assert mode("pick_and_place", *CARRIED, replace(AT, object=(0.6, 0.1, 0.03))) == "let go, not withdrawn"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,8 @@ def test_a_table_changes_the_baseline_by_what_it_names(yaml: Path) -> None:
         ("variants: {a: {x y: {}}, b: {x-y: {}}}", "share a folder"),
         ("variants: {a: {8: {}}}", "into quotes"),
         ("baseline: [", "no YAML"),
+        ("baseline: {budget: 250}", "baseline has no 'budget'"),
+        ("baseline: {episodes: 3}", "baseline has no 'episodes'"),
     ],
 )
 def test_a_table_that_makes_no_sense_is_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -172,3 +175,5 @@ def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, m
     assert (tmp_path / "out" / "6-samples" / "report.html").is_file()
     assert lines(tmp_path / "out", field, variants, "") == found
     assert lines(tmp_path / "out", field, read(yaml, given=["search.samples=5"]), "") == []
+    assert lines(tmp_path / "out", field, [replace(each, budget=250.0) for each in variants], "") == []
+    assert lines(tmp_path / "out", replace(field, achieved_scenes=3), variants, "") == []

@@ -62,6 +62,13 @@ def test_signs_that_tell_nothing_are_worth_nothing_on_seeds_left_out(tmp_path: P
     assert found.brier > 0.95 * found.brier_of_the_rate
 
 
+def test_plans_of_unfamiliar_views_get_no_chance_and_tell_of_none(tmp_path: Path) -> None:
+    known, strange = evaluation(tmp_path / "a", range(50)), evaluation(tmp_path / "b", range(50, 60))
+    for path in (strange / "episodes").iterdir():
+        path.write_text(path.read_text().replace('"goal_reached"', '"view_unfamiliar": true, "goal_reached"'))
+    assert len(gathered([known, strange]).failed_N) == 100
+
+
 def test_the_planner_reads_what_was_fitted(tmp_path: Path) -> None:
     folders = [evaluation(tmp_path / "a", range(100)), evaluation(tmp_path / "b", range(100, 200))]
     said = calibrate(folders, tmp_path / "confidence.json", command="vjepa2-ac evaluate-confidence")
@@ -109,6 +116,8 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
         gathered([tmp_path])
     with pytest.raises(InputError, match="ended alike"):
         gathered([evaluation(tmp_path / "single", range(1))])
+    with pytest.raises(InputError, match="named twice"):
+        gathered([one, tmp_path / "other" / ".." / "one"])
     with pytest.raises(InputError, match="at least 5, got 4"):
         gathered([evaluation(tmp_path / "few", range(4), told=0.0)])
 

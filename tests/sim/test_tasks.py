@@ -84,11 +84,12 @@ def test_an_object_on_its_spot_left_alone_is_placed() -> None:
     [
         {"object": np.array([0.545, 0.11, 0.03])},
         {"object_speed": 0.05},
+        {"object_spin": 0.5},
         {"left_force": 0.2},
         {"is_supported": False},
         {"hand": np.array([0.52, 0.11, 0.05])},
     ],
-    ids=["beside", "moving", "touched", "flying", "hand not withdrawn"],
+    ids=["beside", "moving", "rolling", "touched", "flying", "hand not withdrawn"],
 )
 def test_anything_less_is_not_placed(spoilt: dict[str, object]) -> None:
     assert not judge("pick_and_place").watch(replace(PLACED, **spoilt)).success  # type: ignore[arg-type]

@@ -5,14 +5,18 @@ import random
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.training.toy import ToyLearner, start, train
+from tests.training.toy import ToyBatches, ToyLearner, start, train
 from vjepa2_ac.errors import TrainingError
-from vjepa2_ac.training.engine import Batch, EngineConfig
+from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer
+from vjepa2_ac.training.optimizer import OptimizerConfig
+from vjepa2_ac.training.order import Layout
+from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.run import Run
 
 CONFIG = EngineConfig(steps=12, batch=4, save_every=4, log_every=2, precision="fp32")
@@ -99,6 +103,18 @@ def test_micro_batches_add_up_to_the_whole_batch(tmp_path: Path) -> None:
     for ours, theirs in zip(learners[0].parameters(), learners[1].parameters(), strict=True):
         # Adam divides by the size of the gradient, and so magnifies rounding where that is small.
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+
+
+def test_gradients_are_clipped_to_the_norm_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learner, norms = ToyLearner(), list[float]()
+    trainer = Trainer(learner, CONFIG, OptimizerConfig(clip_grad=1e-3), Processes(0, 1, torch.device("cpu")))
+
+    def step(*_: Any) -> None:
+        norms.append(float(sum(p.grad.square().sum() for p in learner.parameters() if p.grad is not None) ** 0.5))
+
+    monkeypatch.setattr(trainer.optimizer, "step", step)
+    trainer.update(1, [ToyBatches(Layout(4))[0]], Run(tmp_path))
+    assert norms == pytest.approx([1e-3], rel=1e-3)
 
 
 def test_bf16_trains_the_same_weights_in_fp32(tmp_path: Path) -> None:

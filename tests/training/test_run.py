@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
 import resource
 import signal
+import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +32,46 @@ def test_the_newest_two_states_are_kept(run: Run) -> None:
     found = run.newest()
     assert found is not None
     assert found[0] == found[1]["step"] == 3
+
+
+def test_a_state_is_on_the_disk_before_it_has_its_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    done, fsync, replace = list[str](), os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append("name")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", renamed)
+    run.save(1, STATE)
+    assert done == ["file", "name", "folder"]
+
+
+class Code:
+    """What a pickle may hold: something to call."""
+
+    def __reduce__(self) -> Any:
+        return print, ("this was run",)
+
+
+def test_code_in_a_state_is_not_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.save(1, {"step": 1, "code": Code()})
+    with pytest.raises(InputError, match="none of the 1 states"):
+        run.newest()
+    assert "this was run" not in capsys.readouterr().out
+
+
+def test_the_log_is_cut_back_to_the_update_that_a_run_goes_on_from(run: Run) -> None:
+    for step in (2, 4, 6):
+        run.note({"step": step})
+    with run.log.open("a") as file:
+        file.write('{"step": 8, "lo')  # half a line, from a kill
+    run.forget_after(4)
+    assert run.log.read_text() == '{"step": 2}\n{"step": 4}\n'
 
 
 def test_a_damaged_state_is_passed_over_by_name(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

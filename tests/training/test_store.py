@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,15 @@ def test_a_link_that_leads_nowhere_is_a_file_like_others_until_it_is_opened(tmp_
     gone = identity_of_files(link)
     (tmp_path / "not mounted.mp4").write_bytes(b"film")
     assert identity_of_files(link) != gone
+
+
+def test_a_file_that_changed_in_place_is_another_one(tmp_path: Path) -> None:
+    file = tmp_path / "trajectory.h5"
+    file.write_bytes(b"before")
+    os.utime(file, ns=(10**18, 10**18))
+    before = identity_of_files(file)
+    file.write_bytes(b"after.")  # of the same size
+    assert identity_of_files(file) != before
 
 
 def test_an_array_without_its_facts_was_never_finished(tmp_path: Path) -> None:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
+from tests.data.folders import folder_of
 from tests.training import episodes
 from tests.training.small import ALONE, SHAPE, frame_encoder
 from vjepa2_ac import poses
+from vjepa2_ac.data import layout
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, TooManyBadEpisodesError
 from vjepa2_ac.images import Preprocessing
@@ -19,6 +23,7 @@ from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import Processes
+from vjepa2_ac.training.store import fingerprint
 from vjepa2_ac.training.trajectories import (
     SamplingConfig,
     Trajectory,
@@ -101,6 +106,49 @@ def test_another_encoder_has_another_cache(data: Path, encoder: FrameEncoder) ->
     other = FrameEncoder(build(Encoder, SHAPE, seed=1), encoder.preprocessing, ALONE.device, "fp32")
     open_cached(data, other)
     assert len(list((data.parent / "cache").iterdir())) == 2
+
+
+def test_latents_that_would_be_others_have_another_cache() -> None:
+    def key(name: str = "centre", precision: str = "fp32", normalize: bool = True) -> str:
+        preprocessing = Preprocessing(name=name, img_size=SHAPE.img_size)
+        encoder = build(Encoder, SHAPE, seed=1)
+        return fingerprint(FrameEncoder(encoder, preprocessing, ALONE.device, precision, normalize=normalize).key)
+
+    assert key() == key()
+    assert len({key(), key(name="notebook"), key(precision="bf16"), key(normalize=False)}) == 4
+
+
+def test_frames_at_another_rate_have_another_cache(data: Path, encoder: FrameEncoder) -> None:
+    assert {len(trajectory) for trajectory in open_cached(data, encoder)} == {12}
+    slow = replace(WINDOW, fps=2.0)
+    found = cached_trajectories(data, slow, SamplingConfig(), encoder, data.parent / "cache", ALONE)
+    assert {len(trajectory) for trajectory in found} == {6}
+
+
+def test_each_camera_of_an_episode_has_latents_of_its_own(tmp_path: Path, encoder: FrameEncoder) -> None:
+    folder_of(tmp_path / "episodes", 1)
+    both = replace(WINDOW, cameras=("left", "right"))
+    found = cached_trajectories(tmp_path / "episodes", both, SamplingConfig(), encoder, tmp_path / "cache", ALONE)
+    left, right = (trajectory.read(np.arange(3))["latents_TND"] for trajectory in found)
+    assert not np.array_equal(left, right)
+
+
+def test_an_episode_whose_poses_were_put_right_is_not_taken_from_the_cache(data: Path, encoder: FrameEncoder) -> None:
+    open_cached(data, encoder)
+    with h5py.File(next(data.rglob(layout.TRAJECTORY)), "r+") as file:
+        file[layout.CARTESIAN][:, 2] = 0.3
+    assert sum((trajectory.poses_R7[:, 2] == 0.3).all() for trajectory in open_cached(data, encoder)) == 1
+
+
+def test_poses_and_actions_are_as_the_camera_sees_them_where_that_is_asked(data: Path, encoder: FrameEncoder) -> None:
+    def drawn(window: WindowConfig) -> tuple[np.ndarray, np.ndarray]:
+        batch = TrajectoryBatches(open_cached(data, encoder), window, SamplingConfig(), Layout(4), seed=0)[0]
+        return batch["poses_BT7"].double().numpy(), batch["actions_BS7"].numpy()
+
+    seen_BT7 = poses.in_camera_frame(drawn(WINDOW)[0], np.full(6, 0.1))
+    poses_BT7, actions_BS7 = drawn(replace(WINDOW, camera_frame=True))
+    np.testing.assert_allclose(poses_BT7, seen_BT7, atol=1e-5)
+    np.testing.assert_allclose(actions_BS7, poses.pose_differences(seen_BT7), atol=1e-5)
 
 
 def test_an_encoder_shares_its_cache_with_its_rounded_release() -> None:
@@ -202,6 +250,18 @@ def test_pairs_begin_at_the_same_moment_and_part(tmp_path: Path, encoder: FrameE
     assert batch["poses_BT7"].shape == (4, 3, 7)
 
 
+def test_branches_of_two_collections_that_count_alike_are_not_paired(tmp_path: Path, encoder: FrameEncoder) -> None:
+    data = tmp_path / "episodes"
+    for collection in ("one", "two"):
+        episodes.branches(episodes.folder(data / collection, range(2)))
+    trajectories = open_cached(data, encoder)
+    groups = Counter(each.branch for each in trajectories if each.branch)
+    assert list(groups.values()) == [2, 2, 2, 2]
+    assert groups == Counter(
+        each.branch for each in recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE) if each.branch
+    )
+
+
 def test_what_cannot_be_sampled_is_said(data: Path, tmp_path: Path, encoder: FrameEncoder) -> None:
     with pytest.raises(InputError, match="left the same state"):
         batches_of(open_cached(data, encoder), pair_share=0.5)
@@ -217,5 +277,5 @@ def test_fifteen_hertz_is_thinned_to_four(tmp_path: Path, encoder: FrameEncoder)
     data = episodes.folder(tmp_path / "episodes", range(1), rows=40, fps=15.0)
     (thin,) = open_cached(data, encoder)
     assert (len(thin), thin.stride) == (10, 1)
-    every = cached_trajectories(data, WINDOW, SamplingConfig(), encoder, tmp_path / "all", ALONE, every_frame=True)
+    every = cached_trajectories(data, WINDOW, SamplingConfig(), encoder, tmp_path / "cache", ALONE, every_frame=True)
     assert (len(every[0]), every[0].stride) == (40, 4)

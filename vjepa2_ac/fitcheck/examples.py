@@ -85,6 +85,11 @@ class Known:
     examples: Examples
     validation: frozenset[str]
 
+    def can_choose(self, limit: int) -> bool:
+        """Whether, of at most so many frames, some are of those scenes and some of others."""
+        is_validation = {group in self.validation for group in self.examples.some(limit).groups}
+        return is_validation == {True, False}
+
 
 def split_frames(
     tracks: Sequence[Track], known: int, asked: int, rng: np.random.Generator, *, learn_elsewhere: bool = False

@@ -261,7 +261,11 @@ def _readout(
         return split, None
     if not split.asked:
         return NotMeasured("in no held-out frame the object is within reach"), None
+    if known is None and not split.known:
+        return NotMeasured("in no frame to learn from the object is within reach"), None
     known = known or Known(examples(footage, split.known), split.validation)
+    if not known.can_choose(config.linear_frames):
+        return NotMeasured("too few frames to learn from to choose a penalty: they are of too few scenes"), None
     return read_out(
         known,
         examples(footage, split.asked),

@@ -19,10 +19,10 @@ WIDTH = 132  # characters where the terminal does not say
 def show(report: Report, *, compared: bool = False, console: Console | None = None) -> None:
     """Print the report. With `compared` the first two models are before and after, and what changed gets a column."""
     console = console or _console()
-    table = Table(title=_title(report), title_justify="left", pad_edge=False, show_edge=False)
+    table = Table(title=Text(_title(report)), title_justify="left", pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
     for column in report.columns:
-        table.add_column(column.name, justify="right")
+        table.add_column(Text(column.name), justify="right")
     if compared:
         table.add_column("change", justify="right")
     table.add_column("goal", justify="right", no_wrap=True)

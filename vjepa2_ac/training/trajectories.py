@@ -95,8 +95,8 @@ def cached_trajectories(
     items = [_Item(ref, camera, copy) for copy in range(1 + copies) for ref in refs for camera in window.cameras]
     identities = fill(store, items, work, bad, processes)
     _tell(bad, processes)
-    names = {_identity(item): item.ref.name for item in items}  # as found now, not as when it was encoded
-    return [_stored(store, identity, names[identity]) for identity in identities]
+    refs_now = {_identity(item): item.ref for item in items}  # as found now, not as when it was encoded
+    return [_stored(store, identity, refs_now[identity]) for identity in identities]
 
 
 def recorded_trajectories(
@@ -291,6 +291,11 @@ def _branch(episode: Episode, copy: int) -> str | None:
     return f"{branch} {copy}" if branch and copy else branch
 
 
+def _beside(ref: EpisodeRef, branch: str | None) -> str | None:
+    """A branch of that folder: each collection, and so each split, counts its own from its seeds."""
+    return branch and f"{ref.folder.parent} {branch}"
+
+
 def _coloured(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
     """The frames in the colours of a copy, which episodes that left the same state share."""
     if copy == 0:
@@ -337,15 +342,15 @@ def _identity(item: _Item) -> str:
     return identity_of_files(*files, also=(str(item.ref.folder), item.camera, *colours))
 
 
-def _stored(store: Store, identity: str, name: str) -> Trajectory:
+def _stored(store: Store, identity: str, ref: EpisodeRef) -> Trajectory:
     facts = store.facts(identity)
     extrinsics = facts["extrinsics"]
     return Trajectory(
-        name=name,
+        name=ref.name,
         poses_R7=np.asarray(facts["poses"]),
         extrinsics_R6=None if extrinsics is None else np.asarray(extrinsics),
         stride=facts["stride"],
-        branch=facts["branch"],
+        branch=_beside(ref, facts["branch"]),
         read=lambda rows_T: {"latents_TND": store.rows(identity)[rows_T]},
     )
 
@@ -357,7 +362,7 @@ def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
         poses_R7=episode.poses_N7[:rows],
         extrinsics_R6=None if episode.extrinsics_N6 is None else episode.extrinsics_N6[:rows],
         stride=episode.stride(window.fps),
-        branch=_branch(episode, copy),
+        branch=_beside(episode.ref, _branch(episode, copy)),
         read=lambda rows_T: {"frames_THW3": _coloured(episode, episode.frames(rows_T), copy)},
     )
 

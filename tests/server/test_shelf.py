@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from server.errors import NotFoundError, TooManyError
+from server.goals import RECENT, Goals
+from server.messages import GoalReference
+from server.shelf import Shelf
+from tests.planner.worlds import Clock
+from vjepa2_ac.pictures import Picture, fingerprint
+
+
+def test_what_is_used_is_kept_and_the_rest_goes() -> None:
+    clock = Clock()
+    shelf: Shelf[int] = Shelf("session", 3, 10.0, clock)
+    shelf.put("a", 1)
+    shelf.put("b", 2)
+    clock.now = 8.0
+    assert shelf.get("a") == 1
+    clock.now = 12.0
+    assert shelf.items() == {"a": 1}
+    assert shelf.expires_in_s("a") == 6.0
+    with pytest.raises(NotFoundError, match="no session 'b'"):
+        shelf.get("b")
+
+
+def test_a_full_shelf_says_when_there_will_be_room() -> None:
+    clock = Clock()
+    shelf: Shelf[int] = Shelf("goal", 3, 10.0, clock)
+    shelf.put("a", 1, weight=2)
+    clock.now = 4.0
+    shelf.put("b", 2)
+    with pytest.raises(TooManyError, match="room for 3 goals") as caught:
+        shelf.put("c", 3)
+    assert caught.value.retry_after_s == 6.0
+
+
+def test_of_goals_that_came_with_requests_only_recent_ones_are_kept() -> None:
+    async def decoded(data: bytes, field: str) -> Picture:
+        return Picture(np.zeros((8, 8, 3), np.uint8), fingerprint(data), data)
+
+    async def main() -> Goals:
+        goals = Goals(room=1, idle_s=10.0, decode=decoded)
+        for number in range(RECENT + 3):
+            first = await goals.find(GoalReference(pictures=[b"first"]))
+            await goals.find(GoalReference(pictures=[bytes([number])]))
+        assert await goals.find(GoalReference(pictures=[b"first"])) is first  # it was used all along
+        return goals
+
+    assert len(asyncio.run(main()).recent) == RECENT
