@@ -9,10 +9,15 @@ gripper's closedness, 0 open … 1 closed.
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 from vjepa2_ac.client import PlannerClient, PlannerError
+
+STEP_S = 0.25
+# What no later look will change: the request itself, or the session that is gone.
+LASTING = ("invalid_field", "invalid_input", "malformed_request", "too_large", "unauthenticated", "not_found")
 
 
 class Robot:
@@ -39,8 +44,9 @@ def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
                 step = session.step(robot.look(), robot.pose(), deadline_ms=1000)
             except PlannerError as error:
                 print(f"holding still: {error}", file=sys.stderr)  # a robot must never move on a guess
-                if error.code == "not_found":
+                if error.code in LASTING:
                     raise
+                time.sleep(STEP_S)
                 continue
             signs = step.plan and step.plan.confidence
             if signs and not (signs.goal_out_of_reach or signs.view_unfamiliar):

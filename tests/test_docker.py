@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,26 @@ def test_the_health_check_tells_a_ready_service_from_none() -> None:
     asked = ready(port)
     assert asked.returncode == 1
     assert "no answer" in asked.stderr
+
+
+@pytest.mark.parametrize(
+    "answer", [b"\x15\x03\x01\x00\x02\x02P\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nrea"]
+)
+def test_the_health_check_says_of_what_is_no_answer_that_it_is_none(answer: bytes) -> None:
+    def speak() -> None:
+        caller, _ = listening.accept()
+        with caller:
+            caller.recv(1000)
+            caller.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=speak, daemon=True)
+        thread.start()
+        asked = ready(listening.getsockname()[1])
+        thread.join(10)
+    assert asked.returncode == 1
+    assert asked.stderr.startswith("no whole answer in HTTP: ")
+    assert asked.stderr.count("\n") == 1
 
 
 def test_every_image_runs_without_rights() -> None:

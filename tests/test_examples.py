@@ -56,6 +56,19 @@ def test_the_robot_loop_reaches_its_goals(point: Listening) -> None:  # noqa: F8
     np.testing.assert_allclose(arm.point.pose[:3], goals[-1][:3], atol=0.01)
 
 
+def test_the_robot_loop_ends_at_what_no_later_look_will_change(point: Listening) -> None:  # noqa: F811
+    class Turned(Arm):
+        def pose(self) -> Any:
+            looks.append(1)
+            if len(looks) > 1:
+                raise EOFError
+            return [*super().pose()[:3], 180.0, 0.0, 0.0, 0.0]  # degrees
+
+    looks: list[int] = []
+    with pytest.raises(PlannerError, match="are these degrees"):
+        example("robot_loop").follow(Turned(), [paint(moved(0.06, 0.0, 0.0))], point.url)
+
+
 def test_no_loop_moves_in_a_view_that_the_model_does_not_know() -> None:
     class Looking(Arm):
         def look(self) -> Any:

@@ -1,10 +1,11 @@
-"""The house rules: which way imports point, what a wheel holds, what stays light."""
+"""The house rules: which way imports point, what archives hold, what stays light."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_a_wheel_holds_four_packages_and_proto_as_data(wheel: zipfile.ZipFile) -
     for package in ("vjepa2_ac", "planner", "server", "sim"):
         assert f"{package}/py.typed" in wheel.namelist()
     assert any(name.startswith("vjepa2_ac/proto/") for name in wheel.namelist())
+
+
+def test_a_source_archive_holds_what_a_wheel_is_made_of_and_nothing_of_the_same_name(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path], cwd=ROOT, check=True)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        tops = {name.split("/")[1] for name in archive.getnames()}
+    packages = {"vjepa2_ac", "planner", "server", "sim", "proto"}
+    texts = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO"}
+    assert tops - {".gitignore"} == packages | texts
 
 
 def test_proto_is_never_a_python_package() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +69,28 @@ def write(page: Page, name: str, text: str) -> None:
 def plan(page: Page) -> None:
     page.js("document.querySelector('#plan').click()")
     page.until("document.querySelector('#status').textContent.startsWith('A plan')")
+
+
+def refused(page: Page) -> str:
+    """What the service refuses about the form as it is."""
+    page.press("Enter", control=True)
+    page.until("document.querySelector('#problem').textContent")
+    return page.text("#problem")
+
+
+def paste(page: Page, text: str) -> list[float]:
+    """The pose after `text` was pasted into one of its fields."""
+    page.js(
+        f"{{const data = new DataTransfer(); data.setData('text', {json.dumps(text)});"
+        "document.querySelector('#pose-x').dispatchEvent(new ClipboardEvent('paste', "
+        "{clipboardData: data, bubbles: true, cancelable: true}))}"
+    )
+    return [float(each) for each in page.js("[...document.querySelectorAll('#pose input')].map((each) => each.value)")]
+
+
+def choose_sample(page: Page, index: int) -> None:
+    page.until("document.querySelector('#sample').options.length > 3")
+    page.js(f"{{const s = document.querySelector('#sample'); s.value = {index}; s.dispatchEvent(new Event('change'))}}")
 
 
 def test_a_plan_is_shown_whole(console: Page, here_and_there: tuple[Path, Path]) -> None:
@@ -148,14 +173,42 @@ def test_what_is_no_number_or_no_picture_is_told(console: Page, here_and_there: 
     assert console.js("document.activeElement.id") == "samples"
 
 
+def test_no_number_is_sent_as_another(console: Page, here_and_there: tuple[Path, Path]) -> None:
+    fill(console, *here_and_there)
+    assert console.js("document.querySelector('#seed').placeholder") == "0"  # what the service takes for none
+    console.js("document.querySelector('#samples').closest('details').open = true")
+    for name, typed, right in (
+        ("samples", "10,000", ""),
+        ("deadline_ms", "1,500", ""),
+        ("seed", "9007199254740993", "3"),
+    ):
+        write(console, name, typed)
+        assert f"{name}: " in refused(console)
+        write(console, name, right)
+    write(console, "pose-x", "0,45")
+    write(console, "pose-y", "−1e−2")
+    assert '"pose":[0.45,-0.01,' in console.text("#code")
+    console.js("document.querySelector('[value=python]').click()")
+    console.js("document.querySelector('#pose-z').select()")
+    console.js("document.execCommand('delete')")
+    assert "pose = [0.45, -0.01, None, " in console.text("#code")
+
+
 def test_seven_numbers_are_pasted_at_once(console: Page) -> None:
-    console.js(
-        "{const data = new DataTransfer(); data.setData('text', '[0.5, -0.1, .2, 1e-1, 0, 0, 1]');"
-        "document.querySelector('#pose-x').dispatchEvent(new ClipboardEvent('paste', "
-        "{clipboardData: data, bubbles: true, cancelable: true}))}"
+    assert paste(console, "[0.5, -0.1, .2, 1e-1, 0, 0, 1]") == [0.5, -0.1, 0.2, 0.1, 0, 0, 1]
+    assert paste(console, "array([0.4, 0., 0.3, -0.1, 0., 0., 0.], dtype=float32)") == [0.4, 0, 0.3, -0.1, 0, 0, 0]
+    assert paste(console, "tensor([1., 0., 0., 0., 0., 0., 0.], device='cuda:0')") == [1, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_pose_of_the_table_can_be_pasted(console: Page, here_and_there: tuple[Path, Path]) -> None:
+    here_and_there[1].write_bytes(pictures.of(moved(0.03, -0.04, 0.0)))
+    fill(console, *here_and_there)
+    plan(console)
+    row = console.js(
+        "[...document.querySelectorAll('.chunk tbody tr:last-child td')].slice(-7).map((td) => td.innerText)"
     )
-    values = console.js("[...document.querySelectorAll('#pose input')].map((each) => Number(each.value))")
-    assert values == [0.5, -0.1, 0.2, 0.1, 0, 0, 1]
+    pasted = paste(console, "\t".join(row))
+    assert pasted[:3] == pytest.approx(moved(0.03, -0.04, 0.0)[:3], abs=0.01)
 
 
 def test_a_picture_is_dropped(console: Page) -> None:
@@ -164,16 +217,55 @@ def test_a_picture_is_dropped(console: Page) -> None:
         "document.querySelector('#goal-drop').dispatchEvent(new DragEvent('drop', "
         "{dataTransfer: data, bubbles: true, cancelable: true}))}"
     )
-    assert "goal=@it.png" in console.text("#code")
+    assert 'goal=@"it.png"' in console.text("#code")
+
+
+def test_what_is_shown_is_what_is_sent_whatever_becomes_of_the_file(
+    console: Page, here_and_there: tuple[Path, Path]
+) -> None:
+    shown = "document.querySelector('#observation-drop img').src"
+    now, _ = here_and_there
+    fill(console, *here_and_there)
+    console.until(shown)
+    before = console.js(shown)
+    now.write_bytes(pictures.of(moved(0.02, 0.0, 0.0)) + b" ")
+    plan(console)
+    assert console.js(shown) == before
+    console.choose_files("#observation", [now])
+    console.until(f"{shown} && {shown} !== {json.dumps(before)}")
+    plan(console)
+    now.unlink()
+    plan(console)
+
+
+def test_a_file_that_cannot_be_read_is_told(console: Page, tmp_path: Path) -> None:
+    console.choose_files("#observation", [tmp_path / "gone.png"])
+    console.until("document.querySelector('#problem').textContent.includes('gone.png cannot be read')")
 
 
 def test_samples_fill_the_form(console: Page) -> None:
-    console.until("document.querySelector('#sample').options.length > 3")
-    console.js("{const s = document.querySelector('#sample'); s.value = '2'; s.dispatchEvent(new Event('change'))}")
+    choose_sample(console, 2)
     console.until("document.querySelector('#status').textContent.startsWith('The sample')")
     console.until("[...document.querySelectorAll('.pictures img')].every((each) => each.naturalWidth === 256)")
     assert console.js("document.querySelectorAll('#goal-drop img').length") == 3
     assert console.js("document.querySelector('#sub-goal').options.length") == 3
+
+
+def test_samples_are_never_mixed(console: Page) -> None:
+    console.js(
+        "{const now = fetch; window.fetch = async (path, ...more) => {"
+        "if (path.includes('reach-goal')) await new Promise((done) => setTimeout(done, 300));"
+        "return path.includes('pick-and-place-goal-3') ? new Response('gone', {status: 404}) : now(path, ...more)}}"
+    )
+    choose_sample(console, 0)
+    choose_sample(console, 1)
+    console.until("document.querySelector('#status').textContent.startsWith('The sample')")
+    time.sleep(0.4)
+    assert 'observation=@"grasp-now.jpg"' in console.text("#code")
+    assert 'goal=@"grasp-goal-1.jpg"' in console.text("#code")
+    choose_sample(console, 2)
+    console.until("document.querySelector('#problem').textContent.includes('gone')")
+    assert 'observation=@"grasp-now.jpg"' in console.text("#code")
 
 
 def test_sessions_are_opened_stepped_and_closed(console: Page, here_and_there: tuple[Path, Path]) -> None:
@@ -186,6 +278,51 @@ def test_sessions_are_opened_stepped_and_closed(console: Page, here_and_there: t
     console.until("document.querySelector('[data-session]').cells[3].textContent === '1'")
     console.js("document.querySelector('[data-session] button:last-child').click()")
     console.until("document.querySelectorAll('[data-session]').length === 0")
+
+
+def test_a_button_that_is_held_down_is_clicked(console: Page, here_and_there: tuple[Path, Path]) -> None:
+    fill(console, *here_and_there)
+    console.js("document.querySelector('#open-session').click()")
+    console.until("document.querySelector('[data-session]') && !document.querySelector('.busy')")
+    close = "document.querySelector('[data-session] button:last-child')"
+    console.js(f"{close}.scrollIntoView({{block: 'center'}})")
+    box = console.js(f"{close}.getBoundingClientRect().toJSON()")
+    mouse = {"x": box["x"] + 5, "y": box["y"] + 5, "button": "left", "clickCount": 1}
+    console.send("Input.dispatchMouseEvent", type="mousePressed", **mouse)
+    time.sleep(2.2)  # the page has looked for sessions again
+    console.send("Input.dispatchMouseEvent", type="mouseReleased", **mouse)
+    console.until("document.querySelectorAll('[data-session]').length === 0")
+
+
+def test_rates_are_counted_over_more_than_a_moment(console: Page, here_and_there: tuple[Path, Path]) -> None:
+    fill(console, *here_and_there)
+    rates = []
+    for _ in range(4):
+        plan(console)
+        console.until("!document.querySelector('.busy')")
+        time.sleep(0.1)  # each plan is followed by a look
+        rates.append(float(console.text("#load > :last-child dd").split()[0]))
+    assert max(rates) <= 4 / 1.5
+
+
+def test_the_plan_button_stays_in_sight_in_a_low_window(console: Page, here_and_there: tuple[Path, Path]) -> None:
+    console.send("Emulation.setDeviceMetricsOverride", width=1280, height=640, deviceScaleFactor=1, mobile=False)
+    try:
+        fill(console, *here_and_there)
+        plan(console)
+        for where in ("0", "300", "document.body.scrollHeight"):
+            bottom = console.js(
+                f"scrollTo(0, {where}), new Promise(requestAnimationFrame).then("
+                "() => document.querySelector('#plan').getBoundingClientRect().bottom)"
+            )
+            assert 0 < bottom <= 640
+        console.js("scrollTo(0, 0); document.querySelector('#access summary').focus()")
+        assert console.js(
+            "new Promise(requestAnimationFrame).then(() => document.activeElement.getBoundingClientRect().bottom"
+            " <= document.querySelector('.actions').getBoundingClientRect().top)"
+        )
+    finally:
+        console.send("Emulation.clearDeviceMetricsOverride")
 
 
 def test_a_narrow_window_scrolls_downwards_alone(console: Page, here_and_there: tuple[Path, Path]) -> None:
@@ -220,10 +357,62 @@ def test_the_curl_line_names_what_is_in_the_form(console: Page, here_and_there: 
     fill(console, *here_and_there)
     words = console.text("#code")
     assert words.startswith("curl http://127.0.0.1:")
-    assert "observation=@now.png" in words
-    assert "goal=@wanted.png" in words
+    assert 'observation=@"now.png"' in words
+    assert 'goal=@"wanted.png"' in words
     request = json.loads(words.split("request=")[1].split("' \\")[0])
     assert request == {"observation": {"pose": list(HOME)}, "options": {"seed": 3}}
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_curl_line_can_be_pasted_whatever_files_are_called(
+    console: Page, here_and_there: tuple[Path, Path], tmp_path: Path
+) -> None:
+    named = [path.rename(tmp_path / f'{path.stem} it\'s;a,b"c".png') for path in here_and_there]
+    fill(console, named[0], named[1])
+    line = console.js("document.querySelector('#code').textContent").replace("curl ", "curl --noproxy '*' --silent ", 1)
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=20)
+    assert "actions" in json.loads(done.stdout), done
+
+
+def test_the_map_marks_the_first_move_of_a_plan_of_the_same_request_alone(
+    page: Page, here_and_there: tuple[Path, Path]
+) -> None:
+    def map_and_read() -> str:
+        page.js("document.querySelector('#energy-map').replaceChildren(); document.querySelector('#map').click()")
+        page.until("document.querySelector('#energy-map svg') && !document.querySelector('.busy')")
+        return page.text("#energy-map")
+
+    world, mark = SlowWorld(), "the plan's first move"
+    with running(served(world)) as (_, where):
+        page.open(f"{where.url}/console")
+        fill(page, *here_and_there)
+        plan(page)
+        assert mark in map_and_read()
+        world.gate.clear()
+        world.scoring.clear()
+        page.js("document.querySelector('#plan').click()")
+        assert world.scoring.wait(10)
+        page.choose_files("#goal", here_and_there[:1])
+        world.gate.set()
+        page.until("document.querySelector('#status').textContent.startsWith('A plan')")
+        assert mark not in map_and_read()
+        page.js("document.querySelector('#open-session').click()")
+        page.until("document.querySelector('[data-session]') && !document.querySelector('.busy')")
+        page.js("document.querySelector('[data-session] button').click()")
+        page.until("!document.querySelector('.busy')")
+        assert mark not in map_and_read()
+
+
+def test_a_service_that_hangs_is_told(page: Page, point: Listening) -> None:
+    page.open(f"{point.url}/console")
+    page.until("document.querySelector('#ready').textContent === 'ready'")
+    page.js(
+        "{const after = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = () => after(100);"
+        "window.fetch = (_, {signal}) => new Promise((_, end) => {"
+        "signal?.addEventListener('abort', () => end(signal.reason))})}"
+    )
+    page.until("document.querySelector('#ready').textContent === 'no answer'")
+    assert "has not answered" in page.text("#model")
 
 
 def test_a_token_is_asked_for(page: Page, here_and_there: tuple[Path, Path]) -> None:
@@ -231,11 +420,16 @@ def test_a_token_is_asked_for(page: Page, here_and_there: tuple[Path, Path]) -> 
         page.open(f"{where.url}/console")
         page.until("document.querySelector('#access').open")
         assert "A token is needed" in page.text("header")
-        write(page, "token", TOKEN)
-        page.press("Tab")
-        page.until("document.querySelector('#model').textContent.startsWith('point')")
+        for wrong, told in (("one-that-is-wrong", "not one that this service knows"), ("one…more", "holds “…”")):
+            write(page, "token", wrong)
+            page.press("Tab")
+            page.until(f"document.querySelector('#problem').textContent.includes('{told}')")
+            page.until(f"document.querySelector('#model').textContent.includes('{told}')")
         fill(page, *here_and_there)
-        plan(page)
+        write(page, "token", TOKEN)
+        page.press("Enter", control=True)  # from within the field
+        page.until("document.querySelector('#status').textContent.startsWith('A plan')")
+        page.until("document.querySelector('#model').textContent.startsWith('point')")
         assert TOKEN not in page.js("document.querySelector('#code').textContent + location.href")
 
 

@@ -7,8 +7,8 @@ const OPTIONS = ["preset", "samples", "iterations", "horizon", "budget_ms", "see
 export function curlOf(inputs) {
   const lines = [`curl ${location.origin}/v1/plan`];
   if (currentToken()) lines.push(`-H "Authorization: Bearer $TOKEN"`);
-  lines.push(`-F ${quoted(`request=${JSON.stringify(inputs.fields)}`)}`, `-F ${quoted(`observation=@${nameOf(inputs.observation[0], "now.jpg")}`)}`);
-  for (const file of inputs.goal.length ? inputs.goal : [undefined]) lines.push(`-F ${quoted(`goal=@${nameOf(file, "wanted.jpg")}`)}`);
+  lines.push(`-F ${quoted(`request=${JSON.stringify(inputs.fields)}`)}`, `-F ${quoted(`observation=@${inCurl(nameOf(inputs.observation[0], "now.jpg"))}`)}`);
+  for (const file of inputs.goal.length ? inputs.goal : [undefined]) lines.push(`-F ${quoted(`goal=@${inCurl(nameOf(file, "wanted.jpg"))}`)}`);
   return lines.join(" \\\n  ");
 }
 
@@ -26,7 +26,7 @@ def picture(name):
     return cv2.imread(name)[..., ::-1]  # RGB
 
 
-pose = [${inputs.pose.map((value) => python(value ?? 0)).join(", ")}]  # m, rad, gripper 0 open ... 1 closed
+pose = [${inputs.pose.map((value) => python(value)).join(", ")}]  # m, rad, gripper 0 open ... 1 closed
 with PlannerClient(${python(location.origin)}${token}) as planner:
     plan = planner.plan(picture(${python(nameOf(inputs.observation[0], "now.jpg"))}), pose, ${goals.length > 1 ? `[${goals.join(", ")}]` : goals[0]}${given.join("")})
 print(plan.targets)
@@ -35,9 +35,13 @@ print(plan.targets)
 
 function nameOf(file, otherwise) { return file?.name ?? otherwise; }
 
+// Unquoted, curl would end a name at a comma or a semicolon.
+function inCurl(name) { return `"${name.replace(/["\\]/g, String.raw`\$&`)}"`; }
+
 function quoted(text) { return `'${text.replaceAll("'", String.raw`'\''`)}'`; }
 
 function python(value) {
   if (value === true) return "True";
+  if (value === undefined) return "None";
   return JSON.stringify(value);
 }

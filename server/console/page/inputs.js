@@ -21,7 +21,7 @@ export class Inputs extends EventTarget {
     byId("request").addEventListener("input", () => this.#changed());
   }
 
-  get pose() { return PARTS.map((part) => numberIn(`pose-${part}`)); }
+  get pose() { return PARTS.map((part) => numberOf(byId(`pose-${part}`).value.replace(",", "."))); }
   set pose(values) { PARTS.forEach((part, i) => { byId(`pose-${part}`).value = String(values[i]); }); }
 
   get subGoal() { return this.goal.length > 1 ? Number(byId("sub-goal").value) : undefined; }
@@ -40,19 +40,33 @@ export class Inputs extends EventTarget {
     return { observation: { pose: this.pose }, sub_goal: this.subGoal, options: this.options, deadline_ms: this.deadline };
   }
 
-  use(name, files) {
-    this[name] = name === "observation" ? files.slice(0, 1) : files;
-    const shown = this[name].map((file, i) => preview(file, name, i));
-    byId(`${name}-drop`).querySelector(".pictures").replaceChildren(...shown);
-    byId(`${name}-drop`).classList.toggle("filled", shown.length > 0);
+  // Puts pictures in the form. They are read once, now: what is shown is what is sent, whatever becomes of the files.
+  async use(name, files) {
+    const zone = byId(`${name}-drop`);
+    const chosen = name === "observation" ? files.slice(0, 1) : files;
+    this[name] = chosen;
+    zone.classList.toggle("filled", chosen.length > 0);
     if (name === "goal") this.#showSubGoals();
     this.#changed();
+    const read = await Promise.all(chosen.map(copyOf)).catch(() => null);
+    if (this[name] !== chosen) return;
+    if (read) {
+      this[name] = read;
+      zone.querySelector(".pictures").replaceChildren(...read.map((file, i) => preview(file, name, i)));
+    } else {
+      this.use(name, []);
+      this.#refuse(`${chosen.map((file) => file.name).join(", ")} cannot be read.`);
+    }
   }
 
   #drop(name, several) {
     const zone = byId(`${name}-drop`);
     const input = byId(name);
-    input.addEventListener("change", () => this.use(name, [...input.files]));
+    input.addEventListener("change", () => {
+      const files = [...input.files];
+      input.value = ""; // else the same file, chosen again, would be no change
+      this.use(name, files);
+    });
     for (const kind of ["dragenter", "dragover"]) {
       zone.addEventListener(kind, (event) => { event.preventDefault(); zone.classList.add("over"); });
     }
@@ -61,12 +75,13 @@ export class Inputs extends EventTarget {
       event.preventDefault();
       const files = [...event.dataTransfer.files].filter((file) => KINDS.includes(file.type));
       if (files.length) this.use(name, several ? files : files.slice(0, 1));
-      else this.dispatchEvent(new CustomEvent("refused", { detail: "Only PNG and JPEG pictures can be used." }));
+      else this.#refuse("Only PNG and JPEG pictures can be used.");
     });
   }
 
   #paste(event) {
-    const numbers = event.clipboardData.getData("text").match(/[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/gi);
+    const text = event.clipboardData.getData("text").replaceAll("−", "-").replace(/(dtype|device)=[^,)]*/g, "");
+    const numbers = text.match(/[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/gi);
     if (numbers?.length !== PARTS.length) return;
     event.preventDefault();
     this.pose = numbers.map(Number);
@@ -79,6 +94,8 @@ export class Inputs extends EventTarget {
   }
 
   #changed() { this.dispatchEvent(new Event("change")); }
+
+  #refuse(detail) { this.dispatchEvent(new CustomEvent("refused", { detail })); }
 }
 
 // The element of the form that a problem's field means.
@@ -95,12 +112,19 @@ function numberField(part, i) {
     make("input", { id: `pose-${part}`, inputmode: "decimal", "aria-describedby": "pose-hint" }));
 }
 
-// The number that was typed, undefined for nothing, and the text itself where it is no number: the service says why not.
-function numberIn(id) {
-  const text = byId(id).value.trim().replace("−", "-").replace(",", ".");
+function numberIn(id) { return numberOf(byId(id).value); }
+
+// The number that was typed, undefined for nothing, and the text itself where it is no number, or a whole one that would
+// be rounded here: the service says why not.
+function numberOf(typed) {
+  const text = typed.trim().replaceAll("−", "-");
   if (text === "") return undefined;
-  return Number.isFinite(Number(text)) ? Number(text) : text;
+  const number = Number(text);
+  const isExact = Number.isFinite(number) && (Number.isSafeInteger(number) || !Number.isInteger(number));
+  return isExact ? number : text;
 }
+
+async function copyOf(file) { return new File([await file.arrayBuffer()], file.name, { type: file.type }); }
 
 function preview(file, name, i) {
   const image = make("img", { alt: name === "goal" ? `Goal ${i + 1}: ${file.name}` : `Observation: ${file.name}` });

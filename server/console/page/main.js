@@ -1,6 +1,6 @@
 // The console: what is in the form is asked of the service, and what it answers is shown.
 
-import { Problem, ask, currentToken, useToken } from "./api.js";
+import { Problem, ask, currentToken, fileAt, patience, useToken } from "./api.js";
 import { curlOf, pythonOf } from "./code.js";
 import { byId, make } from "./dom.js";
 import { candidatesOf, chosenMap, energyView } from "./energy.js";
@@ -12,7 +12,8 @@ import { Status } from "./status.js";
 const inputs = new Inputs();
 const status = new Status();
 let info = null;
-let first = null; // the first move of the plan on show, if it is of the pictures in the form
+let revision = 0; // of the form: counts its changes
+let first = null; // the first move of the plan on show, if it is of what is in the form
 let asking = null;
 
 function say(text) { byId("status").textContent = text; }
@@ -53,13 +54,15 @@ function formOf(fields, names) {
 function plan() {
   return during("Planning…", async (signal) => {
     const pose = inputs.pose;
+    const asked = revision;
     const found = await ask("/v1/plan", { method: "POST", body: formOf(inputs.fields, ["observation", "goal"]), signal });
     show(found, pose);
+    first = asked === revision ? found.wanted[0] : null;
   });
 }
 
 function show(found, pose) {
-  first = found.wanted[0];
+  first = null;
   byId("answer").replaceChildren(...planView(found, pose));
   say(`A plan of ${found.actions.length === 1 ? "one move" : `${found.actions.length} moves`}.`);
 }
@@ -82,8 +85,9 @@ let known = 0;
 async function showSessions() {
   if (!status.sessions && !known) return;
   try {
-    const { sessions } = await ask("/v1/sessions");
+    const { sessions } = await ask("/v1/sessions", { signal: patience() });
     known = sessions.length;
+    if (byId("sessions").querySelector("button:active")) return; // a button that is replaced while held down is not clicked
     const focused = document.activeElement?.dataset?.key;
     byId("sessions").replaceChildren(sessionsView(sessions, { step, close }));
     if (focused) byId("sessions").querySelector(`[data-key="${focused}"]`)?.focus();
@@ -149,24 +153,23 @@ function clearProblem() {
 
 // --- samples, token, code -------------------------------------------------------------------------------------------
 
-async function fileOf(name) {
-  const response = await fetch(`/console/samples/${name}`);
-  const blob = await response.blob();
-  return new File([blob], name, { type: blob.type });
+async function offerSamples() {
+  const samples = JSON.parse(await (await fileAt("/console/samples/samples.json")).text());
+  byId("sample").append(...samples.map(({ title }, i) => make("option", { value: i }, title)));
+  byId("sample").addEventListener("change", () => { take(samples[byId("sample").value]).catch(showProblem); });
 }
 
-async function offerSamples() {
-  const samples = await (await fetch("/console/samples/samples.json")).json();
-  byId("sample").append(...samples.map(({ title }, i) => make("option", { value: i }, title)));
-  byId("sample").addEventListener("change", async () => {
-    const sample = samples[byId("sample").value];
-    if (!sample) return;
-    inputs.use("observation", [await fileOf(sample.observation)]);
-    inputs.use("goal", await Promise.all(sample.goal.map(fileOf)));
-    inputs.pose = sample.pose;
-    showCode();
-    say("The sample is in the form.");
-  });
+let wanted = null; // the sample that was chosen last
+
+async function take(sample) {
+  wanted = sample;
+  if (!sample) return;
+  const [observation, ...goal] = await Promise.all([sample.observation, ...sample.goal].map((name) => fileAt(`/console/samples/${name}`)));
+  if (wanted !== sample) return;
+  clearProblem();
+  inputs.pose = sample.pose;
+  await Promise.all([inputs.use("observation", [observation]), inputs.use("goal", goal)]);
+  say("The sample is in the form.");
 }
 
 function showCode() {
@@ -192,7 +195,7 @@ async function greet() {
     if (byId("preset").options.length) return;
     byId("preset").append(make("option", { value: "" }, "as the service"), ...info.presets.map((name) => make("option", { value: name }, name)));
   } catch (error) {
-    if (error.code !== "unauthenticated") showProblem(error);
+    if (error.code !== "unauthenticated" || currentToken()) showProblem(error);
   }
 }
 
@@ -206,11 +209,15 @@ byId("copy").addEventListener("click", copy);
 byId("token").value = currentToken();
 byId("token").addEventListener("change", async () => { useToken(byId("token").value); clearProblem(); await greet(); status.look(); showCode(); });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); plan(); }
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault();
+    if (document.activeElement === byId("token")) byId("plan").focus(); // a token is taken when its field is left
+    plan();
+  }
   if (event.key === "Escape") asking?.abort();
 });
 for (const each of document.querySelectorAll("[name=language]")) each.addEventListener("change", showCode);
-inputs.addEventListener("change", () => { first = null; showCode(); });
+inputs.addEventListener("change", () => { revision += 1; first = null; showCode(); });
 inputs.addEventListener("refused", (event) => showProblem(new Problem({ code: "console", detail: event.detail })));
 // A picture that misses its place must not replace the page.
 for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
@@ -218,5 +225,5 @@ status.addEventListener("ready", greet);
 status.addEventListener("look", showSessions);
 
 showCode();
-offerSamples();
+offerSamples().catch(showProblem);
 status.watch();

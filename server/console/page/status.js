@@ -1,14 +1,15 @@
 // Readiness and load, asked for again and again while the page is looked at.
 
-import { ask, readiness } from "./api.js";
+import { ask, currentToken, patience, readiness } from "./api.js";
 import { byId, drawing, fixed, make, svg } from "./dom.js";
 
 const EVERY_MS = 2000;
+const SHORTEST_S = 1.5; // over which a rate is counted: the page looks after each request, too
 const KEPT = 40;
 
 export class Status extends EventTarget {
   #rates = [];
-  #last = null;
+  #last = { at: -Infinity, plans: 0 };
   #state = "";
   sessions = 0;
 
@@ -23,17 +24,17 @@ export class Status extends EventTarget {
     try {
       const { ready, reason } = await readiness();
       this.#tell(ready ? "ready" : "not ready", ready ? "good" : "bad", ready ? "" : reason);
-      this.#showLoad(numbersOf(await ask("/metrics")));
+      this.#showLoad(numbersOf(await ask("/metrics", { signal: patience() })));
     } catch (error) {
-      if (error.code === "unauthenticated") this.#wantToken();
+      if (error.code === "unauthenticated") this.#wantToken(error);
       else this.#tell("no answer", "bad", error.message);
     }
     this.dispatchEvent(new Event("look"));
   }
 
-  #wantToken() {
+  #wantToken(refusal) {
     if (!byId("access").open) byId("access").open = true;
-    byId("model").textContent = "A token is needed.";
+    byId("model").textContent = currentToken() ? refusal.message : "A token is needed.";
   }
 
   #tell(text, kind, reason) {
@@ -48,17 +49,22 @@ export class Status extends EventTarget {
 
   #showLoad(metrics) {
     this.sessions = metrics.sum("vjepa2_ac_sessions");
-    const now = { at: performance.now(), plans: metrics.sum("vjepa2_ac_plans_total") };
-    const rate = this.#last ? Math.max(0, now.plans - this.#last.plans) / ((now.at - this.#last.at) / 1000) : 0;
-    this.#last = now;
-    this.#rates = [...this.#rates, rate].slice(-KEPT);
+    this.#count(metrics.sum("vjepa2_ac_plans_total"));
     const facts = [
       ["waiting", String(metrics.sum("vjepa2_ac_queue_depth"))],
       ["sessions", String(this.sessions)],
       ["memory", `${fixed(metrics.sum("process_resident_memory_bytes") / 2 ** 20, 0)} MiB`],
-      ["plans", make("span", {}, `${fixed(rate, 1)} /s `, sparkline(this.#rates))],
+      ["plans", make("span", {}, `${fixed(this.#rates.at(-1), 1)} /s `, sparkline(this.#rates))],
     ];
     byId("load").replaceChildren(...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  }
+
+  #count(plans) {
+    const at = performance.now();
+    const passed_s = (at - this.#last.at) / 1000;
+    if (passed_s < SHORTEST_S) return;
+    this.#rates = [...this.#rates, Math.max(0, plans - this.#last.plans) / passed_s].slice(-KEPT);
+    this.#last = { at, plans };
   }
 }
 
