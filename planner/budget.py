@@ -123,7 +123,10 @@ def _samples(seconds: float, iterations: int, horizon: int, search: SearchConfig
 
 
 def _last_calls(horizon: int, search: SearchConfig, model: CostModel) -> float:
-    """Time to score the last mean, and the best plan with each thing that the gripper can do."""
+    """Time to score the last mean, and the best plan with each thing that the gripper can do.
+
+    What an open hand asks besides, in the plans in which it leaves a sub-goal, comes on top.
+    """
     most_options = 3 + len(search.gripper.stops)  # keep, open, close
     mean = model.seconds(1, horizon) if search.try_mean else 0.0
     return mean + (model.seconds(most_options, horizon) if search.gripper.mode == "contrast" else 0.0)

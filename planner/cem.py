@@ -9,6 +9,7 @@ Legend: S samples · K elites · H horizon · P the four searched numbers · A t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,7 +20,6 @@ from vjepa2_ac.errors import ConfigError
 
 SEARCHED = (0, 1, 2, 6)  # where x, y, z and the gripper stand in an action
 GRIPPER = 3  # where the gripper stands among the searched numbers
-GRIPPER_LIMIT = 0.75  # the largest sampled change of the gripper's closedness
 GRIPPER_DEADBAND = 0.25  # smaller changes of the gripper in the answer are dropped
 
 Cost = Callable[[Tensor], Tensor]  # actions_SHA -> costs_S
@@ -34,6 +34,7 @@ class CEMConfig:
     iterations: int = 10
     elites: int = 10
     step_limit: float = 0.05  # [m], largest move along each axis in one step
+    gripper_limit: float = 0.75  # the largest change of the gripper's closedness in one step
     mean_momentum: float = 0.15  # how much of the old mean is kept
     std_momentum: float = 0.15
     gripper_mean_momentum: float = 0.15
@@ -46,10 +47,23 @@ class CEMConfig:
             raise ConfigError(f"need 1 < elites <= samples, got {self.elites} of {self.samples}")
         if self.horizon < 1 or self.iterations < 1:
             raise ConfigError(f"need horizon and iterations >= 1, got {self.horizon} and {self.iterations}")
-        if not self.step_limit > 0:
+        if not 0 < self.step_limit < math.inf:
             raise ConfigError(f"step_limit must be positive metres, got {self.step_limit}")
+        if not 0 < self.gripper_limit <= 1:
+            raise ConfigError(f"gripper_limit lies above 0 and is at most 1, got {self.gripper_limit}")
+        for name in ("mean_momentum", "std_momentum", "gripper_mean_momentum", "gripper_std_momentum"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name} is the share of the old one that is kept, 0 … below 1, got {getattr(self, name)}"
+                )
         if not set(self.held) <= set(range(4)):
             raise ConfigError(f"held takes indices 0…3 (x, y, z, gripper), got {sorted(self.held)}")
+        for index, value in self.held.items():
+            limit = 1.0 if index == GRIPPER else self.step_limit
+            if not abs(value) <= limit:
+                raise ConfigError(f"held.{index} lies within -{limit:g}…{limit:g}, got {value}")
+        if self.close_gripper_from is not None and self.close_gripper_from < 0:
+            raise ConfigError(f"close_gripper_from is a step, counted from 0, got {self.close_gripper_from}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +115,8 @@ def search_with(
         actions_SHA = _actions(_constrain(noise_SHP * std_HP + mean_HP, config))
         costs_S = cost(actions_SHA)
         elites_K = costs_S.topk(config.elites, largest=False).indices
-        mean_HP, std_HP = _refit(actions_SHA[elites_K][..., SEARCHED], mean_HP, std_HP, config)
+        known_K = elites_K[costs_S[elites_K].isfinite()]  # what is no number does not lead on
+        mean_HP, std_HP = _refit(actions_SHA[known_K][..., SEARCHED], mean_HP, std_HP, config)
         trace.append(Iteration(actions_SHA, costs_S, elites_K, mean_HP, std_HP))
     return Search(_answer(mean_HP), tuple(trace))
 
@@ -117,7 +132,7 @@ def _initial(config: CEMConfig, device: torch.device | str) -> tuple[Tensor, Ten
 
 def _constrain(moves_SHP: Tensor, config: CEMConfig) -> Tensor:
     """Clip to the box, then fix what is held; closing the gripper goes last and past the clip, as published."""
-    limit_P = moves_SHP.new_tensor([config.step_limit] * 3 + [GRIPPER_LIMIT])
+    limit_P = moves_SHP.new_tensor([config.step_limit] * 3 + [config.gripper_limit])
     moves_SHP = moves_SHP.clamp(-limit_P, limit_P)
     for index, value in config.held.items():
         moves_SHP[..., index] = value
@@ -133,6 +148,8 @@ def _actions(moves_SHP: Tensor) -> Tensor:
 
 
 def _refit(elites_KHP: Tensor, mean_HP: Tensor, std_HP: Tensor, config: CEMConfig) -> tuple[Tensor, Tensor]:
+    if len(elites_KHP) < 2:  # one says nothing of how far apart they are
+        return (elites_KHP[0] if len(elites_KHP) else mean_HP), std_HP
     keep_mean_P = mean_HP.new_tensor([config.mean_momentum] * 3 + [config.gripper_mean_momentum])
     keep_std_P = mean_HP.new_tensor([config.std_momentum] * 3 + [config.gripper_std_momentum])
     return (

@@ -29,7 +29,7 @@ def plan(
     settings: PlannerSettings = None,
     budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that pick the size of the search.")] = None,
     deadline_ms: Annotated[float | None, typer.Option(help="The best plan known by then is the answer.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same plan.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same plan.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan, but ask the robot to stay where it is.")] = False,
     server: Annotated[
         str | None, typer.Option(help="Ask a planning service instead: http(s)://… or grpc(s)://….")

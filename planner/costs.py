@@ -97,10 +97,10 @@ class CostConfig:
         require(0 <= self.focus <= 1, f"focus lies within 0…1, got {self.focus}")
         require(0 <= self.earlier <= 1, f"earlier lies within 0…1, got {self.earlier}")
         require(0 <= self.surprise <= 1, f"surprise lies within 0…1, got {self.surprise}")
-        require(self.place >= 0, f"place is the cost of a metre, at least 0, got {self.place}")
+        require(0 <= self.place < math.inf, f"place is the cost of a metre, at least 0, got {self.place}")
         require(self.place > 0 or not self.keyframes, "keyframes are places to go to: they need a cost.place above 0")
         require(self.hues >= 1, f"hues are 1, those of the pictures, or more, got {self.hues}")
-        require(self.from_above >= 0, f"from_above is a slope, at least 0, got {self.from_above}")
+        require(0 <= self.from_above < math.inf, f"from_above is a slope, at least 0, got {self.from_above}")
 
 
 def _parameters(name: str) -> list[str] | None:

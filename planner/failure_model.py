@@ -92,7 +92,10 @@ def read_fits(path: Path, *, weights: str) -> list[tuple[FailureModel, dict[str,
         raise InputError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{path} is not a file of {FORMAT}")
-    fits = [(from_dict(FailureModel, fit["failure"], str(path)), fit) for fit in content["fits"]]
+    try:
+        fits = [(from_dict(FailureModel, fit["failure"], str(path)), fit) for fit in content["fits"]]
+    except (KeyError, TypeError):
+        raise InputError(f"{path} is not a whole file of {FORMAT}") from None
     for model, _ in fits:
         if model.weights != weights:
             raise ConfigError(

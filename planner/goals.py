@@ -88,6 +88,10 @@ class Progress:
             self.pursued = 0  # lost again, it has as much time as before
         return verdict
 
+    def untried(self) -> None:
+        """Take back that a step was made: there was no plan to follow, so nothing tells that it leads no farther."""
+        self.pursued, self.since_progress = max(0, self.pursued - 1), max(0, self.since_progress - 1)
+
     def _is_achieved(self, cost: float) -> bool:
         achieved = self.config.achieved
         return achieved is not None and cost <= achieved.limit(self.config.deviations)

@@ -45,8 +45,8 @@ def locate(
             turned = _located_turned(world, problem, pose_B7[b], keyframe=keyframe)
             hands[b], uncertainties[b] = _middle(hands[b], uncertainties[b], turned)
         if keyframe and _takes_up_again(hands[b], pose_B7[b], problem.set_down_7):
-            one = (latents_BND[b, None], pose_B7[b, None], goal_BND[b, None], looks[b : b + 1])
-            if itself := world.locate(*one):
+            itself = locate(world, [problem], latents_BND[b, None], pose_B7[b, None], goal_BND[b, None])
+            if itself:
                 hands[b], uncertainties[b] = itself.hand_B4[0], itself.uncertainty_B[0]
     return located._replace(hand_B4=torch.stack(hands), uncertainty_B=torch.stack(uncertainties))
 

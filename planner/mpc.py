@@ -20,9 +20,10 @@ from planner.keyframes import MORE_TIME, Keyframes
 from planner.limits import refuse_stale
 from planner.plan import Plan
 from planner.planning import Planner, Request
+from planner.problem import refuse_unlike
 from planner.seeing import see, shown
 from vjepa2_ac.config import require
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import InputError, PlanningError
 from vjepa2_ac.images import Frames
 from vjepa2_ac.models.looks import EARLIER
 from vjepa2_ac.poses import POSITION, ROTATION, Array, integrate, pose_difference, pose_differences, vector
@@ -118,7 +119,11 @@ class Controller:
         plan = None
         if status == "going":
             request = self._request(look)
-            plan = self.planner.plan(request, deadline=deadline, is_wanted=is_wanted)
+            try:
+                plan = self.planner.plan(request, deadline=deadline, is_wanted=is_wanted)
+            except PlanningError:
+                self.progress.untried()
+                raise
             self._remember(look, request, plan)
         passed, self.passed = tuple(self.passed), []
         return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=passed)
@@ -138,6 +143,7 @@ class Controller:
             self.last_actions_H7 = None  # it led to the goal before
 
     def _cost(self, look: _Look) -> float:
+        refuse_unlike(look.latents_VND[0], self.goals[self.goal][0])
         # Neither focus nor surprise: costs of different looks are compared here.
         config = replace(self.planner.config.cost, focus=0.0, surprise=0.0)
         return float(GoalCost(config, self.goals[self.goal][:1]).of_frame(look.latents_VND[:1]))

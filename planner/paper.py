@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -42,7 +43,7 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
 
     def score(actions_SHA: Tensor) -> Tensor:
         costs_S = world.score(latents_1ND, pose_17, actions_SHA[None].to(world.device), goal_cost, history)[0]
-        return costs_S.float().cpu().nan_to_num(nan=torch.inf)
+        return costs_S.float().cpu().nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
 
     def score_and_time(actions_SHA: Tensor) -> Tensor:
         costs_S = score(actions_SHA)
@@ -58,6 +59,8 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
         may_go_on=lambda: watch.allows(2),  # the answer is scored in a call of its own
     )
     cost_of_answer, idle_cost = score(torch.stack((found.actions_HA, torch.zeros_like(found.actions_HA)))).tolist()
+    if not math.isfinite(cost_of_answer):
+        raise PlanningError("what the search found costs no number; there is no plan")
     bests = torch.stack([iteration.costs_S.min() for iteration in found.trace]).cummin(dim=0).values
     last, iterations = found.trace[-1], len(found.trace)
     return Found(

@@ -34,7 +34,7 @@ from planner.seeing import Sight
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.looks import Looks
-from vjepa2_ac.poses import GRIPPER, Array, integrate, vector
+from vjepa2_ac.poses import GRIPPER, SIZE, Array, integrate, vector
 from vjepa2_ac.world_model import History
 
 
@@ -69,7 +69,11 @@ class PlannerConfig:
             descent_limit=search.descent_limit and min(search.descent_limit, limits.step),
             turn_limit=search.turn_limit and min(search.turn_limit, limits.turn),
         )
-        paper = replace(self.paper, step_limit=min(self.paper.step_limit, limits.step))
+        paper = replace(
+            self.paper,
+            step_limit=min(self.paper.step_limit, limits.step),
+            gripper_limit=min(self.paper.gripper_limit, limits.grip),
+        )
         return replace(self, limits=limits, search=search, paper=paper)
 
     def expecting(self, failures: Sequence[FailureModel]) -> PlannerConfig:
@@ -178,6 +182,8 @@ class Planner:
     def _problem(self, request: Request) -> Problem:
         pose, last, history = vector(request.pose, "pose"), request.last_actions, request.history
         set_down = request.set_down
+        if last is not None and (np.ndim(last) != 2 or np.shape(last)[0] < 1 or np.shape(last)[1] != SIZE):
+            raise InputError(f"the last actions are [steps, {SIZE}], got {list(np.shape(last))}")
         if self.camera:
             pose = self.camera.poses_to_model(pose)
             last = None if last is None else self.camera.actions_to_model(last)
@@ -250,9 +256,11 @@ class Planner:
         if held_back := [clip for clip in safe.clipped if clip.part != "gripper"]:  # a gripper may well try too far
             said.append(f"{len(held_back)} numbers were clipped for safety; first, {held_back[0]}")
         if confidence.goal_out_of_reach:
-            said.append(
-                f"the goal looks out of reach: the best plan lowers the cost by {100 * confidence.gain:.1f} % only"
+            gain = 100 * confidence.gain
+            brings = (
+                f"lowers the cost by {gain:.1f} % only" if gain >= 0 else f"costs {-gain:.1f} % more than doing nothing"
             )
+            said.append(f"the goal looks out of reach: the best plan {brings}")
         if confidence.view_unfamiliar:
             said.append(_unfamiliar(confidence.cycle_error))
         if self.camera and self.camera.warning:

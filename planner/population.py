@@ -142,6 +142,8 @@ class Population:
         if self.chosen is not None:
             actions_HA[:, GRIPPER] = torch.tensor(self.options[self.chosen].told_H)
             cost, costs_G = self.costs_G[self.chosen], self.costs_G
+        is_sampled = self.config.gripper.mode == "sampled"  # with the moves, so that no option has a cost of its own
+        names = [option.name for option in self.options]
         return Found(
             actions_HA=actions_HA,
             cost=cost,
@@ -149,7 +151,7 @@ class Population:
             trace=tuple(self.trace),
             elites_KHA=self.space.actions(self.elites_KHV),
             first_costs_S=self.first_costs_S,
-            gripper_costs={option.name: cost for option, cost in zip(self.options, costs_G, strict=True)},
+            gripper_costs={} if is_sampled else dict(zip(names, costs_G, strict=True)),
             iterations=len(self.trace),
             evaluations=self.evaluations,
             stop_reason="converged" if self.converged else stopped,

@@ -101,7 +101,12 @@ class Stopwatch:
 
 
 def stack(problems: Sequence[Problem], device: torch.device) -> tuple[Tensor, Tensor, Tensor, History | None]:
-    """Latents [B, N, D], poses [B, 7], goals [B, N, D] and histories of requests, as a world model takes them."""
+    """Latents [B, N, D], poses [B, 7], goals [B, N, D] and histories of requests, as a world model takes them.
+
+    Raises InputError where they do not go together.
+    """
+    for problem in problems:
+        refuse_unlike(problem.latents_ND, problem.goal_ND)
     latents_BND, pose_B7, goal_BND = (
         torch.stack([part.to(device) for part in parts])
         for parts in zip(*((p.latents_ND, p.pose_7, p.goal_ND) for p in problems), strict=True)
@@ -117,6 +122,14 @@ def stack(problems: Sequence[Problem], device: torch.device) -> tuple[Tensor, Te
         torch.cat([past.actions_BTA.to(device) for past in pasts]),
     )
     return latents_BND, pose_B7, goal_BND, history
+
+
+def refuse_unlike(latents_ND: Tensor, goal_ND: Tensor) -> None:
+    """Raise InputError for a goal that cannot be compared with what is seen."""
+    if goal_ND.shape != latents_ND.shape:
+        raise InputError(
+            f"a goal's latents are {list(goal_ND.shape)}, those of the observation {list(latents_ND.shape)}"
+        )
 
 
 def surprises(problems: Sequence[Problem], device: torch.device) -> Tensor | None:

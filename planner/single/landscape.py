@@ -1,7 +1,8 @@
 """The energies around a plan: its first move exchanged for others, in two planes through it.
 
 Whatever follows the first move stays as planned, so the plan itself lies on both maps. In this process energies are
-costs as the search counted them; a service answers the published ones, whatever its presets count beside them.
+costs as the search counted them, of a gripper that does all that it is told; a service answers the published ones,
+whatever its presets count beside them.
 
 Shapes: P moves along each side of a map, S candidates, H steps, 7 numbers of an action.
 """

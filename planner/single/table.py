@@ -52,7 +52,10 @@ def _row(name: int | str, numbers_7: Array) -> str:
 def _cost(plan: Plan) -> str:
     if not math.isfinite(plan.idle_cost):
         return f"{plan.cost:.6f}"
-    return f"{plan.cost:.6f}, {100 * plan.confidence.gain:.1f} % below doing nothing ({plan.idle_cost:.6f})"
+    gain = 100 * plan.confidence.gain
+    return (
+        f"{plan.cost:.6f}, {abs(gain):.1f} % {'below' if gain >= 0 else 'above'} doing nothing ({plan.idle_cost:.6f})"
+    )
 
 
 def _search(plan: Plan) -> str:

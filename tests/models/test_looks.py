@@ -101,6 +101,14 @@ def test_an_inverse_that_misses_much_between_looks_is_less_sure_of_the_goal() ->
     assert unsure(0.0) < unsure(0.0, count=1)
 
 
+def test_looking_on_from_one_place_makes_nobody_surer() -> None:
+    def unsure(count: int) -> float:
+        says = Reading(lambda moves: 0.5 * moves)
+        return float(locate(says, looks(*PATH[:1] * count), frames(torch.tensor(GOAL)))[1])
+
+    assert unsure(8) > 0.9 * unsure(1)
+
+
 def test_at_first_sight_a_long_move_is_less_sure_than_a_short_one() -> None:
     hands_B4, goals_B4 = torch.tensor([PATH[0], PATH[3]]), torch.tensor([GOAL, GOAL])
     poses_B7 = torch.zeros(2, 7)

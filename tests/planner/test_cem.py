@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from planner.cem import GRIPPER_LIMIT, CEMConfig, Search, search
+from planner.cem import CEMConfig, Search, search
 from vjepa2_ac.errors import ConfigError
 
 
@@ -32,7 +34,7 @@ def test_rotations_stay_zero() -> None:
 def test_no_sampled_move_leaves_the_box() -> None:
     for iteration in solve(1.0, 1.0, 1.0, 5.0, step_limit=0.03).trace:
         assert iteration.actions_SHA[..., :3].abs().max() <= 0.03
-        assert iteration.actions_SHA[..., 6].abs().max() <= GRIPPER_LIMIT
+        assert iteration.actions_SHA[..., 6].abs().max() <= CEMConfig().gripper_limit
 
 
 def test_small_gripper_changes_are_dropped_and_large_ones_kept() -> None:
@@ -51,9 +53,34 @@ def test_held_numbers_stay_where_they_are_held() -> None:
     torch.testing.assert_close(found.actions_HA[:, 1], torch.full((2,), 0.01))
 
 
+def test_elites_that_cost_no_number_do_not_lead_on() -> None:
+    def cost(actions_SHA: torch.Tensor) -> torch.Tensor:
+        costs_S = (actions_SHA[:, 0, 0] - 0.03).abs()
+        costs_S[3:] = torch.inf
+        return costs_S
+
+    first = search(cost, CEMConfig(samples=20, elites=5, iterations=1), torch.Generator().manual_seed(0))
+    known_3P = first.trace[0].actions_SHA[:3, 0, (0, 1, 2)]
+    torch.testing.assert_close(first.actions_HA[0, :3], 0.85 * known_3P.mean(dim=0))
+
+
 @pytest.mark.parametrize(
     "nonsense",
-    [{"elites": 1}, {"elites": 900}, {"horizon": 0}, {"iterations": 0}, {"step_limit": 0.0}, {"held": {7: 0.0}}],
+    [
+        {"elites": 1},
+        {"elites": 900},
+        {"horizon": 0},
+        {"iterations": 0},
+        {"step_limit": 0.0},
+        {"step_limit": math.inf},
+        {"held": {7: 0.0}},
+        {"held": {0: 5.0}},
+        {"held": {3: math.nan}},
+        {"gripper_limit": 0.0},
+        {"mean_momentum": 2.0},
+        {"gripper_std_momentum": -0.1},
+        {"close_gripper_from": -1},
+    ],
 )
 def test_nonsense_settings_are_refused(nonsense: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

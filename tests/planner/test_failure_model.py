@@ -9,7 +9,7 @@ import pytest
 
 from planner.confidence import ConfidenceConfig
 from planner.costs import CostConfig
-from planner.failure_model import SIGNS, fitted_for, read, signs
+from planner.failure_model import FORMAT, SIGNS, fitted_for, read, signs
 from planner.planning import Planner, PlannerConfig
 from tests.planner import failures
 from tests.planner.problems import request
@@ -73,6 +73,10 @@ def test_a_file_is_read_for_its_own_model_alone(tmp_path: Path) -> None:
     path.write_text('{"format": "vjepa2-ac failure model, version 1"}')
     with pytest.raises(InputError, match="is not a file of vjepa2-ac failure models, version 2"):
         read(path, weights="abc")
+    for damaged in ("", ', "fits": [{}]', ', "fits": [1]', ', "fits": null'):
+        path.write_text(f'{{"format": "{FORMAT}"{damaged}}}')
+        with pytest.raises(InputError, match="is not a whole file"):
+            read(path, weights="abc")
 
 
 def test_of_several_models_the_one_for_the_cost_speaks() -> None:

@@ -59,6 +59,20 @@ def test_what_is_said_differently_in_other_hues_is_less_sure() -> None:
     assert unlike == pytest.approx((UNSURE**2 + apart**2) ** 0.5)
 
 
+def test_a_goal_is_located_in_all_hues_where_its_keyframe_would_take_up_again_what_was_set_down() -> None:
+    class TakesUpAgain(Misled):
+        def locate(self, *asked: Any, keyframe: bool = False, **more: Any) -> Located:
+            found = super().locate(*asked, **more)
+            if keyframe:
+                found.hand_B4[:] = torch.tensor([*HOME[:3], 1.0])
+            return found
+
+    put = replace(asked(*ERRORS), set_down_7=torch.tensor(HOME))
+    found = locate(TakesUpAgain(), [put], *stack([put], torch.device("cpu"))[:3], keyframe=True)
+    assert found is not None
+    assert found.hand_B4[0].tolist() == pytest.approx([0.01, 0.0, 0.0, 0.0])
+
+
 def test_each_request_of_a_batch_is_located_in_its_own_hues() -> None:
     found = located(asked(0.3), asked(*ERRORS), asked(0.05, 0.2))
     assert found.hand_B4[:, 0].tolist() == pytest.approx([0.3, 0.01, 0.125])

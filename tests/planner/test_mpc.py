@@ -235,6 +235,22 @@ def test_a_robot_that_is_shown_the_end_alone_goes_there_by_keyframes() -> None:
     assert max(move[2] for move in first_moves) > 0.02
 
 
+def test_looks_without_a_plan_neither_settle_a_goal_nor_use_up_its_time() -> None:
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_each=1e-3)
+    goals = [paint(moved(0.3, 0, 0)), paint(moved(0.3, 0.2, 0))]
+    control, robot = Controller(Planner(world, clock=clock), goals), PointRobot()
+    for _ in range(3):
+        plan = control.step(robot.frame(), robot.pose).plan
+        assert plan is not None
+        robot.follow(plan.actions_H7[0])
+    for _ in range(60):
+        with pytest.raises(DeadlineError):
+            control.step(robot.frame(), robot.pose, deadline=clock() - 1)
+    assert [step.status for step in run(control, robot)][-1] == "done"
+    np.testing.assert_allclose(robot.pose[:2], moved(0.3, 0.2, 0)[:2], atol=0.02)
+
+
 def test_a_gripper_that_closes_and_opens_for_ever_is_given_up() -> None:
     def fidgeting(pose_B7: torch.Tensor) -> torch.Tensor:
         return torch.tensor([[*HOME[:3], float(pose[6] < 0.5)] for pose in pose_B7.tolist()])

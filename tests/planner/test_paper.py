@@ -47,8 +47,19 @@ def test_candidates_without_a_cost_lose_and_none_with_one_is_refused() -> None:
 
     (found,) = search_as_published(PointWorld(spoil=half), [NEAR], SMALL)
     assert found.actions_HA.isfinite().all()
-    with pytest.raises(PlanningError, match="no plan"):
-        search_as_published(PointWorld(spoil=lambda costs: costs * torch.nan), [NEAR], SMALL)
+    for number in (torch.nan, torch.inf, -torch.inf):
+        with pytest.raises(PlanningError, match="no plan"):
+            search_as_published(
+                PointWorld(spoil=lambda costs, number=number: torch.full_like(costs, number)), [NEAR], SMALL
+            )
+
+
+def test_an_answer_without_a_cost_is_none() -> None:
+    def of_two(costs_BS: torch.Tensor) -> torch.Tensor:
+        return costs_BS * torch.nan if costs_BS.shape[1] == 2 else costs_BS  # the answer, and doing nothing
+
+    with pytest.raises(PlanningError, match="what the search found costs no number"):
+        search_as_published(PointWorld(spoil=of_two), [NEAR], SMALL)
 
 
 def test_the_time_of_each_problem_is_its_own() -> None:

@@ -15,13 +15,14 @@ from planner.cem import CEMConfig
 from planner.confidence import ConfidenceConfig
 from planner.costs import CostConfig
 from planner.limits import LimitsConfig
+from planner.mpc import Controller
 from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, _start
 from planner.presets import PRESETS, preset
 from planner.seeing import Sight
 from tests.planner.failures import ON_GAIN
 from tests.planner.problems import request
-from tests.planner.worlds import HOME, Clock, PointWorld, located, moved
+from tests.planner.worlds import HOME, Clock, PointWorld, located, moved, paint
 from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import CancelledError, ConfigError, InputError
 from vjepa2_ac.models.looks import Looks
@@ -107,7 +108,7 @@ def test_what_limits_forbid_is_not_searched(name: str) -> None:
     assert not [clip for clip in plan.clipped if clip.part != "gripper"]
     np.testing.assert_allclose(plan.actions_H7[0, :2], 0.02, atol=2e-3)
     assert config.search.turn_limit == 0.05
-    assert config.search.gripper.limit == 0.2
+    assert config.search.gripper.limit == config.paper.gripper_limit == 0.2
 
 
 def test_a_gripper_holding_something_keeps_squeezing_and_opens_from_where_it_is() -> None:
@@ -126,6 +127,29 @@ def test_a_gripper_holds_until_the_step_that_changes_it() -> None:
     start = _start(request(NEAR, holding, commanded=told), later)
     assert start[6] == 1.0
     assert _start(request(NEAR, holding, commanded=told), later[::-1])[6] == 0.45
+
+
+@pytest.mark.parametrize("last", [np.zeros(7), np.zeros((0, 7)), np.zeros((2, 4))])
+def test_last_actions_that_are_none_are_refused(last: Any) -> None:
+    with pytest.raises(InputError, match=r"last actions are \[steps, 7\]"):
+        Planner(PointWorld()).plan(request(NEAR, last_actions=last))
+
+
+@pytest.mark.parametrize("tokens", [1, 32])
+def test_a_goal_of_another_size_than_what_is_seen_is_refused(tokens: int) -> None:
+    asked = replace(request(NEAR), goal_ND=torch.zeros(tokens, 7))
+    with pytest.raises(InputError, match="a goal's latents are"):
+        Planner(PointWorld()).plan(asked)
+    with pytest.raises(InputError, match="a goal's latents are"):
+        Controller(Planner(PointWorld()), [asked.goal_ND]).step(paint(HOME), HOME)
+
+
+def test_a_plan_that_costs_more_than_doing_nothing_says_so() -> None:
+    def dearer(costs_BS: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[0.3, 0.2]]) if costs_BS.shape[1] == 2 else costs_BS  # the answer, and doing nothing
+
+    plan = Planner(PointWorld(spoil=dearer), preset("paper")).plan(request(NEAR))
+    assert any("the best plan costs 50.0 % more than doing nothing" in warning for warning in plan.warnings)
 
 
 def test_a_pose_that_is_none_is_refused() -> None:

@@ -69,6 +69,7 @@ def test_a_goal_further_than_a_step_is_approached_as_fast_as_allowed() -> None:
 
 def test_no_candidate_leaves_the_box() -> None:
     found = solve(FAR, turn_limit=0.1, gripper=GripperConfig(mode="sampled"))
+    assert found.gripper_costs == {}  # it is searched with the moves
     assert found.elites_KHA[..., :3].abs().max() <= 0.05
     assert found.elites_KHA[..., 3:6].abs().max() <= 0.1
 
@@ -364,14 +365,14 @@ def test_a_deadline_leaves_time_to_ask_what_comes_along() -> None:
         clock = Clock()
         world = Carrying(located_B4=located(NEAR), clock=clock, seconds_fixed=1.0)
         gripper = GripperConfig(take_share=0.5)
-        config = SearchConfig(iterations=6, try_mean=False, agreement=None, prune=False, gripper=gripper)
+        config = SearchConfig(iterations=9, try_mean=False, agreement=None, prune=False, gripper=gripper)
         asked = problem(NEAR, world=world, leaving=leaving)
-        found = search(world, [asked], config, CostConfig(place=10.0), clock=clock, deadline=5.0)[0]
-        assert clock.now <= 5.0
+        found = search(world, [asked], config, CostConfig(place=10.0), clock=clock, deadline=8.0)[0]
+        assert clock.now <= 8.0
         return found.iterations
 
-    assert laps(leaving=False) == 4
-    assert laps(leaving=True) == 3
+    assert laps(leaving=False) == 7
+    assert laps(leaving=True) == 4  # it may take as long as three
 
 
 @pytest.mark.parametrize(("from_above", "highest"), [(0.0, 0.0), (1.0, 0.05)])

@@ -26,6 +26,7 @@ EARLIER = 7  # looks beside the present one that a loop tells of, where nothing 
 LENGTH = 0.35  # of the process, in features whose norm is 1 in the root mean square
 NOISE = 0.1  # variance of what is missed by chance, beside the process's
 LEAST, FAR = 0.02, 0.10  # [m] what is missed grows as this and the move together, as far as that
+APART = 0.01  # [m] looks from places nearer to each other do not tell how much is missed: there is nothing to miss
 USUAL, WORTH = 0.25, 8  # what is missed, as a share of that, where nobody has looked yet; counts as so many pairs
 FAMILIAR = 0.10  # [m] between the ways there and back, at most, in a view that the inverse knows
 STRANGER = 2.0  # a goal is missed by more than moments of the same minute are: so many times the variance
@@ -87,16 +88,21 @@ def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor
     known = _Questions(known_PF.double() / size, inverse.moves(known_PF).double())
     asked = _Questions(asked_TF.double() / size, inverse.moves(asked_TF).double())
     missed_P4 = (hands_T4[after_P] - hands_T4[before_P]).double() - known.moves_A4
-    told_by_PX = torch.cat((known.covariance(asked), missed_P4), dim=1)
-    weights_PT, explained_P4 = torch.linalg.solve(known.covariance(known) + known.noise, told_by_PX).split(
-        (T, 4), dim=1
-    )
+    weights_PT = torch.linalg.solve(known.covariance(known) + known.noise, known.covariance(asked))
     places_T4 = hands_T4 + asked.moves_A4 + weights_PT.T @ missed_P4
     covariance_TT = asked.covariance(asked) + asked.noise - asked.covariance(known) @ weights_PT
     shares_T = torch.linalg.solve(covariance_TT, covariance_TT.new_ones(T))
     located_4: Tensor = (shares_T / shares_T.sum()) @ places_T4
-    scale = ((missed_P4 * explained_P4)[:, :3].sum() + WORTH * USUAL**2) / (len(missed_P4) + WORTH)
+    is_apart_P = (hands_T4[after_P] - hands_T4[before_P])[:, :3].norm(dim=1) > APART
+    scale = _scale(known.of(is_apart_P), missed_P4[is_apart_P, :3])
     return located_4.float(), (STRANGER * scale / shares_T.sum()).sqrt().float()
+
+
+def _scale(known: _Questions, missed_A3: Tensor) -> Tensor:
+    """The likeliest variance of what is missed, in units of the process's (equation 5.8), and of what is usual."""
+    explained_A3 = torch.linalg.solve(known.covariance(known) + known.noise, missed_A3)
+    scale: Tensor = ((missed_A3 * explained_A3).sum() + WORTH * USUAL**2) / (len(missed_A3) + WORTH)
+    return scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,10 @@ class _Questions:
 
     features_AF: Tensor
     moves_A4: Tensor
+
+    def of(self, which_A: Tensor) -> _Questions:
+        """Some of them."""
+        return _Questions(self.features_AF[which_A], self.moves_A4[which_A])
 
     def covariance(self, others: _Questions) -> Tensor:
         """Of what is missed in these and in others [A, B]."""
