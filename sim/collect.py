@@ -67,7 +67,7 @@ class CollectConfig:
     long: bool = True  # the long episode is recorded too, not only played
     cameras: tuple[str, ...] = ("left",)  # of left, right, wrist
     size: int = 256  # [px] of the square frames
-    look: dict[str, Any] = field(default_factory=dict)  # what else the scenes depend on: the release that draws them
+    look: dict[str, Any] = field(default_factory=dict)  # what else episodes depend on: the release, the behaviours
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:

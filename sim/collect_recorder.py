@@ -108,7 +108,7 @@ class CellRecorder:
         what = task if solves else kind
         for number in range(self.config.repaints):
             look = in_another_look(scene, self.variation, int(rng.integers(2**62)))
-            first = int(rng.integers(max(1, STEPS - self.config.repaint_steps)))
+            first = int(rng.integers(STEPS - self.config.repaint_steps + 1))
             seen = self._repainted(track, states, first, look)
             repaint = {"kind": "repaint", "left_at": first, "variation": look.as_dict()}
             part = 1 + 2 * self.config.branches + number
