@@ -107,6 +107,15 @@ def test_the_expert_withdraws_from_what_it_has_placed(seed: int) -> None:
     assert (is_placed_N & is_over_N & is_high_N & (poses_N7[:, 6] < 0.1)).any()
 
 
+@pytest.mark.parametrize(("steps", "success"), [(STEPS, False), (8, True)])
+def test_a_whole_repaint_fails_with_its_episode_and_a_part_has_nothing_to_fail(steps: int, success: bool) -> None:
+    config = CollectConfig(size=16, mix=(("noisy", 1.0),), branches=0, repaints=1, repaint_steps=steps)
+    recorder = CellRecorder(config)
+    repaint, long = recorder(8)
+    recorder.painter.close()
+    assert (long.success, repaint.success, repaint.facts["success"]) == (False, success, success)
+
+
 def test_short_episodes_are_the_same_where_the_long_one_is_only_played() -> None:
     recorder = CellRecorder(CollectConfig(size=SIZE, branches=1, repaints=2))
     *short, _ = recorder(3)
