@@ -8,6 +8,7 @@ wanted too; where the last of them is, the job is done.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import shutil
 import signal
@@ -52,6 +53,7 @@ KINDS = ("expert", "noisy", "near", "random")
 STEPS = 40  # of a long episode: 10 s
 PARTS = 64  # [s] of simulated calendar per seed; a job's episodes start a second apart
 CALENDAR = datetime(2000, 1, 1)  # where simulated time begins
+LAST_SEED = (datetime.max - CALENDAR) // timedelta(seconds=PARTS) - 1  # simulated time ends with the year 9999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class CollectConfig:
     long: bool = True  # the long episode is recorded too, not only played
     cameras: tuple[str, ...] = ("left",)  # of left, right, wrist
     size: int = 256  # [px] of the square frames
-    look: dict[str, Any] = field(default_factory=dict)  # what else the scenes depend on: the release that draws them
+    look: dict[str, Any] = field(default_factory=dict)  # what else episodes depend on: the release, the behaviours
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -76,8 +78,9 @@ class CollectConfig:
             raise ConfigError(f"the mix names {unknown[0]!r}; there are {', '.join(KINDS)}")
         if len(dict(self.mix)) != len(self.mix):
             raise ConfigError("the mix names a kind twice")
-        if any(share < 0 for _, share in self.mix) or not sum(share for _, share in self.mix) > 0:
-            raise ConfigError("shares of the mix must not be negative, and not all be zero")
+        shares = [share for _, share in self.mix]
+        if not all(share >= 0 for share in shares) or not 0 < sum(shares) < math.inf:
+            raise ConfigError("shares of the mix must be finite and not negative, and not all be zero")
         if not self.cameras or any(camera not in layout.CAMERAS for camera in self.cameras):
             raise ConfigError(f"cameras are some of {', '.join(layout.CAMERAS)}; got {self.cameras}")
         if len(set(self.cameras)) != len(self.cameras):
@@ -160,6 +163,8 @@ def collect(
     """
     if jobs < 1 or workers < 1:
         raise ConfigError(f"need at least one episode and one worker, got {jobs} and {workers}")
+    if (last := config.seed_base + jobs - 1) > LAST_SEED:
+        raise ConfigError(f"seeds go up to {LAST_SEED}, where the calendar of their folders ends; got up to {last}")
     started = time.monotonic()
     with held(root, OWNER, config.to_dict()):
         _remove_leftovers(root)
@@ -261,7 +266,7 @@ def _play(
 
 
 def _hand_out(pipe: Connection, waiting: Iterator[int]) -> None:
-    with contextlib.suppress(BrokenPipeError):  # its end is noticed, and named, when its answer is read
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end is named when its answer is read
         pipe.send(next(waiting, None))
 
 
@@ -269,7 +274,7 @@ def _answer(pipe: Connection, process: Any) -> tuple[int, list[dict[str, Any]]] 
     """What a worker says: a seed and its lines, None when it has ended as it should; else its error is raised."""
     try:
         answer = pipe.recv()
-    except EOFError:
+    except (EOFError, ConnectionResetError):  # the latter where it had not read its seed yet
         process.join()
         raise VJEPA2ACError(
             f"a collecting process ended without a word (exit code {process.exitcode}); what is complete is kept, "
@@ -278,7 +283,8 @@ def _answer(pipe: Connection, process: Any) -> tuple[int, list[dict[str, Any]]] 
     if isinstance(answer, VJEPA2ACError):
         raise answer
     if isinstance(answer, Failure):
-        raise VJEPA2ACError(f"episode of seed {answer.seed} failed: {answer.text}")
+        what = "a collecting process" if answer.seed is None else f"episode of seed {answer.seed}"
+        raise VJEPA2ACError(f"{what} failed: {answer.text}")
     return answer  # type: ignore[no-any-return]  # a pipe carries anything
 
 
@@ -286,7 +292,7 @@ def _answer(pipe: Connection, process: Any) -> tuple[int, list[dict[str, Any]]] 
 class Failure:
     """An error nobody planned for, as text, because not every exception crosses processes."""
 
-    seed: int | None
+    seed: int | None  # None: it came to none
     text: str
 
 

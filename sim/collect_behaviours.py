@@ -22,6 +22,7 @@ from sim.truth import Truth
 
 Array = NDArray[np.float64]
 
+EDITION = 2  # one more whenever the same seed comes to play something else; collections hold episodes of one
 FULL = 0.5  # the gripper's largest change in a step; from open to closed takes two
 SLOW, FAST = 0.015, 0.075  # [m] largest axis of one step, the range drawn from; the planner may move as fast
 
@@ -132,8 +133,9 @@ def solve(rng: np.random.Generator, sight: Sight, task: TaskName, place_3: Array
     while True:
         expert = Expert(task, place_3)
         while not expert.done:
-            stage = expert.stage
-            sight = yield expert.act(sight.truth)
+            action_7 = expert.act(sight.truth)
+            stage = expert.stage  # of this action: `act` goes on to the next waypoint by itself
+            sight = yield action_7
             if stage in HOLDING and not sight.truth.is_held and not _is_gripping(sight):
                 break
         for _ in range(int(rng.integers(0, 3))):

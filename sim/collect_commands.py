@@ -53,13 +53,14 @@ def collect(
         vjepa2-ac data check episodes/train --sheet sheet.png
     """
     from sim import collect as collecting
+    from sim.collect_behaviours import EDITION
     from sim.collect_recorder import make_recorder
     from vjepa2_ac.terminal import progress
 
     config = collecting.CollectConfig(
         split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, repaints=repaints,
         repaint_steps=repaint_steps, long=long, cameras=tuple(camera.strip() for camera in cameras.split(",")),
-        size=size, look={"vjepa2-ac": __version__},
+        size=size, look={"vjepa2-ac": __version__, "behaviours": EDITION},
     )  # fmt: skip
     with progress("collecting", episodes, unit="episodes") as advance:
         done = collecting.collect(out, episodes, config, make_recorder, workers=workers, advance=advance)

@@ -106,16 +106,18 @@ class CellRecorder:
             yield from self._branches(replace(states[step], draw=look), rng, facts | branch, pair)
         solves = kind in ("expert", "noisy")
         what = task if solves else kind
+        success = stages.success_any or not solves
+        is_whole = self.config.repaint_steps == STEPS  # a part of an episode has no task to fail
         for number in range(self.config.repaints):
             look = in_another_look(scene, self.variation, int(rng.integers(2**62)))
-            first = int(rng.integers(max(1, STEPS - self.config.repaint_steps)))
+            first = int(rng.integers(STEPS - self.config.repaint_steps + 1))
             seen = self._repainted(track, states, first, look)
             repaint = {"kind": "repaint", "left_at": first, "variation": look.as_dict()}
             part = 1 + 2 * self.config.branches + number
-            yield self._recording(seen, what, facts | repaint, success=True, part=part)
+            yield self._recording(seen, what, facts | repaint, success=success or not is_whole, part=part)
         if self.config.long:
             whole = {"kind": kind, "variation": scene.as_dict()}
-            yield self._recording(track, what, facts | whole, success=stages.success_any or not solves)
+            yield self._recording(track, what, facts | whole, success=success)
 
     def _branches(
         self, state: Snapshot, rng: np.random.Generator, facts: dict[str, Any], pair: int

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
@@ -102,22 +102,23 @@ def line(step: int, turn: Record) -> str:
 def _played(out: Path, config: EvaluationConfig, jobs: list[Job], say: Say) -> list[Record]:
     records = []
     for job in jobs:
-        names = GOAL_NAMES[job.task]
+        names = [GOAL_NAMES[job.task][goal] for goal in config.goals_of(job.task)]
         say(f"\n{job.task}, {job.kind}, seed {job.seed}: {len(names)} goal picture{'s' * (len(names) > 1)}\n{HEAD}")
-        (record,) = evaluate(out, config, [job], watch=_Commentary(say))
+        (record,) = evaluate(out, config, [job], watch=_Commentary(say, names))
         records.append(record)
         verdict = "done" if record["success_end"] else f"missed ({record['failure']})"
-        say(f"  {verdict} after {record['steps']} steps and one second of rest, {record['seconds']:.1f} s")
+        say(f"  {verdict} after {record['steps']} steps and 1.25 s of rest, {record['seconds']:.1f} s")
     return records
 
 
 class _Commentary:
     """Says each step once; while the robot only stays where it is, nothing."""
 
-    def __init__(self, say: Say) -> None:
-        self.say, self.seen, self.was_still = say, set[str](), False
+    def __init__(self, say: Say, names: Sequence[str]) -> None:
+        """`names` are those of the goal pictures that are sent."""
+        self.say, self.names, self.seen, self.was_still = say, names, set[str](), False
 
-    def __call__(self, job: Job, step: int, turn: Record) -> None:
+    def __call__(self, _: Job, step: int, turn: Record) -> None:
         """Say one step, and whatever is new after it."""
         is_still = turn["status"] != "going"
         if not is_still:
@@ -125,15 +126,15 @@ class _Commentary:
         elif not self.was_still:
             self.say(f"  {step + 1:4d} {turn['status']}: stays where it is")
         self.was_still = is_still
-        for words in _events(job, turn):
+        for words in _events(turn, self.names):
             if words not in self.seen:
                 self.say(f"       {words}")
             self.seen.add(words)
 
 
-def _events(job: Job, turn: Record) -> Iterator[str]:
+def _events(turn: Record, names: Sequence[str]) -> Iterator[str]:
     for goal, how in turn["passed"]:
-        yield f"goal picture '{GOAL_NAMES[job.task][goal]}' passed ({how})"
+        yield f"goal picture '{names[goal]}' passed ({how})"
     if turn["confidence"].get("goal_out_of_reach"):
         yield "the goal looks out of reach"
     if turn["confidence"].get("view_unfamiliar"):

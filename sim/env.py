@@ -4,10 +4,11 @@
     observation, info = env.reset(seed=0)          # info["goal"]: [K, H, W, 3], one to four pictures
     observation, reward, terminated, truncated, info = env.step(action)
 
-`observation` holds what a real cell would have: `frame` [H, W, 3] uint8 of the left camera and `pose` [7]; cameras
-asked for besides appear as `frame_right` and `frame_wrist`. `action` [7] is the delta of `vjepa2_ac.poses` in
-the base frame, at most `sim.control.LIMIT`. What only a judge may know is in `info`. An episode
-never ends early: success may be lost again, so success at any time and success at the end are told apart.
+`observation` holds what a real cell would have: `frame` [H, W, 3] uint8 of the first of `views`, the left camera unless
+told otherwise, and `pose` [7]; further views appear as `frame_right` and so on. The goals are seen by the first, too.
+`action` [7] is the delta of `vjepa2_ac.poses` in the base frame, at most `sim.control.LIMIT`. What only a judge may
+know is in `info`. An episode never ends early: success may be lost again, so success at any time and success at the
+end are told apart.
 """
 
 from __future__ import annotations
@@ -81,8 +82,8 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
             kind: `cup` or `box`; None draws one.
             factors: what varies between episodes; the rest keeps its usual value.
             frame_size: pixels, one number for a square or (height, width).
-            views: cameras whose pictures are in the observation; the first is `frame`.
-                None at all: poses only, and nothing is rendered.
+            views: cameras whose pictures are in the observation; the first is `frame` and sees the goals.
+                None at all: poses only.
             goal_frames: whether reset draws the goal pictures into `info["goal"]`.
             max_steps: after how many steps the episode is cut; None takes the task's usual number.
             render_mode: `rgb_array` lets `render` return the pretty view.
@@ -101,10 +102,11 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         self._goal_frames = goal_frames
         self._cameras = _checked_cameras(views)
         height, width = _checked_size(frame_size)
+        pretty_size = _checked_size(render_size)
 
         self.cell = Cell(Scene(Path(robot_xml) if robot_xml is not None else None))
         self._painter = Painter(self.cell.scene, height, width)
-        self._pretty = Painter(self.cell.scene, render_size, render_size, "pretty")
+        self._pretty = Painter(self.cell.scene, *pretty_size, "pretty")
         self._judge: Judge | None = None
         self._steps = self._redraws = 0
 
@@ -117,15 +119,17 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Start the episode that belongs to `seed`, or the next one of the running stream.
 
-        Options: `draw` (a `sim.variation.Draw`) builds exactly that scene.
+        Options: `draw` (a `sim.variation.Draw`, or what its `as_dict` wrote) builds exactly that scene.
         """
         super().reset(seed=seed)
-        given: Draw | None = (options or {}).get("draw")
+        given: Draw | dict[str, Any] | None = (options or {}).get("draw")
+        if isinstance(given, dict):
+            given = Draw.from_dict(given)
         for self._redraws in range(MAX_REDRAWS):
             scene = given or draw(self.variation, int(self.np_random.integers(2**62)))
             self.cell.dress(scene)
             try:
-                picture = self._painter.draw if self._goal_frames else None
+                picture = self._see_goal if self._goal_frames else None
                 goal = begin(self.cell, self.task, np.random.default_rng(scene.entropy), picture)
             except UnsolvableError:
                 if given is not None:
@@ -187,7 +191,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         return Expert(self.task, self.goal.hand)
 
     def success_after_settling(self) -> bool:
-        """Whether the task is done after one more second without any move. The episode itself does not advance."""
+        """Whether the task is done after 1.25 s more without any move. The episode itself does not advance."""
         return bool(settled(self.cell, self._running()).success)
 
     def picture(self, camera: str = "left") -> Frame:
@@ -219,6 +223,9 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         self.np_random.bit_generator.state = snapshot.rng
         return self._observe()
 
+    def _see_goal(self) -> Frame:
+        return self._painter.draw(next(iter(self._cameras), "left"))
+
     def _observe(self) -> Observation:
         frames = {key: self._painter.draw(camera) for camera, key in self._cameras.items()}
         return {**frames, "pose": self.cell.controller.measured_pose()}
@@ -245,6 +252,8 @@ def _checked_cameras(names: tuple[str, ...]) -> dict[str, str]:
     unknown = [name for name in names if name not in cameras.NAMES]
     if unknown:
         raise ConfigError(f"no camera {', '.join(unknown)} in the scene; it has {', '.join(cameras.NAMES)}")
+    if len(set(names)) != len(names):
+        raise ConfigError(f"a camera is named twice: {', '.join(names)}")
     return {name: "frame" if index == 0 else f"frame_{name}" for index, name in enumerate(names)}
 
 

@@ -2,6 +2,8 @@
 
 The goal is never computed. The expert plays the task from the very start state, the pictures are taken of what it
 really reached, and the cell is put back as it was. A scene the expert cannot solve is drawn again, and counted.
+
+Shapes: W points of a way.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from sim import workspace
 from sim.control import HandController
 from sim.expert import GOAL_WAYPOINTS, Expert
+from sim.objects import BOWL_HEIGHT, BOWL_RIM
 from sim.scene import Scene
 from sim.tasks import HOLD_STEPS, MAX_STEPS, Goal, Judge, TaskName
 from sim.truth import Truth, look
@@ -25,6 +28,8 @@ from vjepa2_ac.errors import VJEPA2ACError
 
 Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]
+
+GRAZE = 0.003  # [m] from the bowl: what the hand may be off its straight way
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -96,7 +101,7 @@ def begin(cell: Cell, task: TaskName, rng: np.random.Generator, take_picture: Ca
         _play(cell, Expert("grasp"), [], None)
         if not cell.truth().is_held:
             raise UnsolvableError(f"scene {cell.draw.entropy}: the object slipped before the episode began")
-    hand = _place_to_reach(cell.truth(), task, rng)
+    hand = _place_to_reach(cell, task, rng)
     start = cell.snapshot()
     goal = _demonstrate(cell, task, hand, take_picture)
     cell.restore(start)
@@ -127,7 +132,7 @@ def _demonstrate(cell: Cell, task: TaskName, hand: Array, take_picture: Callable
 
 
 def settled(cell: Cell, judge: Judge) -> Any:
-    """The stages after one more second in which nobody moves; the cell is left as it was."""
+    """The stages after 1.25 s more in which nobody moves; the cell is left as it was."""
     now, alone = cell.snapshot(), judge.copy()
     for _ in range(HOLD_STEPS + 1):
         cell.controller.wait()
@@ -148,8 +153,9 @@ def _play(cell: Cell, expert: Expert, stops: list[str], at_stop: Callable[[], No
         cell.controller.step(action)
 
 
-def _place_to_reach(truth: Truth, task: TaskName, rng: np.random.Generator) -> Array:
+def _place_to_reach(cell: Cell, task: TaskName, rng: np.random.Generator) -> Array:
     """A place for the hand, well away from where it is and with nothing in the way."""
+    truth = cell.truth()
     low, high = workspace.LOW + 0.015, workspace.HIGH - 0.015
     low[2] = 0.055 if task == "reach" else truth.hand[2] - 0.01
     high[2] = high[2] if task == "reach" else max(low[2] + 0.01, high[2])
@@ -160,7 +166,7 @@ def _place_to_reach(truth: Truth, task: TaskName, rng: np.random.Generator) -> A
         place = rng.uniform(low, high)
         if np.linalg.norm(place - truth.hand) < 0.08:
             continue
-        if task == "reach_with_object" or _is_free(truth, place):
+        if _clears_the_bowl(truth, cell.draw, place) if task == "reach_with_object" else _is_free(truth, place):
             return np.asarray(place)
     raise UnsolvableError("no free place to reach in this scene")
 
@@ -173,3 +179,14 @@ def _is_free(truth: Truth, place: Array) -> bool:
         if hand[2] < truth.object_size[2] + 0.02 and beside < 0.115:
             return False
     return True
+
+
+def _clears_the_bowl(truth: Truth, draw: Draw, place: Array) -> bool:
+    """Whether what the hand holds goes along when it goes straight to `place`, and is not dragged through the bowl."""
+    if draw.target != "bowl":  # a pad is lower than anything is carried
+        return True
+    ways_W3 = np.linspace(0.0, 1.0, 200)[:, None] * (place - truth.hand)
+    middles_W3 = truth.object + ways_W3
+    is_low_W = middles_W3[:, 2] - truth.object_size[2] / 2 < BOWL_HEIGHT
+    beside_W = np.linalg.norm(middles_W3[:, :2] - truth.target[:2], axis=1)
+    return not (is_low_W & (beside_W < BOWL_RIM + truth.object_size[:2].max() / 2 + GRAZE)).any()

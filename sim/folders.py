@@ -52,7 +52,11 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
 def _check(folder: Path, owner: Owner, wanted: dict[str, Any]) -> None:
     said = folder / owner.settings
     if said.is_file():
-        _compare(json.loads(said.read_text(encoding="utf-8")), owner, wanted, said)
+        try:
+            found = json.loads(said.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{said} is damaged: {error}; choose another folder") from error
+        _compare(found, owner, wanted, said)
         return
     ours = (owner.lock, aside_of(said).name)
     if stranger := next((path.name for path in sorted(folder.iterdir()) if path.name not in ours), None):

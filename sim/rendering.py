@@ -48,9 +48,7 @@ class Painter:
         self._renderer: Any = None
         self._let_go: Callable[[], object] = lambda: None
         self._options = mujoco.MjvOption()
-        self._options.geomgroup[:] = 0
-        self._options.geomgroup[list(_GROUPS[look])] = 1
-        self._options.sitegroup[:] = 0
+        show(self._options, look)
 
     def draw(self, camera: str = "left") -> Frame:
         """What `camera` sees now [H, W, 3]."""
@@ -79,6 +77,13 @@ class Painter:
             flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
             flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
         return self._renderer
+
+
+def show(options: Any, look: Look) -> None:
+    """Make MuJoCo's `options` show what belongs to `look`, and nothing else."""
+    options.geomgroup[:] = 0
+    options.geomgroup[list(_GROUPS[look])] = 1
+    options.sitegroup[:] = 0
 
 
 def _load_torchs_compiler() -> None:

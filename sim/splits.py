@@ -77,7 +77,7 @@ def _in_front(rng: Rng) -> Light:
 
 
 def _behind(rng: Rng) -> Light:
-    """From behind the robot or very low, dim or glaring, coloured."""
+    """From behind the robot or beside it, dim or glaring, coloured."""
     azimuth = rng.uniform(1.6, 4.7)
     power = rng.choice([rng.uniform(0.30, 0.42), rng.uniform(0.85, 1.0)])
     warmth, ambient = rng.choice([-1, 1]) * rng.uniform(0.12, 0.22), rng.uniform(0.18, 0.26)

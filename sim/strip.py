@@ -53,6 +53,8 @@ def read(film: Path) -> Iterator[Frame]:
     """The frames of a film. Raises InputError where there is none."""
     try:
         with av.open(str(film)) as container:
+            if not container.streams.video:
+                raise InputError(f"{film} is no film: it has no picture")
             for frame in container.decode(video=0):
                 yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
     except (av.error.FFmpegError, OSError) as error:

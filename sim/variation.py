@@ -8,6 +8,7 @@ ranges it draws is the split's (`sim.splits`).
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
@@ -55,6 +56,8 @@ class Variation:
             raise ConfigError(f"no split {self.split!r}; there are {', '.join(SPLITS)}")
         if self.kind is not None and self.kind not in KINDS:
             raise ConfigError(f"no object {self.kind!r}; there are {', '.join(KINDS)}")
+        if not math.isfinite(self.camera_yaw):
+            raise ConfigError(f"cameras are turned by a number of degrees, got camera_yaw={self.camera_yaw}")
         unknown = sorted(set(self.factors) - set(FACTORS))
         if unknown:
             raise ConfigError(f"no factor {', '.join(unknown)}; there are {', '.join(FACTORS)}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from sim.control import STEP_SECONDS, TICK
 from sim.env import FrankaEnv
+from sim.rendering import show
 from sim.scene import TIMESTEP
 from vjepa2_ac.errors import InputError
 
@@ -46,23 +47,25 @@ def view(env: FrankaEnv, seed: int, expert: bool) -> None:
     scene = env.cell.scene
     env.reset(seed=seed)
     with mujoco.viewer.launch_passive(scene.model, scene.data, key_callback=keys.press, show_left_ui=False) as window:
+        with window.lock():
+            show(window.opt, "pretty")
         ticks = 0
 
-        def show() -> None:
+        def keep_time() -> None:
             nonlocal ticks
             ticks += 1
             if ticks % 2 == 0:
                 window.sync()
             time.sleep(TICK * TIMESTEP)
 
-        env.cell.controller.on_tick = show
+        env.cell.controller.on_tick = keep_time
         player = env.expert()
         while window.is_running():
             if keys.wants_next:
                 keys.wants_next = False
                 env.cell.controller.on_tick = None  # the expert makes the goal first, which nobody needs to watch
                 env.reset()
-                env.cell.controller.on_tick = show
+                env.cell.controller.on_tick = keep_time
                 player = env.expert()
             started = time.monotonic()
             env.step(player.act(env.truth()) if keys.expert else keys.action())

@@ -64,7 +64,7 @@ def evaluate(
 ) -> None:
     """Close the loop in simulation, many times, from goal pictures and poses alone; physics judges.
 
-    The table shows success at the end (after one more second in which nobody moves) with 95 % Wilson intervals, beside
+    The table shows success at the end (after 1.25 s more in which nobody moves) with 95 % Wilson intervals, beside
     the figures published for a real robot. Stop it whenever you like; the same command goes on where it was. One that
     names more episodes, tasks or baselines plays what is missing; the table and the report hold what it names. A folder
     of other settings is refused.

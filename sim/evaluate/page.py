@@ -37,7 +37,7 @@ def page(out: Path, said: dict[str, Any], rows: Sequence[Row], signs: Sequence[S
             "<meta name='viewport' content='width=device-width'>",
             f"<title>Closed loop: {escape(model)}</title><style>{STYLE}</style></head><body>",
             f"<h1>Closed loop: {escape(model)}, split {escape(said['settings']['split'])}</h1>",
-            "<p>Episodes are driven from goal pictures and poses alone; physics judges, after one more second in "
+            "<p>Episodes are driven from goal pictures and poses alone; physics judges, after 1.25 s more in "
             "which nobody moves. Intervals are 95 % Wilson. <em>paper</em> is V-JEPA 2-AC on a real robot: another "
             "world, beside ours for orientation.</p>",
             _success(rows),

@@ -79,6 +79,15 @@ def killed(config: CollectConfig) -> Recorder:
     return Killed(config)
 
 
+def stillborn(_: CollectConfig) -> Recorder:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable")
+
+
+def without_a_table(_: CollectConfig) -> Recorder:
+    raise RuntimeError("there is no table")
+
+
 def main(root: str, jobs: str, workers: str, name: str = "slow") -> None:
     from sim.collect import collect
     from sim.collect_recorder import make_recorder

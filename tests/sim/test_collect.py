@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from sim import collect as collecting
-from sim.collect import COLLECTION, LOCK, CollectConfig, collect, is_done, started_at
+from sim.collect import COLLECTION, LAST_SEED, LOCK, PARTS, CollectConfig, collect, is_done, started_at
 from tests.sim import fake_recorder
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.check import CheckConfig, check_folder
@@ -123,19 +123,28 @@ def test_leftovers_of_the_dead_are_removed_and_of_the_living_kept(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "said"),
+    ("make", "error", "said", "complete"),
     [
-        (fake_recorder.broken, VJEPA2ACError, "episode of seed 2 failed: RuntimeError: the table fell over"),
-        (fake_recorder.disk_full, NotEnoughDiskError, "the disk is full"),
-        (fake_recorder.killed, VJEPA2ACError, r"ended without a word \(exit code -9\)"),
+        (fake_recorder.broken, VJEPA2ACError, "episode of seed 2 failed: RuntimeError: the table fell over", 2),
+        (fake_recorder.disk_full, NotEnoughDiskError, "the disk is full", 2),
+        (fake_recorder.killed, VJEPA2ACError, r"ended without a word \(exit code -9\)", 2),
+        (fake_recorder.stillborn, VJEPA2ACError, r"ended without a word \(exit code -9\)", 0),
+        (fake_recorder.without_a_table, VJEPA2ACError, "a collecting process failed: RuntimeError: there is no ta", 0),
     ],
 )
 def test_trouble_in_a_process_ends_the_collection_and_keeps_what_is_complete(
-    tmp_path: Path, make: Any, error: type[Exception], said: str
+    tmp_path: Path, make: Any, error: type[Exception], said: str, complete: int
 ) -> None:
     with pytest.raises(error, match=said):
         collect(tmp_path, 4, CONFIG, make, workers=1)
-    assert [is_done(tmp_path, seed) for seed in range(4)] == [True, True, False, False]
+    assert [is_done(tmp_path, seed) for seed in range(4)] == [seed < complete for seed in range(4)]
+
+
+def test_seeds_end_with_the_calendar_and_nothing_is_written_beyond(tmp_path: Path) -> None:
+    assert started_at(LAST_SEED, PARTS - 1).year == 9999
+    with pytest.raises(ConfigError, match=f"seeds go up to {LAST_SEED}"):
+        collect(tmp_path / "new", 2, CollectConfig(seed_base=LAST_SEED), fake_recorder.quick)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,6 +160,8 @@ def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypat
         {"split": "validation"},
         {"mix": (("magic", 1.0),)},
         {"mix": (("near", 0.0),)},
+        {"mix": (("near", float("inf")),)},
+        {"mix": (("near", float("nan")), ("random", 1.0))},
         {"mix": (("near", 1.0), ("near", 1.0))},
         {"branches": -1},
         {"repaints": -1},

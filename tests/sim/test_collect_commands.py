@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from sim.collect import CollectConfig
+from sim.collect import COLLECTION, CollectConfig
+from sim.collect_behaviours import EDITION
 from sim.collect_commands import DEFAULT_MIX, parse_mix, register, split_name
+from vjepa2_ac import __version__
 from vjepa2_ac.data.check import check_folder
 from vjepa2_ac.errors import ConfigError
 
@@ -32,6 +35,8 @@ def test_the_command_records_episodes_that_pass_the_check(tmp_path: Path) -> Non
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "2 long episodes, 0 of them were there; wrote 8 episodes, with the short ones, " in result.output
+    look = json.loads((tmp_path / COLLECTION).read_text())["look"]
+    assert look == {"vjepa2-ac": __version__, "behaviours": EDITION}  # none is gone on with by another edition
     report = check_folder(tmp_path)
     assert report.is_usable
     assert len(report.usable) == 8

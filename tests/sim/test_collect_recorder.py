@@ -86,6 +86,36 @@ def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: l
         np.testing.assert_array_equal(alone.cameras[0].frames_NHWC, beside.cameras[0].frames_NHWC)
 
 
+def test_repaints_show_the_last_moment_as_well_as_the_first() -> None:
+    recorder = CellRecorder(CollectConfig(size=16, branches=0, repaints=6, repaint_steps=STEPS - 1, long=False))
+    begun = [again.facts["left_at"] for again in recorder(3)]
+    recorder.painter.close()
+    assert set(begun) == {0, 1}
+
+
+@pytest.mark.parametrize("seed", [2, 3])
+def test_the_expert_withdraws_from_what_it_has_placed(seed: int) -> None:
+    recorder = CellRecorder(CollectConfig(size=16, mix=(("expert", 1.0),), branches=0))
+    (long,) = recorder(seed)
+    recorder.painter.close()
+    assert (long.facts["task"], long.success) == ("pick_and_place", True)
+    poses_N7, objects_N3 = np.asarray(long.poses_N7), long.truth["object_position"]
+    top = long.facts["variation"]["size"][2] / 2
+    is_placed_N = np.linalg.norm(objects_N3 - long.truth["target_position"], axis=1) < 0.04
+    is_over_N = np.linalg.norm((poses_N7[:, :3] - objects_N3)[:, :2], axis=1) < 0.02
+    is_high_N = poses_N7[:, 2] > objects_N3[:, 2] + top + 0.05
+    assert (is_placed_N & is_over_N & is_high_N & (poses_N7[:, 6] < 0.1)).any()
+
+
+@pytest.mark.parametrize(("steps", "success"), [(STEPS, False), (8, True)])
+def test_a_whole_repaint_fails_with_its_episode_and_a_part_has_nothing_to_fail(steps: int, success: bool) -> None:
+    config = CollectConfig(size=16, mix=(("noisy", 1.0),), branches=0, repaints=1, repaint_steps=steps)
+    recorder = CellRecorder(config)
+    repaint, long = recorder(8)
+    recorder.painter.close()
+    assert (long.success, repaint.success, repaint.facts["success"]) == (False, success, success)
+
+
 def test_short_episodes_are_the_same_where_the_long_one_is_only_played() -> None:
     recorder = CellRecorder(CollectConfig(size=SIZE, branches=1, repaints=2))
     *short, _ = recorder(3)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -14,8 +15,9 @@ import pytest
 import torch
 
 from sim import demo
+from sim.evaluate.episode import Record
 from sim.evaluate.films import place
-from sim.evaluate.settings import Job
+from sim.evaluate.settings import EvaluationConfig, Goals, Job
 from tests.models.small import ac_predictor, encoder
 from vjepa2_ac.checkpoints.release import save
 from vjepa2_ac.cli import run
@@ -108,7 +110,7 @@ def test_a_step_says_what_the_gripper_did() -> None:
 
 def test_what_repeats_is_said_once() -> None:
     said: list[str] = []
-    tell = demo._Commentary(said.append)
+    tell = demo._Commentary(said.append, ["reached"])
     job = Job(driver="planner", task="reach", kind="cup", seed=0)
     still = {"status": "done", "passed": [[0, "achieved"]], "confidence": {}, "error": "", "stages": ["reached"]}
     for step in range(3):
@@ -118,6 +120,31 @@ def test_what_repeats_is_said_once() -> None:
         "goal picture 'reached' passed (achieved)",
         "physics: reached",
     ]
+
+
+@pytest.mark.parametrize(
+    ("goals", "passed"),
+    [
+        ("all", ["grasped", "near", "released", "withdrawn"]),
+        ("paper", ["grasped", "near", "withdrawn"]),
+        ("last", ["withdrawn"]),
+    ],
+)
+def test_goal_pictures_are_named_as_they_are_sent(
+    goals: Goals, passed: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pass_all(_: Path, config: EvaluationConfig, jobs: list[Job], watch: Callable[..., None]) -> list[Record]:
+        for goal in range(len(config.goals_of(jobs[0].task))):
+            turn = {"status": "done", "passed": [[goal, "settled"]], "confidence": {}, "error": "", "stages": []}
+            watch(jobs[0], goal, turn)
+        return [{"success_end": True, "steps": 1, "seconds": 0.1}]
+
+    monkeypatch.setattr(demo, "evaluate", pass_all)
+    said: list[str] = []
+    job = Job(driver="planner", task="pick_and_place", kind="cup", seed=0)
+    demo._played(tmp_path, EvaluationConfig(model="", goals=goals), [job], said.append)
+    assert f"seed 0: {len(passed)} goal picture" in said[0]
+    assert re.findall(r"goal picture '(.*)' passed", "\n".join(said)) == passed
 
 
 def serving(release: Path) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -123,8 +124,10 @@ def test_a_snapshot_restores_in_another_environment(env: FrankaEnv) -> None:
 
 def test_a_written_draw_builds_the_same_scene(env: FrankaEnv) -> None:
     observation, _ = env.reset(seed=9)
-    again, _ = env.reset(seed=0, options={"draw": Draw.from_dict(env.draw.as_dict())})
-    assert np.array_equal(observation["frame"], again["frame"])
+    written = env.draw.as_dict()
+    for draw in (Draw.from_dict(written), written, json.loads(json.dumps(written))):
+        again, _ = env.reset(seed=0, options={"draw": draw})
+        assert np.array_equal(observation["frame"], again["frame"])
 
 
 def test_observations_hold_nothing_but_pictures_and_pose() -> None:
@@ -144,6 +147,17 @@ def test_goals_are_pictures_of_what_the_expert_reached(env: FrankaEnv) -> None:
     assert near[6] > 0.25
     assert released[6] < 0.02
     assert released[2] < near[2] < withdrawn[2]
+
+
+def test_the_first_view_sees_the_goals() -> None:
+    seen = {}
+    for views in (("left",), ("right",), ("right", "left"), ()):
+        env = FrankaEnv("reach", split="test", frame_size=32, views=views)
+        seen[views] = env.reset(seed=1)[1]["goal"]
+        env.close()
+    assert np.array_equal(seen["right",], seen["right", "left"])
+    assert not np.array_equal(seen["right",], seen["left",])
+    assert np.array_equal(seen[()], seen["left",])
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
@@ -202,7 +216,10 @@ def test_success_at_the_end_is_judged_when_the_episode_is_cut() -> None:
         ({"kind": "plate"}, "cup, box"),
         ({"factors": ("weather",)}, "camera"),
         ({"views": ("top",)}, "wrist"),
+        ({"views": ("left", "left")}, "named twice: left, left"),
         ({"frame_size": 3}, "16 to 1280"),
+        ({"render_size": 2000}, "16 to 1280"),
+        ({"camera_yaw": float("nan")}, "number of degrees"),
         ({"max_steps": 0}, "at least one"),
         ({"render_mode": "human"}, "rgb_array"),
     ],
@@ -229,3 +246,11 @@ def test_a_robot_without_the_right_names_is_refused(tmp_path: Path) -> None:
 
 def test_headless_rendering_is_chosen_where_there_is_no_display() -> None:
     assert os.environ.get("DISPLAY") or os.environ.get("MUJOCO_GL")
+
+
+@pytest.mark.parametrize(("platform", "chosen"), [("linux", "egl"), ("darwin", "None")])
+def test_headless_rendering_is_chosen_on_linux_alone(platform: str, chosen: str) -> None:
+    code = f"import os, sys; sys.platform = {platform!r}; import sim; print(os.environ.get('MUJOCO_GL'))"
+    bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MUJOCO_GL")}
+    done = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == chosen, done.stderr

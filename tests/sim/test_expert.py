@@ -19,6 +19,13 @@ def test_solves_every_task(task: TaskName, kind: Kind) -> None:
     assert all(outcome.at_end for outcome in play(trial))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_carried_to_its_place_is_not_dragged_through_the_bowl(kind: Kind) -> None:
+    seeds = (57, 64, 94)  # where the first place drawn lies behind the bowl, or in it
+    trial = Trial(task="reach_with_object", kind=kind, policy="expert", split="test", seeds=seeds)
+    assert all(outcome.at_end for outcome in play(trial))
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_solves_every_split(split: Split) -> None:
     trial = Trial(task="pick_and_place", kind="cup", policy="expert", split=split, seeds=(7,))

@@ -59,6 +59,14 @@ def test_what_is_somebody_elses_is_left_as_it_was(tmp_path: Path, name: str, sai
     assert (tmp_path / name).read_text() == '{"format": "stamps"}'
 
 
+@pytest.mark.parametrize("damaged", [b"", b'{"format": ', b"\xff\xfe"])
+def test_damaged_settings_are_said_to_be_and_left_as_they_are(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "bread.json").write_bytes(damaged)
+    with pytest.raises(InputError, match=r"bread\.json is damaged: .*; choose"), held(tmp_path, BAKER, bread()):
+        pass
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [damaged]
+
+
 def test_two_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
         held(tmp_path, BAKER, bread()),

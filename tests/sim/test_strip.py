@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import av
@@ -45,6 +46,11 @@ def test_a_strip_has_a_row_for_each_film_from_first_to_last(films: list[Path], t
 def test_what_cannot_be_made_is_said(films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sim", "strip", str(films[0]), "--out", str(tmp_path / "film.webp")]) == 2
     assert run(["sim", "strip", str(tmp_path / "none.mp4"), "--out", str(tmp_path / "film.gif")]) == 2
+    with wave.open(str(tmp_path / "song.wav"), "wb") as song:
+        song.setparams((1, 2, 8000, 0, "NONE", ""))
+        song.writeframes(bytes(1600))
+    assert run(["sim", "strip", str(tmp_path / "song.wav"), "--out", str(tmp_path / "film.gif")]) == 2
     said = capsys.readouterr().err
+    assert "song.wav is no film: it has no picture" in said
     assert "a .gif or a .png" in said
     assert "no film" in said
