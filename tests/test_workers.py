@@ -44,6 +44,7 @@ def work(path):
     Path(path).touch()
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs in the background was told to ignore it
     try:
         with pool(2) as workers:
             futures = [workers.submit(work, f"{sys.argv[1]}/{number}") for number in range(200)]
