@@ -20,7 +20,7 @@ from vjepa2_ac.errors import ConfigError
 
 SEARCHED = (0, 1, 2, 6)  # where x, y, z and the gripper stand in an action
 GRIPPER = 3  # where the gripper stands among the searched numbers
-GRIPPER_DEADBAND = 0.25  # smaller changes of the gripper in the answer are dropped
+GRIPPER_DEADBAND = 0.25  # smaller changes of the gripper in the answer are dropped, and than half of the limit
 
 Cost = Callable[[Tensor], Tensor]  # actions_SHA -> costs_S
 
@@ -118,7 +118,7 @@ def search_with(
         known_K = elites_K[costs_S[elites_K].isfinite()]  # what is no number does not lead on
         mean_HP, std_HP = _refit(actions_SHA[known_K][..., SEARCHED], mean_HP, std_HP, config)
         trace.append(Iteration(actions_SHA, costs_S, elites_K, mean_HP, std_HP))
-    return Search(_answer(mean_HP), tuple(trace))
+    return Search(_answer(mean_HP, config), tuple(trace))
 
 
 def _initial(config: CEMConfig, device: torch.device | str) -> tuple[Tensor, Tensor]:
@@ -148,18 +148,20 @@ def _actions(moves_SHP: Tensor) -> Tensor:
 
 
 def _refit(elites_KHP: Tensor, mean_HP: Tensor, std_HP: Tensor, config: CEMConfig) -> tuple[Tensor, Tensor]:
-    if len(elites_KHP) < 2:  # one says nothing of how far apart they are
-        return (elites_KHP[0] if len(elites_KHP) else mean_HP), std_HP
+    if not len(elites_KHP):
+        return mean_HP, std_HP
     keep_mean_P = mean_HP.new_tensor([config.mean_momentum] * 3 + [config.gripper_mean_momentum])
     keep_std_P = mean_HP.new_tensor([config.std_momentum] * 3 + [config.gripper_std_momentum])
+    apart_HP = elites_KHP.std(dim=0) if len(elites_KHP) > 1 else std_HP  # of one, nobody knows
     return (
         elites_KHP.mean(dim=0) * (1 - keep_mean_P) + mean_HP * keep_mean_P,
-        elites_KHP.std(dim=0) * (1 - keep_std_P) + std_HP * keep_std_P,
+        apart_HP * (1 - keep_std_P) + std_HP * keep_std_P,
     )
 
 
-def _answer(mean_HP: Tensor) -> Tensor:
+def _answer(mean_HP: Tensor, config: CEMConfig) -> Tensor:
+    deadband = min(GRIPPER_DEADBAND, config.gripper_limit / 2)
     answer_HP = mean_HP.clone()
     gripper_H = answer_HP[:, GRIPPER]
-    answer_HP[:, GRIPPER] = torch.where(gripper_H.abs() < GRIPPER_DEADBAND, 0.0, gripper_H)
+    answer_HP[:, GRIPPER] = torch.where(gripper_H.abs() < deadband, 0.0, gripper_H)
     return _actions(answer_HP)

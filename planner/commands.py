@@ -69,17 +69,17 @@ def plan(
     )
     question = read_question(observation, pose, goal, sub_goal, wishes)
     points = check_points(grid) if out is not None else 0
+    if server is None and (token_file or ca):
+        raise ConfigError("--token-file and --ca are for a service: say --server too")
+    if server is not None and (model or precision or device):
+        raise ConfigError("a service plans with its own model: leave out --model, --precision and --device")
     if out is not None:
         make_folder(out)
     if server is None:
-        if token_file or ca:
-            raise ConfigError("--token-file and --ca are for a service: say --server too")
         from planner.single.here import open_model, plan_here
 
         answer = plan_here(question, lambda: open_model(model or "default", precision or "auto", device), points=points)
     else:
-        if model or precision or device:
-            raise ConfigError("a service plans with its own model: leave out --model, --precision and --device")
         from planner.single.served import plan_by_service, read_token
 
         answer = plan_by_service(
@@ -94,6 +94,9 @@ def _write(answer: Answer, out: Path) -> None:
     from planner.single.picture import draw
     from vjepa2_ac.files import write
 
-    write(out / "plan.json", answer.to_json() + "\n")
-    write(out / "plan.png", draw(answer))
+    try:
+        write(out / "plan.json", answer.to_json() + "\n")
+        write(out / "plan.png", draw(answer))
+    except OSError as error:
+        raise ConfigError(f"--out {out} cannot be written to: {error.strerror}") from None
     typer.echo(f"wrote {out / 'plan.json'} and {out / 'plan.png'}", err=True)

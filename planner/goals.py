@@ -90,7 +90,8 @@ class Progress:
 
     def untried(self) -> None:
         """Take back that a step was made: there was no plan to follow, so nothing tells that it leads no farther."""
-        self.pursued, self.since_progress = max(0, self.pursued - 1), max(0, self.since_progress - 1)
+        self.pursued -= 1
+        self.since_progress -= 1  # below 0 after progress: the next look sees the same again
 
     def _is_achieved(self, cost: float) -> bool:
         achieved = self.config.achieved

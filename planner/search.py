@@ -49,7 +49,7 @@ def search(
     """The best actions for every problem, all searched together until `deadline` on `clock` [s].
 
     A problem's answer does not depend on the others beside it. Raises DeadlineError when not one iteration could be
-    finished in time, PlanningError when every candidate's cost was NaN, CancelledError once `is_wanted` says no.
+    finished in time, PlanningError when no candidate's cost was a number, CancelledError once `is_wanted` says no.
     """
     watch = Stopwatch(clock, deadline, is_wanted)
     crowd = _Crowd(world, problems, config, cost or CostConfig())
@@ -175,7 +175,7 @@ class _Crowd:
 
     @property
     def last_calls(self) -> int:
-        """How many iterations it takes as long as, at most, to choose the gripper in the end."""
+        """As many iterations as choosing the gripper in the end may take as long as."""
         if self.config.gripper.mode != "contrast":
             return 0
         return 1 + LONG_CALL if self.leaving and self.config.gripper.take_share is not None else 1

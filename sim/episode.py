@@ -29,6 +29,7 @@ from vjepa2_ac.errors import VJEPA2ACError
 Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]
 
+EDITION = 2  # one more whenever a seed comes to begin another episode; an evaluation holds episodes of one
 GRAZE = 0.003  # [m] from the bowl: what the hand may be off its straight way
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
@@ -189,4 +190,6 @@ def _clears_the_bowl(truth: Truth, draw: Draw, place: Array) -> bool:
     middles_W3 = truth.object + ways_W3
     is_low_W = middles_W3[:, 2] - truth.object_size[2] / 2 < BOWL_HEIGHT
     beside_W = np.linalg.norm(middles_W3[:, :2] - truth.target[:2], axis=1)
-    return not (is_low_W & (beside_W < BOWL_RIM + truth.object_size[:2].max() / 2 + GRAZE)).any()
+    width, depth, _ = truth.object_size
+    reach = np.hypot(width, depth) / 2 if draw.kind == "box" else max(width, depth) / 2  # a box's corner, a cup's rim
+    return not (is_low_W & (beside_W < BOWL_RIM + reach + GRAZE)).any()

@@ -20,6 +20,7 @@ import mujoco
 import numpy as np
 import torch
 
+from sim.episode import EDITION
 from sim.evaluate.episode import Frame, Player, Record, Watch
 from sim.evaluate.settings import EvaluationConfig, Job
 from sim.folders import Owner, held
@@ -79,6 +80,7 @@ def versions() -> dict[str, str]:
     """What the numbers depend on besides the settings."""
     return {
         "vjepa2-ac": __version__,
+        "scenes": str(EDITION),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "mujoco": mujoco.__version__,

@@ -53,15 +53,17 @@ def test_held_numbers_stay_where_they_are_held() -> None:
     torch.testing.assert_close(found.actions_HA[:, 1], torch.full((2,), 0.01))
 
 
-def test_elites_that_cost_no_number_do_not_lead_on() -> None:
+@pytest.mark.parametrize("known", [1, 3])
+def test_elites_that_cost_no_number_do_not_lead_on(known: int) -> None:
     def cost(actions_SHA: torch.Tensor) -> torch.Tensor:
         costs_S = (actions_SHA[:, 0, 0] - 0.03).abs()
-        costs_S[3:] = torch.inf
+        costs_S[known:] = torch.inf
         return costs_S
 
     first = search(cost, CEMConfig(samples=20, elites=5, iterations=1), torch.Generator().manual_seed(0))
-    known_3P = first.trace[0].actions_SHA[:3, 0, (0, 1, 2)]
-    torch.testing.assert_close(first.actions_HA[0, :3], 0.85 * known_3P.mean(dim=0))
+    known_KP = first.trace[0].actions_SHA[:known, 0, (0, 1, 2)]
+    torch.testing.assert_close(first.actions_HA[0, :3], 0.85 * known_KP.mean(dim=0))
+    assert first.trace[0].std_HP.isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,20 @@ def test_a_cost_at_its_own_best_that_no_longer_falls_settles() -> None:
     assert verdicts(1.0, 0.5, 0.3, 0.3, 0.295, *[0.3] * 2)[-2:] == ["going", "settled"]
 
 
+@pytest.mark.parametrize("failed", range(5))
+def test_looks_without_a_plan_leave_a_goal_as_much_time_as_it_had(failed: int) -> None:
+    progress = Progress(ProgressConfig(timeout=6))
+    progress.update(1.0)
+    for _ in range(1 + failed):
+        assert progress.update(0.5) == "going"
+        progress.untried()
+    progress.update(0.5)
+    moves = 1
+    while progress.update(0.5) == "going":
+        moves += 1
+    assert moves == ProgressConfig().window
+
+
 def test_nothing_settles_that_may_not() -> None:
     progress = Progress(ProgressConfig(timeout=10))
     costs = [1.0, 0.5, 0.3, *[0.3] * 8]

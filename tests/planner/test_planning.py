@@ -111,6 +111,13 @@ def test_what_limits_forbid_is_not_searched(name: str) -> None:
     assert config.search.gripper.limit == config.paper.gripper_limit == 0.2
 
 
+@pytest.mark.parametrize("name", ["balanced", "paper"])
+def test_a_gripper_closes_however_little_it_may_in_a_step(name: str) -> None:
+    config = preset(name).held_to(LimitsConfig(grip=0.2))
+    plan = Planner(PointWorld(), config).plan(request(moved(0.0, 0.0, 0.0, gripper=0.9)))
+    assert plan.actions_H7[0, 6] == pytest.approx(0.2, abs=0.03)
+
+
 def test_a_gripper_holding_something_keeps_squeezing_and_opens_from_where_it_is() -> None:
     holding, told = moved(0.0, 0.0, 0.0, gripper=0.5), moved(0.0, 0.0, 0.0, gripper=1.0)
     planner = Planner(PointWorld())

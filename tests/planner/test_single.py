@@ -203,7 +203,8 @@ def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ({"options": ("--budget-ms", "9", "--preset", "paper")}, "the published search has a fixed size"),
         ({"options": ("--out", "{folder}/x", "--grid", "1")}, "from 2 to 51 moves a side"),
         ({"options": ("--out", "{folder}/now.png")}, "now.png cannot be made a folder of results"),
-        ({"options": ("--token-file", "x")}, "say --server too"),
+        ({"options": ("--out", "{folder}/full")}, "full cannot be written to"),
+        ({"options": ("--token-file", "x", "--out", "{folder}/full/none")}, "say --server too"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -212,6 +213,7 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
 ) -> None:
     (folder / "broken.png").write_bytes(b"nothing of the kind")
     cv2.imwrite(str(folder / "blank.png"), np.full((32, 32, 3), 90, np.uint8))
+    (folder / "full" / "plan.json").mkdir(parents=True, exist_ok=True)
     more = [text.format(folder=folder) for text in options.pop("options", ())]
     assert plan(folder, *more, **options) == 2
     said = capsys.readouterr().err.strip()

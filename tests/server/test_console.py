@@ -302,7 +302,7 @@ def test_rates_are_counted_over_more_than_a_moment(console: Page, here_and_there
         console.until("!document.querySelector('.busy')")
         time.sleep(0.1)  # each plan is followed by a look
         rates.append(float(console.text("#load > :last-child dd").split()[0]))
-    assert max(rates) <= 4 / 1.5
+    assert max(rates) <= 2.7  # 4 in 1.5 s, as the page rounds it
 
 
 def test_the_plan_button_stays_in_sight_in_a_low_window(console: Page, here_and_there: tuple[Path, Path]) -> None:

@@ -1,3 +1,5 @@
+"""What callers leave with the service is kept while it is used, and within bounds."""
+
 from __future__ import annotations
 
 import asyncio

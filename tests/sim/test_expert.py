@@ -21,7 +21,7 @@ def test_solves_every_task(task: TaskName, kind: Kind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_carried_to_its_place_is_not_dragged_through_the_bowl(kind: Kind) -> None:
-    seeds = (57, 64, 94)  # where the first place drawn lies behind the bowl, or in it
+    seeds = (57, 64, 94, 326)  # where the first place drawn lies behind the bowl, or in it; the last for a box's corner
     trial = Trial(task="reach_with_object", kind=kind, policy="expert", split="test", seeds=seeds)
     assert all(outcome.at_end for outcome in play(trial))
 

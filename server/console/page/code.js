@@ -26,7 +26,7 @@ def picture(name):
     return cv2.imread(name)[..., ::-1]  # RGB
 
 
-pose = [${inputs.pose.map((value) => python(value)).join(", ")}]  # m, rad, gripper 0 open ... 1 closed
+pose = [${inputs.pose.map(python).join(", ")}]  # m, rad, gripper 0 open ... 1 closed
 with PlannerClient(${python(location.origin)}${token}) as planner:
     plan = planner.plan(picture(${python(nameOf(inputs.observation[0], "now.jpg"))}), pose, ${goals.length > 1 ? `[${goals.join(", ")}]` : goals[0]}${given.join("")})
 print(plan.targets)

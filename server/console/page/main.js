@@ -86,8 +86,8 @@ async function showSessions() {
   if (!status.sessions && !known) return;
   try {
     const { sessions } = await ask("/v1/sessions", { signal: patience() });
-    known = sessions.length;
     if (byId("sessions").querySelector("button:active")) return; // a button that is replaced while held down is not clicked
+    known = sessions.length;
     const focused = document.activeElement?.dataset?.key;
     byId("sessions").replaceChildren(sessionsView(sessions, { step, close }));
     if (focused) byId("sessions").querySelector(`[data-key="${focused}"]`)?.focus();
@@ -156,16 +156,19 @@ function clearProblem() {
 async function offerSamples() {
   const samples = JSON.parse(await (await fileAt("/console/samples/samples.json")).text());
   byId("sample").append(...samples.map(({ title }, i) => make("option", { value: i }, title)));
-  byId("sample").addEventListener("change", () => { take(samples[byId("sample").value]).catch(showProblem); });
+  byId("sample").addEventListener("change", () => {
+    const sample = samples[byId("sample").value];
+    take(sample).catch((error) => { if (chosen === sample) showProblem(error); });
+  });
 }
 
-let wanted = null; // the sample that was chosen last
+let chosen = null; // the sample that was chosen last
 
 async function take(sample) {
-  wanted = sample;
+  chosen = sample;
   if (!sample) return;
   const [observation, ...goal] = await Promise.all([sample.observation, ...sample.goal].map((name) => fileAt(`/console/samples/${name}`)));
-  if (wanted !== sample) return;
+  if (chosen !== sample) return;
   clearProblem();
   inputs.pose = sample.pose;
   await Promise.all([inputs.use("observation", [observation]), inputs.use("goal", goal)]);
