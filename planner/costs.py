@@ -192,6 +192,11 @@ class GoalCost:
         return (1 - self.config.focus) + self.config.focus * change_BN + 1e-6
 
 
+def losing(costs: Tensor) -> Tensor:
+    """The costs, in which what is no number loses."""
+    return costs.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
+
+
 @functools.cache
 def pooling(tokens: int, side: int, grid: tuple[int, int] | None = None) -> Tensor:
     """The matrix [M, N] that averages a map of N tokens down to at most `side` x `side`; rows sum to 1."""

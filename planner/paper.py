@@ -11,7 +11,7 @@ from torch import Tensor
 
 from planner.aim import aim
 from planner.cem import SEARCHED, CEMConfig, search_with
-from planner.costs import CostConfig
+from planner.costs import CostConfig, losing
 from planner.problem import Found, Problem, Stopwatch
 from planner.protocols import World
 from vjepa2_ac.errors import PlanningError
@@ -43,7 +43,7 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
 
     def score(actions_SHA: Tensor) -> Tensor:
         costs_S = world.score(latents_1ND, pose_17, actions_SHA[None].to(world.device), goal_cost, history)[0]
-        return costs_S.float().cpu().nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
+        return losing(costs_S.float().cpu())
 
     def score_and_time(actions_SHA: Tensor) -> Tensor:
         costs_S = score(actions_SHA)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from planner import gripper
+from planner.costs import losing
 from planner.moves import GRIPPER
 from planner.noise import Noise
 from planner.problem import Found, Problem, StopReason
@@ -69,7 +70,7 @@ class Population:
         Of candidates beyond those that `matter` costs may be lower bounds; `imagined` of them are not.
         """
         self.evaluations += imagined
-        costs_S = costs_S.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)  # what is no number loses
+        costs_S = losing(costs_S)
         if not self.trace:
             self.idle_cost, self.first_costs_S = float(costs_S[0]), costs_S
         pool_HV, pool_costs = torch.cat((self.kept_KHV, self.proposed_SHV)), torch.cat((self.kept_costs_K, costs_S))

@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from planner.costs import losing
+
 
 class Frontier:
     """Which candidates of one request were imagined, and which come next."""
@@ -32,7 +34,7 @@ class Frontier:
         if not self.imagined:
             unbounded = int(self.costs_S.isneginf().sum())
             return left_S[: max(self.matter, unbounded)]
-        highest = self.known.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf).kthvalue(self.matter).values
+        highest = losing(self.known).kthvalue(self.matter).values
         return left_S[~(self.costs_S[left_S] > highest)]  # what is no number cannot be ruled out
 
     def learn(self, costs: Tensor) -> None:

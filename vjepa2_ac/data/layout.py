@@ -41,6 +41,10 @@ class EpisodeRef:
     folder: Path
     name: str
 
+    def branch(self, name: str | None) -> str | None:
+        """That branch of this folder: each collection, and so each split, counts its own from its seeds."""
+        return name and f"{self.folder.parent} {name}"
+
     @property
     def outcome(self) -> Outcome | None:
         """What the folder it lies in says: success, failure, or nothing."""

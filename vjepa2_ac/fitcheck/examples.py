@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vjepa2_ac.data.episodes import Array, BadEpisodes
@@ -65,11 +66,15 @@ class Examples:
     def __len__(self) -> int:
         return len(self.groups)
 
+    def spread(self, limit: int) -> NDArray[np.int64]:
+        """Which of them are at most so many, evenly spread."""
+        return np.linspace(0, len(self) - 1, min(limit, len(self))).round().astype(np.int64)
+
     def some(self, limit: int) -> Examples:
         """At most so many of them, evenly spread."""
         if len(self) <= limit:
             return self
-        chosen = np.linspace(0, len(self) - 1, limit).round().astype(int)
+        chosen = self.spread(limit)
         return Examples(
             self.latents_MND[torch.from_numpy(chosen)],
             self.poses_M7[chosen],
@@ -87,7 +92,7 @@ class Known:
 
     def can_choose(self, limit: int) -> bool:
         """Whether, of at most so many frames, some are of those scenes and some of others."""
-        is_validation = {group in self.validation for group in self.examples.some(limit).groups}
+        is_validation = {self.examples.groups[index] in self.validation for index in self.examples.spread(limit)}
         return is_validation == {True, False}
 
 

@@ -90,7 +90,7 @@ def _track(episode: Episode, fps: float) -> Track:
     return Track(
         name=episode.name,
         group=_group(episode.metadata, episode.ref),
-        branch=facts.get("branch") and f"{episode.ref.folder.parent} {facts['branch']}",  # each collection counts anew
+        branch=episode.ref.branch(facts.get("branch")),
         is_part=episode.is_part,
         poses_R7=episode.poses_N7[rows_R],
         objects_R3=None if objects is None else objects[rows_R],

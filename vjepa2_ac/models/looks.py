@@ -88,19 +88,20 @@ def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor
     known = _Questions(known_PF.double() / size, inverse.moves(known_PF).double())
     asked = _Questions(asked_TF.double() / size, inverse.moves(asked_TF).double())
     missed_P4 = (hands_T4[after_P] - hands_T4[before_P]).double() - known.moves_A4
-    weights_PT = torch.linalg.solve(known.covariance(known) + known.noise, known.covariance(asked))
+    known_PP = known.covariance(known) + known.noise
+    weights_PT = torch.linalg.solve(known_PP, known.covariance(asked))
     places_T4 = hands_T4 + asked.moves_A4 + weights_PT.T @ missed_P4
     covariance_TT = asked.covariance(asked) + asked.noise - asked.covariance(known) @ weights_PT
     shares_T = torch.linalg.solve(covariance_TT, covariance_TT.new_ones(T))
     located_4: Tensor = (shares_T / shares_T.sum()) @ places_T4
     is_apart_P = (hands_T4[after_P] - hands_T4[before_P])[:, :3].norm(dim=1) > APART
-    scale = _scale(known.of(is_apart_P), missed_P4[is_apart_P, :3])
+    scale = _scale(known_PP[is_apart_P][:, is_apart_P], missed_P4[is_apart_P, :3])
     return located_4.float(), (STRANGER * scale / shares_T.sum()).sqrt().float()
 
 
-def _scale(known: _Questions, missed_A3: Tensor) -> Tensor:
+def _scale(covariance_AA: Tensor, missed_A3: Tensor) -> Tensor:
     """The likeliest variance of what is missed, in units of the process's (equation 5.8), and of what is usual."""
-    explained_A3 = torch.linalg.solve(known.covariance(known) + known.noise, missed_A3)
+    explained_A3 = torch.linalg.solve(covariance_AA, missed_A3)
     scale: Tensor = ((missed_A3 * explained_A3).sum() + WORTH * USUAL**2) / (len(missed_A3) + WORTH)
     return scale
 
@@ -111,10 +112,6 @@ class _Questions:
 
     features_AF: Tensor
     moves_A4: Tensor
-
-    def of(self, which_A: Tensor) -> _Questions:
-        """Some of them."""
-        return _Questions(self.features_AF[which_A], self.moves_A4[which_A])
 
     def covariance(self, others: _Questions) -> Tensor:
         """Of what is missed in these and in others [A, B]."""

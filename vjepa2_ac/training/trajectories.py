@@ -291,11 +291,6 @@ def _branch(episode: Episode, copy: int) -> str | None:
     return f"{branch} {copy}" if branch and copy else branch
 
 
-def _beside(ref: EpisodeRef, branch: str | None) -> str | None:
-    """A branch of that folder: each collection, and so each split, counts its own from its seeds."""
-    return branch and f"{ref.folder.parent} {branch}"
-
-
 def _coloured(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
     """The frames in the colours of a copy, which episodes that left the same state share."""
     if copy == 0:
@@ -350,7 +345,7 @@ def _stored(store: Store, identity: str, ref: EpisodeRef) -> Trajectory:
         poses_R7=np.asarray(facts["poses"]),
         extrinsics_R6=None if extrinsics is None else np.asarray(extrinsics),
         stride=facts["stride"],
-        branch=_beside(ref, facts["branch"]),
+        branch=ref.branch(facts["branch"]),
         read=lambda rows_T: {"latents_TND": store.rows(identity)[rows_T]},
     )
 
@@ -362,7 +357,7 @@ def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
         poses_R7=episode.poses_N7[:rows],
         extrinsics_R6=None if episode.extrinsics_N6 is None else episode.extrinsics_N6[:rows],
         stride=episode.stride(window.fps),
-        branch=_beside(episode.ref, _branch(episode, copy)),
+        branch=episode.ref.branch(_branch(episode, copy)),
         read=lambda rows_T: {"frames_THW3": _coloured(episode, episode.frames(rows_T), copy)},
     )
 
