@@ -67,6 +67,27 @@ def test_project_texts_name_no_package_registry() -> None:
     assert named == []
 
 
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+    for document in documents:
+        for link in re.findall(r"\]\(([^)\s]+)\)", _prose(document)):
+            path, _, anchor = link.partition("#")
+            there = document.parent / path if path else document
+            assert link.startswith("https://") or there.exists(), f"{document.name} links to {link}"
+            assert not anchor or link.startswith("https://") or anchor in _anchors(there), f"{document.name}: {link}"
+
+
+def _prose(document: Path) -> str:
+    """A document without its blocks of code, in which a # begins a comment."""
+    return re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def _anchors(document: Path) -> set[str]:
+    """Of a document's headings, as they are derived where it is shown."""
+    headings = re.findall(r"^#+ (.+)$", _prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
 def _texts() -> list[Path]:
     """What people wrote here, without asking git: an unpacked archive is a project too."""
     rooms = (
