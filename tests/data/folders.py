@@ -99,6 +99,12 @@ def drop_timestamps(ref: EpisodeRef) -> None:
         del file["observation/timestamp"]
 
 
+def only_the_robots_clock(ref: EpisodeRef, nanos: Any) -> None:
+    for clock in ("cameras", "control"):
+        change_rows(ref, f"observation/timestamp/{clock}", None)
+    change_rows(ref, layout.ROBOT_NANOS, nanos)
+
+
 def hazardous(root: Path) -> dict[str, EpisodeRef]:
     """A folder with everything real DROID has at once, at 15 Hz; the last two cannot be used and must be named."""
     refs: dict[str, EpisodeRef] = {}

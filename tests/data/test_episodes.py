@@ -74,12 +74,23 @@ DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
     "video far too short": (lambda ref: folders.shorten_video(ref, 20), "20 frames, the trajectory 40 rows"),
     "no gripper": (lambda ref: folders.change_rows(ref, layout.GRIPPER, None), "lacks .*gripper_position"),
     "short gripper": (lambda ref: folders.change_rows(ref, layout.GRIPPER, np.zeros(9)), "40 hand .* 9 gripper"),
+    "one gripper": (lambda ref: folders.change_rows(ref, layout.GRIPPER, 0.5), r"gripper_position has shape \[\], exp"),
+    "two grippers": (lambda ref: folders.change_rows(ref, layout.GRIPPER, np.zeros((40, 2))), r"\[40, 2\], expected"),
+    "no gripper's row": (lambda ref: folders.change_rows(ref, layout.GRIPPER, np.zeros((40, 0))), r"\[40, 0\], exp"),
     "empty": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, np.zeros((0, 6))), "0 hand positions"),
     "quaternions": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, np.zeros((40, 7))), r"\[40, 7\], expected"),
     "not numbers": (lambda ref: folders.change_rows(ref, layout.CARTESIAN, [b"a"] * 40), "cannot be read"),
     "clock is no clock": (
         lambda ref: folders.change_rows(ref, layout.CAPTURED.format(serial="10000001"), [b"a"] * 40),
         "10000001_estimated_capture cannot be read",
+    ),
+    "clock of two lengths": (
+        lambda ref: folders.only_the_robots_clock(ref, nanos=np.zeros(9)),
+        "40 seconds but 9 nanoseconds",
+    ),
+    "video with an endless name": (
+        lambda ref: folders.change_metadata(ref, left_mp4_path="a" * 5000 + ".mp4"),
+        "cannot open a+",
     ),
     "short extrinsics": (
         lambda ref: folders.change_rows(ref, CAMERA, np.zeros((9, 6))),
@@ -108,6 +119,21 @@ def test_a_video_damaged_in_its_middle_names_the_episode(ref: EpisodeRef) -> Non
     folders.video_of(ref).write_bytes(bytes(data))
     with pytest.raises(EpisodeError, match=r"10000001\.mp4"):
         open_episode(ref).frames(range(40))
+
+
+def test_a_gripper_may_be_recorded_as_a_column(ref: EpisodeRef) -> None:
+    before_N7 = open_episode(ref).poses_N7
+    folders.change_rows(ref, layout.GRIPPER, before_N7[:, 6:])
+    np.testing.assert_array_equal(open_episode(ref).poses_N7, before_N7)
+
+
+def test_a_file_that_may_not_be_read_is_a_bad_episode(ref: EpisodeRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refused)
+    with pytest.raises(EpisodeError, match=r"trajectory\.h5 cannot be read: .*Permission denied"):
+        open_episode(ref)
 
 
 def test_a_video_a_little_short_leaves_the_moments_both_have(ref: EpisodeRef) -> None:

@@ -75,7 +75,9 @@ def test_what_is_no_list_is_said_so_and_what_is_too_long_is_no_path(tmp_path: Pa
         find_episodes(video)
     listing = tmp_path / "list.txt"
     listing.write_text("x" * 5000 + "\n")
-    assert len(find_episodes(listing)) == 1  # an episode that fails when it is opened
+    (ref,) = find_episodes(listing)
+    with pytest.raises(EpisodeError, match="there is no such folder"):
+        open_episode(ref)
 
 
 def test_a_broken_index_line_is_named(tmp_path: Path) -> None:

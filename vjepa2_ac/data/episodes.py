@@ -114,7 +114,7 @@ def open_episode(
     EpisodeError names the episode and says what is wrong with it.
     """
     ref = episode if isinstance(episode, EpisodeRef) else EpisodeRef(Path(episode), str(episode))
-    if not ref.folder.is_dir():
+    if not layout.is_folder(ref.folder):
         raise EpisodeError(ref.name, "there is no such folder")
     metadata = layout.read_metadata(ref.folder, ref.name)
     file_name = layout.video_name(metadata, camera, ref.name)
@@ -177,6 +177,8 @@ def _measured_rate(file: h5py.File, serial: str, name: str) -> float | None:
             return rate
     if layout.ROBOT_SECONDS in file and layout.ROBOT_NANOS in file:
         seconds, nanos = (_dataset(file, path, name) for path in (layout.ROBOT_SECONDS, layout.ROBOT_NANOS))
+        if seconds.shape != nanos.shape:
+            raise EpisodeError(name, f"the robot's clock has {seconds.size} seconds but {nanos.size} nanoseconds")
         return _rate_of_times(seconds + 1e-9 * nanos, per_second=1.0)
     return None
 
@@ -205,9 +207,9 @@ def _side_file(video: Path) -> list[float]:
 
 def _open_trajectory(ref: EpisodeRef) -> h5py.File:
     path = ref.folder / layout.TRAJECTORY
-    if not path.is_file():
-        raise EpisodeError(ref.name, f"{layout.TRAJECTORY} is missing")
     try:
+        if not path.is_file():
+            raise EpisodeError(ref.name, f"{layout.TRAJECTORY} is missing")
         return h5py.File(path, "r")
     except OSError as error:
         raise EpisodeError(ref.name, f"{layout.TRAJECTORY} cannot be read: {_first_line(error)}") from error
@@ -218,11 +220,13 @@ def _poses(file: h5py.File, name: str) -> Array:
     gripper_N = _dataset(file, layout.GRIPPER, name)
     if cartesian_N6.ndim != 2 or cartesian_N6.shape[1] != 6:
         raise EpisodeError(name, f"{layout.CARTESIAN} has shape {list(cartesian_N6.shape)}, expected [N, 6]")
+    if gripper_N.shape[:1] != (gripper_N.size,):
+        raise EpisodeError(name, f"{layout.GRIPPER} has shape {list(gripper_N.shape)}, expected [N]")
     if len(gripper_N) != len(cartesian_N6):
         raise EpisodeError(name, f"{len(cartesian_N6)} hand positions but {len(gripper_N)} gripper positions")
     if not len(cartesian_N6):
         raise EpisodeError(name, "the trajectory is empty")
-    poses_N7 = np.concatenate((cartesian_N6, gripper_N.reshape(len(gripper_N), -1)[:, :1]), axis=1)
+    poses_N7 = np.concatenate((cartesian_N6, gripper_N.reshape(-1, 1)), axis=1)
     bad = np.flatnonzero(~np.isfinite(poses_N7).all(axis=1))
     if len(bad):
         raise EpisodeError(name, f"{len(bad)} of {len(poses_N7)} poses are not finite, the first in row {bad[0]}")

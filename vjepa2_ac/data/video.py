@@ -90,9 +90,9 @@ class Video:
 
 def open_video(path: Path) -> Video:
     """Read a video's header and packet table, decoding nothing; VideoError when it is not a usable video."""
-    if not path.is_file():
-        raise VideoError(f"video {path.name} is missing")
     try:
+        if not path.is_file():
+            raise VideoError(f"video {path.name} is missing")
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise VideoError(f"{path.name} holds no video")
