@@ -63,6 +63,27 @@ def test_a_line_that_leads_nowhere_is_an_episode_that_fails(tmp_path: Path) -> N
         open_episode(ref)
 
 
+def test_lines_that_lead_nowhere_stay_apart_where_a_folder_is_called_as_they_begin(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    lines = [f"{tmp_path}/a lab/1", f"{tmp_path}/a lab/2 7"]
+    (tmp_path / "paths.csv").write_text("\n".join(lines))
+    assert [ref.name for ref in find_episodes(tmp_path / "paths.csv")] == lines
+
+
+def test_a_path_of_the_collectors_index_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "ep").mkdir()
+    (tmp_path / layout.INDEX).write_text(json.dumps({"path": "ep 2"}))
+    (ref,) = find_episodes(tmp_path / layout.INDEX)
+    with pytest.raises(EpisodeError, match="ep 2: there is no such folder"):
+        open_episode(ref)
+
+
+def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    (tmp_path / "paths.csv").write_text(f"{ref.folder}\n", encoding="utf-8-sig")
+    assert [found.folder for found in find_episodes(tmp_path / "paths.csv")] == [ref.folder]
+
+
 def test_nothing_there_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no episodes at .*missing: there is no such folder or file"):
         find_episodes(tmp_path / "missing")

@@ -98,7 +98,7 @@ def _walk(root: Path) -> Iterator[EpisodeRef]:
 def lines_of(listing: Path) -> list[str]:
     """The lines of a list of paths. Raises InputError for a file that is none."""
     try:
-        return listing.read_text(encoding="utf-8").splitlines()
+        return listing.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets begin a CSV with a byte order mark
     except UnicodeDecodeError:
         raise InputError(f"{listing} is no list: expected a text file with a path per line, or a folder") from None
 
@@ -109,8 +109,12 @@ def _read_index(index: Path) -> list[EpisodeRef]:
         text = line.strip()
         if not text or text.startswith("#"):
             continue
-        entry = _json_path(text, f"{index.name} line {number}") if text.startswith("{") else text
-        folder = _first_existing(entry, index.parent) or Path(entry)
+        if text.startswith("{"):
+            entry = _json_path(text, f"{index.name} line {number}")
+            meant = [index.parent / entry, Path(entry)]
+        else:
+            entry, meant = text, readings(text, index.parent)
+        folder = next(filter(is_folder, meant), Path(entry))
         refs.setdefault(folder, EpisodeRef(folder, entry if folder == Path(entry) else _shown(folder, index.parent)))
     return list(refs.values())
 
@@ -122,16 +126,14 @@ def _json_path(text: str, where: str) -> str:
         raise InputError(f"{where} is not an index entry with a path: {text[:80]}") from error
 
 
-def _first_existing(entry: str, beside: Path) -> Path | None:
-    """The folder a line means, beside the index or from here."""
-    return next((path for path in readings(entry, beside) if is_folder(path)), None)
-
-
 def readings(entry: str, beside: Path) -> list[Path]:
-    """What a line of a list may mean: all of it, or with trailing columns (a label, a length) taken off."""
+    """What a line of a list may mean, beside the list or from here: all of it, or without its trailing columns.
+
+    Such a column (a label, a length) follows a comma or a space; what has a slash after a space is still the path.
+    """
     texts = [entry, entry.rsplit(",", 1)[0], entry.split(",", 1)[0]]
     words = entry
-    while " " in words:
+    while " " in words and "/" not in words.rsplit(" ", 1)[1]:
         words = words.rsplit(" ", 1)[0].rstrip()
         texts.append(words)
     named = [name for text in texts if (name := text.strip("\"' "))]
