@@ -21,6 +21,7 @@ from sim.scene import TIMESTEP
 from sim.splits import SPLITS
 from sim.tasks import GOAL_NAMES, TaskName
 from sim.variation import KINDS, Kind
+from vjepa2_ac.data.video import for_ffmpeg
 from vjepa2_ac.errors import InputError
 
 Array = NDArray[np.float64]
@@ -77,7 +78,7 @@ def write_mp4(path: Path, frames: list[Frame], frames_per_second: int = FRAMES_P
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
     aside = path.with_name(path.name + ".part")
-    with av.open(str(aside), "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with av.open(for_ffmpeg(aside), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(frames_per_second), options={"crf": "20"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:

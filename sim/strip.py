@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from sim.film import FRAMES_PER_SECOND, Frame
+from vjepa2_ac.data.video import for_ffmpeg
 from vjepa2_ac.errors import InputError
 
 GIF_FRAMES_PER_SECOND = 5
@@ -27,7 +28,7 @@ def gif(path: Path, films: Sequence[Path], width: int = 400) -> None:
         raise InputError("the films differ in size; make a GIF of each")
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(path.name + ".part")
-    with av.open(str(aside), "w", format="gif") as container:
+    with av.open(for_ffmpeg(aside), "w", format="gif") as container:
         stream = container.add_stream("gif", rate=GIF_FRAMES_PER_SECOND)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "pal8"
@@ -52,7 +53,7 @@ def strip(films: Sequence[Path], columns: int = 5, width: int = 240) -> Frame:
 def read(film: Path) -> Iterator[Frame]:
     """The frames of a film. Raises InputError where there is none."""
     try:
-        with av.open(str(film)) as container:
+        with av.open(for_ffmpeg(film)) as container:
             if not container.streams.video:
                 raise InputError(f"{film} is no film: it has no picture")
             for frame in container.decode(video=0):

@@ -70,6 +70,14 @@ def test_equal_frames_give_equal_bytes(tmp_path: Path, film: Path) -> None:
     assert (tmp_path / "again.mp4").read_bytes() == film.read_bytes()
 
 
+def test_a_folder_named_after_a_time_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("2026-01-01T12:30:00")  # as a command line says it: relative
+    folder.mkdir()
+    write_video(folder / "film.mp4", ramp(5), 4.0)
+    assert len(open_video(folder / "film.mp4").frames([4])) == 1
+
+
 def test_a_frame_beyond_the_end_is_refused(film: Path) -> None:
     with pytest.raises(VideoError, match="frames 0 … 39; asked for 40"):
         open_video(film).frames([40])

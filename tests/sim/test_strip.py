@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sim.film import write_mp4
-from sim.strip import GIF_FRAMES_PER_SECOND, PAUSE, strip
+from sim.strip import GIF_FRAMES_PER_SECOND, PAUSE, read, strip
 from vjepa2_ac.cli import run
 
 
@@ -41,6 +41,15 @@ def test_a_strip_has_a_row_for_each_film_from_first_to_last(films: list[Path], t
     assert strip(films, columns=3, width=64).shape == (2 * 48, 3 * 64, 3)
     assert run(["sim", "strip", *map(str, films), "--out", str(tmp_path / "both.png"), "--columns", "2"]) == 0
     assert cv2.imread(str(tmp_path / "both.png")) is not None
+
+
+def test_a_folder_named_after_a_time_is_a_folder(
+    films: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    film = Path("12:30") / "film.mp4"
+    write_mp4(film, list(read(films[0])))
+    assert run(["sim", "strip", str(film), "--out", "12:30/film.gif"]) == 0
 
 
 def test_what_cannot_be_made_is_said(films: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

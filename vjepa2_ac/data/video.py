@@ -62,7 +62,7 @@ class Video:
 
     def _decode(self, wanted: list[int]) -> dict[int, Frames]:
         found: dict[int, Frames] = {}
-        with av.open(str(self.path)) as container:
+        with av.open(for_ffmpeg(self.path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a smeared picture
             for key, numbers in self._runs(wanted):
@@ -93,7 +93,7 @@ def open_video(path: Path) -> Video:
     try:
         if not path.is_file():
             raise VideoError(f"video {path.name} is missing")
-        with av.open(str(path)) as container:
+        with av.open(for_ffmpeg(path)) as container:
             if not container.streams.video:
                 raise VideoError(f"{path.name} holds no video")
             stream = container.streams.video[0]
@@ -126,7 +126,9 @@ def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = Q
     _, height, width, _ = frames_THWC.shape
     if height % 2 or width % 2:
         raise VideoError(f"H.264 needs an even height and width, got {height} × {width}")
-    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
+    with av.open(
+        for_ffmpeg(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}
+    ) as container:
         stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
@@ -137,6 +139,11 @@ def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = Q
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels_HWC), format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=_ACCURATE, threads=1)))
         container.mux(stream.encode())
+
+
+def for_ffmpeg(path: Path) -> str:
+    """A path as FFmpeg takes it; of a relative `12:30/film.mp4` it would believe that `12` is a protocol."""
+    return str(path.absolute())
 
 
 _ACCURATE = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP  # + 0.4 dB over the default
