@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.data.folders import folder_of
 from vjepa2_ac.data import layout
-from vjepa2_ac.data.episodes import open_episode
+from vjepa2_ac.data.episodes import BadEpisodes, open_episode, usable
 from vjepa2_ac.data.layout import find_episodes
 from vjepa2_ac.data.writer import index_entry, write_index
 from vjepa2_ac.errors import EpisodeError, InputError
@@ -18,6 +21,33 @@ def test_a_tree_is_searched_for_trajectories(tmp_path: Path) -> None:
     refs = folder_of(tmp_path)
     assert [ref.folder for ref in find_episodes(tmp_path)] == [ref.folder for ref in refs]
     assert find_episodes(refs[0].folder)[0].folder == refs[0].folder
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path / "disk", 2)
+    root = tmp_path / "mine"
+    root.mkdir()
+    (root / "all").symlink_to(tmp_path / "disk")
+    (root / "one again").symlink_to(refs[0].folder)
+    (tmp_path / "disk" / "round").symlink_to(root)
+    assert [ref.name for ref in find_episodes(root)] == [f"all/{ref.name}" for ref in refs]
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    (tmp_path / "closed").mkdir()
+    listing = os.scandir, os.listdir
+
+    def refuse(path: Any = ".", listed: Any = None) -> Any:
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", partial(refuse, listed=listing[0]))
+    monkeypatch.setattr(os, "listdir", partial(refuse, listed=listing[1]))
+    bad = BadEpisodes(limit=1)
+    assert [episode.ref for episode in usable(find_episodes(tmp_path), bad)] == [ref]
+    assert bad.reasons == {"closed": "the folder cannot be read: Permission denied"}
 
 
 def test_success_and_failure_can_be_told_apart(tmp_path: Path) -> None:

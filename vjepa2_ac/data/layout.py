@@ -57,10 +57,11 @@ class EpisodeRef:
 def find_episodes(source: Path | str, *, outcome: Outcome | None = None) -> list[EpisodeRef]:
     """Every episode `source` holds, in a fixed order.
 
-    `source` is a folder (searched for `trajectory.h5`, however deep), one episode's folder, or a file with one episode
-    folder per line: text or CSV whose first column is the folder (paths may contain spaces), or the collector's
-    `index.jsonl`. Relative lines are looked for beside the file, then from the working directory. A line that leads
-    nowhere stays in the list, so that it is counted and named when it is opened.
+    `source` is a folder (searched for `trajectory.h5`, however deep, links too), one episode's folder, or a file with
+    one episode folder per line: text or CSV whose first column is the folder (paths may contain spaces), or the
+    collector's `index.jsonl`. Relative lines are looked for beside the file, then from the working directory. A line
+    that leads nowhere, or a folder that may not be read, stays in the list, so that it is counted and named when it is
+    opened.
     """
     source = Path(source)
     if source.is_dir():
@@ -86,13 +87,27 @@ ASIDE = ".unfinished"  # episodes are written here and renamed into place
 
 
 def _walk(root: Path) -> Iterator[EpisodeRef]:
-    for folder, names, files in os.walk(root):
-        if TRAJECTORY in files:
+    closed: list[Path] = []
+    been: set[str] = set()  # links may lead to where one has been, or in a circle
+    for folder, names, files in os.walk(root, followlinks=True, onerror=lambda error: closed.append(_place(error))):
+        place = os.path.realpath(folder)
+        if place in been:
             names.clear()
-            path = Path(folder)
-            yield EpisodeRef(path, str(path.relative_to(root)) if path != root else path.name)
+        elif TRAJECTORY in files:
+            names.clear()
+            yield _ref(Path(folder), root)
         else:
             names[:] = sorted(name for name in names if not name.startswith("."))
+        been.add(place)
+    yield from (_ref(folder, root) for folder in closed)  # what is in there nobody knows: bad when it is opened
+
+
+def _ref(folder: Path, root: Path) -> EpisodeRef:
+    return EpisodeRef(folder, str(folder.relative_to(root)) if folder != root else folder.name)
+
+
+def _place(error: OSError) -> Path:
+    return Path(error.filename)
 
 
 def lines_of(listing: Path) -> list[str]:
@@ -159,7 +174,10 @@ def _shown(folder: Path, beside: Path) -> str:
 
 def read_metadata(folder: Path, name: str) -> dict[str, Any]:
     """The episode's metadata: `metadata_*.json`, or the first other JSON file DROID's readers would take."""
-    files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith("."))
+    except OSError as error:
+        raise EpisodeError(name, f"the folder cannot be read: {error.strerror}") from error
     files.sort(key=lambda path: not path.name.startswith("metadata"))
     if not files:
         raise EpisodeError(name, "metadata_*.json is missing")
