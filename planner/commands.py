@@ -94,9 +94,6 @@ def _write(answer: Answer, out: Path) -> None:
     from planner.single.picture import draw
     from vjepa2_ac.files import write
 
-    try:
-        write(out / "plan.json", answer.to_json() + "\n")
-        write(out / "plan.png", draw(answer))
-    except OSError as error:
-        raise ConfigError(f"--out {out} cannot be written to: {error.strerror}") from None
+    write(out / "plan.json", answer.to_json() + "\n")
+    write(out / "plan.png", draw(answer))
     typer.echo(f"wrote {out / 'plan.json'} and {out / 'plan.png'}", err=True)

@@ -38,7 +38,11 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
     wanted = json.loads(json.dumps(settings))
     make_folder(folder)
     _check(folder, owner, wanted)
-    with (folder / owner.lock).open("w") as lock:
+    try:
+        lock = (folder / owner.lock).open("w")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to: {error.strerror}") from error
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from pathlib import Path
 
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import InputError, NotEnoughDiskError
 
 
 def make_folder(folder: Path) -> None:
@@ -21,7 +23,13 @@ def aside_of(path: Path) -> Path:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write whole or not at all."""
+    """Write whole or not at all. Raises InputError where nothing can be written, NotEnoughDiskError on a full disk."""
     aside = aside_of(path)
-    aside.write_bytes(content.encode() if isinstance(content, str) else content)
-    aside.replace(path)
+    try:
+        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        aside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        kind = NotEnoughDiskError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InputError
+        raise kind(f"{path} cannot be written: {error.strerror}") from error

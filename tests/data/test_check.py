@@ -234,3 +234,15 @@ def test_the_command_answers_with_words_and_exit_codes(tmp_path: Path, capsys: p
     assert cli.run(["data", "check", str(tmp_path / "d"), "--bad-share", "0.5", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bad_episodes"] == {refs[2].name: ["video 10000001.mp4 is missing"]}
     assert cli.run(["data", "check", str(tmp_path / "nowhere")]) == 2
+
+
+def test_a_sheet_that_cannot_be_made_does_not_cost_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["data", "check", str(tmp_path), "--sheet", str(tmp_path / "sheet.png")]) == 1
+    assert "no episode here" in capsys.readouterr().out
+    folder_of(tmp_path, 1)
+    assert cli.run(["data", "check", str(tmp_path), "--sheet", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "1 of 1 usable" in said.out
+    assert said.err.splitlines()[-1] == f"error: {tmp_path} cannot be written: Is a directory"

@@ -203,7 +203,7 @@ def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ({"options": ("--budget-ms", "9", "--preset", "paper")}, "the published search has a fixed size"),
         ({"options": ("--out", "{folder}/x", "--grid", "1")}, "from 2 to 51 moves a side"),
         ({"options": ("--out", "{folder}/now.png")}, "now.png cannot be made a folder of results"),
-        ({"options": ("--out", "{folder}/full")}, "full cannot be written to"),
+        ({"options": ("--out", "{folder}/full")}, "full/plan.json cannot be written: Is a directory"),
         ({"options": ("--token-file", "x", "--out", "{folder}/full/none")}, "say --server too"),
     ],
     ids=lambda value: str(value)[:40],

@@ -76,6 +76,15 @@ def test_two_do_not_share_a_folder(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".baking").mkdir()
+    with (
+        pytest.raises(InputError, match=f"{tmp_path} cannot be written to: Is a directory"),
+        held(tmp_path, BAKER, bread()),
+    ):
+        pass
+
+
 def test_a_kill_before_the_settings_were_written_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / ".baking").touch()
     (tmp_path / "bread.json.part").write_text('{"form')

@@ -64,16 +64,16 @@ def check(
     refs = layout.find_episodes(source)
     with progress("checking", len(refs), unit="episodes") as advance:
         report = check_folder(source, config, refs=refs, workers=workers, advance=advance)
-    if sheet is not None:
+    if as_json:
+        typer.echo(json.dumps(report.summary(), indent=2))
+    else:
+        typer.echo("\n".join(_lines(report)))
+    if sheet is not None and refs:
         from vjepa2_ac.data.layout import EpisodeRef
         from vjepa2_ac.data.sheet import contact_sheet, save_picture
 
         whole = [EpisodeRef(each.folder, each.name) for each in report.episodes if not each.is_part]
         save_picture(contact_sheet(whole or refs, camera), sheet)
-    if as_json:
-        typer.echo(json.dumps(report.summary(), indent=2))
-    else:
-        typer.echo("\n".join(_lines(report)))
     if not report.is_usable:
         raise typer.Exit(1)
 

@@ -103,7 +103,7 @@ def _walk(root: Path) -> Iterator[EpisodeRef]:
 
 
 def _ref(folder: Path, root: Path) -> EpisodeRef:
-    return EpisodeRef(folder, str(folder.relative_to(root)) if folder != root else folder.name)
+    return EpisodeRef(folder, str(folder.relative_to(root)) if folder != root else folder.absolute().name)
 
 
 def _place(error: OSError) -> Path:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vjepa2_ac.data.episodes import open_episode
 from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.errors import EpisodeError, InputError
+from vjepa2_ac.files import make_folder, write
 
 ROWS, COLUMNS = 12, 8
 HEIGHT = 96  # [px] of one picture
@@ -36,11 +37,11 @@ def contact_sheet(refs: Sequence[EpisodeRef], camera: str = "left") -> Picture:
 
 def save_picture(picture_HW3: Picture, path: Path) -> None:
     """Write an RGB picture as PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     written, data = cv2.imencode(".png", cv2.cvtColor(picture_HW3, cv2.COLOR_RGB2BGR))
     if not written:
         raise InputError(f"cannot make a PNG of a picture of shape {list(picture_HW3.shape)}")
-    path.write_bytes(data.tobytes())
+    write(path, data.tobytes())
 
 
 def _row(ref: EpisodeRef, camera: str) -> Picture:

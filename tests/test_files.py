@@ -1,0 +1,47 @@
+"""Files of results are whole or not there, and what stands in their way is one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from vjepa2_ac.errors import InputError, NotEnoughDiskError
+from vjepa2_ac.files import make_folder, write
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    write(tmp_path / "a", "grün")
+    write(tmp_path / "a", b"\x00")
+    assert (tmp_path / "a").read_bytes() == b"\x00"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").touch()
+    for name, why in (("a", "Is a directory"), ("b/c", "Not a directory"), ("c/d", "No such file or directory")):
+        with pytest.raises(InputError, match=f"{name} cannot be written: {why}"):
+            write(tmp_path / name, "text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a", "before")
+
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(NotEnoughDiskError, match="No space left on device"):
+        write(tmp_path / "a", "after")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "before")]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(InputError, match="cannot be made a folder of results"):
+        make_folder(tmp_path / "a")
