@@ -15,6 +15,7 @@ from vjepa2_ac.data import layout
 from vjepa2_ac.data.check import CheckConfig, EpisodeReport, check_folder
 from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.data.video import open_video, write_video
+from vjepa2_ac.errors import ConfigError
 
 
 def only(root: Path, config: CheckConfig | None = None) -> EpisodeReport:
@@ -213,6 +214,20 @@ def test_steps_are_measured_against_the_planners_limit(tmp_path: Path) -> None:
     steps = check_folder(tmp_path, CheckConfig(step_limit=0.04)).summary()["steps"]
     assert sum(steps["counts"]) == 39
     np.testing.assert_allclose(steps["share_over_limit"], 9 / 39)
+
+
+@pytest.mark.parametrize("name", ["fps", "step_limit", "bad_share"])
+@pytest.mark.parametrize("value", [-1, np.inf, np.nan])
+def test_nonsense_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=name.replace("_", " ")):
+        CheckConfig(**{name: value})
+
+
+def test_a_window_of_one_frame_and_an_unknown_camera_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two frames"):
+        CheckConfig(frames_per_clip=1)
+    with pytest.raises(ConfigError, match="no camera 'front'"):
+        CheckConfig(camera="front")
 
 
 def test_an_empty_folder_is_not_usable(tmp_path: Path) -> None:

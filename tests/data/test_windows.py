@@ -77,7 +77,10 @@ def test_each_camera_is_drawn_about_as_often() -> None:
     assert 160 < left < 240
 
 
-@pytest.mark.parametrize("wrong", [{"frames_per_clip": 1}, {"fps": 0}, {"frameskip": 0}, {"cameras": ("front",)}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"frames_per_clip": 1}, {"fps": 0}, {"fps": np.nan}, {"fps": np.inf}, {"frameskip": 0}, {"cameras": ("front",)}],
+)
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         WindowConfig(**wrong)  # type: ignore[arg-type]  # that is the point

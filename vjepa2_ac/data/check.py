@@ -46,8 +46,10 @@ class CheckConfig:
     def __post_init__(self) -> None:
         if self.camera not in layout.CAMERAS:
             raise ConfigError(f"no camera {self.camera!r}; raw DROID has {', '.join(layout.CAMERAS)}")
-        if not 0 <= self.bad_share < 1 or self.fps <= 0 or self.step_limit <= 0:
-            raise ConfigError("need 0 ≤ bad share < 1, fps > 0 and step limit > 0")
+        if not 0 <= self.bad_share < 1 or not 0 < self.fps < np.inf or not 0 < self.step_limit < np.inf:
+            raise ConfigError("need 0 ≤ bad share < 1, and fps and step limit that are finite and > 0")
+        if self.frames_per_clip < 2:
+            raise ConfigError(f"an action needs two frames; frames_per_clip is {self.frames_per_clip}")
 
 
 @dataclass(slots=True)

@@ -33,13 +33,13 @@ def check(
     ],
     camera: Camera = "left",
     fps: Annotated[float, typer.Option(help="Frames per second at which windows will be taken.")] = 4.0,
-    frames: Annotated[int, typer.Option(help="Frames of a window.")] = 8,
+    frames: Annotated[int, typer.Option(min=2, help="Frames of a window.")] = 8,
     step_limit: Annotated[float, typer.Option(help="The planner's largest move per axis and step [m].")] = 0.075,
     bad_share: Annotated[float, typer.Option(help="Share of bad episodes that a usable folder may have.")] = 0.05,
     every_frame: Annotated[
         bool, typer.Option("--every-frame", help="Decode all of each video, not only first, middle and last frame.")
     ] = False,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet (PNG) here.")] = None,
 ) -> None:
@@ -49,7 +49,7 @@ def check(
     header against the recorded timestamps), units of angles and positions, the gripper's direction, and how large the
     steps are against what the planner may do. Works on any raw DROID folder.
 
-    Exit code 0: usable. 1: not usable.
+    Exit code 0: usable. 1: not usable. 2: there is no such folder, or an option makes no sense.
 
         vjepa2-ac data check /data/droid_raw/1.0.1 --sheet sheet.png
     """

@@ -8,6 +8,7 @@ Shapes: T frames, P = T / frameskip poses, P - 1 actions, 7 numbers of a pose or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -42,8 +43,8 @@ class WindowConfig:
     def __post_init__(self) -> None:
         if self.frames_per_clip < 2:
             raise ConfigError(f"an action needs two frames; frames_per_clip is {self.frames_per_clip}")
-        if self.fps <= 0 or self.frameskip < 1:
-            raise ConfigError(f"need fps > 0 and frameskip ≥ 1, got {self.fps} and {self.frameskip}")
+        if not 0 < self.fps < math.inf or self.frameskip < 1:
+            raise ConfigError(f"need a finite fps > 0 and frameskip ≥ 1, got {self.fps} and {self.frameskip}")
         if not self.cameras or any(camera not in CAMERAS for camera in self.cameras):
             raise ConfigError(f"cameras are some of {', '.join(CAMERAS)}; got {self.cameras}")
 
