@@ -89,6 +89,9 @@ def test_the_same_seeds_cut_the_same_window() -> None:
         (np.zeros((0, 32, 32, 3), np.uint8), "are no pixels"),
         ([], "are no pixels"),
         ([frame(32, 32), frame(32, 48)], "different shapes"),
+        (None, "no pictures but 'None'"),
+        ("now.png", "no pictures but 'now.png'"),
+        ([frame(8, 8).astype(object)], "no pictures"),
     ],
 )
 def test_what_is_no_picture_is_refused_in_words(frames: Any, complaint: str) -> None:

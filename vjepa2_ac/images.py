@@ -249,7 +249,10 @@ def _channel(values: tuple[float, ...], like: Tensor) -> Tensor:
 
 def _stack(frames: Any) -> NDArray[Any]:
     try:
-        return np.asarray(frames)
+        stacked = np.asarray(frames)
     except ValueError:
         shapes = sorted({np.shape(frame) for frame in frames})
         raise InputError(f"frames of different shapes cannot go together: {shapes}") from None
+    if stacked.dtype.kind not in "buif":  # None, a path, a list of either
+        raise InputError(f"frames are no pictures but {str(frames)[:40]!r}; expected arrays of uint8 RGB")
+    return stacked
