@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,30 @@ def test_nothing_half_written_is_left(
     assert not unfinished(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"role": "front"}, "no camera 'front'; raw DROID has left, right, wrist"),
+        ({"serial": "a.b"}, "serial 'a.b' of the left camera"),
+        ({"extrinsics_N6": np.full(6, np.nan)}, "extrinsics of the left camera holds numbers that are not finite"),
+        ({"extrinsics_N6": np.zeros((3, 6))}, "has 40 frames and another number of extrinsics"),
+        ({"extrinsics_N6": np.zeros(7)}, r"extrinsics of the left camera has shape \[7\]"),
+    ],
+)
+def test_a_camera_that_no_reader_would_find_is_refused(changes: dict[str, Any], complaint: str) -> None:
+    left = recording().cameras[0]
+    with pytest.raises(InputError, match=complaint):
+        recording(cameras=(replace(left, **changes),))
+    with pytest.raises(InputError, match="a role and a serial of its own"):
+        recording(cameras=(left, replace(left, serial="10000009")))
+
+
+@pytest.mark.parametrize("fps", [0.0, -4.0, np.inf, np.nan])
+def test_time_that_does_not_pass_is_refused(fps: float) -> None:
+    with pytest.raises(InputError, match="finite fps > 0"):
+        recording(fps=fps)
+
+
 def test_lengths_that_differ_are_refused_before_anything_is_written() -> None:
     with pytest.raises(InputError, match=r"an episode of 40 poses has \{'joints': 3\}"):
         recording(joints_N7=np.zeros((3, 7)))
@@ -124,3 +149,7 @@ def test_lengths_that_differ_are_refused_before_anything_is_written() -> None:
         recording(cameras=())
     with pytest.raises(InputError, match="finite"):
         recording(poses_N7=np.full((40, 7), np.nan))
+    with pytest.raises(InputError, match="commands holds numbers that are not finite"):
+        recording(commands_N7=np.full((40, 7), np.nan))
+    with pytest.raises(InputError, match=r"poses has shape \[40, 6\]; expected 7 numbers"):
+        recording(poses_N7=np.zeros((40, 6)))

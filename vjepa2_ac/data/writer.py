@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ from vjepa2_ac.data import layout
 from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.data.video import QUALITY, Frames, write_video
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
+from vjepa2_ac.poses import vector
 
 VERSION = "1.0.1"  # of the DROID release whose layout this is
 
@@ -45,6 +47,18 @@ class CameraTrack:
     serial: str  # eight digits in DROID
     frames_NHWC: Frames
     extrinsics_N6: ArrayLike  # pose in the base frame; [6] for a camera that stands still
+
+    def __post_init__(self) -> None:
+        if self.role not in layout.CAMERAS:
+            raise InputError(f"no camera {self.role!r}; raw DROID has {', '.join(layout.CAMERAS)}")
+        if set("./") & set(self.serial):  # it names a file, of which readers take what is before the first dot
+            raise InputError(f"serial {self.serial!r} of the {self.role} camera holds a dot or a slash")
+        extrinsics, frames = (
+            vector(self.extrinsics_N6, f"extrinsics of the {self.role} camera", size=6),
+            self.frames_NHWC,
+        )
+        if extrinsics.shape not in ((6,), (len(frames), 6)):
+            raise InputError(f"the {self.role} camera has {len(frames)} frames and another number of extrinsics")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +87,14 @@ class Recording:
         wrong = {name: length for name, length in wrong.items() if length != rows}
         if wrong:
             raise InputError(f"an episode of {rows} poses has {wrong}")
-        if not self.cameras or len({camera.serial for camera in self.cameras}) != len(self.cameras):
-            raise InputError("an episode needs at least one camera, each with a serial of its own")
-        if not np.isfinite(np.asarray(self.poses_N7)).all():
-            raise InputError("poses must be finite")
+        if not self.cameras or any(
+            len({getattr(camera, name) for camera in self.cameras}) != len(self.cameras) for name in ("role", "serial")
+        ):
+            raise InputError("an episode needs at least one camera, each with a role and a serial of its own")
+        vector(self.poses_N7, "poses")
+        vector(self.commands_N7, "commands")
+        if not 0 < self.fps < math.inf:
+            raise InputError(f"need a finite fps > 0, got {self.fps}")
 
     def __len__(self) -> int:
         return len(np.asarray(self.poses_N7))
