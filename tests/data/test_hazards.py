@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.folders import hazardous
+from tests.data.folders import folder_of, hazardous
 from vjepa2_ac.data.check import CheckConfig, check_folder
 from vjepa2_ac.data.episodes import BadEpisodes, usable
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
@@ -35,6 +35,19 @@ def test_all_that_can_be_used_is_and_the_rest_is_named(folder: tuple[Path, dict[
         np.testing.assert_allclose(levels_T, first_level + 3 * window.numbers_T, atol=2)  # the frame of that very row
     unusable = UNUSABLE if camera == "left" else ("no metadata",)  # only the left video is too short
     assert bad.reasons.keys() == {str(refs[name].folder.relative_to(root)) for name in unusable}
+
+
+def test_the_documented_loop_reads_what_can_be_read(
+    folder: tuple[Path, dict[str, EpisodeRef]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    loop = page.split("```python\n")[1].split("```")[0]
+    (short,) = folder_of(tmp_path / "short", 1, rows=5)  # as branches and repaints are
+    (tmp_path / "long").symlink_to(folder[0])
+    exec(loop.replace("/data/droid_raw/1.0.1", str(tmp_path)), {})
+    said = capsys.readouterr().out
+    assert said.count("1.0.1/SIM") == len(UNUSABLE) + 1
+    assert f"'short/{short.name}': 'too short: 5 frames" in said
 
 
 def test_the_check_names_the_bad_and_notes_the_rest(folder: tuple[Path, dict[str, EpisodeRef]]) -> None:
