@@ -51,6 +51,11 @@ def test_exactly_the_frames_asked_for_in_the_order_asked(film: Path, numbers: li
     ("codec", "options"),
     [
         ("libx264", {"bf": "3", "g": "25"}),  # frames stored in another order than shown
+        (
+            "libx264",
+            {"x264-params": "open-gop=1:keyint=10:min-keyint=5:bframes=3"},
+        ),  # frames lean on those before a key
+        ("libx264", {"x264-params": "intra-refresh=1:keyint=10"}),  # keys that are none: what is seen comes bit by bit
         ("libsvtav1", {"preset": "12"}),
         ("mpeg4", {"g": "12"}),
     ],
@@ -62,7 +67,9 @@ def test_other_encodings_give_the_same_exact_frames(tmp_path: Path, codec: str, 
     numbers = [31, 2, 30, 11, 39]
     assert len(video) == 40
     np.testing.assert_allclose(grey(video.frames(numbers)), 20 + 3 * np.array(numbers), atol=4)
-    np.testing.assert_array_equal(video.frames(numbers), video.frames(range(40))[numbers])
+    all_THWC = video.frames(range(40))
+    np.testing.assert_array_equal(video.frames(numbers), all_THWC[numbers])
+    np.testing.assert_array_equal(np.concatenate([video.frames([n]) for n in range(40)]), all_THWC)
 
 
 def test_equal_frames_give_equal_bytes(tmp_path: Path, film: Path) -> None:

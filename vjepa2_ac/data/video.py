@@ -6,6 +6,7 @@ Shapes: T frames in a row, H height, W width; frames are RGB uint8.
 from __future__ import annotations
 
 import bisect
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -51,7 +52,7 @@ class Video:
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             raise VideoError(f"{self.path.name} has frames 0 … {len(self) - 1}; asked for {wanted[0]} … {wanted[-1]}")
         try:
-            found = self._decode(wanted)
+            found = self._found(wanted)
         except (av.error.FFmpegError, OSError) as error:
             raise VideoError(f"cannot decode {self.path.name}: {_reason(error)}") from error
         if missing := [number for number in wanted if number not in found]:
@@ -60,12 +61,22 @@ class Video:
             return np.empty((0, self.height, self.width, 3), dtype=np.uint8)
         return np.stack([found[int(number)] for number in numbers])
 
-    def _decode(self, wanted: list[int]) -> dict[int, Frames]:
+    def _found(self, wanted: list[int]) -> dict[int, Frames]:
+        """The frames there are, decoded from the keys before them; from the first frame on where a key is not enough.
+
+        (An open group of pictures leans on the one before it; with intra refresh a key is whole only some frames on.)
+        """
+        with contextlib.suppress(av.error.FFmpegError):
+            if len(found := self._decode(wanted, self.keys)) == len(wanted):
+                return found
+        return self._decode(wanted, ())
+
+    def _decode(self, wanted: list[int], keys: tuple[int, ...]) -> dict[int, Frames]:
         found: dict[int, Frames] = {}
         with av.open(for_ffmpeg(self.path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a smeared picture
-            for key, numbers in self._runs(wanted):
+            for key, numbers in _runs(wanted, keys):
                 container.seek(self.times[key], stream=stream)
                 missing = {self.times[number]: number for number in numbers}
                 for frame in container.decode(stream):
@@ -75,17 +86,6 @@ class Video:
                     if not missing or (frame.pts is not None and frame.pts > max(missing)):
                         break
         return found
-
-    def _runs(self, wanted: list[int]) -> list[tuple[int, list[int]]]:
-        """The wanted frames as runs: where decoding starts, and the frames it passes before the next start."""
-        runs: list[tuple[int, list[int]]] = []
-        for number in wanted:
-            key = self.keys[max(bisect.bisect_right(self.keys, number) - 1, 0)] if self.keys else 0
-            if runs and (key <= runs[-1][0] or key <= runs[-1][1][-1]):
-                runs[-1][1].append(number)
-            else:
-                runs.append((key, [number]))
-        return runs
 
 
 def open_video(path: Path) -> Video:
@@ -139,6 +139,18 @@ def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = Q
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels_HWC), format="rgb24")
             container.mux(stream.encode(frame.reformat(format="yuv420p", interpolation=_ACCURATE, threads=1)))
         container.mux(stream.encode())
+
+
+def _runs(wanted: list[int], keys: tuple[int, ...]) -> list[tuple[int, list[int]]]:
+    """The wanted frames as runs: where decoding starts, and the frames it passes before the next start."""
+    runs: list[tuple[int, list[int]]] = []
+    for number in wanted:
+        key = keys[max(bisect.bisect_right(keys, number) - 1, 0)] if keys else 0
+        if runs and (key <= runs[-1][0] or key <= runs[-1][1][-1]):
+            runs[-1][1].append(number)
+        else:
+            runs.append((key, [number]))
+    return runs
 
 
 def for_ffmpeg(path: Path) -> str:
