@@ -230,6 +230,12 @@ def test_a_window_of_one_frame_and_an_unknown_camera_are_refused() -> None:
         CheckConfig(camera="front")
 
 
+def test_a_gripper_measured_a_little_outside_of_its_range_will_do(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    folders.change_rows(ref, layout.GRIPPER, np.linspace(-0.05, 1.05, 40))
+    assert not only(tmp_path).reasons
+
+
 def test_an_empty_folder_is_not_usable(tmp_path: Path) -> None:
     report = check_folder(tmp_path)
     assert not report.is_usable

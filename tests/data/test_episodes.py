@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,22 @@ def test_a_video_a_little_short_leaves_the_moments_both_have(ref: EpisodeRef) ->
     assert len(open_episode(ref)) == 38
 
 
+@pytest.mark.parametrize(("rows", "frames"), [(100, 95), (20, 18)])
+def test_a_twentieth_or_two_frames_may_be_missing_and_no_more(tmp_path: Path, rows: int, frames: int) -> None:
+    (ref,) = folder_of(tmp_path, 1, rows=rows)
+    folders.shorten_video(ref, frames)
+    episode = open_episode(ref)
+    assert (len(episode), len(episode.actions(fps=4.0))) == (frames, frames - 1)
+    folders.shorten_video(ref, frames - 1)
+    with pytest.raises(EpisodeError, match="cannot be matched"):
+        open_episode(ref)
+
+
+@pytest.mark.parametrize(("fps", "stride"), [(3.0, 1), (4.0, 1), (5.0, 2), (13.0, 4), (15.0, 4), (30.0, 8)])
+def test_at_most_so_many_frames_are_taken_a_second(ref: EpisodeRef, fps: float, stride: int) -> None:
+    assert replace(open_episode(ref), fps=fps).stride(4.0) == stride
+
+
 def test_a_missing_extrinsic_matters_only_to_who_asks(ref: EpisodeRef) -> None:
     folders.change_rows(ref, layout.EXTRINSICS.format(serial="10000001"), None)
     episode = open_episode(ref)
@@ -154,6 +171,21 @@ def test_a_header_of_60_fps_over_15_hz_rows_is_not_believed(tmp_path: Path) -> N
     assert (open_episode(ref).fps, open_episode(ref).stride(4.0)) == (15.0, 4)
     assert open_episode(ref).fps_from == "timestamps"
     assert open_episode(ref, fps_from="header").stride(4.0) == 15  # as the reference would
+
+
+@pytest.mark.parametrize(("header", "believed"), [(16.0, 16.0), (17.0, 15.0), (14.0, 14.0), (13.0, 15.0)])
+def test_a_header_within_a_tenth_of_the_timestamps_is_believed(tmp_path: Path, header: float, believed: float) -> None:
+    (ref,) = folder_of(tmp_path, 1, fps=15.0)
+    write_video(folders.video_of(ref), folders.ramp(40), header)
+    assert open_episode(ref).fps == believed
+
+
+def test_a_pause_of_the_clock_does_not_change_the_rate(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1, fps=15.0)
+    clock = layout.CAPTURED.format(serial="10000001")
+    times_N = folders.rows_of(ref, clock)
+    folders.change_rows(ref, clock, times_N + 10_000 * (np.arange(40) > 20))
+    assert open_episode(ref).measured_fps == 15.0
 
 
 @pytest.mark.parametrize("gone", [(), ("cameras",), ("cameras", "control")])

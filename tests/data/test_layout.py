@@ -57,6 +57,22 @@ def test_success_and_failure_can_be_told_apart(tmp_path: Path) -> None:
     assert [len(find_episodes(tmp_path, outcome=outcome)) for outcome in (None, "success", "failure")] == [3, 2, 1]
 
 
+def test_the_outcome_is_the_last_folder_that_says_one(tmp_path: Path) -> None:
+    def outcome(place: str) -> str | None:
+        return layout.EpisodeRef(tmp_path / place, place).outcome
+
+    assert outcome("failure/rerun/success/2026-01-01/noon") == "success"
+    assert outcome("failure/2026-01-01/success") == "failure"  # an episode may be called anything
+    assert outcome("2026-01-01/noon") is None
+
+
+def test_branches_of_two_collections_are_not_one(tmp_path: Path) -> None:
+    refs = [folder_of(tmp_path / name, 1)[0] for name in ("train", "wide")]
+    assert len({ref.branch("7-0") for ref in refs}) == 2
+    assert refs[0].branch("7-0") == layout.EpisodeRef(refs[0].folder.with_name("other"), "other").branch("7-0")
+    assert refs[0].branch(None) is None
+
+
 def test_what_a_stopped_writer_left_is_not_an_episode(tmp_path: Path) -> None:
     (ref,) = folder_of(tmp_path, 1)
     shutil.copytree(ref.folder, tmp_path / layout.ASIDE / "half")
