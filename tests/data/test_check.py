@@ -31,6 +31,7 @@ def test_a_good_folder_is_usable(tmp_path: Path) -> None:
     assert (facts["usable_episodes"], facts["frames"], facts["outcomes"]) == (3, 120, {"success": 3})
     assert facts["header_fps"] == facts["measured_fps"] == {"4": 3}
     assert facts["videos"] == {"h264 32×32": 3}
+    assert facts["hours"] == pytest.approx(30 / 3600)
     assert not facts["notes"]
 
 
@@ -234,6 +235,58 @@ def test_a_gripper_measured_a_little_outside_of_its_range_will_do(tmp_path: Path
     (ref,) = folder_of(tmp_path, 1)
     folders.change_rows(ref, layout.GRIPPER, np.linspace(-0.05, 1.05, 40))
     assert not only(tmp_path).reasons
+
+
+def test_a_still_picture_of_a_hand_that_hardly_moves_is_no_frozen_camera(tmp_path: Path) -> None:
+    poses_N7 = np.zeros((40, 7))
+    poses_N7[:, 0] = np.linspace(0.40, 0.44, 40)
+    freeze(folder_of(tmp_path, 1, poses_N7=poses_N7)[0])
+    assert not only(tmp_path).reasons
+
+
+def test_a_hand_that_never_moves_is_noted(tmp_path: Path) -> None:
+    folder_of(tmp_path, 1, poses_N7=np.zeros((40, 7)))
+    assert only(tmp_path).notes == ["the hand never moves"]
+
+
+def test_grippers_that_differ_are_no_fault_of_the_folder(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path, 4)
+    for ref in refs[:2]:
+        closing_is_opening(ref)  # half of them are pushed
+        for path in (layout.GRIPPER, layout.COMMANDED_GRIPPER):  # and start closed
+            folders.change_rows(ref, path, 1 - folders.rows_of(ref, path))
+    for ref in refs[2:]:
+        measured = np.tile(np.concatenate((np.linspace(0, 1, 10), np.linspace(1, 0, 10))), 2)
+        folders.change_rows(ref, layout.GRIPPER, measured)
+        folders.change_rows(ref, layout.COMMANDED_GRIPPER, (np.roll(measured, -1) > measured).astype(float))
+    report = check_folder(tmp_path)
+    assert sum(each.gripper_opposes for each in report.episodes) >= 5
+    assert not report.faults
+
+
+def test_a_gripper_that_is_never_used_is_no_fault_of_the_folder(tmp_path: Path) -> None:
+    for ref in folder_of(tmp_path):
+        folders.change_rows(ref, layout.GRIPPER, np.full(40, 0.01))
+    assert not check_folder(tmp_path).faults
+
+
+def test_steps_that_open_or_close_the_gripper_are_counted(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    folders.change_rows(ref, layout.GRIPPER, np.repeat([0.0, 0.5, 1.0, 0.8, 0.6, 0.0], [10, 1, 9, 5, 5, 10]))
+    assert only(tmp_path).gripper_events == 3  # two close it, one opens it; a fifth is none
+
+
+def test_as_many_frames_as_a_window_has_are_too_few_for_one(tmp_path: Path) -> None:
+    folder_of(tmp_path / "8", 1, rows=8)
+    folder_of(tmp_path / "9", 1, rows=9)
+    eight, nine = check_folder(tmp_path).episodes
+    assert (eight.notes, nine.notes) == (["too short for a window of 8 frames at 4 fps"], [])
+
+
+def test_the_share_of_bad_episodes_that_is_allowed_may_be_reached(tmp_path: Path) -> None:
+    folders.video_of(folder_of(tmp_path, 4)[0]).unlink()
+    assert check_folder(tmp_path, CheckConfig(bad_share=0.25)).is_usable
+    assert not check_folder(tmp_path, CheckConfig(bad_share=0.24)).is_usable
 
 
 def test_an_empty_folder_is_not_usable(tmp_path: Path) -> None:
