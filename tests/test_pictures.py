@@ -78,6 +78,9 @@ def test_a_blank_picture_is_refused() -> None:
     red = np.zeros((32, 32, 3), np.uint8)
     red[..., 0] = 250
     refused(pictures.png(red), "the picture is blank")
+    grain = np.random.default_rng(0).integers(0, 2, (32, 32, 3)).astype(np.uint8)
+    refused(pictures.png(17 + 2 * grain), "the picture is blank")  # what a dark sensor makes of nothing
+    assert decode(pictures.png(17 + 6 * grain), "now", 4096).frame_HW3.shape == (32, 32, 3)
 
 
 def test_a_picture_that_is_too_small_is_refused() -> None:

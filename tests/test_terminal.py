@@ -33,6 +33,17 @@ def test_work_that_was_begun_before_counts_from_there(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err.startswith("training: 10/10 in")
 
 
+def test_the_rate_is_of_what_was_done_now_and_the_last_note_stays(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter([0.0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(now, 4.0))
+    with terminal.progress("training", total=14, done=6) as advance:
+        advance(2, "loss 0.5")
+        advance(2)
+    assert capsys.readouterr().err == "training: 10/14 in 4 s (1.0/s, 4 s left), loss 0.5\n"
+
+
 def test_bytes_are_told_in_megabytes(capsys: pytest.CaptureFixture[str]) -> None:
     with terminal.progress("download", total=4_000_000, done=1_500_000, unit="bytes") as advance:
         advance(2_500_000)

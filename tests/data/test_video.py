@@ -90,6 +90,16 @@ def test_a_frame_beyond_the_end_is_refused(film: Path) -> None:
         open_video(film).frames([40])
 
 
+def test_damage_is_refused_and_not_concealed(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (16, 64, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "noise.mp4", noise, 4.0)
+    data = bytearray((tmp_path / "noise.mp4").read_bytes())
+    data[-3000:-2000] = bytes(1000)
+    (tmp_path / "noise.mp4").write_bytes(data)
+    with pytest.raises(VideoError, match=r"noise\.mp4"):
+        open_video(tmp_path / "noise.mp4").frames(range(16))
+
+
 def test_a_cut_off_file_is_refused(film: Path) -> None:
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     with pytest.raises(VideoError, match=r"film\.mp4"):

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.data.folders import ROWS, folder_of, recording, rows_of
+from tests.data.folders import ROWS, SERIALS, folder_of, recording, rows_of
 from vjepa2_ac.data import layout, writer
 from vjepa2_ac.data.episodes import open_episode
 from vjepa2_ac.data.layout import find_episodes, unfinished
@@ -54,6 +54,16 @@ def test_every_dataset_has_a_row_for_every_moment(tmp_path: Path) -> None:
         )
     assert set(lengths.values()) == {ROWS}
     assert {layout.CARTESIAN, layout.GRIPPER, layout.JOINTS, "action/joint_position"} <= lengths.keys()
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_the_last_row_says_how_it_ended_and_cameras_say_what_they_are(tmp_path: Path, success: bool) -> None:
+    ref = write_episode(recording(success=success), tmp_path)
+    ended = {name: rows_of(ref, f"observation/controller_info/{name}") for name in ("success", "failure")}
+    assert [bool(rows_N[-1]) for rows_N in ended.values()] == [success, not success]
+    assert not any(rows_N[:-1].any() for rows_N in ended.values())
+    kinds = [set(rows_of(ref, f"observation/camera_type/{serial}")) for serial in SERIALS.values()]
+    assert kinds == [{1}, {1}, {0}]
 
 
 def test_what_was_recorded_is_read_back_exactly(tmp_path: Path) -> None:
