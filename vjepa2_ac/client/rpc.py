@@ -17,7 +17,16 @@ from vjepa2_ac.pb import planning_pb2, planning_pb2_grpc
 from vjepa2_ac.wire import to_message, to_plain
 
 DETAILS = "grpc-status-details-bin"
-OPTIONS = (("grpc.max_receive_message_length", 256 * 1024 * 1024), ("grpc.max_send_message_length", -1))
+OPTIONS = (
+    ("grpc.max_receive_message_length", 256 * 1024 * 1024),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),  # or a service that is back would be called unreachable for minutes
+    # A line that died without a word is given up for a new one; or call after call would time out on it.
+    ("grpc.keepalive_time_ms", 5000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.ping_timeout_ms", 5000),
+)
 GENERIC = {
     grpc.StatusCode.UNAVAILABLE: "connection_lost",
     grpc.StatusCode.DEADLINE_EXCEEDED: "timeout",

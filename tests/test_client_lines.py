@@ -1,0 +1,85 @@
+"""What a robot's network does to a client: services that go and come back, and lines that die without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server.conftest import WIRES, url_of
+from tests.server.running import running
+from vjepa2_ac.client import PlannerClient, PlannerError
+
+
+class Line:
+    """Passes bytes between callers and a port; what was connected before `cut` hears nothing any more."""
+
+    def __init__(self, port: int) -> None:
+        self.door = socket.create_server(("127.0.0.1", 0))
+        self.port, self.cuts = port, 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.door.getsockname()[1]}"
+
+    def cut(self) -> None:
+        self.cuts += 1
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                ends = self.door.accept()[0], socket.create_connection(("127.0.0.1", self.port))
+                for one, other in (ends, ends[::-1]):
+                    threading.Thread(target=self._pass, args=(one, other, self.cuts), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket, cuts: int) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                if self.cuts == cuts:
+                    other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def line_to(port: int) -> Iterator[Line]:
+    line = Line(port)
+    try:
+        yield line
+    finally:
+        line.door.close()
+
+
+def seconds_until_answered(client: PlannerClient, at_most: float) -> float:
+    began = time.monotonic()
+    while time.monotonic() - began < at_most:
+        with contextlib.suppress(PlannerError):
+            client.info()
+            break
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_service_that_was_away_is_found_as_soon_as_it_is_back(wire: str) -> None:
+    with running() as (_, where):
+        url = url_of(where, wire)
+    ports = {"port": int(where.url.rpartition(":")[2]), "grpc_port": int(str(where.grpc).rpartition(":")[2])}
+    with PlannerClient(url, retries=0) as client:
+        assert seconds_until_answered(client, at_most=6.0) >= 6.0  # asked again and again meanwhile
+        with running(**ports):
+            assert seconds_until_answered(client, at_most=10.0) < 2.0
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_line_that_died_without_a_word_is_given_up_for_a_new_one(wire: str) -> None:
+    with running(drain_s=1) as (_, where), line_to(int(url_of(where, wire).rpartition(":")[2])) as line:
+        scheme = "http" if wire == "rest" else "grpc"
+        with PlannerClient(f"{scheme}://{line.address}", retries=0, timeout_s=1.0) as client:
+            client.info()
+            line.cut()
+            assert seconds_until_answered(client, at_most=30.0) < 20.0
