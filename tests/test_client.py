@@ -254,6 +254,30 @@ def test_a_busy_service_is_asked_for_a_step_again(scripted: tuple[str, type[Scri
         assert client.session(paint(GOAL)).step(paint(HOME), HOME).status == "done"
 
 
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, EOFError])
+def test_what_ends_a_session_is_not_covered_by_a_service_that_is_gone(
+    scripted: tuple[str, type[Scripted]], ending: type[BaseException]
+) -> None:
+    url, handler = scripted
+    handler.script += [(201, SESSION), (201, SESSION)]  # and no answer to its end
+    with PlannerClient(url, retries=0) as client, pytest.raises(ending), client.session(paint(GOAL)):
+        raise ending
+
+    async def main() -> None:
+        async with AsyncPlannerClient(url, retries=0) as client, await client.session(paint(GOAL)):
+            raise ending
+
+    with pytest.raises(ending):
+        asyncio.run(main())
+
+
+def test_a_session_that_could_not_be_closed_is_said_so(scripted: tuple[str, type[Scripted]]) -> None:
+    url, handler = scripted
+    handler.script += [(201, SESSION)]
+    with PlannerClient(url, retries=0) as client, pytest.raises(PlannerError), client.session(paint(GOAL)):
+        pass
+
+
 def test_asking_again_ends_with_the_time_out() -> None:
     now = [0.0]
     attempts = Attempts(1.0, retries=9, is_repeatable=True, clock=lambda: now[0])

@@ -204,4 +204,8 @@ class AsyncSession:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.close()
+        try:
+            await self.close()
+        except PlannerError:
+            if error is None:  # else what ended the block goes first, Ctrl-C and cancellation among it
+                raise

@@ -209,4 +209,8 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except PlannerError:
+            if error is None:  # else what ended the block goes first, Ctrl-C and cancellation among it
+                raise
