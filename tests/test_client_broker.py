@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -107,6 +108,35 @@ def test_a_chunk_whose_picture_is_too_old_is_dropped_though_no_move_was_made_mea
     broker = ChunkBroker(fetch, oldest_s=0.1)
     assert broker.next().action[0] == 20.0  # type: ignore[union-attr]
     assert broker.dropped == 1
+
+
+def test_a_loop_that_was_held_up_does_not_go_on_with_what_it_had() -> None:
+    plans = [chunk(0), chunk(10)]
+    broker = ChunkBroker(lambda: plans.pop(0), ahead=0, oldest_s=0.3)
+    assert broker.next().action[0] == 0.0  # type: ignore[union-attr]
+    time.sleep(0.2)
+    assert broker.next().action[0] == 1.0  # type: ignore[union-attr]  # due just now
+    time.sleep(0.9)
+    assert broker.next().action[0] == 10.0  # type: ignore[union-attr]
+    assert broker.dropped == 1
+
+
+def test_a_chunk_that_waited_for_a_loop_that_was_held_up_is_dropped_too() -> None:
+    plans = [chunk(0), chunk(10), chunk(20)]
+    broker = ChunkBroker(lambda: plans.pop(0), ahead=3, oldest_s=0.3)
+    assert [broker.next().action[0] for _ in range(2)] == [0.0, 1.0]  # type: ignore[union-attr]
+    time.sleep(0.9)  # meanwhile the second chunk comes
+    assert broker.next().action[0] == 20.0  # type: ignore[union-attr]
+
+
+def test_no_move_of_an_earlier_chunk_is_made_once_nothing_is_left_to_do() -> None:
+    plans = [chunk(0), None]
+    broker = ChunkBroker(lambda: plans.pop(0), ahead=3)
+    assert [broker.next().action[0] for _ in range(2)] == [0.0, 1.0]  # type: ignore[union-attr]
+    while plans:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert broker.next() is None
 
 
 def test_a_loop_that_has_run_dry_is_told_after_a_bounded_time() -> None:

@@ -38,7 +38,8 @@ class ChunkBroker:
     """Hands out moves; the next chunk is fetched when only `ahead` of them are left.
 
     `fetch` runs in a thread of its own: it takes a picture, reads the pose, and asks a client or a session. A chunk
-    that took it longer than `oldest_s` is dropped, whether moves were made meanwhile or not.
+    that took it longer than `oldest_s` is dropped, whether moves were made meanwhile or not; and so is what is left of
+    one when the loop comes for a move that much later than it was due. When nothing is left to do, no move is.
     """
 
     def __init__(
@@ -46,8 +47,9 @@ class ChunkBroker:
     ) -> None:
         self.fetch, self.ahead, self.patience_s, self.oldest_s = fetch, ahead, patience_s, oldest_s
         self.plan: Plan | None = None  # the present chunk came with
-        self.dropped = 0  # chunks that came too late
+        self.dropped = 0  # chunks that came, or were come for, too late
         self._left: list[Move] = []
+        self._due_at = 0.0  # [s] for the first of them, at the pace of their chunk from its picture on
         self._since_look = 0  # moves handed out since the running fetch began
         self._is_fetching = self._is_done = self._is_closed = False
         self._error: BaseException | None = None
@@ -59,11 +61,13 @@ class ChunkBroker:
         Raises LateError when none came within `patience_s`, and what `fetch` raised once no move is left.
         """
         with self._changed:
+            self._drop_overdue()
             self._fetch_ahead()
             if not self._left and not self._changed.wait_for(self._can_go_on, self.patience_s):
                 raise LateError(f"no plan came within {self.patience_s:g} s", code="late")
-            if self._left:
+            if self._left and self.plan:
                 self._since_look += 1
+                self._due_at += self.plan.dt_s
                 return self._left.pop(0)
             if self._error is not None:
                 error, self._error = self._error, None
@@ -104,16 +108,23 @@ class ChunkBroker:
             self._is_fetching = False
             self._error = error
             if error is None:
-                self._take(plan, time.monotonic() - began_at)
+                self._take(plan, began_at)
             self._changed.notify_all()
 
-    def _take(self, plan: Plan | None, age_s: float) -> None:
+    def _take(self, plan: Plan | None, began_at: float) -> None:
         if plan is None:
-            self._is_done = True
+            self._is_done, self._left = True, []
             return
         moves = [Move(action, target) for action, target in zip(plan.actions, plan.targets, strict=True)]
         fresh = moves[self._since_look :]
-        if not fresh or age_s > self.oldest_s:
+        if not fresh or time.monotonic() - began_at > self.oldest_s:
             self.dropped += 1
             return
         self.plan, self._left = plan, fresh
+        self._due_at = began_at + self._since_look * plan.dt_s
+
+    def _drop_overdue(self) -> None:
+        """A loop that was held up does not go on with what it had: the world has moved on."""
+        if self._left and time.monotonic() - self._due_at > self.oldest_s:
+            self._left = []
+            self.dropped += 1
