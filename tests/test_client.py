@@ -95,10 +95,39 @@ def test_an_array_that_is_no_frame_is_refused(wrong: Any) -> None:
         picture_bytes(wrong)
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://a", "http://", "http://[::1", "http://host:port"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "127.0.0.1:8000",
+        "ftp://a",
+        "http://",
+        "http://[::1",
+        "http://host:port",
+        "http://a b:80",
+        "http://a:80\n",
+        "grpc://a:80/path",
+    ],
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="is no address of a service"):
         PlannerClient(url)
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+@pytest.mark.parametrize("token", ["correct-horse\n", "hörse-horse"])
+def test_a_token_that_no_header_can_hold_is_refused(wire: str, token: str) -> None:
+    with pytest.raises(InputError, match="the token holds what no header can"):
+        PlannerClient(f"{wire}://127.0.0.1:9", token=token)
+
+
+@pytest.mark.parametrize("wire", ["https", "grpcs"])
+def test_files_that_tls_cannot_use_are_named(wire: str, tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("hello")
+    for name in ("none.pem", "missing.pem"):
+        with pytest.raises(InputError, match=f"{name}: not to be used for TLS"):
+            PlannerClient(f"{wire}://127.0.0.1:9", ca=tmp_path / name)
+        with pytest.raises(InputError, match=f"{name}: not to be used for TLS"):
+            PlannerClient(f"{wire}://127.0.0.1:9", certificate=(tmp_path / name, tmp_path / name))
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])
@@ -112,6 +141,22 @@ def test_a_service_that_is_not_there_is_said_so(wire: str) -> None:
 def test_an_option_that_does_not_exist_is_refused_here() -> None:
     with PlannerClient("http://127.0.0.1:9") as client, pytest.raises(InputError, match="no option sede"):
         client.plan(paint(HOME), HOME, paint(GOAL), sede=1)  # type: ignore[call-arg]
+
+
+def test_what_would_be_left_out_of_a_look_is_refused() -> None:
+    with PlannerClient("http://127.0.0.1:9") as client, pytest.raises(InputError, match="no part of a look age_ms"):
+        client.plan(paint(HOME), HOME, paint(GOAL), look={"age_ms": 5000})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_what_cannot_be_sent_is_said_so(wire: str) -> None:
+    with PlannerClient(f"{wire}://127.0.0.1:9") as client:
+        with pytest.raises(InputError, match="the request cannot be sent"):
+            client.plan(paint(HOME), HOME, "goal", preset=Path("fast"))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="the request cannot be sent"):
+            client.session("goal", preset=Path("fast"))  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="what was given as candidates is not made of numbers"):
+            client.energy(paint(HOME), HOME, "goal", [[[0.0] * 7], [[0.0] * 7] * 2])
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
@@ -286,6 +331,47 @@ def test_asking_again_ends_with_the_time_out() -> None:
     now[0] = 0.7
     with pytest.raises(PlannerError, match="busy"):
         attempts.pause_after(busy)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_time_out_of_nothing_is_not_taken_for_none(scripted: tuple[str, type[Scripted]], is_async: bool) -> None:
+    url, handler = scripted
+    handler.script += [(200, SLOW * 20)]  # takes seconds
+
+    plan = _plan_async if is_async else _plan
+    with pytest.raises(PlannerError, match="did not answer in time"):
+        plan(url)
+
+
+def _plan(url: str) -> None:
+    with PlannerClient(url) as client:
+        client.plan(paint(HOME), HOME, "goal", timeout_s=0)
+
+
+def _plan_async(url: str) -> None:
+    async def plan() -> None:
+        async with AsyncPlannerClient(url) as client:
+            await client.plan(paint(HOME), HOME, "goal", timeout_s=0)
+
+    asyncio.run(plan())
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+@pytest.mark.parametrize("timeout_s", [float("inf"), float("nan")])
+def test_a_call_without_an_end_is_refused(wire: str, timeout_s: float) -> None:
+    with PlannerClient(f"{wire}://127.0.0.1:9") as client, pytest.raises(InputError, match="a call must end"):
+        client.plan(paint(HOME), HOME, "goal", timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_an_id_is_no_path(wire: str) -> None:
+    with running() as (_, where), PlannerClient(where.url if wire == "rest" else f"grpc://{where.grpc}") as client:
+        goal, session = client.register_goal(paint(GOAL)), client.session(paint(GOAL))
+        for name in (f"{goal.goal_id}?", f"{goal.goal_id}#1", f"../sessions/{session.id}"):
+            with pytest.raises(PlannerError):
+                client.delete_goal(name)
+        assert [kept.goal_id for kept in client.goals()] == [goal.goal_id]
+        assert session.state().status == "going"
 
 
 @pytest.mark.parametrize("wire", ["rest", "grpc"])

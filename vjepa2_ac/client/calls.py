@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vjepa2_ac.client.answers import Goal
+from vjepa2_ac.client.answers import Array, Goal
 from vjepa2_ac.client.pictures import Picture, picture_bytes
 from vjepa2_ac.errors import InputError
 
@@ -110,6 +110,7 @@ GoalLike = Picture | Goal | str | Sequence[Picture]
 
 def observation(frame: Picture, pose: ArrayLike, look: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an observation."""
+    _refuse_unknown("part of a look", look, Look)
     fields: dict[str, Any] = {"picture": picture_bytes(frame), "pose": numbers(pose, "pose")}
     if (name := look.get("observation_id")) is not None:
         fields["id"] = name
@@ -151,11 +152,7 @@ def explored(moves: Sequence[Exploration]) -> list[dict[str, Any]]:
 
 def options(given: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the options that were given."""
-    unknown = given.keys() - Options.__annotations__.keys()
-    if unknown:
-        raise InputError(
-            f"there is no option {', '.join(sorted(unknown))}; there are {', '.join(Options.__annotations__)}"
-        )
+    _refuse_unknown("option", given, Options)
     fields = {name: plain(value) for name, value in given.items() if value is not None}
     for name in ("camera_turn", "camera_about"):
         if name in fields:
@@ -165,7 +162,7 @@ def options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def candidates(actions: ArrayLike) -> list[list[list[float]]]:
     """Action sequences [S, H, 7] as lists."""
-    array = np.asarray(actions, dtype=np.float64)
+    array = _array(actions, "what was given as candidates")
     if array.ndim != 3 or array.shape[2] != 7:
         raise InputError(f"candidates have shape {list(array.shape)}; expected [candidates, horizon, 7]")
     nested: list[list[list[float]]] = array.tolist()
@@ -174,10 +171,7 @@ def candidates(actions: ArrayLike) -> list[list[list[float]]]:
 
 def numbers(values: ArrayLike, what: str) -> list[float]:
     """A row of numbers as a list."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{what} is not made of numbers: {error}") from None
+    array = _array(values, what)
     if array.ndim != 1:
         raise InputError(f"{what} has shape {list(array.shape)}; expected one row of numbers")
     row: list[float] = array.tolist()
@@ -192,3 +186,17 @@ def without_none(**fields: Any) -> dict[str, Any]:
 def plain(value: Any) -> Any:
     """A number of numpy as one of Python's."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _array(values: ArrayLike, what: str) -> Array:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} is not made of numbers: {error}") from None
+
+
+def _refuse_unknown(what: str, given: Mapping[str, Any], known: type) -> None:
+    """Raise InputError for a name that would be left out without a word."""
+    if unknown := given.keys() - known.__annotations__.keys():
+        names = ", ".join(known.__annotations__)
+        raise InputError(f"there is no {what} {', '.join(sorted(unknown))}; there are {names}")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
-from vjepa2_ac.errors import VJEPA2ACError
+from vjepa2_ac.errors import InputError, VJEPA2ACError
 
 NOTHING_DONE = {"queue_full", "not_ready", "draining", "too_many_kept", "unreachable"}
 MAYBE_DONE = {"connection_lost"}
@@ -38,6 +39,8 @@ class Attempts:
     def __init__(
         self, timeout_s: float, retries: int, is_repeatable: bool, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        if not math.isfinite(timeout_s):
+            raise InputError(f"a call must end: its time-out is a number of seconds, got {timeout_s}")
         self.clock, self.began_at = clock, clock()
         self.ends_at = self.began_at + timeout_s
         self.left, self.is_repeatable = retries, is_repeatable

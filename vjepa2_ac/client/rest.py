@@ -6,11 +6,13 @@ import asyncio
 import json
 import time
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from vjepa2_ac.client.calls import Call
 from vjepa2_ac.client.errors import PlannerError, PlannerUnavailableError
+from vjepa2_ac.errors import InputError
 
 
 class RestWire:
@@ -67,16 +69,19 @@ def _headers(token: str | None) -> dict[str, str]:
 
 def _request(call: Call) -> dict[str, Any]:
     fields = dict(call.fields)
-    path = call.method.path.format(**fields)
-    for name in ("session_id", "goal_id"):
-        fields.pop(name, None)
+    ids = {name: quote(fields.pop(name), safe="") for name in ("session_id", "goal_id") if name in fields}
+    path = call.method.path.format(**ids)
     request: dict[str, Any] = {"method": call.method.verb, "url": path}
     if call.method.verb != "POST":
         return request
     files = _take_pictures(fields)
+    try:
+        content = json.dumps(fields)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the request cannot be sent: {error}") from None
     if not files:
-        return {**request, "json": fields}
-    return {**request, "data": {"request": json.dumps(fields)}, "files": files}
+        return {**request, "content": content, "headers": {"Content-Type": "application/json"}}
+    return {**request, "data": {"request": content}, "files": files}
 
 
 def _take_pictures(fields: dict[str, Any]) -> list[tuple[str, tuple[str, bytes]]]:

@@ -141,7 +141,7 @@ class PlannerClient:
 
     def _ask(self, name: str, timeout_s: float | None, fields: dict[str, Any]) -> Any:
         call = Call(name, fields)
-        attempts = Attempts(timeout_s or self.timeout_s, self.retries, call.method.is_repeatable)
+        attempts = Attempts(self.timeout_s if timeout_s is None else timeout_s, self.retries, call.method.is_repeatable)
         while True:
             try:
                 return self._wire.send(call.after(attempts.waited_s), attempts.time_left_s)

@@ -14,10 +14,12 @@ SCHEMES = ("http", "https", "grpc", "grpcs")
 
 
 def _is_url(text: str) -> bool:
-    """Whether host and port can be told."""
+    """Whether host and port can be told, and nothing stands behind them that gRPC would take for a part of them."""
     try:
         parts = urlsplit(text)
-        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        has_place = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        goes_on = text.startswith("grpc") and (parts.path.strip("/") or parts.query or parts.fragment)
+        return has_place and text.isprintable() and " " not in text and not goes_on
     except ValueError:
         return False
 
@@ -35,6 +37,8 @@ class Address:
         scheme, separator, rest = self.url.partition("://")
         if scheme not in SCHEMES or not separator or not rest or not _is_url(self.url):
             raise InputError(f"{self.url!r} is no address of a service; expected one like http://127.0.0.1:8000")
+        if self.token and not (self.token.isascii() and self.token.isprintable()):
+            raise InputError("the token holds what no header can: a line's end, perhaps, or a letter with an accent")
 
     def open(self) -> Any:
         """A wire with `send` and `close`."""
@@ -65,14 +69,25 @@ class Address:
         return self.url.partition("://")[2].rstrip("/")
 
     def _credentials(self) -> Any:
+        if not self.url.startswith("grpcs"):
+            return None
         from vjepa2_ac.client.rpc import credentials_of
 
-        return credentials_of(self.ca, self.certificate) if self.url.startswith("grpcs") else None
+        self._trust()  # else files that cannot be used would pass for a service that is not there
+        return credentials_of(self.ca, self.certificate)
 
     def _verify(self) -> Any:
         if not self.url.startswith("https"):
             return False  # there is nothing to verify, and loading the authorities takes a tenth of a second
-        context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
-        if self.certificate:
-            context.load_cert_chain(*self.certificate)
+        return self._trust()
+
+    def _trust(self) -> ssl.SSLContext:
+        """Whom to trust, and what to show. Raises InputError for files that cannot be used."""
+        files = ", ".join(map(str, (*filter(None, [self.ca]), *(self.certificate or ()))))
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca) if self.ca else None)
+            if self.certificate:
+                context.load_cert_chain(*self.certificate)
+        except OSError as error:  # those of TLS are such, too
+            raise InputError(f"{files}: not to be used for TLS: {error}") from None
         return context
