@@ -22,7 +22,7 @@ import pytest
 
 from tests.planner.worlds import HOME, moved, paint
 from tests.server.pictures import noise, png
-from tests.server.running import running
+from tests.server.running import SlowWorld, running, served
 from vjepa2_ac.client import AsyncPlannerClient, PlannerClient, PlannerError, calls
 from vjepa2_ac.client.aio import AsyncSession
 from vjepa2_ac.client.calls import METHODS
@@ -361,6 +361,40 @@ def _plan_async(url: str) -> None:
 def test_a_call_without_an_end_is_refused(wire: str, timeout_s: float) -> None:
     with PlannerClient(f"{wire}://127.0.0.1:9") as client, pytest.raises(InputError, match="a call must end"):
         client.plan(paint(HOME), HOME, "goal", timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_a_closed_client_says_that_it_is_closed(wire: str) -> None:
+    client = PlannerClient(f"{wire}://127.0.0.1:9")
+    for _ in range(2):
+        client.close()
+    with pytest.raises(PlannerError, match="the client has been closed"):
+        client.info()
+
+    async def main() -> None:
+        client = AsyncPlannerClient(f"{wire}://127.0.0.1:9")
+        for _ in range(2):
+            await client.close()
+        await client.info()
+
+    with pytest.raises(PlannerError, match="the client has been closed"):
+        asyncio.run(main())
+
+
+def test_a_client_that_is_closed_during_a_call_cancels_nobody() -> None:
+    async def main(address: str) -> None:
+        client = AsyncPlannerClient(f"grpc://{address}")
+        asking = asyncio.create_task(client.plan(paint(HOME), HOME, paint(GOAL)))
+        assert await asyncio.to_thread(world.scoring.wait, 20)
+        await client.close()
+        with pytest.raises(PlannerError, match="closed"):
+            await asking
+        world.gate.set()
+
+    world = SlowWorld()
+    with running(served(world)) as (_, where):
+        world.gate.clear()
+        asyncio.run(main(str(where.grpc)))
 
 
 @pytest.mark.parametrize("wire", ["rest", "grpc"])

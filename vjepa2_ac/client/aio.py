@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from vjepa2_ac.client import calls
 from vjepa2_ac.client.answers import Array, Calibration, Goal, Plan, Rollout, SessionState, Step, known
 from vjepa2_ac.client.calls import Call, Exploration, GoalLike, Look, Options
-from vjepa2_ac.client.errors import Attempts, PlannerError
+from vjepa2_ac.client.errors import Attempts, PlannerError, PlannerUnavailableError
 from vjepa2_ac.client.pictures import Picture
 from vjepa2_ac.client.wires import Address
 
@@ -33,6 +33,7 @@ class AsyncPlannerClient:
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self.timeout_s, self.retries = timeout_s, retries
+        self._is_closed = False
         self._wire = Address(url, token, ca, certificate).open_async()
 
     async def plan(
@@ -124,6 +125,7 @@ class AsyncPlannerClient:
 
     async def close(self) -> None:
         """Hang up."""
+        self._is_closed = True
         await self._wire.close()
 
     async def __aenter__(self) -> Self:
@@ -138,6 +140,8 @@ class AsyncPlannerClient:
         call = Call(name, fields)
         attempts = Attempts(self.timeout_s if timeout_s is None else timeout_s, self.retries, call.method.is_repeatable)
         while True:
+            if self._is_closed:
+                raise PlannerUnavailableError("the client has been closed", code="closed")
             try:
                 return await self._wire.send(call.after(attempts.waited_s), attempts.time_left_s)
             except PlannerError as error:

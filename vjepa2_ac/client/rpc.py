@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,10 @@ class AsyncRpcWire:
         method = getattr(self._stub, call.method.rpc)
         try:
             answer = await method(_message(call), timeout=timeout_s, metadata=self._metadata)
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            raise PlannerUnavailableError("the client was closed during the call", code="closed") from None
         except grpc.RpcError as error:
             raise refusal_of(error) from error
         return to_plain(answer)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from vjepa2_ac.client import calls
 from vjepa2_ac.client.answers import Array, Calibration, Goal, Plan, Rollout, SessionState, Step, known
 from vjepa2_ac.client.calls import Call, Exploration, GoalLike, Look, Options
-from vjepa2_ac.client.errors import Attempts, PlannerError
+from vjepa2_ac.client.errors import Attempts, PlannerError, PlannerUnavailableError
 from vjepa2_ac.client.pictures import Picture
 from vjepa2_ac.client.wires import Address
 
@@ -38,6 +38,7 @@ class PlannerClient:
         certificate: tuple[Path, Path] | None = None,
     ) -> None:
         self.timeout_s, self.retries = timeout_s, retries
+        self._is_closed = False
         self._wire = Address(url, token, ca, certificate).open()
 
     def plan(
@@ -129,6 +130,7 @@ class PlannerClient:
 
     def close(self) -> None:
         """Hang up."""
+        self._is_closed = True
         self._wire.close()
 
     def __enter__(self) -> Self:
@@ -143,6 +145,8 @@ class PlannerClient:
         call = Call(name, fields)
         attempts = Attempts(self.timeout_s if timeout_s is None else timeout_s, self.retries, call.method.is_repeatable)
         while True:
+            if self._is_closed:
+                raise PlannerUnavailableError("the client has been closed", code="closed")
             try:
                 return self._wire.send(call.after(attempts.waited_s), attempts.time_left_s)
             except PlannerError as error:
