@@ -394,6 +394,7 @@ def test_a_client_that_is_closed_during_a_call_cancels_nobody() -> None:
     world = SlowWorld()
     with running(served(world)) as (_, where):
         world.gate.clear()
+        world.scoring.clear()  # which getting ready has set
         asyncio.run(main(str(where.grpc)))
 
 

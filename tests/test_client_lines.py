@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.planner.worlds import HOME, moved, paint
 from tests.server.conftest import WIRES, url_of
-from tests.server.running import running
+from tests.server.running import SlowWorld, running, served
 from vjepa2_ac.client import PlannerClient, PlannerError
 
 
@@ -21,6 +22,7 @@ class Line:
     def __init__(self, port: int) -> None:
         self.door = socket.create_server(("127.0.0.1", 0))
         self.port, self.cuts = port, 0
+        self.ends: list[socket.socket] = []
         threading.Thread(target=self._run, daemon=True).start()
 
     @property
@@ -30,10 +32,16 @@ class Line:
     def cut(self) -> None:
         self.cuts += 1
 
+    def tear(self) -> None:
+        for end in self.ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 ends = self.door.accept()[0], socket.create_connection(("127.0.0.1", self.port))
+                self.ends += ends
                 for one, other in (ends, ends[::-1]):
                     threading.Thread(target=self._pass, args=(one, other, self.cuts), daemon=True).start()
 
@@ -83,3 +91,20 @@ def test_a_line_that_died_without_a_word_is_given_up_for_a_new_one(wire: str) ->
             client.info()
             line.cut()
             assert seconds_until_answered(client, at_most=30.0) < 20.0
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_step_whose_line_tears_is_not_made_twice(wire: str) -> None:
+    world = SlowWorld()
+    with running(served(world)) as (_, where), line_to(int(url_of(where, wire).rpartition(":")[2])) as line:
+        scheme = "http" if wire == "rest" else "grpc"
+        with PlannerClient(f"{scheme}://{line.address}", timeout_s=10.0) as client:
+            session = client.session(paint(moved(0.04, 0.0, 0.0)))
+            world.gate.clear()
+            world.scoring.clear()  # which getting ready has set
+            threading.Thread(target=lambda: (world.scoring.wait(10), line.tear())).start()
+            with pytest.raises(PlannerError) as caught:
+                session.step(paint(HOME), HOME)
+            world.gate.set()
+            assert caught.value.code == "connection_lost"
+            assert session.step(paint(HOME), HOME).plan is not None  # the session goes on, by a new line
