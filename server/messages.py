@@ -384,5 +384,10 @@ def _refusal(first: Any) -> FieldError:
         return FieldError(field, "there is no such field", "a name of the documentation")
     if "base64" in first["msg"]:
         return FieldError(field, "this is not base64", WANTED)
+    expected = first["msg"]
+    for opening in ("Input should be ", "Value error, ", "String should have ", "List should have "):
+        expected = expected.removeprefix(opening)
+    if first["type"] == "too_long":
+        return FieldError(field, f"{len(first['input'])} of them", expected.partition(" after validation")[0])
     came = f"{first['input']!r:.60}" if not isinstance(first["input"], (bytes, dict, list)) else "another kind of value"
-    return FieldError(field, came, first["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
+    return FieldError(field, came, expected)
