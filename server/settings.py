@@ -102,7 +102,7 @@ class Settings(BaseSettings):
 
     def tokens(self) -> tuple[str, ...]:
         """Every token that opens the door; none means that it stands open."""
-        found = [self.token.get_secret_value()] if self.token else []
+        found = [self.token.get_secret_value().strip()] if self.token else []  # a secret often ends with a line's end
         if self.token_file:
             try:
                 lines = self.token_file.read_text().splitlines()

@@ -37,7 +37,7 @@ class Address:
         scheme, separator, rest = self.url.partition("://")
         if scheme not in SCHEMES or not separator or not rest or not _is_url(self.url):
             raise InputError(f"{self.url!r} is no address of a service; expected one like http://127.0.0.1:8000")
-        if self.token and not (self.token.isascii() and self.token.isprintable()):
+        if self._shown and not (self._shown.isascii() and self._shown.isprintable()):
             raise InputError("the token holds what no header can: a line's end, perhaps, or a letter with an accent")
 
     def open(self) -> Any:
@@ -45,24 +45,29 @@ class Address:
         if self._is_rpc:
             from vjepa2_ac.client.rpc import RpcWire
 
-            return RpcWire(self._target, self.token, self._credentials())
+            return RpcWire(self._target, self._shown, self._credentials())
         from vjepa2_ac.client.rest import RestWire
 
-        return RestWire(self.url, self.token, self._verify())
+        return RestWire(self.url, self._shown, self._verify())
 
     def open_async(self) -> Any:
         """The same for asyncio."""
         if self._is_rpc:
             from vjepa2_ac.client.rpc import AsyncRpcWire
 
-            return AsyncRpcWire(self._target, self.token, self._credentials())
+            return AsyncRpcWire(self._target, self._shown, self._credentials())
         from vjepa2_ac.client.rest import AsyncRestWire
 
-        return AsyncRestWire(self.url, self.token, self._verify())
+        return AsyncRestWire(self.url, self._shown, self._verify())
 
     @property
     def _is_rpc(self) -> bool:
         return self.url.startswith("grpc")
+
+    @property
+    def _shown(self) -> str | None:
+        """The token without the end of the line that it was read from; a service does not count that either."""
+        return self.token and self.token.strip()
 
     @property
     def _target(self) -> str:
