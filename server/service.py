@@ -254,7 +254,7 @@ class PlanningService:
             return m.EnergyResponse(
                 model=answers.model_of(served),
                 energies=answers.finite(energies, "energies"),
-                idle_energy=float(cost.of_frame(latents_1ND)),
+                idle_energy=answers.finite([float(cost.of_frame(latents_1ND))], "energies")[0],
                 timings_ms=times.to_dict(),
             )
 
@@ -285,7 +285,7 @@ class PlanningService:
             return m.RolloutResponse(
                 model=answers.model_of(served),
                 poses=rollout.poses_BSH7[0].tolist(),
-                energies=energies,
+                energies=[answers.finite(row, "energies") for row in energies],
                 latents=answers.tensor_of(rollout.latents_BSHND[0]) if asked.with_latents else None,
                 timings_ms=times.to_dict(),
             )

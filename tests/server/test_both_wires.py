@@ -15,9 +15,10 @@ from server.run import Listening
 from tests.planner.worlds import HOME, PointWorld, located, moved, paint
 from tests.server import pictures
 from tests.server.conftest import WIRES, url_of
-from tests.server.running import locating_model, running, tiny_model
+from tests.server.running import locating_model, running, served, tiny_model
 from vjepa2_ac.client import PlannerClient, PlannerError
 from vjepa2_ac.client.calls import Call
+from vjepa2_ac.world_model import Rollout
 
 GOAL = moved(0.04, 0.0, 0.02)
 UNIQUE = {"plan_id", "session_id", "timings_ms", "expires_in_s"}
@@ -78,6 +79,22 @@ def test_both_wires_give_the_same_answer(request: pytest.FixtureRequest, world: 
     rest, grpc = (ask(where, wire, name, fields) for wire in WIRES)
     assert rest == grpc
     assert rest
+
+
+class DivergingWorld(PointWorld):
+    """Imagines numbers that are none, where it is asked for each step."""
+
+    def rollout(self, *arguments: Any, **more: Any) -> Rollout:
+        rollout = super().rollout(*arguments, **more)
+        return Rollout(rollout.latents_BSHND * math.nan, rollout.poses_BSH7, rollout.actions_BSHA)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_energies_that_are_no_numbers_are_not_told(wire: str) -> None:
+    fields = {**plan_fields(candidates=MOVES), "options": None}
+    with running(served(DivergingWorld())) as (_, where), pytest.raises(PlannerError, match="no numbers") as caught:
+        ask(where, wire, "rollout", {key: value for key, value in fields.items() if value is not None})
+    assert caught.value.code == "no_plan"
 
 
 AGE_MS = 6e27  # beside which, in floating point, a wait of years is nothing
