@@ -13,7 +13,7 @@ import pytest
 from planner.mpc import ControlConfig
 from planner.planning import PlannerConfig
 from sim.bounds import wilson
-from sim.evaluate.comparison import Key, difference_interval, holm, paired, rate_interval, sign_flip_test
+from sim.evaluate.comparison import Key, difference_interval, holm, outcomes, paired, rate_interval, sign_flip_test
 from sim.evaluate.episode import Player
 from sim.evaluate.settings import in_this_cell, with_settings
 from sim.evaluate.sweep import JSON, TABLE, Field, lines, sweep, table
@@ -105,6 +105,19 @@ def test_pairs_are_counted_where_they_differ() -> None:
     assert found.p == 1.0
 
 
+def test_success_at_the_end_is_what_is_compared() -> None:
+    record = {"task": "grasp", "object": "cup", "seed": 3, "success_end": False, "success_any": True}
+    assert outcomes([record]) == {("grasp", "cup", 3): False}
+
+
+def test_pairs_of_one_scene_are_flipped_together() -> None:
+    keys: list[Key] = [("grasp", kind, seed) for seed in range(4) for kind in ("cup", "box")]
+    found = paired(dict.fromkeys(keys, True), dict.fromkeys(keys, False))
+    assert (found.pairs, found.won, found.lost) == (8, 8, 0)
+    assert found.p == 2 / 2**4
+    assert found.interval == difference_interval(8, 0, [[1, 1]] * 4)
+
+
 def test_a_sign_flip_test_counts_coins() -> None:
     assert sign_flip_test([]) == sign_flip_test([0, 0]) == 1.0
     assert sign_flip_test([1] * 5) == 2 / 32
@@ -126,6 +139,7 @@ def test_what_is_alike_in_a_scene_counts_once() -> None:
     np.testing.assert_allclose(apart, wilson(20, 40))
     np.testing.assert_allclose(rate_interval(dict.fromkeys(keys, True)), wilson(20, 20))
     np.testing.assert_allclose(rate_interval({key: key[1] == "cup" for key in keys[:2]}), wilson(0.5, 1))
+    np.testing.assert_allclose(rate_interval({key: key[2] == 0 for key in keys[:4]}), wilson(0.5, 1))  # two, unlike
 
 
 def test_where_scenes_differ_intervals_hold_the_truth_and_equals_seldom_seem_unequal() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from planner.failure_model import FAR_OUT, SIGNS, read
 from sim.evaluate import logistic
-from sim.evaluate.trust import calibrate, gathered, judged, reliability
+from sim.evaluate.trust import Plans, calibrate, gathered, judged, reliability
 from vjepa2_ac.errors import ConfigError, InputError
 
 COST = {"distance": "l1", "pools": []}
@@ -69,6 +69,19 @@ def test_plans_of_unfamiliar_views_get_no_chance_and_tell_of_none(tmp_path: Path
     assert len(gathered([known, strange]).failed_N) == 100
 
 
+def test_plans_of_other_drivers_and_plans_without_numbers_are_left_out(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "a", range(50))
+    for path in list((folder / "episodes").iterdir()):
+        oracles = path.with_name(path.name.replace("planner", "oracle"))
+        oracles.write_text(path.read_text())
+    unknown = folder / "episodes" / "planner-grasp-cup-000000.json"
+    record = json.loads(unknown.read_text())
+    record["turns"][0]["idle_cost"] = float("nan")
+    record["turns"][1]["idle_cost"] = None
+    unknown.write_text(json.dumps(record))
+    assert len(gathered([folder]).failed_N) == 2 * 49
+
+
 def test_the_planner_reads_what_was_fitted(tmp_path: Path) -> None:
     folders = [evaluation(tmp_path / "a", range(100)), evaluation(tmp_path / "b", range(100, 200))]
     said = calibrate(folders, tmp_path / "confidence.json", command="vjepa2-ac evaluate-confidence")
@@ -114,6 +127,11 @@ def test_what_cannot_be_fitted_is_refused(tmp_path: Path) -> None:
         gathered([old])
     with pytest.raises(InputError, match="holds no evaluation"):
         gathered([tmp_path])
+    served = evaluation(tmp_path / "served", range(8))
+    settings = (served / "settings.json").read_text()
+    (served / "settings.json").write_text(settings.replace('"server": null', '"server": "http://127.0.0.1:8000"'))
+    with pytest.raises(InputError, match="through a service"):
+        gathered([served])
     with pytest.raises(InputError, match="ended alike"):
         gathered([evaluation(tmp_path / "single", range(1))])
     with pytest.raises(InputError, match="named twice"):
@@ -127,6 +145,57 @@ def test_auroc_counts_ties_half_and_weights_as_copies() -> None:
     assert logistic.auroc(score, event) == pytest.approx(3.5 / 4)
     assert logistic.auroc(score, event, np.array([2.0, 1.0, 1.0, 0.0])) == pytest.approx(2.5 / 3)
     assert logistic.auroc(score, np.ones(4, dtype=bool)) is None
+
+
+def by_hand() -> Plans:
+    """Plans of 12 scenes, in each a short episode that fails in half of them and a long one that fails in a third."""
+    rng = np.random.default_rng(0)
+    lengths, failed = np.tile([1, 4], 12), np.stack([np.arange(12) % 2 == 0, np.arange(12) % 3 == 0], axis=1).ravel()
+    episode_N = np.repeat(np.arange(24), lengths)
+    signs_NF = rng.normal(size=(len(episode_N), len(SIGNS)))
+    signs_NF[:, 1] -= failed[episode_N]  # a gain, which is smaller where episodes fail
+    task_N = np.array(["reach", "grasp"])[episode_N % 2]
+    return Plans(signs_NF, failed[episode_N], episode_N // 2, episode_N, task_N, "runs/release", "abc", COST)
+
+
+def test_episodes_count_once_and_plans_by_their_task_and_their_sign() -> None:
+    plans = by_hand()
+    found = judged(plans)
+    assert (found.plans, found.episodes, found.seeds) == (60, 24, 12)
+    assert found.failed == pytest.approx(10 / 24)  # of the plans it is 22 of 60
+    assert found.brier_of_the_rate == pytest.approx(22 / 60 * 38 / 60)
+    chance_N = logistic.left_out(plans.signs_NF, plans.failed_N, plans.seed_N, FAR_OUT)
+    here_N = plans.task_N == "grasp"
+    assert found.auroc_by_task["grasp"] == logistic.auroc(chance_N[here_N], plans.failed_N[here_N])
+    gain = logistic.auroc(plans.signs_NF[:, SIGNS.index("gain")], plans.failed_N)
+    assert gain is not None
+    assert found.auroc_by_sign["gain"] == 1 - gain > 0.5
+    means = np.array([chance_N[plans.episode_N == number].mean() for number in range(24)])
+    ends = np.array([plans.failed_N[plans.episode_N == number].all() for number in range(24)])
+    assert found.auroc_of_episodes == pytest.approx(logistic.auroc(means, ends))
+
+
+def test_thresholds_tell_what_is_caught_and_what_is_missed() -> None:
+    plans = by_hand()
+    chance_N = logistic.left_out(plans.signs_NF, plans.failed_N, plans.seed_N, FAR_OUT)
+    found = judged(plans).thresholds[3]
+    warned, failed = set(np.flatnonzero(chance_N >= 0.4).tolist()), set(np.flatnonzero(plans.failed_N).tolist())
+    assert found.at == 0.4
+    assert found.warned == pytest.approx(len(warned) / 60)
+    assert found.failures_warned == pytest.approx(len(warned & failed) / len(failed))
+    assert found.warned_failed == pytest.approx(len(warned & failed) / len(warned))
+    assert found.others_failed == pytest.approx(len(failed - warned) / (60 - len(warned)))
+
+
+def test_reliability_bins_are_tenths_and_certainty_lies_in_the_last() -> None:
+    chance_N = np.array([*np.full(8, 0.25), 0.95, 1.0])
+    failed_N, seed_N = np.arange(10) % 2 == 0, np.arange(10)
+    some, sure = reliability(chance_N, failed_N, seed_N)
+    assert (some.low, some.high, some.plans, some.said, some.failed) == (0.2, 0.3, 8, 0.25, 0.5)
+    assert (sure.low, sure.high, sure.plans, sure.said, sure.failed) == (0.9, 1.0, 2, 0.975, 0.5)
+    assert some.interval is not None
+    assert 0 <= some.interval[0] < 0.5 < some.interval[1] <= 1
+    assert sure.interval is None  # of two seeds
 
 
 def test_reliability_intervals_know_that_plans_of_a_seed_are_alike() -> None:
