@@ -296,7 +296,7 @@ class Soak:
 
     async def hang_up_early(self, wire: str) -> None:
         """A part of a request, then nothing more; half of them with a reset."""
-        data = _http_request() if wire == "rest" else _GRPC_PREFACE + self.random.randbytes(40)
+        data = http_request() if wire == "rest" else _GRPC_PREFACE + self.random.randbytes(40)
         sock = await self._connect(wire)
         await asyncio.get_running_loop().sock_sendall(sock, data[: self.random.randrange(1, len(data))])
         await asyncio.sleep(self.random.choice((0.0, 0.01)))
@@ -305,7 +305,7 @@ class Soak:
     async def hang_up_late(self, wire: str) -> None:
         """A whole request, whose answer nobody waits for."""
         sock = await self._connect("rest")
-        await asyncio.get_running_loop().sock_sendall(sock, _http_request(samples=2000))
+        await asyncio.get_running_loop().sock_sendall(sock, http_request(samples=2000))
         await asyncio.sleep(self.random.uniform(0.0, 0.05))
         self._close(sock)
 
@@ -316,7 +316,7 @@ class Soak:
     async def _rest_slowly(self) -> None:
         loop, sock = asyncio.get_running_loop(), await self._connect("rest")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        data = _http_request(
+        data = http_request(
             "/v1/rollout", candidates=[[[0.01 * s, *[0.0] * 6]] * 8 for s in range(8)], with_latents=True
         )
         started = time.monotonic()
@@ -492,13 +492,14 @@ def _as_json(fields: Any) -> str:
     return json.dumps(fields, default=lambda data: base64.b64encode(data).decode())
 
 
-def _http_request(path: str = "/v1/plan", samples: int = 16, **fields: Any) -> bytes:
+def http_request(path: str = "/v1/plan", samples: int = 16, **fields: Any) -> bytes:
+    """A whole request as it goes over the wire, to a service on this machine."""
     content: dict[str, Any] = {"observation": _observation(), **fields}
     if path == "/v1/plan":
         content |= {"goal": {"pictures": [pictures.of(GOALS[0])]}, "options": {**OPTIONS, "samples": samples}}
     body = _as_json(content).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    return head.encode() + b"Connection: close\r\n\r\n" + body
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import mmap
+import socket
 import time
 
 import grpc
@@ -12,7 +13,7 @@ from grpc.aio import AioRpcError, Metadata
 from benchmarks._peaks import peak_of
 from benchmarks._result import ratio, taking_turns
 from benchmarks.planning import TOP, Peak, agreement
-from benchmarks.soak import end_of, is_late_write, whole_answer
+from benchmarks.soak import end_of, http_request, is_late_write, whole_answer
 from tests.server.running import running
 from vjepa2_ac.client.rpc import refusal_of
 from vjepa2_ac.pb import planning_pb2 as pb
@@ -88,6 +89,16 @@ def test_a_stream_that_is_refused_while_its_caller_writes_ends_in_the_reason_or_
     with running() as (_, where):
         endings = [asyncio.run(ended(where.grpc)) for _ in range(20)]
     assert set(endings) <= {"late write", "malformed_request"}, endings
+
+
+def test_what_the_soak_writes_byte_by_byte_is_answered() -> None:
+    with running() as (_, where):
+        host, _, port = where.url.removeprefix("http://").rpartition(":")
+        with socket.create_connection((host, int(port))) as sock:
+            sock.sendall(http_request())
+            came = b"".join(iter(lambda: sock.recv(1 << 16), b""))
+    status, answer = whole_answer(came)
+    assert status == 200, answer
 
 
 def test_the_soak_takes_whole_answers_alone() -> None:
