@@ -1,8 +1,10 @@
-"""A benchmark's result: what was measured, on which machine, from which commit, by which command."""
+"""A benchmark as a program, and its result: what was measured, on which machine, from which commit, and how."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import math
 import platform
 import shlex
 import shutil
@@ -10,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,38 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from vjepa2_ac.errors import VJEPA2ACError
+
 RESULTS = Path(__file__).parent / "results"
 
 Row = Mapping[str, Any]
+
+
+def run(measure: Callable[[], None]) -> None:
+    """Measure; what it cannot be done with is said in a sentence."""
+    try:
+        measure()
+    except VJEPA2ACError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def count(text: str) -> int:
+    """An option that says how many."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text}")
+    return int(text)
+
+
+def positive(text: str) -> float:
+    """An option that says how long."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return number
 
 
 def publish(name: str, tables: Mapping[str, Sequence[Row]], notes: Mapping[str, Any] | None = None) -> Path:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks._result import publish
+from benchmarks._result import count, publish, run
 from planner.costs import CostConfig, GoalCost
 from sim.cameras import LEFT
 from sim.collect_commands import split_name
@@ -52,11 +52,13 @@ class Start:
 
 def main() -> None:
     """Measure and publish."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="./dev bench aim", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="default")
     parser.add_argument("--split", default="test")
     parser.add_argument("--factors", nargs="+", choices=FACTORS, default=FACTORS, help="that vary with the split")
-    parser.add_argument("--scenes", type=int, default=12, help="of each object")
+    parser.add_argument("--scenes", type=count, default=12, help="of each object")
     parser.add_argument("--seed-base", type=int, default=14200)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -173,4 +175,4 @@ def _go(env: FrankaEnv, to_3: Array) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

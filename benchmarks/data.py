@@ -5,8 +5,8 @@ Cores shared with other work make wall times long; frames per second of processo
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._result import Row, publish
+from benchmarks._result import Row, count, publish, run
 from sim.collect import CollectConfig, collect
 from sim.collect_recorder import CellRecorder, make_recorder
 from vjepa2_ac.data.check import check_folder
@@ -26,7 +26,9 @@ from vjepa2_ac.data.windows import WindowConfig, draw_window
 
 
 def main() -> None:
-    jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 8
+    parser = argparse.ArgumentParser(prog="./dev bench data", description=__doc__)
+    parser.add_argument("jobs", type=count, nargs="?", default=8, help="long episodes of each process (default 8)")
+    jobs = parser.parse_args().jobs
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         tables: dict[str, list[Row]] = {"collecting": [collecting(root / str(n), n, jobs * n) for n in (1, 2)]}
@@ -109,4 +111,4 @@ def _processor_seconds() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from benchmarks._result import Row, publish, timed
+from benchmarks._result import Row, count, publish, run, timed
 from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.world_model import SIZES, Rollout, WorldModel, energy
 
@@ -55,7 +55,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev bench models", description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["tiny", "vits"], help="default: tiny vits")
     parser.add_argument("--precisions", nargs="+", choices=("fp32", "bf16"), default=["fp32", "bf16"])
-    parser.add_argument("--candidates", type=int, default=16, help="scored together for the time of one (default 16)")
+    parser.add_argument("--candidates", type=count, default=16, help="scored together for the time of one (default 16)")
     parser.add_argument("--device", default=None)
     parser.add_argument("--without-rollouts", action="store_true", help="leave out cached against uncached")
     return parser.parse_args()
@@ -173,4 +173,4 @@ def their_names(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

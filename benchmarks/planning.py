@@ -40,7 +40,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks._peaks import bf16_peak
-from benchmarks._result import Row, publish, ratio, taking_turns
+from benchmarks._result import Row, publish, ratio, run, taking_turns
 from benchmarks.models import request, step_flops
 from planner.cem import CEMConfig
 from planner.costs import CostConfig, GoalCost
@@ -142,7 +142,10 @@ def parse() -> argparse.Namespace:
         default=range(1, 7),
         help="questions by number; default: all",
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.quick and set(options.only) == {6}:
+        parser.error("question 6 is about a large model, which --quick leaves out")
+    return options
 
 
 def drawn_scenes(count: int) -> list[Scene]:
@@ -494,4 +497,4 @@ def predictor_only(size: str, precision: str) -> WorldModel:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import psutil
 
-from benchmarks._result import Row, publish
+from benchmarks._result import Row, count, positive, publish, run
 from benchmarks._service import POINT, Service, open_served, service
 from planner.plan import Plan as BarePlan
 from planner.planning import Planner, Request
@@ -48,9 +48,9 @@ FILL = 1000  # requests before memory is first read: until then caches fill
 def main() -> None:
     options = argparse.ArgumentParser(prog="./dev bench server")
     options.add_argument("--model", default=POINT)
-    options.add_argument("--requests", type=int, default=300, help="of each wire and number of clients")
+    options.add_argument("--requests", type=count, default=300, help="of each wire and number of clients")
     options.add_argument("--memory", type=int, default=10_000, help="requests between the readings of memory")
-    options.add_argument("--seconds", type=float, default=5.0, help="of saturation, for each crowd and wire")
+    options.add_argument("--seconds", type=positive, default=5.0, help="of saturation, for each crowd and wire")
     asked = options.parse_args()
     plan_bare = bare_planner(asked.model)
     with service(asked.model) as running:
@@ -317,4 +317,4 @@ def spread(seconds: list[float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

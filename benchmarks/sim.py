@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks._result import publish
+from benchmarks._result import publish, run
 from sim.control import LIMIT
 from sim.env import FrankaEnv
 from sim.episode import Cell
@@ -23,6 +24,7 @@ from vjepa2_ac import poses
 
 def main() -> None:
     """Measure and publish."""
+    argparse.ArgumentParser(prog="./dev bench sim", description=__doc__).parse_args()
     publish(
         "sim",
         {
@@ -128,4 +130,4 @@ def seconds_of(work: Callable[[], object], least: int = 20, seconds: float = 1.5
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

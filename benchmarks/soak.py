@@ -33,7 +33,7 @@ import numpy as np
 import psutil
 import websockets
 
-from benchmarks._result import Row, publish
+from benchmarks._result import Row, positive, publish, run
 from benchmarks._service import POINT, Service, service
 from tests.planner.worlds import HOME, moved
 from tests.server import pictures
@@ -64,7 +64,7 @@ ROOM_MIB, ROOM_FILES = 24.0, 4  # by which the service may have grown
 
 def main() -> None:
     options = argparse.ArgumentParser(prog="./dev bench soak")
-    options.add_argument("--minutes", type=float, default=10.0)
+    options.add_argument("--minutes", type=positive, default=10.0)
     options.add_argument("--seed", type=int, default=0)
     asked = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -140,9 +140,9 @@ class Soak:
         """The service's state after warming up, in between, and when all is quiet again."""
         self.clients = {wire: self._client(wire) for wire in WIRES}
         await self._learn()
-        ends_at, warm_at = time.monotonic() + seconds, time.monotonic() + SHARE * seconds
-        await self._callers(warm_at)
+        await self._callers(time.monotonic() + SHARE * seconds)
         readings = [await self._quiet("after warming up")]
+        ends_at = time.monotonic() + (1 - SHARE) * seconds  # however short: one reading alone tells of no leak
         while time.monotonic() < ends_at:
             await self._callers(min(ends_at, time.monotonic() + max(30.0, seconds / 4)))
             readings.append(await self._quiet(f"after {sum(self.did.values())} deeds"))
@@ -503,4 +503,4 @@ def http_request(path: str = "/v1/plan", samples: int = 16, **fields: Any) -> by
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

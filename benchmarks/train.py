@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks._result import publish
+from benchmarks._result import count, positive, publish, run
 from vjepa2_ac.data.writer import CameraTrack, Recording, write_episode
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
@@ -45,11 +45,11 @@ WAYS = ("cached", "encoding", "plain fp32")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="*", default=SIZES, choices=SIZES)
+    parser = argparse.ArgumentParser(prog="./dev bench train", description=__doc__)
+    parser.add_argument("--sizes", nargs="+", default=SIZES, choices=SIZES)
     parser.add_argument("--predictor", choices=("default", "released"), default="default")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement, at least two updates")
+    parser.add_argument("--batch", type=count, default=4)
+    parser.add_argument("--seconds", type=positive, default=10.0, help="of each measurement, at least two updates")
     parser.add_argument(
         "--cpu-seconds",
         action="store_true",
@@ -174,4 +174,4 @@ def write_episodes(root: Path, side: int, episodes: int = 2, rows: int = 10) -> 
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import mmap
 import socket
+import sys
 import time
+from pathlib import Path
 
 import grpc
 import pytest
 import torch
 from grpc.aio import AioRpcError, Metadata
 
+from benchmarks import _result
 from benchmarks._peaks import peak_of
 from benchmarks._result import ratio, taking_turns
 from benchmarks.planning import TOP, Peak, agreement
@@ -18,6 +22,7 @@ from tests.server.running import running
 from vjepa2_ac.client.rpc import refusal_of
 from vjepa2_ac.pb import planning_pb2 as pb
 from vjepa2_ac.pb import planning_pb2_grpc
+from vjepa2_ac.world_model import WorldModel
 
 INTERNAL, CORE = grpc.StatusCode.INTERNAL, "Internal error from Core"
 WRITE = 'Failed "execute_batch": (<grpc._cython.cygrpc.SendMessageOperation object>,)'
@@ -36,6 +41,44 @@ WRITE = 'Failed "execute_batch": (<grpc._cython.cygrpc.SendMessageOperation obje
 )
 def test_a_chip_is_known_by_the_longest_name_in_its_own(name: str, peak: float | None) -> None:
     assert peak_of(name) == peak
+
+
+BENCHMARKS = sorted(path.stem for path in Path(_result.__file__).parent.glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_says_what_it_can_be_asked(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        importlib.import_module(f"benchmarks.{name}").main()
+    assert f"usage: ./dev bench {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("models --candidates 0", "expected a whole number above 0, got 0"),
+        ("server --seconds 0", "expected a number above 0, got 0"),  # which had meant for ever
+        ("soak --minutes nan", "expected a number above 0, got nan"),
+        ("data --jobs", "unrecognized arguments"),
+        ("planning --quick --only 6", "which --quick leaves out"),
+    ],
+)
+def test_what_a_benchmark_cannot_be_asked_is_refused(
+    words: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", words.split())
+    with pytest.raises(SystemExit, match="2"):
+        importlib.import_module(f"benchmarks.{words.split()[0]}").main()
+    assert said in capsys.readouterr().err
+
+
+def test_a_model_that_is_not_there_is_named_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        _result.run(lambda: WorldModel.open("nope"))
+    assert capsys.readouterr().err.startswith("error: there is no file or folder nope")
 
 
 def test_a_ranking_agrees_with_itself_and_not_with_its_reverse() -> None:
