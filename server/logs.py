@@ -16,7 +16,7 @@ from server.traces import trace_id
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
 _OURS = ("server", "planner", "vjepa2_ac")
-_OTHERS = ("uvicorn", "uvicorn.error", "grpc", "python_multipart", "opentelemetry")
+_OTHERS = ("uvicorn", "uvicorn.error", "asyncio", "grpc", "python_multipart", "opentelemetry")
 LOGGERS = _OURS + _OTHERS  # whose handlers are ours
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")

@@ -92,6 +92,7 @@ def _patient(handler: Any, patience_s: float) -> Any:
         async with aclosing(handler.stream_stream(requests, context)) as stream:
             async for each in stream:
                 taken = asyncio.ensure_future(context.write(each))
+                taken.add_done_callback(_seen)  # a call that ends before, its caller gone, asks no more
                 if not (await asyncio.wait({taken}, timeout=patience_s))[0]:
                     break
                 await taken
@@ -103,6 +104,12 @@ def _patient(handler: Any, patience_s: float) -> Any:
     if handler.stream_stream:
         return handler._replace(stream_stream=answers)
     return grpc.stream_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Nobody needs to be told of this fault, if it is one."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _traced(handler: Any, begin: Callable[[], Span]) -> Any:

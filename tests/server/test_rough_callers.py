@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import logging
 import socket
 import threading
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
+import grpc
 import httpx
 import pytest
 from starlette.types import Message
 from starlette.websockets import WebSocket
 
 from server.http.socket import stream
+from server.logs import set_up
+from server.rpc.gate import _patient
 from server.run import Listening
 from tests.planner.worlds import HOME
 from tests.server import pictures
@@ -52,6 +58,35 @@ def test_hanging_up_before_a_stream_is_refused_is_no_fault() -> None:
         app = SimpleNamespace(state=SimpleNamespace(service=service.service))
         asyncio.run(stream(WebSocket({"type": "websocket", "app": app}, receive, send), "none"))
     assert sent == ["websocket.accept", "websocket.close"]
+
+
+def test_hanging_up_while_an_answer_is_written_to_a_stream_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    async def looks(requests: object, context: object) -> AsyncIterator[str]:
+        yield "an answer"
+
+    class Gone:
+        async def write(self, answer: str) -> None:
+            await asyncio.sleep(0.05)
+            raise RuntimeError("nobody takes it any more")
+
+    async def hang_up() -> None:
+        call = asyncio.create_task(
+            _patient(grpc.stream_stream_rpc_method_handler(looks), 60).stream_stream(None, Gone())
+        )
+        await asyncio.sleep(0.01)
+        call.cancel()
+        await asyncio.wait({call})
+        await asyncio.sleep(0.1)
+
+    asyncio.run(hang_up())
+    gc.collect()
+    assert not caplog.records
+
+
+def test_what_the_event_loop_says_is_a_line_of_the_log_too(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", "json")
+    logging.getLogger("asyncio").error("something was lost")
+    assert json.loads(capsys.readouterr().err)["message"] == "something was lost"
 
 
 def test_a_wrong_method_is_told_every_right_one(point: Listening) -> None:
