@@ -15,11 +15,14 @@ from planner.planning import PlannerConfig
 from sim.bounds import wilson
 from sim.evaluate.comparison import Key, difference_interval, holm, outcomes, paired, rate_interval, sign_flip_test
 from sim.evaluate.episode import Player
+from sim.evaluate.runs import EPISODES, SETTINGS, place
 from sim.evaluate.settings import in_this_cell, with_settings
 from sim.evaluate.sweep import JSON, TABLE, Field, lines, sweep, table
 from sim.evaluate.variants import SHIPPED, chosen, read
 from tests.sim.test_evaluate import small_world
+from tests.sim.test_evaluate_summary import record
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.precision import resolve
 from vjepa2_ac.world_model import WorldModel
 
 YAML = """
@@ -168,6 +171,34 @@ def test_looking_often_raises_chances() -> None:
     assert holm([]) == []
 
 
+def test_a_line_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -> None:
+    field = Field(model="small", tasks=("reach", "grasp"), kinds=("cup",), episodes=6, max_steps=9)
+    baseline, gaussian, _, few = read(yaml)
+    for variant, done in ((baseline, ()), (gaussian, ("reach",)), (few, ())):
+        folder = tmp_path / variant.folder
+        (folder / EPISODES).mkdir(parents=True)
+        settings = {"weights": "abc", "split": "test", "max_steps": 9, "precision": resolve("auto")}
+        settings |= {"asked": [variant.planner, *variant.settings], "budget_ms": None, "achieved_scenes": None}
+        (folder / SETTINGS).write_text(json.dumps({"settings": settings}))
+        for job in field.jobs(variant):
+            played = record(job.seed, end=job.task in done, task=job.task, object=job.kind)
+            place(folder, job).write_text(json.dumps(played))
+    first, second, third = lines(tmp_path, field, read(yaml), "abc")
+    assert (first.beside, first.p_holm, first.at_end, first.episodes) == (None, None, 0, 12)
+    assert (second.at_end, second.episodes, second.by_task) == (6, 12, {"reach": 1.0, "grasp": 0.0})
+    assert second.beside is not None
+    assert (second.beside.won, second.beside.lost, second.beside.difference) == (6, 0, 0.5)
+    assert (second.beside.p, second.p_holm) == (2 / 2**6, 2 * 2 / 2**6)  # of two that are compared
+    assert (third.episodes, third.p_holm) == (2, 1.0)
+    shown = [[cell.strip() for cell in line.split("|")[2:-4]] for line in table([first, second]).splitlines()[2:]]
+    assert shown[0] == ["", "baseline", "12", "0%", "0% – 39%", "0%", "0%", *6 * "–"][1:]
+    low, high = (f"{100 * end:+.0f}" for end in second.beside.interval)
+    assert shown[1][-6:] == ["6", "0", "+50", f"{low} … {high}", "0.031", "0.062"]
+    for other in (replace(field, split="shift"), replace(field, max_steps=None)):
+        assert lines(tmp_path, other, read(yaml), "abc") == []
+    assert lines(tmp_path, field, read(yaml), "abd") == []
+
+
 def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WorldModel, "open", small_world)
     played: list[int] = []
@@ -185,7 +216,9 @@ def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, m
     assert said[-1] == "6 samples: 0 of 1"
     kept = json.loads((tmp_path / "out" / JSON).read_text())
     assert kept["same_as_baseline"] == ["sobol draws"]
-    assert table(found) in (tmp_path / "out" / TABLE).read_text()
+    said_there = (tmp_path / "out" / TABLE).read_text()
+    assert table(found) in said_there
+    assert said_there.endswith("Left out, because their settings are the baseline's: sobol draws.\n")
     assert (tmp_path / "out" / "6-samples" / "report.html").is_file()
     assert lines(tmp_path / "out", field, variants, "") == found
     assert lines(tmp_path / "out", field, read(yaml, given=["search.samples=5"]), "") == []
