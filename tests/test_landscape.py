@@ -130,8 +130,12 @@ def test_a_picture_is_read_as_rgb_and_has_no_pose(files: SimpleNamespace) -> Non
         ("{folder}/empty.png", "not a picture"),
         ("{folder}/array.npz:0", "not a readable .npz"),
         ("{folder}/broken.npz:0", "not a readable .npz"),
+        ("{folder}/empty.npz:0", "not a readable .npz"),
+        ("{folder}/bent.npz:0", "not a readable .npz"),
         ("{folder}/other.npz:0", "no array observations"),
         ("{folder}/shapes.npz:0", r"expected uint8 \[1, T, H, W, 3\]"),
+        ("{folder}/two.npz:0", r"observations uint8 \[2, 3, 8, 8, 3\] and .*; expected uint8 \[1, T, H, W, 3\]"),
+        ("{folder}/none-at-all.npz:0", r"observations uint8 \[0, 3, 8, 8, 3\]"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_words(files: SimpleNamespace, source: str, complaint: str) -> None:
@@ -140,6 +144,14 @@ def test_what_cannot_be_read_is_refused_in_words(files: SimpleNamespace, source:
     (files.folder / "empty.png").touch()
     np.save(files.folder / "array.npy", np.zeros(3))
     (files.folder / "array.npy").rename(files.folder / "array.npz")
+    (files.folder / "empty.npz").touch()
+    np.savez_compressed(files.folder / "bent.npz", observations=np.arange(9000), states=np.zeros(3))
+    bent = bytearray((files.folder / "bent.npz").read_bytes())
+    bent[200:260] = 60 * b"\xff"
+    (files.folder / "bent.npz").write_bytes(bent)
+    for name, trajectories in (("two", 2), ("none-at-all", 0)):
+        frames = np.zeros((trajectories, 3, 8, 8, 3), dtype=np.uint8)
+        np.savez(files.folder / f"{name}.npz", observations=frames, states=np.zeros((trajectories, 3, 7)))
     np.savez(files.folder / "other.npz", actions=np.zeros(3))
     np.savez(files.folder / "shapes.npz", observations=np.zeros((2, 8, 8, 3)), states=np.zeros((2, 7)))
     with pytest.raises(InputError, match=complaint):

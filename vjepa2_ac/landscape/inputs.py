@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,10 @@ def _read_step(path: Path, step: str) -> View:
             frames, states = stored["observations"], stored["states"]
     except KeyError as error:
         raise InputError(f"{path} has no array {error.args[0]}; expected observations and states") from None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} is not a readable .npz file: {error}") from None
-    if frames.ndim != 5 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or states.shape != (*frames.shape[:2], 7):
+    is_one_of_frames = frames.ndim == 5 and len(frames) == 1 and frames.shape[-1] == 3 and frames.dtype == np.uint8
+    if not is_one_of_frames or states.shape != (*frames.shape[:2], 7):
         raise InputError(
             f"{path} holds observations {_describe(frames)} and states {_describe(states)}; "
             "expected uint8 [1, T, H, W, 3] and [1, T, 7]"
