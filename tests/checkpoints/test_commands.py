@@ -70,6 +70,17 @@ def test_inspect_says_why_a_file_would_not_load(tmp_path: Path, capsys: pytest.C
     assert "target_encoder" in told, "what it holds is still said"
 
 
+def test_inspect_shows_what_a_file_says_as_it_stands_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.pt"
+    torch.save({"encoder": {}, "note": "[/warm] start", "of [lab]": 3, "bell": "\x1b[31mred"}, file)
+    assert run(["inspect", str(file)]) == 1
+    told = capsys.readouterr().out
+    assert "[/warm] start" in told
+    assert "of [lab]" in told
+    assert "\x1b" not in told
+    assert r"'\x1b[31mred'" in told
+
+
 def test_inspect_counts_bare_tensors_as_one_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(samples.encoder().state_dict(), tmp_path / "a.pt")
     assert run(["inspect", str(tmp_path / "a.pt"), "--json", *SET[:2], *SET[4:]]) == 0

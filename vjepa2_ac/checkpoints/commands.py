@@ -220,11 +220,12 @@ def _describe(found: Inspection) -> None:
     if found.entries:
         table = Table("entry", "tensors", "parameters", "size", "precision", box=None, title_justify="left")
         for entry in found.entries:
+            name = _as_it_stands(entry.name)
             if entry.value is not None:
-                table.add_row(entry.name, "", "", "", entry.value)
+                table.add_row(name, "", "", "", _as_it_stands(entry.value))
             else:
                 precision = ", ".join(entry.dtypes)
-                table.add_row(entry.name, str(entry.tensors), f"{entry.parameters:,}", _size(entry.bytes), precision)
+                table.add_row(name, str(entry.tensors), f"{entry.parameters:,}", _size(entry.bytes), precision)
         console.print(table)
     for model in found.models:
         config = ", ".join(f"{key} {value}" for key, value in model.config.items())
@@ -241,6 +242,13 @@ def _describe(found: Inspection) -> None:
             console.print(f"  {ignored.key}: {ignored.reason}", markup=False)
     if found.fault:
         console.print(f"\nwould not load: {found.fault}", markup=False)
+
+
+def _as_it_stands(text: str) -> str:
+    """What a file says, for a table that would take it for markup, and for a terminal that would obey it."""
+    from rich.markup import escape
+
+    return escape(text if text.isprintable() else repr(text))
 
 
 def _size(count: int) -> str:
