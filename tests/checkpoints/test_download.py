@@ -244,6 +244,14 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
         download(MODEL, tmp_path, base_url="http://127.0.0.1:9", pause=lambda _: None)
 
 
+@pytest.mark.parametrize("address", ["weights.example", "http://[::1", "ftp://127.0.0.1"])
+def test_an_address_that_is_none_is_said_at_once(tmp_path: Path, address: str) -> None:
+    waited: list[float] = []
+    with pytest.raises(DownloadError, match="cannot be asked for"):
+        download(MODEL, tmp_path, base_url=address, pause=waited.append)
+    assert not waited
+
+
 def test_a_hugging_face_model_is_a_folder_of_two_files(server: Server, tmp_path: Path) -> None:
     model = RELEASED["facebook/vjepa2-vitl-fpc64-256"]
     for file, body in zip(model.files, (b"{}", weights()), strict=True):

@@ -118,6 +118,8 @@ def _fetch_patiently(web: httpx.Client, url: str, part: Path, pause: Callable[[f
             if status < 500 and status not in (408, 429):
                 raise DownloadError(f"{url}: the server answers {status} {error.response.reason_phrase}") from error
             reason = f"the server answers {status}"
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise DownloadError(f"{url} cannot be asked for: {error}") from error
         except httpx.TransportError as error:
             reason = str(error) or type(error).__name__
         except httpx.HTTPError as error:
