@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vjepa2_ac import poses
@@ -151,6 +152,19 @@ def test_scores_do_not_depend_on_how_candidates_are_divided(
     torch.testing.assert_close(costs_BS, whole, atol=1e-6, rtol=0)
 
 
+def test_room_is_asked_for_every_request_and_every_step_that_is_remembered(
+    model: WorldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(model.pieces, "size", lambda *bytes_each: asked.append(bytes_each) or 100)
+    for B, past in ((1, None), (2, None), (2, history(T=3))):
+        model.score(*request(B=B), last_norm, past)
+    (one, layer), (two, layers), (remembering, the_same) = asked
+    assert (two, layers) == (2 * one, 2 * layer)
+    keys_and_values = 2 * model.predictor.config.depth * 3 * (2 + N) * 32 * 4  # of three steps more, in float32
+    assert (remembering, the_same) == (two + 2 * keys_and_values, layers)
+
+
 def test_running_out_of_memory_costs_time_and_no_candidate(model: WorldModel) -> None:
     arguments = request(S=8)
     sizes: list[int] = []
@@ -223,6 +237,9 @@ def test_networks_that_do_not_belong_together_are_refused() -> None:
     encoder = build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=D, depth=1, num_heads=2))
     with pytest.raises(ConfigError, match="preprocessing makes"):
         WorldModel(encoder, make_predictor(), Preprocessing(img_size=(32, 32)))
+    upright = ACPredictorConfig(img_size=SIZE[::-1], embed_dim=D, predictor_embed_dim=32, depth=1, num_heads=2)
+    with pytest.raises(ConfigError, match=r"makes \(2, 3\) patches .* built for \(3, 2\)"):
+        WorldModel(encoder, build(ACPredictor, upright), Preprocessing(img_size=SIZE))
     with pytest.raises(ConfigError, match="extrinsics"):
         WorldModel(encoder, make_predictor(use_extrinsics=True), Preprocessing(img_size=SIZE))
 
@@ -354,12 +371,25 @@ def test_a_saved_model_is_opened_as_it_was(model: WorldModel, tmp_path: Path) ->
     torch.testing.assert_close(opened.encode(frames(1)), model.encode(frames(1)), atol=0, rtol=0)
 
 
+def test_a_model_of_raw_latents_is_opened_as_one(model: WorldModel, tmp_path: Path) -> None:
+    networks = {"encoder": model.encoder, "predictor": model.predictor}
+    save(tmp_path / "raw", **networks, preprocessing=model.preprocessing, normalize_latents=False)
+    raw = WorldModel.open(tmp_path / "raw", precision="fp32", device="cpu")
+    one_step = request(H=1)
+    imagined, wanted = (world.rollout(*one_step).latents_BSHND for world in (raw, model))
+    torch.testing.assert_close(F.layer_norm(imagined, (D,)), wanted, atol=1e-5, rtol=0)
+    assert not torch.allclose(imagined, wanted, atol=1e-2)
+
+
 def test_a_saved_inverse_is_opened_with_its_model(model: WorldModel, tmp_path: Path) -> None:
     networks = {"encoder": model.encoder, "predictor": model.predictor, "inverse": make_inverse()}
+    networks |= {"keyframes": make_inverse(seed=1)}
     save(tmp_path / "ours", **networks, preprocessing=model.preprocessing)
     opened = WorldModel.open(tmp_path / "ours", precision="fp32", device="cpu")
     asked = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2)
-    assert all(map(torch.equal, opened.locate(*asked), make_model(inverse=make_inverse()).locate(*asked)))
+    made = make_model(inverse=make_inverse(), keyframes=make_inverse(seed=1))
+    assert all(map(torch.equal, opened.locate(*asked), made.locate(*asked)))
+    assert all(map(torch.equal, opened.locate(*asked, keyframe=True), made.locate(*asked, keyframe=True)))
 
 
 @pytest.mark.gpu
