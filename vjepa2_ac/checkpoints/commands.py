@@ -145,7 +145,7 @@ def download(
 
     No checksums have been published. So a file is checked against the length its server announces, and its SHA-256 is
     written beside it; a later call compares with that, and `--sha256` with one you trust. Afterwards the model's name
-    stands wherever a weights file is asked for.
+    stands wherever a weights file is asked for; with `--out`, its path does.
 
     Example: `vjepa2-ac download vjepa2-ac-vitg`
     """
