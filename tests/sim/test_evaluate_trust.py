@@ -69,6 +69,15 @@ def test_plans_of_unfamiliar_views_get_no_chance_and_tell_of_none(tmp_path: Path
     assert len(gathered([known, strange]).failed_N) == 100
 
 
+def test_two_tasks_in_a_scene_are_two_episodes_of_one_seed(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "a", range(10))
+    for path in list((folder / "episodes").iterdir()):
+        reaches = path.with_name(path.name.replace("grasp", "reach"))
+        reaches.write_text(path.read_text().replace('"grasp"', '"reach"'))
+    plans = gathered([folder])
+    assert [len(np.unique(each)) for each in (plans.episode_N, plans.seed_N, plans.task_N)] == [20, 10, 2]
+
+
 def test_plans_of_other_drivers_and_plans_without_numbers_are_left_out(tmp_path: Path) -> None:
     folder = evaluation(tmp_path / "a", range(50))
     for path in list((folder / "episodes").iterdir()):
