@@ -38,6 +38,22 @@ def test_rates_follow_the_schedule_and_spare_what_does_not_decay() -> None:
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0.0]
 
 
+@pytest.mark.parametrize("schedule", ["warmup_cosine", "linear_decay"])
+def test_a_stretched_schedule_is_cut_where_the_run_ends(schedule: str) -> None:
+    given = {
+        "schedule": schedule,
+        "lr": 1.0,
+        "final_lr": 0.0,
+        "warmup": 0,
+        "weight_decay": 1.0,
+        "final_weight_decay": 0.0,
+    }
+    whole, cut = OptimizerConfig(**given), OptimizerConfig(**given, stretch=1.25)  # type: ignore[arg-type]
+    for step in (1, 5, 7):
+        assert cut.learning_rate(step, 7) == whole.learning_rate(step, 8)  # 8.75, of which the reference takes 8
+        assert cut.decay(step, 7) == whole.decay(step, 8)
+
+
 def test_a_frozen_weight_never_moves() -> None:
     layer = nn.Linear(2, 2)
     layer.weight.requires_grad = False

@@ -49,6 +49,15 @@ def test_the_droid_recipe_has_the_published_numbers() -> None:
     assert not recipe.cache
 
 
+@pytest.mark.parametrize("name", [name for name in recipes.names() if name.startswith("cooldown-")])
+def test_a_published_cooldown_ends_at_four_fifths_of_its_straight_line(name: str) -> None:
+    recipe = recipes.read(name)
+    assert isinstance(recipe, PretrainRecipe)
+    steps, rates = recipe.engine.steps, recipe.optimizer  # the reference runs all its schedules over 1.25 times the run
+    last = rates.learning_rate(steps, steps)
+    assert last == pytest.approx(rates.lr + (1e-6 - rates.lr) / 1.25)
+
+
 def test_settings_change_a_recipe_by_full_or_short_name() -> None:
     recipe = recipes.read("tiny-train", ["engine.steps=7", "lr=1e-4", "predictor.depth=2", "cache=false"])
     assert isinstance(recipe, TrainRecipe)

@@ -22,7 +22,9 @@ class OptimizerConfig:
     final_lr: float = 0.0
     warmup: int = 4_500
     anneal: int = 4_500  # of warmup_stable_decay
-    stretch: float = 1.0  # the cosines run over this many times the updates: the reference cuts them off at 1.25
+    stretch: float = (
+        1.0  # cosines and linear_decay run over this many times the updates: the reference cuts them at 1.25
+    )
     weight_decay: float = 0.04
     final_weight_decay: float = 0.04
     betas: tuple[float, float] = (0.9, 0.999)
@@ -60,17 +62,22 @@ class OptimizerConfig:
                 return schedules.warmup_cosine(
                     step,
                     warmup_steps=self.warmup,
-                    total_steps=round(self.stretch * steps),
+                    total_steps=self._stretched(steps),
                     start=self.start_lr,
                     peak=self.lr,
                     final=self.final_lr,
                 )
-        return schedules.linear_decay(step, total_steps=steps, first=self.lr, final=self.final_lr)
+        total = self._stretched(steps)
+        return schedules.linear_decay(step, total_steps=total, first=self.lr, final=self.final_lr)
 
     def decay(self, step: int, steps: int) -> float:
         """The weight decay of update `step`."""
-        total = round(self.stretch * steps)
+        total = self._stretched(steps)
         return schedules.cosine(step, total_steps=total, first=self.weight_decay, final=self.final_weight_decay)
+
+    def _stretched(self, steps: int) -> int:
+        """Updates until a schedule would reach its end, cut down to a whole number as the reference does."""
+        return int(self.stretch * steps)
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig) -> AdamW:
