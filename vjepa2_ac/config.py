@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str) -> Conf
     hints = _hints(cls)
     for key in values:
         if key not in hints:
-            raise ConfigError(f"{where}: {cls.__name__} has no '{key}'{_suggestion(key, hints)}")
+            raise ConfigError(f"{where}: {cls.__name__} has no '{key}'{_suggestion(str(key), hints)}")
     read = {key: _read(value, hints[key], f"{where}: {key}") for key, value in values.items()}
     missing = _required(cls) - read.keys()
     if missing:
@@ -135,7 +136,7 @@ def _read(value: Any, hint: Any, where: str) -> Any:
         }
     if hint is float and type(value) is int:
         return float(value)
-    if type(value) is not hint:
+    if type(value) is not hint or (hint is float and math.isnan(value)):
         raise ConfigError(f"{where} must be {_name(hint)}, got {value!r}")
     return value
 

@@ -96,6 +96,32 @@ def test_a_recipe_file_may_extend_a_packaged_one(tmp_path: Path) -> None:
     assert recipe.engine.batch == recipes.read("tiny-train").engine.batch
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"engine: {steps: 3}\nabout: mine\nengine: {batch: 2}\n", "'engine' is said twice"),
+        (b"engine: {steps: 3, steps: 4}\n", "'steps' is said twice"),
+        (b"engine: {1: 3}\n", "EngineConfig has no '1'"),
+        (b"predictor: {on: 3}\n", "ACPredictorConfig has no 'True'"),  # as YAML 1.1 reads it
+        (b"kind: [train]\n", "kind must be one of"),
+        (b"about: caf\xe9\n", "is not YAML"),
+        (b"optimizer: {lr: .nan}\n", "lr must be a number, got nan"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused_in_words(text: bytes, message: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_bytes(b"extends: tiny-train\n" + text)
+    with pytest.raises(ConfigError, match=message):
+        recipes.read(mine)
+
+
+def test_a_setting_may_be_said_again_where_another_one_is_taken_over(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: tiny-train\nengine: {<<: {steps: 3, batch: 2}, steps: 4}\n")
+    recipe = recipes.read(mine)
+    assert (recipe.engine.steps, recipe.engine.batch) == (4, 2)
+
+
 def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(f"extends: {mine}\n")

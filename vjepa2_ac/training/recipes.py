@@ -166,7 +166,7 @@ def read(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """A recipe by name or file, changed by `key=value` settings; ConfigError says what is wrong and where."""
     values = _resolved(str(source))
     kind = values.pop("kind", None)
-    if kind not in KINDS:
+    if kind not in list(KINDS):
         raise ConfigError(f"{source}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
     for setting in overrides:
         _set(values, setting, KINDS[kind])
@@ -195,20 +195,32 @@ def _resolved(source: str, seen: tuple[str, ...] = ()) -> Settings:
 
 def _load(source: str) -> Settings:
     if source in names():
-        text = next(path for path in _folder() if path.name == f"{source}.yaml").read_text(encoding="utf-8")
+        text = next(path for path in _folder() if path.name == f"{source}.yaml").read_bytes()
     elif Path(source).is_file():
-        text = Path(source).read_text(encoding="utf-8")
+        text = Path(source).read_bytes()
     else:
         meant = nearest(source, names())
         hint = f"did you mean '{meant}'?" if meant else f"there are {', '.join(names())}"
         raise ConfigError(f"no recipe '{source}'; {hint}")
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Once)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected settings by name, got {type(values).__name__}")
     return {str(key): _numbers(value) for key, value in values.items()}
+
+
+class _Once(yaml.SafeLoader):
+    """Each setting is said once: of two of one name the library takes the last, and drops the first without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Settings as they are written, by name."""
+        node = super().compose_mapping_node(anchor)
+        names = [name.value for name, _ in node.value]
+        if again := next((name for number, name in enumerate(names) if name in names[:number]), None):
+            raise yaml.composer.ComposerError(None, None, f"'{again}' is said twice", node.start_mark)
+        return node
 
 
 def _numbers(value: Any) -> Any:
