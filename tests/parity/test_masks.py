@@ -17,6 +17,12 @@ def test_blocks_that_hide_everything_are_refused_and_do_not_try_for_ever() -> No
         MultiBlockMasks((2, 4, 4), config)(1)
 
 
+def test_blocks_that_may_hide_nothing_are_refused() -> None:
+    for config in (MultiBlockConfig(), MultiBlockConfig(spatial_scale=(0.25, 0.25), aspect_ratio=(0.1, 1.0))):
+        with pytest.raises(ConfigError, match="tokens may hide none"):
+            MultiBlockMasks((2, 2, 2), config)
+
+
 def masks_of(case: Case) -> MultiBlockMasks:
     k = case.config["kwargs"]
     (height, width), (patch_h, patch_w) = k["crop_size"], k["spatial_patch_size"]

@@ -127,3 +127,21 @@ def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     mine.write_text(f"extends: {mine}\n")
     with pytest.raises(ConfigError, match="circle"):
         recipes.read(mine)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "message"),
+    [
+        ("tiny-train", "seed=20261129123456", "a seed lies between 0 and 4294967295"),
+        ("tiny-train", "loss.exponent=0", "exponent is above 0"),
+        ("tiny-pretrain", "loss.exponent=-1", "exponent is above 0"),
+        ("tiny-pretrain", "masks=[{temporal_scale: [1, 2]}]", "shares of the clip's steps"),
+        ("tiny-pretrain", "masks=[{max_context_share: 0}]", "shares of the clip's steps"),
+        ("tiny-pretrain", "masks=[{max_keep: 0}]", "max_keep is at least 1"),
+        ("tiny-pretrain", "encoder.tubelet_size=0", "tubelet_size must be positive"),
+        ("pretrain-v21-vitl", "encoder.tubelet_size=0", "tubelet_size must be positive"),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_at_once(name: str, setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        recipes.read(name, [setting])

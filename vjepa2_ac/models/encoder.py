@@ -43,6 +43,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check_shape(self.img_size, self.patch_size, self.embed_dim, self.depth, self.num_heads, use_rope=self.use_rope)
+        require(self.tubelet_size > 0, f"tubelet_size must be positive, got {self.tubelet_size}")
         require(
             self.num_frames == 1 or self.num_frames % self.tubelet_size == 0,
             f"num_frames must be 1 or divide by tubelet_size {self.tubelet_size}, got {self.num_frames}",

@@ -48,6 +48,7 @@ class EncoderV21Config:
 
     def __post_init__(self) -> None:
         check_shape(self.img_size, self.patch_size, self.embed_dim, self.depth, self.num_heads, use_rope=True)
+        require(self.tubelet_size > 0, f"tubelet_size must be positive, got {self.tubelet_size}")
         require(self.depth in LEVELS, f"depth must be one of {', '.join(map(str, LEVELS))}, got {self.depth}")
         check_levels(self.n_output_distillation)
 

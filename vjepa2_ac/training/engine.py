@@ -51,8 +51,10 @@ class EngineConfig:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.precision not in PRECISIONS:
             raise ConfigError(f"no precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
-        if self.workers < 0 or self.seed < 0:
-            raise ConfigError("workers and seed cannot be negative")
+        if self.workers < 0:
+            raise ConfigError(f"workers cannot be negative, got {self.workers}")
+        if not 0 <= self.seed < 2**32:  # torch's generators take 64 bits, of which the update's number has its share
+            raise ConfigError(f"a seed lies between 0 and {2**32 - 1}, got {self.seed}")
 
 
 class Learner(nn.Module):

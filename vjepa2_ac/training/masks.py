@@ -47,6 +47,10 @@ class MultiBlockConfig:
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ConfigError(f"{name} must be two rising positive numbers, got {low}, {high}")
+        if self.temporal_scale[1] > 1 or not 0 < self.max_context_share <= 1:
+            raise ConfigError("temporal_scale and max_context_share are shares of the clip's steps, up to 1")
+        if self.max_keep is not None and self.max_keep < 1:
+            raise ConfigError(f"max_keep is at least 1 token, or null for all; got {self.max_keep}")
 
 
 class MultiBlockMasks:
@@ -60,6 +64,13 @@ class MultiBlockMasks:
         self.grid_THW = grid_THW
         self.config = config
         self.calls = 0
+        _, height, width = grid_THW
+        area = int(height * width * config.spatial_scale[0])
+        flattest, narrowest = config.aspect_ratio
+        if not round(math.sqrt(area * flattest)) or not round(math.sqrt(area / narrowest)):
+            raise ConfigError(
+                f"blocks of {area} of {height} x {width} tokens may hide none; spatial_scale is {config.spatial_scale}"
+            )
 
     def __call__(self, batch: int, generator: torch.Generator | None = None) -> Masks:
         """Masks for `batch` clips, cut to the shortest of the batch (the first ids are kept)."""

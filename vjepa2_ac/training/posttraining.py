@@ -27,6 +27,8 @@ class PostTrainingConfig:
     def __post_init__(self) -> None:
         if self.rollout_steps < 1 or any(steps < 1 for _, steps in self.curriculum):
             raise ConfigError("a rollout has at least one step")
+        if self.exponent <= 0 or self.contrast_weight < 0:
+            raise ConfigError("exponent is above 0 and contrast_weight at least 0")
         shares = [share for share, _ in self.curriculum]
         if shares != sorted(shares) or any(not 0 <= share <= 1 for share in shares):
             raise ConfigError(f"a curriculum's shares rise from 0 to 1, got {shares}")

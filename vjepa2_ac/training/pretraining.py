@@ -43,6 +43,8 @@ class PretrainingConfig:
     def __post_init__(self) -> None:
         if not all(0 <= momentum <= 1 for momentum in self.momentum):
             raise ConfigError(f"momentum lies between 0 and 1, got {self.momentum}")
+        if self.exponent <= 0 or self.context_weight < 0:
+            raise ConfigError("exponent is above 0 and context_weight at least 0")
         if self.stretch <= 0:
             raise ConfigError(f"stretch is a share of the updates above 0, got {self.stretch}")
         if self.context_ramp is not None and not 0 <= self.context_ramp[0] < self.context_ramp[1]:
