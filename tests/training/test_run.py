@@ -143,3 +143,11 @@ def test_runs_are_not_mixed(run: Run) -> None:
         run.check(resume=False)
     with pytest.raises(InputError, match="nothing to resume"):
         Run(run.folder / "elsewhere").check(resume=True)
+
+
+def test_a_folder_that_can_hold_no_run_is_refused_before_any_work(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="cannot be made a folder"):
+        Run(run.recipe / "below a file").check(resume=False)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(InputError, match="nothing can be written"):
+        Run(run.folder / "read-only").check(resume=False)

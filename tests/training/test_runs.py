@@ -228,13 +228,29 @@ def test_the_dense_variant_trains(data: Path, tmp_path: Path) -> None:
         (["train", "--resume", "--out", "nowhere"], "nothing to resume"),
         (["pretrain", "--data", "nowhere", "--recipe", "tiny-pretrain", "--out", "{tmp}/x"], "no such folder"),
         (["pretrain", "--data", "nowhere", "--set", "stepz=1"], "did you mean 'steps'"),
+        (
+            ["pretrain", "--data", "{tmp}", "--recipe", "tiny-pretrain", "--out", "{tmp}/taken/x"],
+            "taken/x cannot be made",
+        ),
+        (
+            ["pretrain", "--data", "{data}", "--recipe", "tiny-pretrain", "--cache", "{tmp}/taken"],
+            "cannot be made a folder",
+        ),
         (["recipes", "droit"], "did you mean 'droid'"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(
-    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    message: str,
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert cli.run([word.format(tmp=tmp_path) for word in words]) == 2
+    (tmp_path / "taken").write_text("a file, not a folder")
+    words = [word.format(tmp=tmp_path, data=data) for word in words]
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(words) == 2
     assert message in capsys.readouterr().err
 
 

@@ -25,6 +25,7 @@ from typing import Any, BinaryIO
 import torch
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
+from vjepa2_ac.files import make_folder
 
 KEPT = 2  # states; the second is for the case that the disk ate the first
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -57,11 +58,14 @@ class Run:
         return self.folder / "release"
 
     def check(self, *, resume: bool) -> None:
-        """Refuse to mix two runs in one folder, or to resume what is not there."""
+        """Refuse to mix two runs in one folder, to resume what is not there, or a folder that can hold no run."""
         if resume and not self.recipe.is_file():
             raise InputError(f"nothing to resume: {self.folder} holds no run")
         if not resume and self.recipe.exists():
             raise InputError(f"{self.folder} holds a run already; continue it with --resume or choose another --out")
+        make_folder(self.folder)
+        if not os.access(self.folder, os.W_OK):
+            raise InputError(f"nothing can be written into {self.folder}; choose another --out")
 
     def states(self) -> list[tuple[int, Path]]:
         """The states there are, by the updates they have behind them, newest first."""

@@ -289,7 +289,7 @@ def _take(network: nn.Module, weights: dict[str, Tensor], start: str, part: str)
 
 
 def _look(run: Run, processes: Processes, *, resume: bool) -> None:
-    """Refuse a folder that cannot be used before hours are spent on encoding; nothing is written yet."""
+    """Refuse a folder that cannot be used before hours are spent on encoding; nothing is written into it yet."""
     if processes.is_first:
         run.check(resume=resume)
     processes.wait()
@@ -306,7 +306,6 @@ def _begin(
 ) -> None:
     """The first process writes down what the run is; on resuming it is there already, and the data must be the same."""
     if processes.is_first:
-        run.folder.mkdir(parents=True, exist_ok=True)
         learned_from = _fingerprint(batches)
         if resume:
             began_with = json.loads(run.inputs.read_text()).get("learned_from", learned_from)

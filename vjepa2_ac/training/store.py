@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from vjepa2_ac.checkpoints.writing import require_room
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import EpisodeError
+from vjepa2_ac.files import make_folder
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.run import written_aside
 
@@ -44,7 +45,7 @@ class Store:
     def keyed(root: Path, key: Mapping[str, Any]) -> Store:
         """The store below `root` for exactly this description, which is written into it."""
         store = Store(root / fingerprint(key))
-        store.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(store.folder)
         if not (said := store.folder / "key.json").is_file():
             with written_aside(said) as file:
                 file.write(json.dumps(key, indent=1, default=str).encode())
