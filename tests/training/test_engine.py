@@ -81,6 +81,14 @@ def test_killing_it_at_random_points_changes_nothing(tmp_path: Path) -> None:
     assert [line["step"] for line in lines(tmp_path / "killed")] == list(range(5, 201, 5))
 
 
+def test_what_a_killed_writer_left_of_the_first_state_is_cleared_up(tmp_path: Path) -> None:
+    left = tmp_path / "states" / ".00000004.pt.ab12cd34"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    train(tmp_path, CONFIG)
+    assert sorted(path.name for path in left.parent.iterdir()) == ["00000008.pt", "00000012.pt"]
+
+
 def test_worker_processes_change_nothing(tmp_path: Path) -> None:
     for workers in (0, 2):
         config = EngineConfig(steps=6, batch=4, precision="fp32", workers=workers)

@@ -171,11 +171,11 @@ class Trainer:
         step = 0 if found is None else found[0]
         if self.processes.mean(torch.tensor(float(step), device=self.processes.device)).item() != step:
             raise InputError(f"processes found different states; this one the state of update {step} in {run.folder}")
+        if self.processes.is_first:
+            run.tidy(step)
         if found is None:
             return 0
         state = found[1]
-        if self.processes.is_first:
-            run.tidy(step)
         if state["sharded"] != self.is_sharded:
             raise ConfigError("a run started with FSDP2 continues with several processes and FSDP2, others without")
         if self.is_sharded:
