@@ -3,7 +3,8 @@
 #
 #   examples/default_model.sh [FOLDER]             on whatever machine this is, a GPU where there is one
 #   EPISODES=4000 WORKERS=16 examples/default_model.sh /scratch/default
-#   PROCESSES=2 examples/default_model.sh          two processes that learn, of one thread each; good on two cores
+#   PROCESSES=2 examples/default_model.sh          two processes that learn, of one thread each; good on two cores.
+#                                                  What they began goes on with as many
 #   SECONDS_AT_MOST=570 examples/default_model.sh  stops by itself and leaves all it has to the next call
 set -euo pipefail
 

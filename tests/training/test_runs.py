@@ -132,6 +132,35 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
     assert cli.run([*resume, "--data", str(data)]) == 0  # the same episodes elsewhere
 
 
+def test_a_run_goes_on_with_as_many_processes_as_it_began_with(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    assert train(data, encoder, out) == 0
+    facts = json.loads(Run(out).inputs.read_text())
+    Run(out).inputs.write_text(json.dumps(facts | {"processes": 2}))
+    assert cli.run(["train", "--resume", "--out", str(out)]) == 2
+    assert "began with 2 processes" in capsys.readouterr().err
+
+
+def test_a_pretraining_goes_on_with_the_same_videos_or_not_at_all(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, out = tmp_path / "mine", tmp_path / "run"
+    shutil.copytree(data, mine)
+    told = ["pretrain", "--out", str(out), "--cache", str(tmp_path / "cache")]
+    assert cli.run([*told, "--data", str(mine), "--recipe", "tiny-pretrain", "--set", "steps=2"]) == 0
+    assert cli.run([*told, "--resume", "--data", str(data)]) == 0  # the same elsewhere
+    shutil.rmtree(next(iter(find_episodes(mine))).folder)
+    episodes.folder(mine, [77])  # as many as before
+    assert cli.run([*told, "--resume"]) == 2
+    assert "is not what the run in" in capsys.readouterr().err
+    facts = json.loads(Run(out).inputs.read_text())
+    del facts["learned_from"]["names"]  # as an older version began it
+    Run(out).inputs.write_text(json.dumps(facts))
+    assert cli.run([*told, "--resume", "--data", str(data)]) == 0
+
+
 def test_a_cooldown_starts_from_a_pretraining(data: Path, encoder: Path, tmp_path: Path) -> None:
     for start in (encoder, encoder.parent):
         out = str(tmp_path / start.name)

@@ -197,8 +197,9 @@ class ClipBatches:
         grid_THW: tuple[int, int, int],
         layout: Layout,
         seed: int,
+        names: Sequence[str] = (),  # of the videos that were found, to know them again
     ) -> None:
-        self.draws, self.layout, self.seed = draws, layout, seed
+        self.draws, self.layout, self.seed, self.names = draws, layout, seed, names
         self.crop = RandomResizedCrop(img_size=img_size, scale=config.scale, ratio=config.ratio, flip=config.flip)
         self.masks = [MultiBlockMasks(grid_THW, mask) for mask in masks]
 

@@ -184,8 +184,9 @@ def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> Clip
         draws = [recorded(item, clips) for item in footage]
     height, width = shape.grid
     grid_THW = (clips.frames_per_clip // shape.tubelet_size, height, width)
+    names = [item.name for item in footage]
     return ClipBatches(
-        draws, clips, recipe.masks, shape.img_size, grid_THW, _layout(recipe, processes), recipe.engine.seed
+        draws, clips, recipe.masks, shape.img_size, grid_THW, _layout(recipe, processes), recipe.engine.seed, names
     )
 
 
@@ -292,6 +293,12 @@ def _look(run: Run, processes: Processes, *, resume: bool) -> None:
     """Refuse a folder that cannot be used before hours are spent on encoding; nothing is written into it yet."""
     if processes.is_first:
         run.check(resume=resume)
+        began_with = json.loads(run.inputs.read_text())["processes"] if resume else processes.count
+        if began_with != processes.count:
+            raise InputError(
+                f"the run in {run.folder} began with {began_with} processes and goes on with as many, here are "
+                f"{processes.count}: which samples share an update would change"
+            )
     processes.wait()
 
 
@@ -309,7 +316,7 @@ def _begin(
         learned_from = _fingerprint(batches)
         if resume:
             began_with = json.loads(run.inputs.read_text()).get("learned_from", learned_from)
-            if began_with != learned_from:
+            if {name: learned_from.get(name) for name in began_with} != began_with:  # older versions wrote down less
                 raise InputError(
                     f"{inputs.data} is not what the run in {run.folder} began with: {began_with['items']} usable "
                     f"videos or episodes then, {learned_from['items']} now; which come when would change"
@@ -333,11 +340,12 @@ def _begin(
 
 
 def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs) -> dict[str, Any]:
-    """How many videos or episodes are drawn from, and which episodes, wherever they lie."""
+    """How many videos or episodes are drawn from, and which, wherever they lie."""
     if isinstance(batches, ClipBatches):
-        return {"items": len(batches.draws)}
-    names = [Path(trajectory.name).name for trajectory in batches.trajectories]
-    return {"items": len(names), "names": fingerprint({"names": names})}
+        items, names = len(batches.draws), batches.names
+    else:
+        items, names = len(batches.trajectories), [trajectory.name for trajectory in batches.trajectories]
+    return {"items": items, "names": fingerprint({"names": [Path(name).name for name in names]})}
 
 
 def _layout(recipe: Recipe, processes: Processes) -> Layout:
