@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tests.training.toy import ToyBatches, ToyLearner, start, train
-from vjepa2_ac.errors import TrainingError
-from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer
+from vjepa2_ac.errors import InputError, TrainingError
+from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer, updates
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import Processes
@@ -94,6 +94,18 @@ def test_worker_processes_change_nothing(tmp_path: Path) -> None:
         config = EngineConfig(steps=6, batch=4, precision="fp32", workers=workers)
         assert ended(start(tmp_path / str(workers), config)) == 0
     assert_same(final(tmp_path / "0"), final(tmp_path / "2"))
+
+
+class Unreadable(ToyBatches):
+    def __getitem__(self, micro_batch: int) -> Batch:
+        raise InputError("no episode can be read")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_ends_a_worker_process_is_said_without_its_traceback(workers: int) -> None:
+    config = EngineConfig(workers=workers)
+    with pytest.raises(InputError, match=r"^no episode can be read$"):
+        next(updates(Unreadable(Layout(1)), config, 0, torch.device("cpu")))
 
 
 def ended(process: BaseProcess) -> int | None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from vjepa2_ac.data.episodes import BadEpisodes
-from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, TrainingError
+from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, TrainingError, VJEPA2ACError
 from vjepa2_ac.models.blocks import Block
 from vjepa2_ac.precision import PRECISIONS, choose_dtype
 from vjepa2_ac.training import optimizer as rates
@@ -222,7 +222,7 @@ def updates(
     """Each remaining update's number and micro-batches, prepared ahead by the worker processes, if any, in order."""
     numbers = range(done * config.accumulate, config.steps * config.accumulate)
     loader = DataLoader(
-        cast("Dataset[Batch]", batches),
+        cast("Dataset[Batch | VJEPA2ACError]", _ErrorsHandedOn(batches)),
         sampler=numbers,
         batch_size=None,
         num_workers=config.workers,
@@ -230,9 +230,22 @@ def updates(
         prefetch_factor=4 if config.workers else None,
         multiprocessing_context="fork" if config.workers else None,  # batches hold open files and mapped arrays
     )
-    ready = iter(loader)
+    ready = (_on(device, batch) for batch in loader)
     for step in range(done + 1, config.steps + 1):
-        yield step, [_on(device, next(ready)) for _ in range(config.accumulate)]
+        yield step, [next(ready) for _ in range(config.accumulate)]
+
+
+class _ErrorsHandedOn:
+    """Batches that come as the error that they ended in, since a worker process would put its traceback in the text."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, micro_batch: int) -> Batch | VJEPA2ACError:
+        try:
+            return self.batches[micro_batch]
+        except VJEPA2ACError as error:
+            return error
 
 
 def _count(bad: BadEpisodes, reasons: Mapping[str, str]) -> None:
@@ -243,7 +256,10 @@ def _count(bad: BadEpisodes, reasons: Mapping[str, str]) -> None:
         bad.add(EpisodeError(name, reason))
 
 
-def _on(device: torch.device, batch: Batch) -> Batch:
+def _on(device: torch.device, batch: Batch | VJEPA2ACError) -> Batch:
+    if isinstance(batch, VJEPA2ACError):
+        raise batch
+
     def moved(value: Any) -> Any:
         if isinstance(value, list):
             return [moved(item) for item in value]
