@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.training.toy import ToyBatches, ToyLearner, start, train
-from vjepa2_ac.errors import InputError, TrainingError
+from vjepa2_ac.errors import InputError, NotEnoughDiskError, TrainingError
 from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer, updates
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.order import Layout
@@ -94,6 +94,12 @@ def test_worker_processes_change_nothing(tmp_path: Path) -> None:
         config = EngineConfig(steps=6, batch=4, precision="fp32", workers=workers)
         assert ended(start(tmp_path / str(workers), config)) == 0
     assert_same(final(tmp_path / "0"), final(tmp_path / "2"))
+
+
+def test_a_log_that_does_not_fit_on_the_disk_ends_the_run_in_a_sentence(tmp_path: Path) -> None:
+    Run(tmp_path).log.symlink_to("/dev/full")
+    with pytest.raises(NotEnoughDiskError, match=r"disk is full: .*log\.jsonl"):
+        train(tmp_path, CONFIG)
 
 
 class Unreadable(ToyBatches):

@@ -25,7 +25,7 @@ from vjepa2_ac.training import optimizer as rates
 from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer
 from vjepa2_ac.training.processes import Processes, gradients_kept_local, shard, shared
 from vjepa2_ac.training.report import Report
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run import Run, full_disk_said
 
 Batch = Mapping[str, Any]
 
@@ -89,12 +89,12 @@ def fit(
     """Train to the end, from the newest state in the run's folder if there is one.
 
     TrainingError when a loss is not a number: the batch is saved and the weights are those before it.
-    NotEnoughDiskError when a state does not fit on the disk: the ones before it stay usable.
+    NotEnoughDiskError when a state or the log does not fit on the disk: the states before it stay usable.
     """
     trainer = Trainer(learner, config, optimizer_config, processes)
     bad = bad or BadEpisodes(limit=0)
     done = trainer.resume(run)
-    with Report(run if processes.is_first else None, config, done, title) as report:
+    with full_disk_said(run.log), Report(run if processes.is_first else None, config, done, title) as report:
         for step, micro_batches in updates(batches, config, done, processes.device):
             for batch in micro_batches:
                 _count(bad, batch.get("bad", {}))

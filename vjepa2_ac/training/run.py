@@ -129,15 +129,27 @@ class Run:
 def written_aside(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name only when it is whole and on the disk."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    with full_disk_said(path):
+        try:
+            with aside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def full_disk_said(path: Path) -> Iterator[None]:
+    """Say in a sentence that what is to be written at `path` does not fit on its disk."""
     try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-        _sync_folder(path.parent)
+        yield
+    except NotEnoughDiskError:
+        raise
     except BaseException as error:
-        aside.unlink(missing_ok=True)
         if _is_full(error):
             free = shutil.disk_usage(path.parent).free / 1e6
             raise NotEnoughDiskError(
