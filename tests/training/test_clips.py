@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.data.folders import folder_of
 from tests.training import episodes
 from vjepa2_ac.data.video import write_video
 from vjepa2_ac.errors import InputError
@@ -98,6 +101,56 @@ def test_a_batch_is_a_function_of_its_number(tmp_path: Path) -> None:
     assert all(map(torch.equal, first["contexts"], again["contexts"]))
     assert not torch.equal(first["video_BCTHW"], other["video_BCTHW"])
     assert first["video_BCTHW"].shape == (2, 3, 4, 32, 32)
+
+
+def test_masks_are_a_function_of_the_batch_whatever_came_before(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4")
+    draws = [recorded(item, CLIPS) for item in find_footage(tmp_path)]
+    shapes = MultiBlockConfig(blocks=1, spatial_scale=(0.1, 0.6), aspect_ratio=(0.5, 2.0))
+    begun, resumed = (ClipBatches(draws, CLIPS, [shapes], (32, 32), (2, 4, 4), Layout(2), seed=0) for _ in range(2))
+    for number in range(8):
+        batch = begun[number]
+    for name in ("contexts", "targets"):
+        assert all(map(torch.equal, batch[name], resumed[7][name]))
+
+
+def test_processes_hide_other_places(tmp_path: Path) -> None:
+    film(tmp_path / "a.mp4")
+    draws = [recorded(item, CLIPS) for item in find_footage(tmp_path)]
+    one, other = (batches(draws, Layout(4, processes=2, rank=rank))[0]["targets"] for rank in (0, 1))
+    assert not all(map(torch.equal, one, other))
+
+
+def test_a_clip_may_end_with_the_last_frame(tmp_path: Path) -> None:
+    (footage,) = find_footage(film(tmp_path / "a.mp4").parent)
+    draw, rng = recorded(footage, CLIPS), np.random.default_rng(0)
+    ends = {round(float(draw(rng)[-1].mean()) / 20) for _ in range(60)}
+    assert ends == {6, 7, 8, 9, 10, 11}  # of twelve frames, four of them two apart
+
+
+@pytest.mark.parametrize("changed", [{"fps": 2.0}, {"cache_side": 16}])
+def test_frames_at_another_rate_or_size_have_another_cache(tmp_path: Path, changed: dict[str, float]) -> None:
+    footage = find_footage(film(tmp_path / "videos" / "a.mp4").parent)
+    for config in (CLIPS, replace(CLIPS, **changed)):  # type: ignore[arg-type]  # a rate or a size
+        cache_footage(footage, config, tmp_path / "cache", ALONE)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_cached_frames_are_those_of_the_camera_that_the_episode_names(tmp_path: Path) -> None:
+    folder_of(tmp_path / "episodes", 1)
+    footage = find_footage(tmp_path / "episodes", ("left", "right"))
+
+    def starts() -> list[float]:
+        draws = cache_footage(footage, CLIPS, tmp_path / "cache", ALONE)
+        return [float(draw(np.random.default_rng(0)).mean()) for draw in draws]
+
+    left, right = starts()
+    assert left != right
+    (metadata,) = footage[0].path.glob("metadata_*.json")
+    said = json.loads(metadata.read_text())
+    said["left_mp4_path"], said["right_mp4_path"] = said["right_mp4_path"], said["left_mp4_path"]
+    metadata.write_text(json.dumps(said))
+    assert starts() == [right, left]  # put right since
 
 
 def test_masks_have_one_size_in_all_processes(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from vjepa2_ac.images import RandomResizedCrop
 from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
 from vjepa2_ac.training.order import Layout, dice, shuffled
 from vjepa2_ac.training.processes import Processes
-from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_files
+from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episode, identity_of_files
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v")
 ATTEMPTS = 10  # videos drawn in place of ones that fail, each counted, before giving up
@@ -167,8 +167,9 @@ def cache_footage(
 def _identity(item: Footage) -> str:
     if not is_there(item.path):
         return identity_of_files(also=(str(item.path), "missing"))
-    files = sorted(item.path.glob("recordings/MP4/*.mp4")) if item.path.is_dir() else [item.path]
-    return identity_of_files(*files, also=(item.camera or "",))
+    if item.camera is not None:
+        return identity_of_episode(item.path, also=(item.camera,))
+    return identity_of_files(item.path, also=("",))
 
 
 def _shrunk(frames_FHW3: Frames, side: int) -> Frames:

@@ -174,6 +174,12 @@ def fingerprint(key: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def identity_of_episode(folder: Path, also: Iterable[str] = ()) -> str:
+    """A name for all that is read of an episode: its metadata say which video is which camera's, others the rate."""
+    patterns = ("*.h5", "*.json", "recordings/MP4/*.mp4", "recordings/MP4/*.json")
+    return identity_of_files(*(path for pattern in patterns for path in sorted(folder.glob(pattern))), also=also)
+
+
 def identity_of_files(*files: Path, also: Iterable[str] = ()) -> str:
     """A name for the present content of files, from their places, sizes and times of change."""
     parts = list(also)

@@ -29,7 +29,7 @@ from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
 from vjepa2_ac.training.order import Layout, dice, shuffled
 from vjepa2_ac.training.processes import Processes
-from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_files
+from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episode
 
 DrawnT = TypeVar("DrawnT")
 ATTEMPTS = 10  # episodes drawn in place of ones whose video fails, each counted, before giving up
@@ -330,11 +330,8 @@ def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool)
 
 
 def _identity(item: _Item) -> str:
-    files = [
-        path for pattern in ("*.h5", "*.json", "recordings/MP4/*.mp4") for path in sorted(item.ref.folder.glob(pattern))
-    ]
     colours = (f"copy {item.copy}: {colour_jitter.RANGES}",) if item.copy else ()
-    return identity_of_files(*files, also=(str(item.ref.folder), item.camera, *colours))
+    return identity_of_episode(item.ref.folder, also=(str(item.ref.folder), item.camera, *colours))
 
 
 def _stored(store: Store, identity: str, ref: EpisodeRef) -> Trajectory:
