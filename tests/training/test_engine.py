@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,23 @@ def test_gradients_are_clipped_to_the_norm_that_was_asked_for(tmp_path: Path, mo
     monkeypatch.setattr(trainer.optimizer, "step", step)
     trainer.update(1, [ToyBatches(Layout(4))[0]], Run(tmp_path))
     assert norms == pytest.approx([1e-3], rel=1e-3)
+
+
+class Draws(ToyLearner):
+    def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        self.drawn = float(torch.rand(()))
+        return super().forward(batch, step)
+
+
+def test_every_update_and_process_draws_numbers_of_its_own(tmp_path: Path) -> None:
+    learner, drawn = Draws(), list[float]()
+    for seed, rank in itertools.product((0, 1), (0, 1)):
+        config, place = replace(CONFIG, seed=seed), Processes(rank, 1, torch.device("cpu"))
+        trainer = Trainer(learner, config, OptimizerConfig(), place)
+        for step in (1, 2):
+            trainer.update(step, [ToyBatches(Layout(4))[0]], Run(tmp_path))
+            drawn.append(learner.drawn)
+    assert len(set(drawn)) == 8
 
 
 def test_bf16_trains_the_same_weights_in_fp32(tmp_path: Path) -> None:

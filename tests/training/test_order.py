@@ -18,6 +18,11 @@ def test_epochs_have_orders_of_their_own() -> None:
     assert first != second
 
 
+def test_seeds_have_orders_of_their_own() -> None:
+    first, second = ([shuffled(20, seed, i) for i in range(20)] for seed in (0, 1))
+    assert first != second
+
+
 @given(batch=st.integers(1, 8), processes=st.integers(1, 4), micro_batch=st.integers(0, 100))
 @settings(max_examples=30)
 def test_processes_share_the_samples_of_a_batch_without_gap_or_overlap(

@@ -241,6 +241,40 @@ def test_event_windows_hold_a_move_of_the_gripper(tmp_path: Path, encoder: Frame
     assert (changes > 0.05).all()
 
 
+def track(rows: int, stride: int = 1, closes_at: int | None = None, branch: str | None = None) -> Trajectory:
+    """x is the row, in metres; the gripper closes at once, at row `closes_at`."""
+    poses_R7 = np.zeros((rows, 7))
+    poses_R7[:, 0] = np.arange(rows)
+    if closes_at is not None:
+        poses_R7[closes_at:, 6] = 1.0
+    read = lambda rows_T: {"latents_TND": np.zeros((len(rows_T), 2, 3), np.uint16)}  # noqa: E731  # as brief as it is
+    return Trajectory(f"{branch} {rows}", poses_R7, None, stride, branch, read)
+
+
+def test_every_window_that_fits_is_drawn() -> None:
+    batches = batches_of([track(rows=9, stride=2)], Layout(64))
+    assert set(batches[0]["poses_BT7"][:, 0, 0].tolist()) == {0.0, 1.0, 2.0}  # seven rows apart at most: 2 · 3 + 1
+
+
+@pytest.mark.parametrize("closes_at", [1, 2, 9, 18, 19])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_event_lies_inside_its_window_wherever_the_gripper_moves(closes_at: int, stride: int) -> None:
+    batches = batches_of([track(20, stride, closes_at)], Layout(32), event_share=1.0)
+    closedness_BT = batches[0]["poses_BT7"][..., 6]
+    assert (closedness_BT[:, 0] == 0).all()
+    assert (closedness_BT[:, -1] == 1).all()
+
+
+def test_each_pair_comes_once_an_epoch() -> None:
+    pairs = [track(rows, branch=str(n)) for n in range(6) for rows in (4, 5)]
+    batches = batches_of(pairs, Layout(4), pair_share=1.0, pair_frames=2)
+    drawn: list[str] = []
+    batches._window = lambda t, start, frames: drawn.append(t.branch) or TrajectoryBatches._window(t, start, frames)  # type: ignore[method-assign,assignment,func-returns-value,arg-type]  # looks on
+    for number in range(3):
+        batches[number]
+    assert sorted(drawn[::2]) == [str(n) for n in range(6)]
+
+
 def test_pairs_begin_at_the_same_moment_and_part(tmp_path: Path, encoder: FrameEncoder) -> None:
     data = episodes.branches(episodes.folder(tmp_path / "episodes", range(2)))
     batch = batches_of(open_cached(data, encoder), pair_share=1.0, pair_frames=3)[0]
