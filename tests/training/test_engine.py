@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from tests.training.toy import ToyBatches, ToyLearner, start, train
@@ -55,14 +56,29 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert last["loss"] < first["loss"]
 
 
-def test_a_resumed_run_ends_as_if_never_interrupted(tmp_path: Path) -> None:
-    train(tmp_path / "whole", CONFIG)
-    train(tmp_path / "parts", CONFIG)
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_resumed_run_ends_as_if_never_interrupted(tmp_path: Path, accumulate: int) -> None:
+    config = replace(CONFIG, accumulate=accumulate)
+    train(tmp_path / "whole", config)
+    train(tmp_path / "parts", config)
     for state in (tmp_path / "parts" / "states").glob("*12.pt"):
         state.unlink()  # as if killed after update 8
-    train(tmp_path / "parts", CONFIG, resume=True)
+    train(tmp_path / "parts", config, resume=True)
     assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
-    assert [line["step"] for line in lines(tmp_path / "parts")] == [2, 4, 6, 8, 10, 12]
+    logged = lines(tmp_path / "parts")
+    assert [line["step"] for line in logged] == [2, 4, 6, 8, 10, 12]
+    board = EventAccumulator(str(tmp_path / "parts" / "tensorboard")).Reload()
+    assert [(each.step, each.value) for each in board.Scalars("loss")] == [
+        (line["step"], pytest.approx(line["loss"])) for line in logged
+    ]
+
+
+def test_what_is_logged_are_means_over_the_updates_since(tmp_path: Path) -> None:
+    train(tmp_path / "each", replace(CONFIG, log_every=1))
+    train(tmp_path / "fours", replace(CONFIG, log_every=4))
+    losses = [line["loss"] for line in lines(tmp_path / "each")]
+    means = [sum(losses[first : first + 4]) / 4 for first in (0, 4, 8)]
+    assert [line["loss"] for line in lines(tmp_path / "fours")] == pytest.approx(means)
 
 
 @pytest.mark.timeout(120)
@@ -168,14 +184,19 @@ def test_bf16_trains_the_same_weights_in_fp32(tmp_path: Path) -> None:
 
 
 class Poisoned(ToyLearner):
+    def __init__(self, poison: float) -> None:
+        super().__init__()
+        self.poison = poison
+
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         losses = super().forward(batch, step)
-        return losses if step != 6 else {name: value * float("nan") for name, value in losses.items()}
+        return losses if step != 6 else {name: value * self.poison for name, value in losses.items()}
 
 
-def test_a_loss_that_is_not_a_number_stops_with_its_batch_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_a_number_stops_with_its_batch_saved(tmp_path: Path, poison: float) -> None:
     with pytest.raises(TrainingError, match=r"update 6 is not a number.*bad_batch.pt"):
-        train(tmp_path, CONFIG, learner=Poisoned())
+        train(tmp_path, CONFIG, learner=Poisoned(poison))
     kept = torch.load(tmp_path / "bad_batch.pt", weights_only=True)
     assert kept["step"] == 6
     assert kept["batch"][0]["x_BND"].shape == (4, 4, 24)
