@@ -22,9 +22,7 @@ class OptimizerConfig:
     final_lr: float = 0.0
     warmup: int = 4_500
     anneal: int = 4_500  # of warmup_stable_decay
-    stretch: float = (
-        1.0  # cosines and linear_decay run over this many times the updates: the reference cuts them at 1.25
-    )
+    stretch: float = 1.0  # cosines and linear_decay run over so many times the updates: 1.25 in the reference
     weight_decay: float = 0.04
     final_weight_decay: float = 0.04
     betas: tuple[float, float] = (0.9, 0.999)
