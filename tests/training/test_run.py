@@ -151,3 +151,4 @@ def test_a_folder_that_can_hold_no_run_is_refused_before_any_work(run: Run, monk
     monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
     with pytest.raises(InputError, match="nothing can be written"):
         Run(run.folder / "read-only").check(resume=False)
+    assert not (run.folder / "read-only").exists()

@@ -25,7 +25,6 @@ from typing import Any, BinaryIO
 import torch
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.files import make_folder
 
 KEPT = 2  # states; the second is for the case that the disk ate the first
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -63,9 +62,11 @@ class Run:
             raise InputError(f"nothing to resume: {self.folder} holds no run")
         if not resume and self.recipe.exists():
             raise InputError(f"{self.folder} holds a run already; continue it with --resume or choose another --out")
-        make_folder(self.folder)
-        if not os.access(self.folder, os.W_OK):
-            raise InputError(f"nothing can be written into {self.folder}; choose another --out")
+        there = next(place for place in (self.folder, *self.folder.parents) if os.path.lexists(place))
+        if not there.is_dir():
+            raise InputError(f"{self.folder} cannot be made a folder of results: {there} is none; choose another --out")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"nothing can be written into {there}; choose another --out")
 
     def states(self) -> list[tuple[int, Path]]:
         """The states there are, by the updates they have behind them, newest first."""

@@ -20,6 +20,7 @@ from vjepa2_ac.checkpoints.places import home
 from vjepa2_ac.checkpoints.release import save
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
+from vjepa2_ac.files import make_folder
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.build import build
@@ -290,7 +291,7 @@ def _take(network: nn.Module, weights: dict[str, Tensor], start: str, part: str)
 
 
 def _look(run: Run, processes: Processes, *, resume: bool) -> None:
-    """Refuse a folder that cannot be used before hours are spent on encoding; nothing is written into it yet."""
+    """Refuse a folder that cannot be used before hours are spent on encoding; nothing is written yet."""
     if processes.is_first:
         run.check(resume=resume)
         began_with = json.loads(run.inputs.read_text())["processes"] if resume else processes.count
@@ -313,6 +314,7 @@ def _begin(
 ) -> None:
     """The first process writes down what the run is; on resuming it is there already, and the data must be the same."""
     if processes.is_first:
+        make_folder(run.folder)
         learned_from = _fingerprint(batches)
         if resume:
             began_with = json.loads(run.inputs.read_text()).get("learned_from", learned_from)
