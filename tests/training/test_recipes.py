@@ -122,9 +122,22 @@ def test_a_setting_may_be_said_again_where_another_one_is_taken_over(tmp_path: P
     assert (recipe.engine.steps, recipe.engine.batch) == (4, 2)
 
 
-def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+def test_a_recipe_that_another_extends_is_looked_for_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, elsewhere = tmp_path / "ours" / "mine.yaml", tmp_path / "elsewhere"
+    for folder, steps in ((mine.parent, 3), (elsewhere, 4)):
+        folder.mkdir()
+        (folder / "base.yaml").write_text(f"extends: tiny-train\nengine: {{steps: {steps}}}\n")
+    mine.write_text("extends: base.yaml\n")
+    monkeypatch.chdir(elsewhere)
+    assert recipes.read(mine).engine.steps == 3
+    (mine.parent / "base.yaml").unlink()
+    assert recipes.read(mine).engine.steps == 4  # else where one works
+
+
+@pytest.mark.parametrize("parent", ["{folder}/mine.yaml", "mine.yaml", "../{name}/mine.yaml"])
+def test_recipes_that_extend_each_other_are_refused(parent: str, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
-    mine.write_text(f"extends: {mine}\n")
+    mine.write_text(f"extends: {parent.format(folder=tmp_path, name=tmp_path.name)}\n")
     with pytest.raises(ConfigError, match="circle"):
         recipes.read(mine)
 

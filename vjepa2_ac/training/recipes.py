@@ -1,7 +1,7 @@
 """Recipes: everything a training run is told, as YAML files in `vjepa2_ac/recipes` or of one's own.
 
-A recipe may start from another (`extends: NAME`) and say only what differs. Unknown keys are errors that name the
-nearest known one. What a run used is saved, resolved, beside its results.
+A recipe may start from another (`extends: NAME`, or a file beside it) and say only what differs. Unknown keys are
+errors that name the nearest known one. What a run used is saved, resolved, beside its results.
 """
 
 from __future__ import annotations
@@ -190,7 +190,13 @@ def _resolved(source: str, seen: tuple[str, ...] = ()) -> Settings:
         raise ConfigError(f"recipes extend each other in a circle: {' → '.join((*seen, source))}")
     values = _load(source)
     parent = values.pop("extends", None)
-    return values if parent is None else _merged(_resolved(str(parent), (*seen, source)), values)
+    return values if parent is None else _merged(_resolved(_found(str(parent), source), (*seen, source)), values)
+
+
+def _found(parent: str, source: str) -> str:
+    """What the recipe `source` extends: a packaged one, or a file beside it, else in the working directory."""
+    beside = (Path(source).parent / parent).resolve()
+    return str(beside) if parent not in names() and beside.is_file() else parent
 
 
 def _load(source: str) -> Settings:
