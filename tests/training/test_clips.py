@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.data.folders import folder_of
 from tests.training import episodes
 from vjepa2_ac.data.video import write_video
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.training.clips import ClipBatches, ClipConfig, cache_footage, find_footage, recorded
 from vjepa2_ac.training.masks import MultiBlockConfig
 from vjepa2_ac.training.order import Layout
@@ -101,6 +103,19 @@ def test_a_batch_is_a_function_of_its_number(tmp_path: Path) -> None:
     assert all(map(torch.equal, first["contexts"], again["contexts"]))
     assert not torch.equal(first["video_BCTHW"], other["video_BCTHW"])
     assert first["video_BCTHW"].shape == (2, 3, 4, 32, 32)
+
+
+def test_videos_that_all_fail_are_named_line_by_line() -> None:
+    def broken(name: str) -> Callable[[np.random.Generator], NDArray[np.uint8]]:
+        def draw(rng: np.random.Generator) -> NDArray[np.uint8]:
+            raise EpisodeError(name, "it ends early")
+
+        return draw
+
+    with pytest.raises(
+        InputError, match=r"^10 videos or episodes in a row cannot be decoded:(\n  [ab]: it ends early)+$"
+    ):
+        batches([broken("a"), broken("b")])[0]
 
 
 def test_masks_are_a_function_of_the_batch_whatever_came_before(tmp_path: Path) -> None:

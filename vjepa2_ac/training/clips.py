@@ -27,12 +27,11 @@ from vjepa2_ac.data.video import Frames, Video, open_video
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, VideoError
 from vjepa2_ac.images import RandomResizedCrop
 from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
-from vjepa2_ac.training.order import Layout, dice, shuffled
+from vjepa2_ac.training.order import ATTEMPTS, Layout, dice, first_readable, shuffled
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episode, identity_of_files
 
 SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v")
-ATTEMPTS = 10  # videos drawn in place of ones that fail, each counted, before giving up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,14 +222,11 @@ class ClipBatches:
         }
 
     def _clip(self, sample: int, bad: dict[str, str]) -> torch.Tensor:
-        for attempt in range(ATTEMPTS):
+        def draw(attempt: int) -> torch.Tensor:
             rng = dice(self.seed, sample, attempt)
             which = sample if attempt == 0 else int(rng.integers(len(self.draws)))
-            try:
-                frames_THW3 = self.draws[shuffled(len(self.draws), self.seed, which)](rng)
-            except EpisodeError as error:
-                bad[error.episode] = error.reason
-                continue
+            frames_THW3 = self.draws[shuffled(len(self.draws), self.seed, which)](rng)
             crops, flips = random.Random(int(rng.integers(2**62))), np.random.RandomState(int(rng.integers(2**31)))
             return self.crop(frames_THW3, crops, flips).movedim(0, 1)
-        raise InputError(f"{ATTEMPTS} videos in a row cannot be decoded: {bad}")
+
+        return first_readable(draw, bad)

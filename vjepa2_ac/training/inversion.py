@@ -20,8 +20,8 @@ from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.latents import FrameEncoder
-from vjepa2_ac.training.order import Layout, dice
-from vjepa2_ac.training.trajectories import Trajectory, collated, first_readable, window_at
+from vjepa2_ac.training.order import Layout, dice, first_readable
+from vjepa2_ac.training.trajectories import Trajectory, collated, window_at
 
 Asked = Literal["goal", "keyframe"]  # where the hand is in the goal, or at the next keyframe on the way there
 Alike = Literal["pairs", "frames"]  # what comes as often as any other

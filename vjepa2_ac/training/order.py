@@ -1,4 +1,4 @@
-"""Which sample comes when: a pure function of the seed and the sample's number.
+"""Which sample comes when, and what in place of one that fails: pure functions of the seed and the sample's number.
 
 Samples of a run are numbered across updates, accumulated micro-batches, processes and rows, so that the same seed gives
 the same samples however many processes share the work, and a resumed run needs no sampler state.
@@ -7,10 +7,17 @@ the same samples however many processes share the work, and a resumed run needs 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vjepa2_ac.errors import EpisodeError, InputError
+
+DrawnT = TypeVar("DrawnT")
+ATTEMPTS = 10  # videos or episodes drawn in place of ones that fail, each counted, before giving up
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,17 @@ def shuffled(items: int, seed: int, sample: int) -> int:
     """Which of `items` the sample uses: each once per epoch, in an order new for every epoch."""
     epoch, place = divmod(sample, items)
     return int(_permutation(items, seed, epoch)[place])
+
+
+def first_readable(draw: Callable[[int], DrawnT], bad: dict[str, str]) -> DrawnT:
+    """What `draw` of an attempt gives, at the first that can be decoded; those that cannot are named in `bad`."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return draw(attempt)
+        except EpisodeError as error:
+            bad[error.episode] = error.reason
+    shown = "".join(f"\n  {name}: {reason}" for name, reason in list(bad.items())[-ATTEMPTS:])
+    raise InputError(f"{ATTEMPTS} videos or episodes in a row cannot be decoded:{shown}")
 
 
 @functools.lru_cache(maxsize=4)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,12 +27,9 @@ from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
-from vjepa2_ac.training.order import Layout, dice, shuffled
+from vjepa2_ac.training.order import ATTEMPTS, Layout, dice, first_readable, shuffled
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episode
-
-DrawnT = TypeVar("DrawnT")
-ATTEMPTS = 10  # episodes drawn in place of ones whose video fails, each counted, before giving up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,16 +201,6 @@ class TrajectoryBatches:
     @staticmethod
     def _window(trajectory: Trajectory, start: int, frames: int) -> dict[str, Any]:
         return window_at(trajectory, start + trajectory.stride * np.arange(frames))
-
-
-def first_readable(draw: Callable[[int], DrawnT], bad: dict[str, str]) -> DrawnT:
-    """What `draw` of an attempt gives, at the first that can be decoded; episodes that cannot are named in `bad`."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return draw(attempt)
-        except EpisodeError as error:
-            bad[error.episode] = error.reason
-    raise InputError(f"{ATTEMPTS} episodes in a row cannot be decoded: {bad}")
 
 
 def window_at(
