@@ -27,7 +27,10 @@ in_time() {
     [ "$left" -gt 0 ] || { echo "out of time; run this again to go on"; exit 75; }
     timeout --signal=INT --kill-after=30 "$left" "$@" || {
         local code=$?
-        [ "$code" != 124 ] || { echo "out of time; run this again to go on"; exit 75; }
+        # 124: it was interrupted in the end; 137: it was killed, by timeout or, with time left, by somebody else
+        if [ "$code" = 124 ] || { [ "$code" = 137 ] && [ "$(date +%s)" -ge "$ends" ]; }; then
+            echo "out of time; run this again to go on"; exit 75
+        fi
         exit "$code"
     }
 }

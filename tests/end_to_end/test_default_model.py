@@ -46,3 +46,12 @@ def test_it_goes_on_where_time_ran_out_and_ends_in_a_checked_model(tmp_path: Pat
     assert finished.returncode == 0, finished.stderr
     assert (tmp_path / "model" / "release" / "model.safetensors").is_file()
     assert (tmp_path / "fit-check" / "fit-check.json").is_file()
+
+
+@pytest.mark.parametrize(("seconds", "code"), [("1", OUT_OF_TIME), ("600", 137)])
+def test_a_step_that_had_to_be_killed_is_out_of_time_if_it_is(seconds: str, code: int, tmp_path: Path) -> None:
+    stub = tmp_path / "timeout"
+    stub.write_text("#!/bin/sh\nsleep 1\nexit 137\n")  # as after --kill-after, or where the memory ran out
+    stub.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SECONDS_AT_MOST": seconds}
+    assert subprocess.run([SCRIPT, tmp_path / "out"], env=env, capture_output=True).returncode == code
