@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from vjepa2_ac.errors import InputError
 from vjepa2_ac.training.store import Store, fingerprint, identity_of_files
 
 
@@ -41,6 +43,13 @@ def test_an_array_without_its_facts_was_never_finished(tmp_path: Path) -> None:
     store.put("0123", np.zeros(3), {})
     store._path("0123", "json").unlink()  # as if killed between the two
     assert not store.has("0123")
+
+
+def test_where_nothing_can_be_put_is_said(tmp_path: Path) -> None:
+    store = Store.keyed(tmp_path, {})
+    (store.folder / "01").symlink_to("/proc")  # where not even root may write
+    with pytest.raises(InputError, match=r"0123\.npy is not there and cannot be written: .*; choose another --cache"):
+        store.put("0123", np.zeros(3), {})
 
 
 def test_equal_descriptions_share_a_store_and_others_do_not(tmp_path: Path) -> None:

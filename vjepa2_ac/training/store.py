@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from vjepa2_ac.checkpoints.writing import require_room
 from vjepa2_ac.data.episodes import BadEpisodes
-from vjepa2_ac.errors import EpisodeError
+from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.files import make_folder
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.run import written_aside
@@ -67,11 +67,16 @@ class Store:
     def put(self, identity: str, rows: NDArray[Any], facts: Facts) -> None:
         """Keep an item; a second process that made the same one replaces it by the same."""
         path = self._path(identity, "npy")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_aside(path) as file:
-            np.save(file, rows)
-        with written_aside(path.with_suffix(".json")) as file:
-            file.write(json.dumps(facts).encode())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written_aside(path) as file:
+                np.save(file, rows)
+            with written_aside(path.with_suffix(".json")) as file:
+                file.write(json.dumps(facts).encode())
+        except OSError as error:
+            raise InputError(
+                f"{path} is not there and cannot be written: {error.strerror}; choose another --cache"
+            ) from error
 
     def _path(self, identity: str, suffix: str) -> Path:
         return self.folder / identity[:2] / f"{identity}.{suffix}"
