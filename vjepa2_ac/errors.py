@@ -57,7 +57,7 @@ class NotEnoughDiskError(VJEPA2ACError):
 
 
 class TrainingError(VJEPA2ACError):
-    """Training cannot go on: a loss stopped being a number."""
+    """Training cannot go on: a loss stopped being a number, or weights did."""
 
 
 class PlanningError(VJEPA2ACError):

@@ -161,6 +161,16 @@ def test_a_pretraining_goes_on_with_the_same_videos_or_not_at_all(
     assert cli.run([*told, "--resume", "--data", str(data)]) == 0
 
 
+def test_weights_that_the_last_update_made_infinite_are_not_released(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ("steps=1", "warmup=0", "anneal=0", "lr=1e39", "precision=fp32")  # more than float32 holds
+    assert train(data, encoder, tmp_path / "run", *(word for said in settings for word in ("--set", said))) == 2
+    assert cli.run(["train", "--resume", "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err.count("is not finite after the last update") == 2
+    assert not (tmp_path / "run" / "release").exists()
+
+
 def test_a_cooldown_starts_from_a_pretraining(data: Path, encoder: Path, tmp_path: Path) -> None:
     for start in (encoder, encoder.parent):
         out = str(tmp_path / start.name)

@@ -19,7 +19,7 @@ from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.checkpoints.places import home
 from vjepa2_ac.checkpoints.release import save
 from vjepa2_ac.data.episodes import BadEpisodes
-from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
+from vjepa2_ac.errors import CheckpointError, ConfigError, InputError, TrainingError
 from vjepa2_ac.files import make_folder
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
@@ -384,12 +384,13 @@ def _release(
 ) -> None:
     """Write the models that came out, and those `given`, which stay as they are.
 
-    Under FSDP2 the last state is read back, which holds what came out whole.
+    Under FSDP2 the last state is read back, which holds what came out whole. TrainingError when weights are not finite.
     """
     if processes.is_first:
         if recipe.engine.sharded and processes.count > 1:
             models = _gathered(run, models)
         models = {name: model.to(DTYPES[recipe.release]) for name, model in models.items()}
+        _check_finite(models, run)
         save(
             run.release,
             preprocessing=preprocessing,
@@ -398,6 +399,17 @@ def _release(
             **{**(given or {}), **models},
         )
     processes.wait()
+
+
+def _check_finite(models: dict[str, Any], run: Run) -> None:
+    """The next update finds what an update has spoilt; only the last has none."""
+    for name, model in models.items():
+        for key, value in model.state_dict().items():
+            if not value.isfinite().all():
+                raise TrainingError(
+                    f"{key} of the {name} is not finite after the last update of {run.folder}, so nothing is released; "
+                    "train anew with a lower rate, or with optimizer.clip_grad"
+                )
 
 
 def _gathered(run: Run, models: dict[str, Any]) -> dict[str, Any]:
