@@ -7,7 +7,7 @@ What is found belongs to the model and its cost, and holds for every episode tha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from planner.protocols import World
 from sim.env import FrankaEnv
 from sim.evaluate.runs import SETTINGS
 from sim.expert import GOAL_WAYPOINTS
-from sim.tasks import MAX_STEPS, TASKS, TaskName
+from sim.tasks import MAX_STEPS, TASKS
 from vjepa2_ac.config import from_dict
 
 Frame = NDArray[np.uint8]
@@ -34,14 +34,13 @@ def measure(
     config: PlannerConfig,
     scenes: int,
     *,
-    tasks: Sequence[TaskName] = TASKS,
     frame_size: int = 256,
     advance: Callable[[int], object] = lambda _: None,
 ) -> AchievedGoals:
     """Mean and deviation over the goals of all tasks, from the first `scenes` seeds of the training split."""
     # Neither focus nor surprise, as the loop itself judges.
     cost_config, costs = replace(config.cost, focus=0.0, surprise=0.0), []
-    for task in tasks:
+    for task in TASKS:
         env = FrankaEnv(task, split="train", frame_size=frame_size)
         for seed in range(scenes):
             for goal, seen in near_goals(env, seed):

@@ -157,7 +157,7 @@ class _Achieved:
 
     def _measured(self, config: EvaluationConfig, scenes: int) -> AchievedGoals:
         world = WorldModel.open(config.model, precision=config.precision)
-        return achieved.measure(world, config.planner, scenes, tasks=self.field.tasks)
+        return achieved.measure(world, config.planner, scenes)
 
 
 def _asked(out: Path, field: Field, weights: str, variant: Variant) -> EvaluationConfig:

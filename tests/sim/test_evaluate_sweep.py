@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from planner.goals import AchievedGoals
 from planner.mpc import ControlConfig
 from planner.planning import PlannerConfig
 from sim.bounds import wilson
+from sim.evaluate import achieved
 from sim.evaluate.comparison import Key, difference_interval, holm, outcomes, paired, rate_interval, sign_flip_test
 from sim.evaluate.episode import Player
 from sim.evaluate.runs import EPISODES, SETTINGS, place
@@ -197,6 +199,22 @@ def test_a_line_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -
     for other in (replace(field, split="shift"), replace(field, max_steps=None)):
         assert lines(tmp_path, other, read(yaml), "abc") == []
     assert lines(tmp_path, field, read(yaml), "abd") == []
+
+
+def test_what_achieved_goals_cost_is_the_same_whatever_tasks_are_compared(
+    yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WorldModel, "open", small_world)
+    measured: list[int] = []
+
+    def measure(world: WorldModel, config: PlannerConfig, scenes: int) -> AchievedGoals:
+        measured.append(scenes)
+        return AchievedGoals(mean=0.2, deviation=0.01)
+
+    monkeypatch.setattr(achieved, "measure", measure)
+    field = Field(model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1, achieved_scenes=3)
+    sweep(tmp_path, field, read(yaml)[:1])
+    assert measured == [3]
 
 
 def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
