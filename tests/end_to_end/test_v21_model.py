@@ -41,7 +41,8 @@ predictor: {use_silu: false}
 loss: {context_ramp: null}
 engine: {steps: 3, log_every: 3, save_every: 3}
 """
-TRAIN = ["--recipe", "tiny-train", "--set", "steps=6", "--set", "save_every=6", "--set", "precision=fp32"]
+SHORT = ("steps=6", "save_every=6", "anneal=4", "precision=fp32")
+TRAIN = ["--recipe", "tiny-train", *(word for setting in SHORT for word in ("--set", setting))]
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa2_ac.training import recipes
 from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer, parameter_groups, set_rates
 
 
@@ -52,6 +55,20 @@ def test_a_stretched_schedule_is_cut_where_the_run_ends(schedule: str) -> None:
     for step in (1, 5, 7):
         assert cut.learning_rate(step, 7) == whole.learning_rate(step, 8)  # 8.75, of which the reference takes 8
         assert cut.decay(step, 7) == whole.decay(step, 8)
+
+
+def test_a_rise_and_a_fall_that_do_not_fit_into_the_run_are_refused() -> None:
+    config = OptimizerConfig(warmup=3, anneal=5)
+    config.check(8)
+    with pytest.raises(ConfigError, match="warmup of 3 and an anneal of 5 updates do not fit into 7"):
+        config.check(7)
+    replace(config, schedule="warmup_cosine").check(7)  # which has no anneal
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_reaches_its_peak(name: str) -> None:
+    recipe = recipes.read(name)
+    recipe.optimizer.check(recipe.engine.steps)
 
 
 def test_a_frozen_weight_never_moves() -> None:

@@ -23,6 +23,8 @@ from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.run import Run
 from vjepa2_ac.world_model import WorldModel
 
+FLAT = ("--set", "warmup=0", "--set", "anneal=0")  # what is learned in a few updates has no time for more
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
@@ -47,7 +49,7 @@ def encoder(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(data: Path, encoder: Path, out: Path, *more: str) -> int:
     given = ["--data", str(data), "--encoder", str(encoder), "--out", str(out), "--cache", str(out.parent / "cache")]
-    return cli.run(["train", *given, "--recipe", "tiny-train", *more])
+    return cli.run(["train", *given, "--recipe", "tiny-train", *FLAT, *more])
 
 
 def test_pretraining_ends_in_a_release_of_the_average(encoder: Path) -> None:
@@ -161,10 +163,21 @@ def test_a_pretraining_goes_on_with_the_same_videos_or_not_at_all(
     assert cli.run([*told, "--resume", "--data", str(data)]) == 0
 
 
+def test_a_schedule_that_does_not_fit_is_refused_unless_it_began_before(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, encoder, tmp_path / "run", "--set", "steps=2", "--set", "anneal=3") == 2
+    assert "do not fit into 2" in capsys.readouterr().err
+    assert train(data, encoder, tmp_path / "run", "--set", "steps=2") == 0
+    recipe = Run(tmp_path / "run").recipe
+    recipe.write_text(recipe.read_text().replace("anneal: 0", "anneal: 3"))  # as an older version took it
+    assert cli.run(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
+
+
 def test_weights_that_the_last_update_made_infinite_are_not_released(
     data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = ("steps=1", "warmup=0", "anneal=0", "lr=1e39", "precision=fp32")  # more than float32 holds
+    settings = ("steps=1", "lr=1e39", "precision=fp32")  # more than float32 holds
     assert train(data, encoder, tmp_path / "run", *(word for said in settings for word in ("--set", said))) == 2
     assert cli.run(["train", "--resume", "--out", str(tmp_path / "run")]) == 2
     assert capsys.readouterr().err.count("is not finite after the last update") == 2
@@ -200,7 +213,7 @@ def test_what_a_control_was_trained_on_serves_all_that_goes_on_from_it(
     assert train(data, Path(f"random:{encoder}"), release.parent, "--set", "cache=true", *settings) == 0
     known = {each.relative_to(cache) for each in cache.rglob("*.npy")}
     told = ["--data", str(data), "--model", str(release), "--cache", str(cache), "--out", str(tmp_path / "inverse")]
-    assert cli.run(["invert", *told, "--recipe", "tiny-invert", *settings]) == 0
+    assert cli.run(["invert", *told, "--recipe", "tiny-invert", *FLAT, *settings]) == 0
     assert known
     assert {each.relative_to(cache) for each in cache.rglob("*.npy")} == known
 

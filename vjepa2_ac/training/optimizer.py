@@ -73,6 +73,14 @@ class OptimizerConfig:
         total = self._stretched(steps)
         return schedules.cosine(step, total_steps=total, first=self.weight_decay, final=self.final_weight_decay)
 
+    def check(self, steps: int) -> None:
+        """Refuse a rise and a fall that do not both fit into a run of `steps` updates: the rate would jump."""
+        if self.schedule == "warmup_stable_decay" and self.warmup + self.anneal > steps:
+            raise ConfigError(
+                f"a warmup of {self.warmup} and an anneal of {self.anneal} updates do not fit into {steps}; "
+                "set optimizer.warmup and optimizer.anneal, too"
+            )
+
     def _stretched(self, steps: int) -> int:
         """Updates until a schedule would reach its end, cut down to a whole number as the reference does."""
         return int(self.stretch * steps)

@@ -72,7 +72,7 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
     The release holds the average of the encoder, which is what is used, and the masked predictor.
     """
     with joined(device) as processes:
-        _look(run, processes, resume=resume)
+        _look(run, recipe, processes, resume=resume)
         learner = _pretraining(recipe, inputs)
         batches = _clips(recipe, inputs, processes)
         bad = BadEpisodes(recipe.clips.bad_videos)
@@ -88,7 +88,7 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
 def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
     """Train an action-conditioned predictor on a frozen encoder; the folder of their release comes back."""
     with joined(device) as processes:
-        _look(run, processes, resume=resume)
+        _look(run, recipe, processes, resume=resume)
         encoder, preprocessing = _frozen_encoder(recipe, inputs)
         predictor = _predictor(recipe, inputs, encoder, preprocessing)
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=recipe.loss.normalize)
@@ -108,7 +108,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
     The folder of a release that also holds the world model as it was comes back.
     """
     with joined(device) as processes:
-        _look(run, processes, resume=resume)
+        _look(run, recipe, processes, resume=resume)
         source = load(inputs.model or "default", parts=("encoder", "predictor"), optional=("inverse", "keyframes"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
@@ -290,10 +290,12 @@ def _take(network: nn.Module, weights: dict[str, Tensor], start: str, part: str)
         raise CheckpointError(f"{start} does not fit the recipe's {part}: {reason}") from error
 
 
-def _look(run: Run, processes: Processes, *, resume: bool) -> None:
-    """Refuse a folder that cannot be used before hours are spent on encoding; nothing is written yet."""
+def _look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:
+    """Refuse a folder or a schedule that cannot be used before hours are spent on encoding; nothing is written yet."""
     if processes.is_first:
         run.check(resume=resume)
+        if not resume:  # what began before this was asked goes on
+            recipe.optimizer.check(recipe.engine.steps)
         began_with = json.loads(run.inputs.read_text())["processes"] if resume else processes.count
         if began_with != processes.count:
             raise InputError(
