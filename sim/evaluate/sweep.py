@@ -107,7 +107,7 @@ def sweep(
 
 
 def lines(out: Path, field: Field, variants: Sequence[Variant], weights: str) -> list[Line]:
-    """The table of all variants that have been played with these settings and weights, the baseline first."""
+    """The table of all variants that have been played with these settings, weights and versions, the baseline first."""
     records = {variant.name: _records(out, field, variant, weights) for variant in variants}
     baseline = outcomes(next(records[each.name] for each in variants if each.is_baseline))
     found = [_line(variant, records[variant.name], baseline) for variant in variants if records[variant.name]]
@@ -200,7 +200,7 @@ def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Re
     said = out / variant.folder / SETTINGS
     if not said.is_file():
         return []
-    found = json.loads(said.read_text(encoding="utf-8"))["settings"]
+    found = json.loads(said.read_text(encoding="utf-8"))
     wanted = {
         "weights": weights,
         "split": field.split,
@@ -210,7 +210,7 @@ def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Re
         "budget_ms": variant.budget,
         "achieved_scenes": field.achieved_scenes,
     }
-    if any(found[name] != value for name, value in wanted.items()):
+    if found["versions"] != versions() or any(found["settings"][name] != value for name, value in wanted.items()):
         return []
     places = [place(out / variant.folder, job) for job in field.jobs(variant)]
     return [json.loads(path.read_text(encoding="utf-8")) for path in places if path.is_file()]

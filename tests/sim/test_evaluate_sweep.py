@@ -14,10 +14,11 @@ from planner.goals import AchievedGoals
 from planner.mpc import ControlConfig
 from planner.planning import PlannerConfig
 from sim.bounds import wilson
+from sim.episode import EDITION
 from sim.evaluate import achieved
 from sim.evaluate.comparison import Key, difference_interval, holm, outcomes, paired, rate_interval, sign_flip_test
 from sim.evaluate.episode import Player
-from sim.evaluate.runs import EPISODES, SETTINGS, place
+from sim.evaluate.runs import EPISODES, SETTINGS, place, versions
 from sim.evaluate.settings import in_this_cell, with_settings
 from sim.evaluate.sweep import JSON, TABLE, Field, lines, sweep, table
 from sim.evaluate.variants import SHIPPED, chosen, read
@@ -181,7 +182,7 @@ def test_a_line_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -
         (folder / EPISODES).mkdir(parents=True)
         settings = {"weights": "abc", "split": "test", "max_steps": 9, "precision": resolve("auto")}
         settings |= {"asked": [variant.planner, *variant.settings], "budget_ms": None, "achieved_scenes": None}
-        (folder / SETTINGS).write_text(json.dumps({"settings": settings}))
+        (folder / SETTINGS).write_text(json.dumps({"versions": versions(), "settings": settings}))
         for job in field.jobs(variant):
             played = record(job.seed, end=job.task in done, task=job.task, object=job.kind)
             place(folder, job).write_text(json.dumps(played))
@@ -199,6 +200,9 @@ def test_a_line_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -
     for other in (replace(field, split="shift"), replace(field, max_steps=None)):
         assert lines(tmp_path, other, read(yaml), "abc") == []
     assert lines(tmp_path, field, read(yaml), "abd") == []
+    older = tmp_path / gaussian.folder / SETTINGS
+    older.write_text(older.read_text().replace(f'"scenes": "{EDITION}"', '"scenes": "older"'))
+    assert [each.name for each in lines(tmp_path, field, read(yaml), "abc")] == [baseline.name, few.name]
 
 
 def test_what_achieved_goals_cost_is_the_same_whatever_tasks_are_compared(
