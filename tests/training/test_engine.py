@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import random
@@ -13,6 +14,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
+from torch.utils.tensorboard.writer import SummaryWriter
 
 from tests.training.toy import ToyBatches, ToyLearner, start, train
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, TrainingError
@@ -118,6 +120,25 @@ def test_a_log_that_does_not_fit_on_the_disk_ends_the_run_in_a_sentence(tmp_path
     Run(tmp_path).log.symlink_to("/dev/full")
     with pytest.raises(NotEnoughDiskError, match=r"disk is full: .*log\.jsonl"):
         train(tmp_path, CONFIG)
+
+
+@pytest.mark.parametrize("call", ["add_scalar", "close"])
+def test_so_does_one_that_tensorboard_fills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SummaryWriter, call, full)
+    with pytest.raises(NotEnoughDiskError, match=r"disk is full: .*log\.jsonl"):
+        train(tmp_path, CONFIG)
+
+
+def test_a_disk_that_fills_up_elsewhere_is_not_taken_for_the_log(tmp_path: Path) -> None:
+    class Compiled(ToyLearner):
+        def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/kernels")  # as a compiler's cache would
+
+    with pytest.raises(OSError, match="/tmp/kernels"):
+        train(tmp_path, CONFIG, learner=Compiled())
 
 
 class Unreadable(ToyBatches):

@@ -25,7 +25,7 @@ from vjepa2_ac.training import optimizer as rates
 from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer
 from vjepa2_ac.training.processes import Processes, gradients_kept_local, shard, shared
 from vjepa2_ac.training.report import Report
-from vjepa2_ac.training.run import Run, full_disk_said
+from vjepa2_ac.training.run import Run
 
 Batch = Mapping[str, Any]
 
@@ -94,7 +94,7 @@ def fit(
     trainer = Trainer(learner, config, optimizer_config, processes)
     bad = bad or BadEpisodes(limit=0)
     done = trainer.resume(run)
-    with full_disk_said(run.log), Report(run if processes.is_first else None, config, done, title) as report:
+    with Report(run if processes.is_first else None, config, done, title) as report:
         for step, micro_batches in updates(batches, config, done, processes.device):
             for batch in micro_batches:
                 _count(bad, batch.get("bad", {}))

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vjepa2_ac.terminal import progress
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run import Run, full_disk_said
 
 if TYPE_CHECKING:
     from vjepa2_ac.training.engine import EngineConfig
@@ -31,7 +31,9 @@ class Report(AbstractContextManager["Report"]):
             from torch.utils.tensorboard.writer import SummaryWriter
 
             self.run.forget_after(self.done)
-            self.board = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=self.done + 1)
+            self.open.enter_context(full_disk_said(self.run.log))  # TensorBoard's thread may say so only at the end
+            with full_disk_said(self.run.log):
+                self.board = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=self.done + 1)
             self.open.callback(self.board.close)
             self.advance = self.open.enter_context(
                 progress(self.title, self.config.steps, done=self.done, unit="updates")
@@ -54,10 +56,11 @@ class Report(AbstractContextManager["Report"]):
         seconds = time.monotonic() - self.since
         means = {name: value / self.count for name, value in self.sums.items()}
         entry: dict[str, Any] = {"step": step, **means, "updates_per_second": round(self.count / seconds, 3)}
-        run.note(entry)
-        for name, value in entry.items():
-            if name != "step":
-                self.board.add_scalar(name, value, step)
+        with full_disk_said(run.log):
+            run.note(entry)
+            for name, value in entry.items():
+                if name != "step":
+                    self.board.add_scalar(name, value, step)
         self.sums, self.count, self.since = {}, 0, time.monotonic()
 
     def __exit__(
