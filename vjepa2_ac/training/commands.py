@@ -23,7 +23,7 @@ ResumeOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in `--set engine.steps=2000 --set lr=1e-4`."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in `--set engine.batch=16 --set lr=1e-4`."),
 ]
 CacheOption = Annotated[
     Path | None, typer.Option(help="Where latents and decoded frames are kept; the user's cache folder by default.")

@@ -255,7 +255,7 @@ def _set(values: Settings, setting: str, cls: type[Any]) -> None:
     """Write one `section.key=value` into the recipe; the section may be left out where only one has the key."""
     key, equals, text = setting.partition("=")
     if not equals:
-        raise ConfigError(f"--set {setting}: expected key=value, such as engine.steps=1000")
+        raise ConfigError(f"--set {setting}: expected key=value, such as engine.batch=16")
     *sections, last = _full_path(key.strip(), cls).split(".")
     place = values
     for section in sections:
