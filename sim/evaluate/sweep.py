@@ -250,8 +250,8 @@ def _cells(line: Line, tasks: Sequence[str]) -> tuple[str, ...]:
             str(beside.lost),
             f"{100 * beside.difference:+.0f}",
             f"{100 * beside.interval[0]:+.0f} … {100 * beside.interval[1]:+.0f}",
-            f"{beside.p:.3f}",
-            "–" if line.p_holm is None else f"{line.p_holm:.3f}",
+            _chance(beside.p),
+            "–" if line.p_holm is None else _chance(line.p_holm),
         )
     numbers = (line.evaluations, line.plan_ms, line.median_steps)
     return (
@@ -264,6 +264,10 @@ def _cells(line: Line, tasks: Sequence[str]) -> tuple[str, ...]:
         *compared,
         *("–" if number is None else f"{number:.0f}" for number in numbers),
     )
+
+
+def _chance(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else "< 0.001"  # it is never 0
 
 
 def _leave(out: Path, field: Field, found: Sequence[Line], empty: Sequence[str], command: str) -> None:

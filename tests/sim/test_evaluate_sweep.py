@@ -197,6 +197,8 @@ def test_a_line_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -
     assert shown[0] == ["", "baseline", "12", "0%", "0% – 39%", "0%", "0%", *6 * "–"][1:]
     low, high = (f"{100 * end:+.0f}" for end in second.beside.interval)
     assert shown[1][-6:] == ["6", "0", "+50", f"{low} … {high}", "0.031", "0.062"]
+    sure = replace(second, beside=replace(second.beside, p=2 / 2**25), p_holm=0.001)
+    assert table([first, sure]).splitlines()[3].count("| < 0.001 | 0.001 ") == 1
     for other in (replace(field, split="shift"), replace(field, max_steps=None)):
         assert lines(tmp_path, other, read(yaml), "abc") == []
     assert lines(tmp_path, field, read(yaml), "abd") == []
