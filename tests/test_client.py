@@ -8,6 +8,7 @@ import http.server
 import inspect
 import json
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -381,21 +382,55 @@ def test_a_closed_client_says_that_it_is_closed(wire: str) -> None:
         asyncio.run(main())
 
 
-def test_a_client_that_is_closed_during_a_call_cancels_nobody() -> None:
-    async def main(address: str) -> None:
-        client = AsyncPlannerClient(f"grpc://{address}")
+@pytest.mark.parametrize("wire", ["rest", "grpc"])
+def test_a_client_that_is_closed_during_a_call_says_so_and_cancels_nobody(wire: str) -> None:
+    async def main(url: str) -> None:
+        client = AsyncPlannerClient(url, retries=0)
         asking = asyncio.create_task(client.plan(paint(HOME), HOME, paint(GOAL)))
-        assert await asyncio.to_thread(world.scoring.wait, 20)
-        await client.close()
-        with pytest.raises(PlannerError, match="closed"):
-            await asking
+        try:
+            assert await asyncio.to_thread(world.scoring.wait, 20)
+            await client.close()
+            with pytest.raises(PlannerError, match="the client has been closed"):
+                await asking
+        finally:
+            world.gate.set()
+
+    world = SlowWorld()
+    with running(served(world)) as (_, where):
+        world.gate.clear()
+        world.scoring.clear()  # which getting ready has set
+        asyncio.run(main(where.url if wire == "rest" else f"grpc://{where.grpc}"))
+
+
+def test_a_call_that_waits_for_a_connection_ends_when_its_client_is_closed() -> None:
+    async def main(port: int) -> None:
+        client = AsyncPlannerClient(f"https://127.0.0.1:{port}", timeout_s=60)
+        asking = asyncio.create_task(client.info())
+        line, _ = await asyncio.to_thread(door.accept)  # and TLS is never spoken
+        with line:
+            await client.close()
+            with pytest.raises(PlannerError, match="the client has been closed"):
+                await asyncio.wait_for(asking, 20)
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        door.settimeout(20)
+        asyncio.run(main(door.getsockname()[1]))
+
+
+def test_a_call_of_a_client_that_another_thread_closes_says_so() -> None:
+    def close() -> None:
+        world.scoring.wait(20)
+        client.close()
         world.gate.set()
 
     world = SlowWorld()
     with running(served(world)) as (_, where):
         world.gate.clear()
         world.scoring.clear()  # which getting ready has set
-        asyncio.run(main(str(where.grpc)))
+        client = PlannerClient(f"grpc://{where.grpc}")
+        threading.Thread(target=close).start()
+        with pytest.raises(PlannerError, match="the client has been closed"):
+            client.plan(paint(HOME), HOME, paint(GOAL))
 
 
 @pytest.mark.parametrize("wire", ["rest", "grpc"])

@@ -45,11 +45,14 @@ class AsyncRestWire:
 
     def __init__(self, url: str, token: str | None, verify: Any) -> None:
         self._http = httpx.AsyncClient(base_url=url, headers=_headers(token), verify=verify)
+        self._clocks: set[asyncio.Timeout] = set()  # of the calls that are under way
 
     async def send(self, call: Call, timeout_s: float) -> Any:
         """The answer to a call. Raises PlannerError."""
+        clock = asyncio.timeout(timeout_s)
+        self._clocks.add(clock)
         try:
-            async with asyncio.timeout(timeout_s):
+            async with clock:
                 patience = httpx.Timeout(timeout_s, connect=0.9 * timeout_s)  # or who cannot be reached is called slow
                 response = await self._http.request(**_request(call), timeout=patience)
             return _answer(response, response.content)
@@ -57,9 +60,14 @@ class AsyncRestWire:
             raise _lost(httpx.ReadTimeout("the time is up")) from None
         except httpx.TransportError as error:
             raise _lost(error) from error
+        finally:
+            self._clocks.remove(clock)
 
     async def close(self) -> None:
-        """Hang up."""
+        """Hang up; the time of calls that are under way is up."""
+        for clock in self._clocks:
+            if not clock.expired():
+                clock.reschedule(0.0)
         await self._http.aclose()
 
 

@@ -144,13 +144,13 @@ class PlannerClient:
     def _ask(self, name: str, timeout_s: float | None, fields: dict[str, Any]) -> Any:
         call = Call(name, fields)
         attempts = Attempts(self.timeout_s if timeout_s is None else timeout_s, self.retries, call.method.is_repeatable)
-        while True:
-            if self._is_closed:
-                raise PlannerUnavailableError("the client has been closed", code="closed")
+        while not self._is_closed:
             try:
                 return self._wire.send(call.after(attempts.waited_s), attempts.time_left_s)
             except PlannerError as error:
-                time.sleep(attempts.pause_after(error))
+                if not self._is_closed:
+                    time.sleep(attempts.pause_after(error))
+        raise PlannerUnavailableError("the client has been closed", code="closed")
 
 
 class Session:
