@@ -133,9 +133,9 @@ def test_no_move_of_an_earlier_chunk_is_made_once_nothing_is_left_to_do() -> Non
     plans = [chunk(0), None]
     broker = ChunkBroker(lambda: plans.pop(0), ahead=3)
     assert [broker.next().action[0] for _ in range(2)] == [0.0, 1.0]  # type: ignore[union-attr]
-    while plans:
-        time.sleep(0.01)
-    time.sleep(0.05)
+    for thread in threading.enumerate():
+        if thread.name == "chunk-broker":
+            thread.join(10)
     assert broker.next() is None
 
 
