@@ -53,12 +53,10 @@ class CameraTrack:
             raise InputError(f"no camera {self.role!r}; raw DROID has {', '.join(layout.CAMERAS)}")
         if set("./") & set(self.serial):  # it names a file, of which readers take what is before the first dot
             raise InputError(f"serial {self.serial!r} of the {self.role} camera holds a dot or a slash")
-        extrinsics, frames = (
-            vector(self.extrinsics_N6, f"extrinsics of the {self.role} camera", size=6),
-            self.frames_NHWC,
-        )
-        if extrinsics.shape not in ((6,), (len(frames), 6)):
-            raise InputError(f"the {self.role} camera has {len(frames)} frames and another number of extrinsics")
+        frames = len(self.frames_NHWC)
+        extrinsics_N6 = vector(self.extrinsics_N6, f"extrinsics of the {self.role} camera", size=6)
+        if extrinsics_N6.shape not in ((6,), (frames, 6)):
+            raise InputError(f"the {self.role} camera has {frames} frames and another number of extrinsics")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
