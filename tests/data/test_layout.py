@@ -33,6 +33,13 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert [ref.name for ref in find_episodes(root)] == [f"all/{ref.name}" for ref in refs]
 
 
+def test_what_lies_in_the_tree_is_called_by_its_own_name(tmp_path: Path) -> None:
+    refs = folder_of(tmp_path / "mine" / "train", 2)
+    (tmp_path / "mine" / "failure").mkdir()
+    (tmp_path / "mine" / "failure" / "seen").symlink_to(tmp_path / "mine" / "train")
+    assert [found.folder for found in find_episodes(tmp_path / "mine")] == [ref.folder for ref in refs]
+
+
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (ref,) = folder_of(tmp_path, 1)
     (tmp_path / "closed").mkdir()

@@ -48,7 +48,7 @@ def test_a_folder_of_videos_is_found_in_order(tmp_path: Path) -> None:
 )
 def test_a_list_of_videos_may_have_labels_and_spaces(tmp_path: Path, line: str) -> None:
     film(tmp_path / "a film.mp4")
-    (tmp_path / "videos.csv").write_text(line + "\n")
+    (tmp_path / "videos.csv").write_text(f"# path label\n\n{line}\n")
     assert [item.path.name for item in find_footage(tmp_path / "videos.csv")] == ["a film.mp4"]
 
 

@@ -59,9 +59,9 @@ def find_episodes(source: Path | str, *, outcome: Outcome | None = None) -> list
 
     `source` is a folder (searched for `trajectory.h5`, however deep, links too), one episode's folder, or a file with
     one episode folder per line: text or CSV whose first column is the folder (paths may contain spaces), or the
-    collector's `index.jsonl`. Relative lines are looked for beside the file, then from the working directory. A line
-    that leads nowhere, or a folder that may not be read, stays in the list, so that it is counted and named when it is
-    opened.
+    collector's `index.jsonl`. Relative lines are looked for beside the file, then from the working directory; those
+    that begin with `#` are comments. A line that leads nowhere, or a folder that may not be read, stays in the list,
+    so that it is counted and named when it is opened.
     """
     source = Path(source)
     if source.is_dir():
@@ -87,43 +87,42 @@ ASIDE = ".unfinished"  # episodes are written here and renamed into place
 
 
 def _walk(root: Path) -> Iterator[EpisodeRef]:
-    closed: list[Path] = []
+    closed: list[OSError] = []
     been: set[str] = set()  # links may lead to where one has been, or in a circle
-    for folder, names, files in os.walk(root, followlinks=True, onerror=lambda error: closed.append(_place(error))):
-        place = os.path.realpath(folder)
-        if place in been:
-            names.clear()
-        elif TRAJECTORY in files:
-            names.clear()
-            yield _ref(Path(folder), root)
-        else:
-            names[:] = sorted(name for name in names if not name.startswith("."))
-        been.add(place)
-    yield from (_ref(folder, root) for folder in closed)  # what is in there nobody knows: bad when it is opened
+    starts = [root]  # and then the links: what lies in the tree itself goes by its own name
+    for start in starts:
+        for folder, names, files in os.walk(start, onerror=closed.append):
+            place = os.path.realpath(folder)
+            if place in been:
+                names.clear()
+            elif TRAJECTORY in files:
+                names.clear()
+                yield _ref(Path(folder), root)
+            else:
+                names[:] = sorted(name for name in names if not name.startswith("."))
+                starts += [link for name in names if (link := Path(folder, name)).is_symlink()]
+            been.add(place)
+    for error in closed:  # what is in there nobody knows: bad when it is opened
+        yield _ref(Path(error.filename), root)
 
 
 def _ref(folder: Path, root: Path) -> EpisodeRef:
     return EpisodeRef(folder, str(folder.relative_to(root)) if folder != root else folder.absolute().name)
 
 
-def _place(error: OSError) -> Path:
-    return Path(error.filename)
-
-
-def lines_of(listing: Path) -> list[str]:
-    """The lines of a list of paths. Raises InputError for a file that is none."""
+def lines_of(listing: Path) -> dict[int, str]:
+    """The lines of a list of paths by number, without empty ones and comments. InputError for what is no list."""
     try:
-        return listing.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets begin a CSV with a byte order mark
+        lines = listing.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets begin with a byte order mark
     except UnicodeDecodeError:
         raise InputError(f"{listing} is no list: expected a text file with a path per line, or a folder") from None
+    texts = enumerate(map(str.strip, lines), start=1)
+    return {number: text for number, text in texts if text and not text.startswith("#")}
 
 
 def _read_index(index: Path) -> list[EpisodeRef]:
     refs: dict[Path, EpisodeRef] = {}
-    for number, line in enumerate(lines_of(index), start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
+    for number, text in lines_of(index).items():
         if text.startswith("{"):
             entry = _json_path(text, f"{index.name} line {number}")
             meant = [index.parent / entry, Path(entry)]

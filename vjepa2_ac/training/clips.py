@@ -95,7 +95,7 @@ def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Foota
 def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
     """One path per line, columns may follow after commas or spaces; relative ones are looked for beside the file."""
     footage: list[Footage] = []
-    for line in filter(None, map(str.strip, lines_of(listing))):
+    for line in lines_of(listing).values():
         paths = readings(line, listing.parent)
         path = next((path for path in paths if is_there(path)), listing.parent / line)
         footage += [Footage(line, path, camera) for camera in cameras] if is_folder(path) else [Footage(line, path)]
