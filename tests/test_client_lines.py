@@ -13,7 +13,7 @@ import pytest
 from tests.planner.worlds import HOME, moved, paint
 from tests.server.conftest import WIRES, url_of
 from tests.server.running import SlowWorld, running, served
-from vjepa2_ac.client import PlannerClient, PlannerError
+from vjepa2_ac.client import PlannerClient, PlannerError, rpc
 
 
 class Line:
@@ -92,6 +92,16 @@ def test_a_line_that_died_without_a_word_is_given_up_for_a_new_one(wire: str) ->
             client.info()
             line.cut()
             assert seconds_until_answered(client, at_most=30.0) < 20.0
+
+
+def test_a_long_call_outlives_the_clients_pings(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = SlowWorld()
+    hurry = {"grpc.keepalive_time_ms": 250, "grpc.http2.max_pings_without_data": 0}  # one a second, no matter what
+    monkeypatch.setattr(rpc, "OPTIONS", tuple({**dict(rpc.OPTIONS), **hurry}.items()))
+    with running(served(world)) as (_, where), PlannerClient(f"grpc://{where.grpc}", timeout_s=30, retries=0) as client:
+        world.gate.clear()
+        threading.Timer(7.0, world.gate.set).start()
+        client.plan(paint(HOME), HOME, paint(moved(0.04, 0.0, 0.0)))
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -38,6 +38,8 @@ class RpcServer:
                 ("grpc.keepalive_time_ms", patience_ms),  # who is gone without a word does not answer pings
                 ("grpc.keepalive_timeout_ms", patience_ms),
                 ("grpc.keepalive_permit_without_calls", 1),
+                # Or callers who ask during a long call whether the line lives would be cut off for it.
+                ("grpc.http2.min_ping_interval_without_data_ms", 100),
             ],
         )
         planning_pb2_grpc.add_PlanningServicer_to_server(Planning(service), self._server)  # type: ignore[no-untyped-call]
