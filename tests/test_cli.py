@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,8 +15,8 @@ from vjepa2_ac import __version__, cli
 from vjepa2_ac.errors import InputError
 
 
-def shell(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "vjepa2_ac.cli", *arguments], capture_output=True, text=True)
+def shell(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "vjepa2_ac.cli", *arguments], capture_output=True, text=True, env=env)
 
 
 @pytest.fixture
@@ -96,3 +99,12 @@ def test_help_loads_nothing_heavy() -> None:
     code = f"import sys, vjepa2_ac.cli; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_name_that_is_no_text_can_be_printed(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "trajectory.h5").touch()
+    done = shell("data", "check", str(tmp_path), env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
+    assert (done.returncode, done.stderr.count("fault")) == (1, 0)
+    assert "caf\\udce9: metadata_*.json is missing" in done.stdout

@@ -8,6 +8,7 @@ goal) · 2 wrong usage or unusable input · 70 a fault in this program · 130 in
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import traceback
 from typing import Annotated
@@ -43,6 +44,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run one command; every way it can end has its own exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be text
     sys.exit(run(sys.argv[1:]))
 
 
