@@ -7,7 +7,8 @@ from typing import Any
 
 from vjepa2_ac.client import ChunkBroker, Plan, PlannerClient, PlannerError
 
-TOO_SLOW = ("late", "deadline_exceeded", "timeout")  # the next look may be answered sooner
+# The next look may be answered sooner, or show a way.
+PASSING = ("late", "deadline_exceeded", "timeout", "goal_out_of_reach")
 
 
 def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.0.1:8000", dt_s: float = 0.25) -> None:
@@ -16,8 +17,9 @@ def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.
 
         def fetch() -> Plan:
             plan = planner.plan(robot.look(), robot.pose(), goal, horizon=4, deadline_ms=1000, timeout_s=2.0)
-            if plan.confidence.view_unfamiliar:  # a robot must never move on a guess
-                raise PlannerError("; ".join(plan.warnings), code="view_unfamiliar")
+            for sign in ("view_unfamiliar", "goal_out_of_reach"):
+                if getattr(plan.confidence, sign):  # a robot must never move on a guess
+                    raise PlannerError("; ".join(plan.warnings), code=sign)
             return plan
 
         with ChunkBroker(fetch, ahead=2, patience_s=2.0, oldest_s=2.0) as broker:
@@ -26,9 +28,9 @@ def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.
                 try:
                     move = broker.next()
                 except PlannerError as error:
-                    if error.code not in TOO_SLOW:
+                    if error.code not in PASSING:
                         raise
-                    continue  # hold still until a plan comes
+                    move = None  # hold still until a plan comes that can be followed
                 if move is not None:
                     robot.move_to(move.target)
                 time.sleep(max(0.0, dt_s - (time.monotonic() - started)))

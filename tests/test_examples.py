@@ -15,7 +15,7 @@ import pytest
 
 from server.model import Served
 from server.run import Listening
-from tests.planner.worlds import PointRobot, PointWorld, located, moved, paint
+from tests.planner.worlds import HOME, PointRobot, PointWorld, located, moved, paint
 from tests.server import pictures
 from tests.server.conftest import point, tiny  # noqa: F401 - fixtures
 from tests.server.running import running
@@ -89,6 +89,15 @@ def test_no_loop_moves_in_a_view_that_the_model_does_not_know() -> None:
         looks.clear()
         with pytest.raises(PlannerError, match="does not know such a view"):
             example("smooth_loop").follow_smoothly(Looking(), paint(goal), moves=3, url=where.url)
+
+
+def test_the_smooth_loop_holds_still_where_a_goal_looks_out_of_reach(point: Listening) -> None:  # noqa: F811
+    class Held(Arm):
+        def move_to(self, pose: Any) -> None:
+            raise AssertionError(f"moved to {pose}")
+
+    smooth = example("smooth_loop")
+    assert smooth.follow_smoothly(Held(), paint(HOME), moves=3, url=point.url, dt_s=0.01) is None
 
 
 def test_the_smooth_loop_comes_near_its_goal(point: Listening) -> None:  # noqa: F811
