@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from server.errors import FAULT, TABLE
+from server.http.problems import CODES
 from server.metrics import Metrics
 from server.settings import Settings
 from vjepa2_ac.pb import planning_pb2
@@ -21,6 +22,8 @@ def test_every_setting_is_documented() -> None:
 def test_every_error_is_documented_as_it_is() -> None:
     for row in (*TABLE.values(), FAULT):
         assert f"| `{row.code}` | {row.http} | {row.grpc} |" in TEXT, row.code
+    for status, code in CODES.items():
+        assert f"| `{code}` | {status} |" in TEXT, code
 
 
 def test_every_call_is_documented() -> None:
