@@ -8,6 +8,8 @@ from pathlib import Path
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def make_folder(folder: Path) -> None:
     """Make a folder for results, or see that it is one. Raises InputError where none can be."""
@@ -31,5 +33,5 @@ def write(path: Path, content: str | bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink()
-        kind = NotEnoughDiskError if error.errno in (errno.ENOSPC, errno.EDQUOT) else InputError
+        kind = NotEnoughDiskError if error.errno in DISK_FULL else InputError
         raise kind(f"{path} cannot be written: {error.strerror}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vjepa2_ac.errors import CheckpointError, NotEnoughDiskError
+from vjepa2_ac.files import DISK_FULL
 
 SPARE = 64 * 2**20  # [bytes] left free beside what is written
 
@@ -35,7 +35,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         yield aside
         _put_in_place(aside, target)
     except OSError as error:
-        kind = NotEnoughDiskError if error.errno in (errno.ENOSPC, errno.EDQUOT) else CheckpointError
+        kind = NotEnoughDiskError if error.errno in DISK_FULL else CheckpointError
         raise kind(f"{target} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -30,6 +30,7 @@ from vjepa2_ac.data import layout
 from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.data.video import QUALITY, Frames, write_video
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
+from vjepa2_ac.files import DISK_FULL
 from vjepa2_ac.poses import vector
 
 VERSION = "1.0.1"  # of the DROID release whose layout this is
@@ -155,7 +156,7 @@ def _whole_or_nothing(aside: Path) -> Iterator[None]:
 
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error of the operating system, HDF5 or FFmpeg means that nothing more fits."""
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
+    return getattr(error, "errno", None) in DISK_FULL or os.strerror(errno.ENOSPC) in str(error)
 
 
 def _sync(path: Path) -> None:
