@@ -39,7 +39,8 @@ class ChunkBroker:
 
     `fetch` runs in a thread of its own: it takes a picture, reads the pose, and asks a client or a session. A chunk
     that took it longer than `oldest_s` is dropped, whether moves were made meanwhile or not; and so is what is left of
-    one when the loop comes for a move that much later than it was due. When nothing is left to do, no move is.
+    one when the loop comes for a move that much later than it was due. (A loop slower than the plan's `dt_s` falls
+    behind with every move until the next chunk: give it short ones.) When nothing is left to do, no move is.
     """
 
     def __init__(
