@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -82,7 +84,7 @@ def test_numbers_survive_being_written(true_move: bool) -> None:
 
 
 def test_the_picture_is_a_picture() -> None:
-    png = draw(explore([0.2, 0.0, 0.0]), BLACK, WHITE, "a point")
+    png = draw(explore([0.2, 0.0, 0.0]), BLACK, WHITE, "/models/$_{$")  # a path, and no formula
     assert min(cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR).shape[:2]) > 300
 
 
@@ -158,6 +160,12 @@ def test_what_cannot_be_read_is_refused_in_words(files: SimpleNamespace, source:
         read_view(source.format(folder=files.folder, trajectory=files.trajectory))
 
 
+def test_a_picture_that_may_not_be_read_is_refused(files: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(InputError, match=r"first\.png cannot be read: Permission denied"):
+        read_view(files.picture)
+
+
 def test_the_command_writes_picture_and_numbers(files: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
     observation = ["--observation", f"{files.trajectory}:0", "--goal", f"{files.trajectory}:1"]
     options = ["--model", "random:tiny", "--grid", "2", "--precision", "fp32", "--out", f"{files.folder}/out"]
@@ -167,6 +175,13 @@ def test_the_command_writes_picture_and_numbers(files: SimpleNamespace, capsys: 
     assert "true move Δx +0.0500 Δy +0.0000 Δz +0.0000 m" in answer
     assert (files.folder / "out/landscape.png").read_bytes().startswith(b"\x89PNG")
     assert np.shape(json.loads((files.folder / "out/landscape.json").read_text())["energies_xyz"]) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("refused", [["--grid", "1"], ["--repeats", "0"], ["--model", "nowhere"], ["--precision", "x"]])
+def test_what_is_refused_leaves_no_folder(files: SimpleNamespace, refused: list[str]) -> None:
+    observation = ["--observation", f"{files.trajectory}:0", "--goal", f"{files.trajectory}:1"]
+    assert run(["landscape", *observation, "--model", "random:tiny", "--out", f"{files.folder}/out", *refused]) == 2
+    assert not (files.folder / "out").exists()
 
 
 def test_results_that_cannot_have_a_folder_are_refused_before_anything_is_computed(

@@ -41,7 +41,8 @@ def draw(answer: Answer) -> bytes:
     for i, (seen_from, across, up) in enumerate(PLANES):
         _draw_map(maps[i], answer.landscape, i, plan)
         _draw_path(paths[i], answer, seen_from, across, up)
-    figure.suptitle(f"{plan.model['name']} · seed {plan.seed} · cost {plan.cost:.5f}", fontsize=10)
+    title = f"{plan.model['name']} · seed {plan.seed} · cost {plan.cost:.5f}"
+    figure.suptitle(title, fontsize=10, parse_math=False)  # it names a path, where two $ mean no formula
     png = BytesIO()
     figure.savefig(png, format="png", dpi=100)
     return png.getvalue()

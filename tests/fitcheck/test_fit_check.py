@@ -111,6 +111,8 @@ def report_of(out: Path) -> Any:
 def test_a_report_has_numbers_pictures_and_a_table(
     simulated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "$_{$").symlink_to(model)
+    model = tmp_path / "$_{$"  # would be a formula, and a wrong one, where its name is drawn
     assert run(["fit-check", str(simulated), "--model", str(model), "--out", str(tmp_path), *QUICK]) == 0
     report = report_of(tmp_path)
     own, control = report["models"][str(model)], report["models"][RANDOM]

@@ -82,7 +82,11 @@ def test_the_table_holds_moves_targets_and_doubts(folder: Path, capsys: pytest.C
     assert "warning     dry run: the robot is asked to stay where it is" in lines
 
 
-def test_a_folder_gets_numbers_and_a_picture(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_gets_numbers_and_a_picture(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = {"name": "/models/$_{$", "version": "1"}  # no formula where it is drawn
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), named, ()))
     assert plan(folder, "--out", f"{folder}/made/here", "--set", "search.horizon=3") == 0
     content = json.loads((folder / "made/here/plan.json").read_text())
     drawn = cv2.imdecode(np.frombuffer((folder / "made/here/plan.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)

@@ -22,7 +22,11 @@ COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown")
 
 def draw(report: Report) -> dict[str, bytes]:
     """PNGs by name: `drift`, `axes` and `figures`."""
-    return {"drift": _png(draw_drift(report)), "axes": _png(draw_axes(report)), "figures": _png(draw_figures(report))}
+    from matplotlib import rc_context
+
+    figures = {"drift": draw_drift, "axes": draw_axes, "figures": draw_figures}
+    with rc_context({"text.parse_math": False}):  # models are named by their paths, where two $ mean no formula
+        return {name: _png(drawn(report)) for name, drawn in figures.items()}
 
 
 def draw_drift(report: Report) -> Figure:

@@ -49,9 +49,9 @@ def landscape(
     end = wanted.pose if goal_pose is None else parse_pose(goal_pose, "goal pose")
     if start is None:
         raise typer.BadParameter(f"{observation} does not say where the hand is", param_hint="--pose")
-    make_folder(out)
     moves = Grid(extent=extent, points=grid, repeats=repeats)
     world = WorldModel.open(model, precision=precision, seed=seed)
+    make_folder(out)
     found = survey(world, seen.frame_HW3, wanted.frame_HW3, start, goal_pose=end, grid=moves)
 
     write(out / "landscape.json", found.to_json())

@@ -42,7 +42,10 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
 
     if not path.is_file():
         raise InputError(f"no picture at {path}")
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if bgr is None:
         raise InputError(f"{path} is not a picture that can be read; PNG and JPEG can")

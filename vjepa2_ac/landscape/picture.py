@@ -35,7 +35,7 @@ def draw(
         axes.axis("off")
     for axes, (across, up) in zip(maps, MAPS, strict=True):
         _draw_map(axes, landscape, across, up)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10, parse_math=False)  # it names a path, where two $ mean no formula
     png = BytesIO()
     figure.savefig(png, format="png", dpi=110)
     return png.getvalue()
