@@ -36,6 +36,15 @@ def test_step_by_step_with_a_cache_equals_all_at_once(variant: dict[str, Any]) -
     torch.testing.assert_close(steps_of(model, inputs, model.empty_cache(3, 4)), model(*inputs), atol=1e-5, rtol=0)
 
 
+@torch.inference_mode()
+def test_a_cache_may_be_kept_in_another_precision() -> None:
+    model, inputs = ac_predictor(), given(2, 3)
+    cache = model.empty_cache(2, 3, dtype=torch.bfloat16)
+    predicted = steps_of(model, inputs, cache)
+    assert {kept.dtype for past in cache.layers for kept in (past.keys, past.values)} == {torch.bfloat16}
+    torch.testing.assert_close(predicted, model(*inputs), atol=5e-2, rtol=0)  # of numbers of order 1
+
+
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 @torch.inference_mode()
 def test_what_happens_later_does_not_change_earlier_predictions(variant: dict[str, Any]) -> None:

@@ -17,12 +17,14 @@ def test_the_fast_road_gives_what_the_definition_gives(dtype: torch.dtype, *, is
     torch.testing.assert_close(attend(q, k, v, mask).double(), defined, atol=tolerance, rtol=0)
 
 
-def test_training_in_bf16_has_the_gradients_of_the_definition() -> None:
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_training_in_bf16_has_the_gradients_of_the_definition(*, is_masked: bool) -> None:
     q, k, v = (draw(2, 3, 10, 16, seed=seed) for seed in range(3))
+    mask = torch.ones(10, 10, dtype=torch.bool).tril() if is_masked else None
     gradients = []
     for dtype in (torch.bfloat16, torch.float64):
         q_, k_, v_ = (x.to(dtype).requires_grad_() for x in (q, k, v))
-        attend(q_, k_, v_).square().sum().backward()
+        attend(q_, k_, v_, mask).square().sum().backward()
         assert q_.grad is not None
         gradients.append(q_.grad.double())
     torch.testing.assert_close(*gradients, atol=5e-2, rtol=0)

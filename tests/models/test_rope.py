@@ -69,6 +69,14 @@ def test_a_table_is_made_once_and_serves_training_after_inference() -> None:
     assert x.grad is not None
 
 
+def test_tokens_kept_by_a_mask_can_be_trained_on_after_inference() -> None:
+    rope, grid, ids, x = Rope(52, "tiled"), Grid(1, 2, 2), torch.tensor([[3, 0]]), draw(1, 1, 2, 52).requires_grad_()
+    with torch.inference_mode():
+        rope.of_ids(ids, grid, torch.float32)  # a head so wide is nowhere else: its pairs are found here
+    rotate(x, rope.of_ids(ids, grid, torch.float32)).square().sum().backward()
+    assert x.grad is not None
+
+
 def test_a_later_step_is_cut_out_of_the_whole_sequence() -> None:
     rope = Rope(32, "tiled")
     whole = rope.of_grid(Grid(3, 2, 2, conditioning=2), CPU, torch.float32)

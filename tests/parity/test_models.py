@@ -81,6 +81,18 @@ def test_masked_predictor(case: Case) -> None:
     agree(model(given["x"], given["mask_x"], given["mask_y"], case.config["mask_index"]), case.output("y"))
 
 
+def test_position_tables_are_the_recorded_ones() -> None:
+    for kind, model, config in (
+        ("encoder", Encoder, EncoderConfig),
+        ("predictor", MaskedPredictor, MaskedPredictorConfig),
+    ):
+        cases = [case for case in cases_of(kind) if not case.config["model"].get("use_rope")]
+        assert cases
+        for case in cases:
+            (recorded,) = (values for name, values in state_of(case).items() if name.endswith("pos_embed"))
+            assert torch.equal(model(config_of(config, case.config["model"]))._table(), recorded)
+
+
 def ac_model(case: Case) -> ACPredictor:
     model = ACPredictor(config_of(ACPredictorConfig, case.config["model"]))
     load(model, case)
