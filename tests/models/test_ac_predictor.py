@@ -9,6 +9,7 @@ from torch import Tensor
 from tests.models.small import ac_predictor, draw
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
+from vjepa2_ac.models.build import build
 
 PATCHES = 12  # of one frame
 VARIANTS = [{}, {"use_extrinsics": True}, {"use_rope": False}, {"modulation": "adaln"}, {"use_silu": True}]
@@ -199,3 +200,15 @@ def test_the_mask_is_no_part_of_the_weights() -> None:
     model = ac_predictor()
     assert not any("mask" in key or "rope" in key for key in model.state_dict())
     assert not list(model.buffers())
+
+
+def test_a_condition_is_the_action_in_its_units_and_then_the_pose() -> None:
+    model = build(ACPredictor, ACPredictorConfig(modulation="adaln", predictor_embed_dim=256, depth=1, num_heads=2))
+    assert model.condition_encoder is not None
+    first, _, second, _ = model.condition_encoder
+    moved, turned, gripped, posed = (first.weight[:, part].std().item() * 14**0.5 for part in (0, 3, 6, 7))
+    assert [moved * 0.05, turned * 0.25, gripped * 0.25, posed] == pytest.approx(4 * [1.0], rel=0.2)
+    assert second.weight.std().item() == pytest.approx(256**-0.5, rel=0.05)
+    action_B7, pose_B7 = draw(1, 1, 7), draw(1, 1, 7, seed=1)
+    expected = model.condition_encoder(torch.cat((action_B7, pose_B7), dim=-1))
+    torch.testing.assert_close(model._condition(action_B7, pose_B7), expected)

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from planner.calibration import CalibrationConfig, Exploration, best_turn, calibrate, exploratory_actions
+from planner.calibration import CalibrationConfig, Exploration, best_turn, calibrate, evaluations, exploratory_actions
 from tests.planner.worlds import HOME, SCALE, PointWorld, paint
-from vjepa2_ac.errors import InputError, PlanningError
+from vjepa2_ac.errors import ConfigError, InputError, PlanningError
 from vjepa2_ac.models.inverse_model import NUMBERS
 from vjepa2_ac.models.looks import Located
 from vjepa2_ac.poses import integrate, rotation_matrix
@@ -95,6 +95,16 @@ def test_moves_along_one_line_are_not_enough() -> None:
         best_turn(MOVES_M3[:2], MOVES_M3[:2])
     with pytest.raises(InputError, match="at least 2 moves"):
         best_turn(MOVES_M3[:1], MOVES_M3[:1])
+    upright_M3 = MOVES_M3[[0, 1, 4, 5]]
+    with pytest.raises(InputError, match="both horizontal directions"):
+        best_turn(upright_M3, upright_M3)
+    assert best_turn(upright_M3, upright_M3, yaw_only=False).residual == pytest.approx(0.0)
+
+
+def test_moves_that_hardly_go_aside_are_not_enough_however_many() -> None:
+    true_M3 = np.array(8 * [[0.04, 0.0, 0.0], [-0.04, 0.0, 0.0], [0.0, 0.008, 0.0], [0.0, -0.008, 0.0]])
+    with pytest.raises(InputError, match=r"theirs are \[0\.0283 0\.0057\]"):
+        best_turn(true_M3, true_M3)
 
 
 def test_a_whole_turn_needs_moves_that_the_model_sees_go_both_ways() -> None:
@@ -117,6 +127,34 @@ def test_a_move_that_no_single_step_of_the_model_could_be_is_refused() -> None:
 def test_the_turn_is_about_where_the_hand_was() -> None:
     world = PointWorld(yaw=0.5)
     np.testing.assert_allclose(calibrate(world, explore(world)).about, HOME[:3], atol=0.02)
+
+
+def test_what_is_looked_at_before_and_after_counts_alike_for_where_the_hand_was() -> None:
+    world = Inverse()
+    about = calibrate(world, [explore(world)[m] for m in (0, 2)]).about  # 4 cm along x, 4 cm along y
+    np.testing.assert_allclose(about, np.add(HOME[:3], [0.01, 0.01, 0.0]), atol=1e-3)
+
+
+def test_the_inverse_is_asked_with_poses_in_the_frame_of_the_model() -> None:
+    asked: list[Tensor] = []
+
+    class Asked(Inverse):
+        def locate(self, latents_BND: Tensor, pose_B7: Tensor, *more: Any, **others: Any) -> Located:
+            asked.append(pose_B7)
+            return super().locate(latents_BND, pose_B7, *more, **others)
+
+    world = Asked(yaw=0.5)
+    explored = explore(world)
+    turn = calibrate(world, explored)
+    poses = np.array([move.pose_before for move in explored])
+    np.testing.assert_allclose(asked[0], poses, atol=1e-6)  # nothing is known yet
+    np.testing.assert_allclose(asked[1], turn.poses_to_model(poses), atol=1e-3)
+
+
+def test_every_round_imagines_as_many_candidates() -> None:
+    assert evaluations(6, CalibrationConfig(rounds=3)) == 3 * evaluations(6, CalibrationConfig(rounds=1)) > 0
+    with pytest.raises(ConfigError, match="at least 1 round"):
+        CalibrationConfig(rounds=0)
 
 
 def test_exploratory_moves_go_where_there_is_room() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from planner.camera import CameraTurn
+from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.poses import integrate
 
 TURN = CameraTurn(roll=0.2, pitch=-0.3, yaw=0.7)
@@ -38,3 +40,10 @@ def test_the_point_it_is_turned_about_stays_where_it_is() -> None:
 def test_a_view_that_explains_too_little_is_warned_of() -> None:
     assert CameraTurn(residual=0.5).warning is None
     assert "60 % of the motion" in str(CameraTurn(residual=0.6).warning)
+
+
+def test_a_turn_of_what_is_no_number_is_refused() -> None:
+    with pytest.raises(ConfigError, match="three finite angles"):
+        CameraTurn(yaw=float("nan"))
+    with pytest.raises(ConfigError, match="three finite numbers"):
+        CameraTurn(about=(0.0, float("inf"), 0.0))

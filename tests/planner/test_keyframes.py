@@ -42,6 +42,8 @@ def directions(closedness: list[float], grip: float) -> list[float]:
         ([0.0, 0.5, 0.6, 0.62], 0.5, [0, 1, 1, 0]),  # around something: until it stops the fingers
         ([0.0, 0.04, 0.14, 0.15], 0.5, [0, 1, 1, 0]),  # fingers that are slow to begin
         ([0.6, 0.1, 0.0, 0.0], -0.5, [0, -1, 0, 0]),
+        ([0.6, 0.1, 0.04, 0.04], -0.5, [0, -1, 0, 0]),  # as good as open
+        ([0.9, 0.8, 0.7, 0.68], -0.1, [0, -1, -1, 0]),  # held back by what they hold
         ([0.0, 0.1, 0.2, 0.3, 0.4, 0.5], 0.1, [0, 1, 1, 1, 0, 0]),  # but not for ever
     ],
 )
@@ -64,6 +66,14 @@ def test_a_hand_has_arrived_once_nothing_is_left_to_do(grip: float, move: float,
     assert not keyframes.has_arrived
     keyframes.follow(plan(grip, move), closed_by(0.0))
     assert keyframes.has_arrived == arrived
+
+
+def test_a_hand_that_goes_on_later_has_not_arrived() -> None:
+    keyframes, rests = Keyframes(), plan(0.0)
+    later_H7 = np.concatenate((rests.actions_H7[:1], rests.actions_H7[:1]))
+    later_H7[1, 0] = 0.05
+    keyframes.follow(replace(rests, actions_H7=later_H7), closed_by(0.0))
+    assert not keyframes.has_arrived
 
 
 @pytest.mark.parametrize(("closedness", "sets_down"), [(0.45, True), (1.0, False), (0.02, False)])

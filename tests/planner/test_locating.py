@@ -59,18 +59,49 @@ def test_what_is_said_differently_in_other_hues_is_less_sure() -> None:
     assert unlike == pytest.approx((UNSURE**2 + apart**2) ** 0.5)
 
 
+def test_it_is_as_sure_as_in_the_middle_hue_and_closedness_is_no_length() -> None:
+    class Doubting(Misled):
+        def locate(self, *asked: Any, **more: Any) -> Located:
+            error_B = super().locate(*asked, **more).hand_B4[:, 0]
+            closed_B4 = torch.cat((torch.zeros(len(error_B), 3), error_B[:, None]), dim=1)
+            return Located(closed_B4, error_B, None)
+
+    assert located(asked(*ERRORS), world=Doubting()).uncertainty_B[0] == pytest.approx(0.01)
+
+
+def test_a_keyframe_is_located_in_all_hues() -> None:
+    class Farther(Misled):
+        def locate(self, *asked: Any, keyframe: bool = False, **more: Any) -> Located:
+            found = super().locate(*asked, **more)
+            found.hand_B4[:, 0] += keyframe
+            return found
+
+    found = locate(Farther(), [asked(*ERRORS)], *stack([asked(*ERRORS)], torch.device("cpu"))[:3], keyframe=True)
+    assert found is not None
+    assert found.hand_B4[0, 0] == pytest.approx(1.01)
+
+
 def test_a_goal_is_located_in_all_hues_where_its_keyframe_would_take_up_again_what_was_set_down() -> None:
     class TakesUpAgain(Misled):
         def locate(self, *asked: Any, keyframe: bool = False, **more: Any) -> Located:
             found = super().locate(*asked, **more)
             if keyframe:
                 found.hand_B4[:] = torch.tensor([*HOME[:3], 1.0])
+                found.uncertainty_B[:] = 9.0
             return found
 
-    put = replace(asked(*ERRORS), set_down_7=torch.tensor(HOME))
-    found = locate(TakesUpAgain(), [put], *stack([put], torch.device("cpu"))[:3], keyframe=True)
+    put = replace(asked(0.005, 0.0, 0.01), set_down_7=torch.tensor(HOME))
+    problems = [asked(0.3), put]
+    found = locate(TakesUpAgain(), problems, *stack(problems, torch.device("cpu"))[:3], keyframe=True)
     assert found is not None
-    assert found.hand_B4[0].tolist() == pytest.approx([0.01, 0.0, 0.0, 0.0])
+    assert found.hand_B4[1].tolist() == pytest.approx([0.005, 0.0, 0.0, 0.0])
+    assert found.uncertainty_B[1] == located(put).uncertainty_B[0]
+
+
+def test_a_goal_that_is_no_keyframe_may_lie_where_something_was_set_down() -> None:
+    there = moved(0.1, 0.0, -0.2, gripper=1.0)
+    world, asked = PointWorld(located_B4=keyframe_at(there)), replace(problem(there), set_down_7=torch.tensor(there))
+    assert torch.equal(located(asked, world=world).hand_B4, keyframe_at(there))
 
 
 def test_each_request_of_a_batch_is_located_in_its_own_hues() -> None:
@@ -94,12 +125,12 @@ def test_a_world_that_cannot_tell_is_asked_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("aside", "closed", "again"),
-    [(0.02, 0.4, True), (0.04, 0.4, False), (0.02, 0.0, False)],
+    ("aside", "above", "closed", "again"),
+    [(0.02, 0.0, 0.4, True), (0.02, 0.05, 0.4, True), (0.04, 0.0, 0.4, False), (0.02, 0.0, 0.0, False)],
 )
-def test_what_was_set_down_is_not_taken_up_again(aside: float, closed: float, again: bool) -> None:
+def test_what_was_set_down_is_not_taken_up_again(aside: float, above: float, closed: float, again: bool) -> None:
     set_down, end = moved(0.1, 0.0, -0.2), moved(0.1, 0.0, 0.1)
-    keyframe = keyframe_at(moved(0.1, aside, -0.2, gripper=closed))
+    keyframe = keyframe_at(moved(0.1, aside, above - 0.2, gripper=closed))
     world = PointWorld(located_B4=keyframe_at(end), keyframe=lambda pose_B7: keyframe.expand(len(pose_B7), -1))
     asked = [problem(end), replace(problem(end), set_down_7=torch.tensor(set_down).float())]
     found = locate(world, asked, *stack(asked, world.device)[:3], keyframe=True)

@@ -257,7 +257,9 @@ def test_a_gripper_that_closes_and_opens_for_ever_is_given_up() -> None:
 
     config, world = ControlConfig(progress=ProgressConfig(timeout=8)), PointWorld(keyframe=fidgeting)
     control = controller([moved(0.3, 0, 0)], config, world, search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost)
-    assert run(control, PointRobot())[-1].status == "timed out"
+    steps = run(control, PointRobot())
+    assert steps[-1].status == "timed out"
+    assert len(steps) == 3 + 2 + 7  # two changes of its gripper gave it time anew, others none
 
 
 def test_what_was_set_down_is_left_though_the_model_would_take_it_up_again() -> None:

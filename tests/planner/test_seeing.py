@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from planner.seeing import see, sights
+from planner.seeing import see, shown, sights
 from tests.planner.worlds import HOME, PointWorld, moved
 from vjepa2_ac.colour_jitter import ColourJitter
 from vjepa2_ac.errors import InputError
@@ -42,6 +42,14 @@ def test_every_hue_has_its_own_goal_and_its_own_earlier_looks() -> None:
         assert torch.equal(sight.looks.latents_TND, torch.stack([first[hue], before[hue]]))
         np.testing.assert_allclose(sight.looks.poses_T7, poses, atol=1e-6)
     assert [sight.looks for sight in sights(now, goal)] == [None, None]
+
+
+def test_a_request_shows_the_pictures_own_hue_and_beside_it_the_others() -> None:
+    now, goal = torch.arange(2 * 3 * 2.0).reshape(2, 3, 1, 2)  # each in three hues
+    told = shown(now, goal)
+    assert torch.equal(told["latents_ND"], now[0])
+    assert torch.equal(told["goal_ND"], goal[0])
+    assert [sight.latents_ND.tolist() for sight in told["turned"]] == now[1:].tolist()
 
 
 def test_pictures_seen_in_other_hues_than_each_other_are_refused() -> None:
