@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
 from vjepa2_ac.models.looks import Looks, at_first_sight, cycle_error, locate
+from vjepa2_ac.poses import Array
 
 GOAL = (0.50, 0.00, 0.20, 1.0)  # x y z [m], closedness
 PATH = ((0.46, 0.03, 0.28, 0.0), (0.47, -0.02, 0.25, 0.0), (0.51, 0.01, 0.24, 0.6), (0.53, 0.01, 0.21, 0.0))
@@ -115,13 +117,15 @@ def test_at_first_sight_a_long_move_is_less_sure_than_a_short_one() -> None:
     poses_B7[:, NUMBERS] = hands_B4
     _, (far, near) = at_first_sight(Reading(lambda moves: moves), frames(hands_B4), poses_B7, frames(goals_B4))
     assert 0.005 < near < far < 0.05
+    lengths = (torch.tensor(GOAL) - hands_B4)[:, :3].norm(dim=1)
+    torch.testing.assert_close(torch.stack((far, near)), 0.25 * 1.1**0.5 * (0.02 + lengths.clamp(max=0.10)))
 
 
 @pytest.mark.parametrize(("wrong", "expected"), [(0.0, 0.0), (0.03, 0.06)])
 def test_a_mistake_made_on_the_way_there_and_again_on_the_way_back_shows_in_the_cycle(
     wrong: float, expected: float
 ) -> None:
-    says = Reading(lambda moves: moves + wrong * torch.tensor([0.0, 1.0, 0.0, 0.0]))
+    says = Reading(lambda moves: moves + wrong * torch.tensor([0.0, 1.0, 0.0, 3.0]))  # closedness is no length
     hands_B4, goals_B4 = torch.tensor([PATH[0], PATH[3]]), torch.tensor([GOAL, GOAL])
     found_B = cycle_error(says, frames(hands_B4), looks(PATH[0], PATH[3]).poses_T7, frames(goals_B4))
     torch.testing.assert_close(found_B, torch.full((2,), expected), atol=1e-6, rtol=0)
@@ -148,6 +152,37 @@ def test_one_look_taken_three_times_counts_once() -> None:
     before, after, goal = (0.2, 0.0, 0.2, 0.0), (0.8, 0.0, 0.2, 0.0), (0.5, 0.0, 0.9, 0.0)
     assert float(missed(says, looks(before), goal)[0]) == pytest.approx(0.01, abs=1e-3)
     assert abs(float(missed(says, looks(before, before, before, after), goal)[0])) < 0.001
+
+
+def test_place_and_doubt_are_those_of_the_equations() -> None:
+    """Written once more in numpy, with a goal farther than what is missed grows and two looks from nearly one place."""
+
+    def says(moves: Tensor) -> Tensor:
+        return 0.8 * moves + 0.01 * moves[:, [1, 2, 0, 3]].sign()
+
+    def sizes(moves_A4: Array) -> Array:
+        return 0.02 + np.minimum(np.linalg.norm(moves_A4[:, :3], axis=1), 0.10)
+
+    hands_T4, goal_4 = np.array([*PATH, (0.535, 0.01, 0.21, 0.9)]), np.array([0.70, 0.0, 0.2, 1.0])
+    pairs = [(before, after) for before in range(5) for after in range(5)]
+    moves_Q4 = np.array([hands_T4[after] - hands_T4[before] for before, after in pairs] + [*(goal_4 - hands_T4)])
+    said_Q4 = says(torch.from_numpy(moves_Q4)).numpy()
+    features_QF = np.c_[moves_Q4 / UNITS.numpy(), np.full(len(moves_Q4), ALWAYS)]
+    features_QF /= np.sqrt(np.square(features_QF).sum(axis=1).mean())
+    apart_QQ = np.linalg.norm(features_QF[:, None] - features_QF, axis=-1)
+    alike_QQ = np.outer(sizes(said_Q4), sizes(said_Q4)) * np.exp(-(apart_QQ**2) / (2 * 0.35**2))
+    full_QQ = alike_QQ + 0.1 * np.diag(sizes(said_Q4) ** 2)
+    known, asked = slice(0, 25), slice(25, 30)
+    missed_P4, weights_PT = (moves_Q4 - said_Q4)[known], np.linalg.solve(full_QQ[known, known], alike_QQ[known, asked])
+    shares_T = np.linalg.solve(full_QQ[asked, asked] - alike_QQ[asked, known] @ weights_PT, np.ones(5))
+    place_4 = shares_T / shares_T.sum() @ (hands_T4 + said_Q4[asked] + weights_PT.T @ missed_P4)
+    far = [p for p in range(25) if np.linalg.norm(moves_Q4[p, :3]) > 0.01]
+    explained = (missed_P4[far, :3] * np.linalg.solve(full_QQ[np.ix_(far, far)], missed_P4[far, :3])).sum()
+    scale = (explained + 8 * 0.25**2) / (len(far) + 8)
+
+    found_4, unsure = locate(Reading(says), looks(*hands_T4.tolist()), frames(torch.tensor(goal_4).float()))
+    np.testing.assert_allclose(found_4, place_4, atol=1e-4)
+    assert float(unsure) == pytest.approx(np.sqrt(2 * scale / shares_T.sum()), rel=1e-3)
 
 
 def test_looks_and_one_more() -> None:
