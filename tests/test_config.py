@@ -111,11 +111,19 @@ def test_a_whole_number_serves_as_a_number_but_not_the_other_way_round() -> None
         ({"img_size": [250, 256]}, r"must divide by patch_size 16"),
         ({"num_frames": 3}, "num_frames must be 1 or divide by tubelet_size 2"),
         ({"depth": 0}, "depth must be positive"),
+        ({"patch_size": 0}, "must be positive"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(values: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         from_dict(EncoderConfig, values, "config.json")
+
+
+@pytest.mark.parametrize("name", ["num_frames", "tubelet_size", "in_chans"])
+@pytest.mark.parametrize("config", [EncoderConfig, EncoderV21Config])
+def test_an_encoder_of_clips_that_hold_nothing_is_refused(config: type, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be positive, got 0"):
+        from_dict(config, {name: 0}, "config.json")
 
 
 def test_settings_change_a_config_by_their_dotted_names() -> None:

@@ -43,7 +43,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check_shape(self.img_size, self.patch_size, self.embed_dim, self.depth, self.num_heads, use_rope=self.use_rope)
-        require(self.tubelet_size > 0, f"tubelet_size must be positive, got {self.tubelet_size}")
+        check_clip(self.num_frames, self.tubelet_size, self.in_chans)
         require(
             self.num_frames == 1 or self.num_frames % self.tubelet_size == 0,
             f"num_frames must be 1 or divide by tubelet_size {self.tubelet_size}, got {self.num_frames}",
@@ -86,6 +86,13 @@ def check_shape(
         not use_rope or dim // num_heads >= SMALLEST_HEAD,
         f"rotary positions need heads of {SMALLEST_HEAD} channels or more, got {dim} / {num_heads}",
     )
+
+
+def check_clip(num_frames: int, tubelet_size: int, in_chans: int) -> None:
+    """Refuse clips that hold nothing."""
+    sizes = {"num_frames": num_frames, "tubelet_size": tubelet_size, "in_chans": in_chans}
+    for name, size in sizes.items():
+        require(size > 0, f"{name} must be positive, got {size}")
 
 
 class Encoder(nn.Module):
