@@ -110,6 +110,15 @@ def test_files_that_were_read_make_room_when_it_is_needed(
     assert available_bytes(torch.device("cpu")) == 1000 - 900 + 600
 
 
+def test_a_container_that_uses_more_than_it_may_has_no_memory_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("memory.max", "1000"), ("memory.current", "1200"), ("memory.stat", "inactive_file 100")):
+        (tmp_path / name).write_text(text + "\n")
+    monkeypatch.setattr(memory, "Path", lambda _: tmp_path)
+    assert available_bytes(CPU) == 0
+
+
 def test_memory_that_was_freed_is_taken_again_without_page_faults() -> None:
     code = """
 import resource, torch

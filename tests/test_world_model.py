@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,15 @@ def test_bf16_answers_in_float32_and_near_fp32() -> None:
     torch.testing.assert_close(cached.latents_BSHND, plain.latents_BSHND, atol=0.1, rtol=0)
 
 
+def test_networks_stop_learning_and_those_that_locate_stay_exact() -> None:
+    world = make_model("bf16", inverse=make_inverse(), keyframes=make_inverse())
+    assert world.inverse is not None
+    assert world.keyframes is not None
+    assert not any(part.training for part in (world.encoder, world.predictor, world.inverse, world.keyframes))
+    for part, dtype in ((world.predictor, torch.bfloat16), (world.inverse, None), (world.keyframes, None)):
+        assert {weight.dtype for weight in part.parameters()} == {dtype or torch.float32}
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -221,6 +231,8 @@ def test_bf16_answers_in_float32_and_near_fp32() -> None:
         ((*request()[:2], random(2, 4, 7)), r"actions have shape \[2, 4, 7\]; expected \[2, any, any, 7\]"),
         ((*request()[:2], random(2, 0, 4, 7)), "actions have shape"),
         ((*request(), history(B=1)), "the history's latents have shape"),
+        ((*request(), replace(history(), poses_BT7=random(2, 3, 7))), "the history's poses have shape"),
+        ((*request(), replace(history(), actions_BTA=random(2, 1, 7))), "the history's actions have shape"),
     ],
 )
 def test_arguments_that_do_not_go_together_are_refused(

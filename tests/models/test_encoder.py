@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -76,7 +78,14 @@ def test_a_position_table_tells_equal_patches_apart_and_rope_alone_does_not() ->
 
 @torch.inference_mode()
 def test_pictures_go_into_a_model_of_one_frame() -> None:
-    assert encoder(num_frames=1)(draw(2, 3, 32, 48)).shape == (2, 24, 48)
+    pictures, clips = encoder(num_frames=1), encoder(tubelet_size=1)
+    state = clips.state_dict()
+    pictures.load_state_dict(state | {"patch_embed.proj.weight": state["patch_embed.proj.weight"].squeeze(2)})
+    seen = draw(2, 3, 32, 48)
+    tokens = pictures(seen)
+    assert tokens.shape == (2, 24, 48)
+    torch.testing.assert_close(tokens, clips(seen.unsqueeze(2)))  # as a clip of one frame would be seen
+    assert encoder(num_frames=2)(draw(1, 3, 2, 32, 32)).shape == (1, 16, 48)  # two frames are a clip
 
 
 @pytest.mark.parametrize(
@@ -94,9 +103,10 @@ def test_pixels_that_cannot_be_cut_are_refused(shape: tuple[int, ...], complaint
         encoder()(torch.zeros(shape))
 
 
-def test_a_layer_that_is_not_there_is_refused() -> None:
-    with pytest.raises(InputError, match=r"blocks from 0 to 1, got \[2\]"):
-        encoder()(torch.zeros(1, 3, 2, 32, 32), out_layers=[2])
+@pytest.mark.parametrize("layers", [[2], [-1], []], ids=str)
+def test_a_layer_that_is_not_there_is_refused(layers: list[int]) -> None:
+    with pytest.raises(InputError, match=f"blocks from 0 to 1, got {re.escape(str(layers))}"):
+        encoder()(torch.zeros(1, 3, 2, 32, 32), out_layers=layers)
 
 
 def test_recomputing_in_the_backward_pass_changes_no_gradient() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tests.models.small import draw, lively
@@ -39,6 +40,16 @@ def test_what_the_last_layer_says_is_in_the_models_units() -> None:
     model.move.weight.zero_()
     model.move.bias.fill_(1.0)
     torch.testing.assert_close(model(*asked()), torch.tensor(UNITS).expand(B, 4))
+
+
+@torch.inference_mode()
+def test_tokens_go_in_by_themselves_and_together_at_their_places_and_the_pose_in_its_units() -> None:
+    model, (seen, goal, pose) = make(), asked()
+    both = F.silu(model.both_embed(torch.cat((seen, goal), dim=2)))
+    tokens = torch.cat((model.seen_embed(seen), model.goal_embed(goal), both), dim=2) + model.places
+    at = torch.stack((*(pose[:, :3] / 0.1).unbind(1), pose[:, 6]), dim=1)
+    hidden = F.silu(model.hidden2(F.silu(model.hidden1(torch.cat((tokens.flatten(1), at), dim=1)))))
+    torch.testing.assert_close(model.features(seen, goal, pose), hidden)
 
 
 @torch.inference_mode()

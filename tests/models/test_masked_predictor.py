@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from tests.models.small import draw, masked_predictor
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
+from vjepa2_ac.models.positions import sincos_image
 
 VISIBLE = torch.tensor([[3, 0, 17], [8, 31, 2]])
 HIDDEN = torch.tensor([[9, 1, 30, 4], [0, 5, 3, 12]])
@@ -34,6 +39,13 @@ def test_mask_tokens_are_counted_in_a_circle() -> None:
 
 
 @torch.inference_mode()
+def test_ids_are_read_as_if_pictures_were_square_as_released() -> None:
+    square, wide = (masked_predictor(img_size=size) for size in ((32, 32), (32, 64)))
+    context = draw(2, 3, 20)
+    assert torch.equal(wide(context, VISIBLE, HIDDEN), square(context, VISIBLE, HIDDEN))
+
+
+@torch.inference_mode()
 def test_all_tokens_come_sorted_by_place() -> None:
     context = draw(2, 3, 20)
     everything = masked_predictor(return_all_tokens=True)(context, VISIBLE, HIDDEN)
@@ -47,3 +59,20 @@ def test_ids_that_do_not_fit_the_tokens_are_refused() -> None:
         masked_predictor()(draw(2, 3, 20), HIDDEN, HIDDEN)
     with pytest.raises(InputError, match=r"token ids \[2, tokens\], got torch.float32 \[2, 4\]"):
         masked_predictor()(draw(2, 3, 20), VISIBLE, HIDDEN.float())
+
+
+def test_mask_tokens_begin_at_zero_or_are_drawn_from_the_seed() -> None:
+    shape: dict[str, Any] = {"embed_dim": 20, "predictor_embed_dim": 24, "depth": 1, "num_heads": 2}
+    for zero in (True, False):
+        config = MaskedPredictorConfig(**shape, zero_init_mask_tokens=zero)
+        first, again = (torch.stack(list(build(MaskedPredictor, config, seed=3).mask_tokens)) for _ in range(2))
+        assert torch.equal(first, again)
+        assert not first.any() if zero else first.std().item() == pytest.approx(0.02, rel=0.2)
+    assert MaskedPredictorConfig().zero_init_mask_tokens
+    with pytest.raises(ConfigError, match="num_mask_tokens must be positive, got 0"):
+        MaskedPredictorConfig(num_mask_tokens=0)
+
+
+def test_without_rope_a_model_of_pictures_has_the_table_of_pictures() -> None:
+    model = MaskedPredictor(MaskedPredictorConfig(img_size=(32, 48), num_frames=1, depth=1, use_rope=False))
+    assert torch.equal(model.predictor_pos_embed, sincos_image(384, (2, 3)))

@@ -7,6 +7,7 @@ import torch
 
 from tests.models.small import draw, lively
 from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config, stretched
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
 from vjepa2_ac.models.rope import Grid
@@ -43,6 +44,7 @@ def test_positions_are_stretched_to_the_grid_of_the_pretraining_picture() -> Non
     grid = stretched(Grid(2, 24, 24), patch_size=16)
     assert (grid.height - 1) * grid.height_scale == pytest.approx(15)
     assert stretched(Grid(1, 1, 4), patch_size=16).height_scale == 15  # a single row, at 0 whatever the scale
+    assert stretched(Grid(1, 4, 1), patch_size=16).width_scale == 15
 
 
 def test_a_depth_without_levels_and_a_level_without_norm_are_refused() -> None:
@@ -50,6 +52,38 @@ def test_a_depth_without_levels_and_a_level_without_norm_are_refused() -> None:
         EncoderV21Config(depth=32)
     with pytest.raises(InputError, match=r"must be among \[2, 5, 8, 11\], got \[3\]"):
         encoder()(torch.zeros(1, 3, 2, 32, 32), out_layers=[3])
+    with pytest.raises(InputError, match=r"got \[\]"):
+        encoder()(torch.zeros(1, 3, 2, 32, 32), out_layers=[])
+    for count in (0, 5):
+        with pytest.raises(ConfigError, match=f"n_output_distillation must be 1 to 4, got {count}"):
+            EncoderV21Config(n_output_distillation=count)
+
+
+@pytest.mark.parametrize(
+    ("depth", "levels"),
+    [(12, (2, 5, 8, 11)), (24, (5, 11, 17, 23)), (40, (9, 19, 29, 39)), (48, (11, 23, 37, 47))],
+)
+def test_levels_lie_where_the_released_norms_are(depth: int, levels: tuple[int, ...]) -> None:
+    assert EncoderV21Config(depth=depth).levels == levels
+
+
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        (EncoderV21, EncoderV21Config(embed_dim=24, depth=12, num_heads=2)),
+        (MaskedPredictorV21, MaskedPredictorV21Config(embed_dim=24, predictor_embed_dim=24, depth=1, num_heads=2)),
+    ],
+)
+def test_what_tells_pictures_from_clips_is_drawn_from_the_seed_next_to_nothing(model: Any, config: Any) -> None:
+    first, again = (build(model, config, seed=3) for _ in range(2))
+    for name in ("img_mod_embed", "video_mod_embed"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+        assert 2e-7 < getattr(first, name).std() < 5e-6
+
+
+def test_released_encoders_stretch_positions_and_released_predictors_do_not() -> None:
+    assert EncoderV21Config().interpolate_rope
+    assert not MaskedPredictorV21Config().interpolate_rope
 
 
 def test_a_model_without_pictures_has_nothing_for_them() -> None:
