@@ -83,6 +83,18 @@ def test_a_wrong_setting_is_refused_in_words(setting: str, message: str) -> None
         recipes.read("tiny-train", [setting])
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("encoder.num_frames=1", "learns from clips; an encoder of num_frames 1 takes single pictures"),
+        ("encoder.tubelet_size=0", "tubelet_size must be positive, got 0"),
+    ],
+)
+def test_clips_that_the_encoder_cannot_take_are_refused(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        recipes.read("default-pretrain", [setting])
+
+
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'droid'"):
         recipes.read("droit")

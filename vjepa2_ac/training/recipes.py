@@ -54,8 +54,11 @@ class PretrainRecipe:
         self.predictor_config()
         if not self.masks:
             raise ConfigError("pretraining needs at least one mask")
-        if self.clips.frames_per_clip % self.encoder_config().tubelet_size:
-            raise ConfigError(f"frames_per_clip must divide by {self.encoder_config().tubelet_size}")
+        encoder = self.encoder_config()
+        if isinstance(encoder, EncoderConfig) and not encoder.is_video:
+            raise ConfigError("pretraining learns from clips; an encoder of num_frames 1 takes single pictures")
+        if self.clips.frames_per_clip % encoder.tubelet_size:
+            raise ConfigError(f"frames_per_clip must divide by {encoder.tubelet_size}")
 
     def encoder_config(self) -> EncoderConfig | EncoderV21Config:
         """The encoder to train."""
