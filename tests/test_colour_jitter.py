@@ -45,3 +45,15 @@ def test_a_copy_has_the_same_colours_everywhere_and_each_its_own() -> None:
     drawn = {ColourJitter.of(name, copy) for name in ("a", "b", "c") for copy in (1, 2, 3)}
     assert len(drawn) == 9
     assert len({jitter.hue // 30 for jitter in (ColourJitter.of(str(n), 1) for n in range(100))}) == 6  # any angle
+
+
+def test_a_third_of_the_circle_trades_the_channels() -> None:
+    frames_FHW3 = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    for hue, channels in ((60, [2, 0, 1]), (120, [1, 2, 0])):
+        turned = ColourJitter(hue, 1.0, (1.0, 1.0, 1.0))(frames_FHW3).astype(int)
+        assert np.abs(turned - frames_FHW3[..., channels]).max() <= 8  # hues are whole numbers of two degrees
+
+
+def test_brightness_is_one_for_all_channels_and_only_the_tint_is_each_its_own() -> None:
+    gains = [ColourJitter.of("episode", copy).gains for copy in range(200)]
+    assert 1.2 < max(max(each) / min(each) for each in gains) <= 1.15 / 0.85
