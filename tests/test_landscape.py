@@ -73,6 +73,11 @@ def test_a_map_averages_over_the_axis_it_does_not_show() -> None:
     np.testing.assert_allclose(found.over("z", "x"), found.over("x", "z").T)
 
 
+def test_the_best_move_is_written_axis_by_axis() -> None:
+    written = json.loads(explore([0.075, -0.0375, 0.0]).to_json())
+    assert written["best_move_m"] == {"x": 0.075, "y": -0.0375, "z": 0.0}
+
+
 @pytest.mark.parametrize("true_move", [True, False])
 def test_numbers_survive_being_written(true_move: bool) -> None:
     world: Any = PointWorld(START)
