@@ -37,7 +37,7 @@ class Keyframes:
     def unfinished(self, closedness: float) -> float:
         """The direction in which the fingers are still on their way, 0 once they rest or stand at an end."""
         is_at_an_end = closedness > HOLDS if self.direction > 0 else closedness < SAME
-        if self.steps == 0 or self.steps == AT_MOST or is_at_an_end:
+        if self.steps == 0 or self.steps >= AT_MOST or is_at_an_end:
             return 0.0
         is_moving = abs(closedness - self.closedness) >= SAME
         return self.direction if is_moving or self.steps < AT_LEAST else 0.0

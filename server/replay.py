@@ -27,6 +27,7 @@ from server.planlog import picture_path, pictures_of, versions
 from server.tape import played_back
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.files import read
 from vjepa2_ac.pictures import Frame, decode
 
 ANY_SIDE = 1 << 16  # what was served once was small enough
@@ -119,7 +120,7 @@ def _frame(folder: Path, name: str, where: str) -> Frame:
             f"{where}: the picture {name[:12]}… is not in {folder}; a log can be replayed where pictures were kept, "
             "see serve --log-pictures"
         )
-    return decode(path.read_bytes(), str(path), ANY_SIDE).frame_HW3
+    return decode(read(path), str(path), ANY_SIDE).frame_HW3
 
 
 def _note(line: dict[str, Any], served: Served) -> str:

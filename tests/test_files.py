@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.files import make_folder, write
+from vjepa2_ac.files import make_folder, read, write
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -17,6 +17,12 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     write(tmp_path / "a", b"\x00")
     assert (tmp_path / "a").read_bytes() == b"\x00"
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for name, why in ((".", "Is a directory"), ("a", "No such file or directory")):
+        with pytest.raises(InputError, match=f"cannot be read: {why}"):
+            read(tmp_path / name)
 
 
 def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path) -> None:

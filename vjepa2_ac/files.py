@@ -1,4 +1,4 @@
-"""Results on disk: a folder that is one before anything is computed, and files that are whole or not there."""
+"""Files as commands take and leave them: what cannot be read or written is said, results are whole or not there."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def make_folder(folder: Path) -> None:
 def aside_of(path: Path) -> Path:
     """Where a file is written before it has its name."""
     return path.with_name(path.name + ".part")
+
+
+def read(path: Path) -> bytes:
+    """What a file holds. Raises InputError where it may not or cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def write(path: Path, content: str | bytes) -> None:

@@ -52,6 +52,13 @@ def test_fingers_end_what_they_have_begun(closedness: list[float], grip: float, 
     assert sum(map(abs, unfinished)) < AT_MOST
 
 
+def test_fingers_that_are_told_to_go_on_for_longer_are_not_held_to_it() -> None:
+    keyframes = Keyframes()
+    for look in range(AT_MOST + 2):
+        keyframes.follow(plan(0.1), closed_by(0.1 * look))
+    assert keyframes.unfinished(0.1 * (AT_MOST + 2)) == 0.0
+
+
 def test_a_keyframe_is_passed_where_the_gripper_begins_to_change() -> None:
     keyframes = Keyframes()
     told = [0.0, 0.5, 0.5, 0.0, 0.5, 0.0, -0.5, -0.1, 0.5]

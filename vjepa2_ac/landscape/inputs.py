@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.files import read
 from vjepa2_ac.poses import Array, vector
 
 
@@ -42,10 +43,7 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
 
     if not path.is_file():
         raise InputError(f"no picture at {path}")
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    data = np.frombuffer(read(path), np.uint8)
     bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if bgr is None:
         raise InputError(f"{path} is not a picture that can be read; PNG and JPEG can")
