@@ -18,7 +18,7 @@ from vjepa2_ac.data import layout, writer
 from vjepa2_ac.data.episodes import open_episode
 from vjepa2_ac.data.layout import find_episodes, unfinished
 from vjepa2_ac.data.writer import write_episode
-from vjepa2_ac.errors import InputError, NotEnoughDiskError
+from vjepa2_ac.errors import InputError, NotEnoughDiskError, VideoError
 
 
 def test_the_layout_is_raw_droids(tmp_path: Path) -> None:
@@ -144,6 +144,34 @@ def test_a_camera_that_no_reader_would_find_is_refused(changes: dict[str, Any], 
         recording(cameras=(replace(left, **changes),))
     with pytest.raises(InputError, match="a role and a serial of its own"):
         recording(cameras=(left, replace(left, serial="10000009")))
+
+
+def test_a_lab_says_where_its_robot_stands_and_need_not_know_where_its_camera_does(tmp_path: Path) -> None:
+    camera = replace(recording().cameras[0], extrinsics_N6=None)
+    ref = write_episode(
+        recording(cameras=(camera,), lab="KITCHEN", building="B2", robot="panda-7", success=np.bool_(True)), tmp_path
+    )
+    metadata = layout.read_metadata(ref.folder, ref.name)
+    assert (metadata["building"], metadata["robot_serial"]) == ("B2", "panda-7")
+    assert metadata["ext1_cam_extrinsics"] is None
+    assert metadata["success"] is True
+    with h5py.File(ref.folder / layout.TRAJECTORY) as file:
+        assert (file.attrs["building"], file.attrs["robot_serial_number"]) == ("B2", "panda-7")
+        assert "camera_extrinsics" not in file["observation"]
+    assert open_episode(ref).extrinsics_N6 is None
+
+
+@pytest.mark.parametrize("lab", ["UNI/ROBOTS", "..", ""])
+def test_a_lab_that_names_no_folder_is_refused(lab: str) -> None:
+    with pytest.raises(InputError, match="cannot name a folder"):
+        recording(lab=lab)
+
+
+def test_a_list_of_frames_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    left = recording().cameras[0]
+    frames: Any = list(left.frames_NHWC)
+    with pytest.raises(VideoError, match=r"got a list: np\.stack makes one array"):
+        write_episode(recording(cameras=(replace(left, frames_NHWC=frames),)), tmp_path)
 
 
 @pytest.mark.parametrize("fps", [0.0, -4.0, np.inf, np.nan])

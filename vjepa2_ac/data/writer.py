@@ -47,13 +47,15 @@ class CameraTrack:
     role: str  # left, right or wrist
     serial: str  # eight digits in DROID
     frames_NHWC: Frames
-    extrinsics_N6: ArrayLike  # pose in the base frame; [6] for a camera that stands still
+    extrinsics_N6: ArrayLike | None  # pose in the base frame; [6] for a camera that stands still; None: not known
 
     def __post_init__(self) -> None:
         if self.role not in layout.CAMERAS:
             raise InputError(f"no camera {self.role!r}; raw DROID has {', '.join(layout.CAMERAS)}")
         if set("./") & set(self.serial):  # it names a file, of which readers take what is before the first dot
             raise InputError(f"serial {self.serial!r} of the {self.role} camera holds a dot or a slash")
+        if self.extrinsics_N6 is None:
+            return
         frames = len(self.frames_NHWC)
         extrinsics_N6 = vector(self.extrinsics_N6, f"extrinsics of the {self.role} camera", size=6)
         if extrinsics_N6.shape not in ((6,), (frames, 6)):
@@ -74,6 +76,8 @@ class Recording:
     joints_N7: ArrayLike | None = None  # measured [rad]
     joint_commands_N7: ArrayLike | None = None
     lab: str = "SIM"
+    building: str = "simulation"
+    robot: str = "simulated-panda"  # its serial number
     user: str = "vjepa2-ac"
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the metadata's `simulation`: seed, split, variation …
     truth: Mapping[str, ArrayLike] = field(default_factory=dict)  # for the group `simulation`: N rows each
@@ -92,6 +96,8 @@ class Recording:
             raise InputError("an episode needs at least one camera, each with a role and a serial of its own")
         vector(self.poses_N7, "poses")
         vector(self.commands_N7, "commands")
+        if "/" in self.lab or self.lab in ("", ".", ".."):  # it names a folder, and files
+            raise InputError(f"lab {self.lab!r} cannot name a folder: need a name without slashes")
         if not 0 < self.fps < math.inf:
             raise InputError(f"need a finite fps > 0, got {self.fps}")
 
@@ -182,9 +188,9 @@ def _write_trajectory(recording: Recording, path: Path) -> None:
                 "failure": not recording.success,
                 "current_task": recording.task,
                 "user": recording.user,
-                "building": "simulation",
+                "building": recording.building,
                 "scene_id": 0,
-                "robot_serial_number": "simulated-panda",
+                "robot_serial_number": recording.robot,
                 "version_number": VERSION,
                 "timesteps": rows,
             }
@@ -210,14 +216,17 @@ def _write_trajectory(recording: Recording, path: Path) -> None:
         put(layout.ROBOT_SECONDS, milliseconds_N // 1000)
         put(layout.ROBOT_NANOS, milliseconds_N % 1000 * 1_000_000)
         for camera in recording.cameras:
-            put(layout.EXTRINSICS.format(serial=camera.serial), _extrinsics(camera, rows))
+            if (extrinsics_N6 := _extrinsics(camera, rows)) is not None:
+                put(layout.EXTRINSICS.format(serial=camera.serial), extrinsics_N6)
             put(layout.CAPTURED.format(serial=camera.serial), milliseconds_N)
             put(f"observation/camera_type/{camera.serial}", np.full(rows, 0 if camera.role == "wrist" else 1))
         for name, values in recording.truth.items():
             put(f"simulation/{name}", values)
 
 
-def _extrinsics(camera: CameraTrack, rows: int) -> NDArray[np.float64]:
+def _extrinsics(camera: CameraTrack, rows: int) -> NDArray[np.float64] | None:
+    if camera.extrinsics_N6 is None:
+        return None
     return np.array(np.broadcast_to(np.asarray(camera.extrinsics_N6, dtype=np.float64), (rows, 6)))
 
 
@@ -231,7 +240,8 @@ def _metadata(recording: Recording) -> dict[str, Any]:
         return None if camera is None else str(recording.folder / layout.RECORDINGS / f"{camera.serial}.mp4")
 
     def pose(camera: CameraTrack | None) -> list[float] | None:
-        return None if camera is None else [float(number) for number in _extrinsics(camera, len(recording))[0]]
+        extrinsics_N6 = None if camera is None else _extrinsics(camera, len(recording))
+        return None if extrinsics_N6 is None else [float(number) for number in extrinsics_N6[0]]
 
     return {
         "uuid": recording.uuid,
@@ -241,10 +251,10 @@ def _metadata(recording: Recording) -> dict[str, Any]:
         "date": f"{recording.started:%Y-%m-%d}",
         "timestamp": f"{recording.started:%Y-%m-%d-%Hh-%Mm-%Ss}",
         "hdf5_path": str(recording.folder / layout.TRAJECTORY),
-        "building": "simulation",
+        "building": recording.building,
         "scene_id": 0,
-        "success": recording.success,
-        "robot_serial": "simulated-panda",
+        "success": bool(recording.success),
+        "robot_serial": recording.robot,
         "droid_version": VERSION,
         "current_task": recording.task,
         "trajectory_length": len(recording),
