@@ -51,6 +51,8 @@ def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
             signs = step.plan and step.plan.confidence
             if signs and not (signs.goal_out_of_reach or signs.view_unfamiliar):
                 robot.move_to(step.plan.targets[0])
+            elif signs:
+                print(f"holding still: {'; '.join(step.plan.warnings)}", file=sys.stderr)
         return session.status
 
 

@@ -91,6 +91,18 @@ def test_no_loop_moves_in_a_view_that_the_model_does_not_know() -> None:
             example("smooth_loop").follow_smoothly(Looking(), paint(goal), moves=3, url=where.url)
 
 
+def test_the_robot_loop_says_why_it_holds_still(
+    point: Listening,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Held(Arm):
+        def move_to(self, pose: Any) -> None:
+            raise AssertionError(f"moved to {pose}")
+
+    assert example("robot_loop").follow(Held(), [paint(HOME)], point.url) in ("done", "timed out")
+    assert "holding still: the goal looks out of reach" in capsys.readouterr().err
+
+
 def test_the_smooth_loop_holds_still_where_a_goal_looks_out_of_reach(point: Listening) -> None:  # noqa: F811
     class Held(Arm):
         def move_to(self, pose: Any) -> None:
