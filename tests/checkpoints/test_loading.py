@@ -333,6 +333,12 @@ def test_a_release_is_not_to_be_overridden(tmp_path: Path) -> None:
         load(samples.release(tmp_path / "r"), overrides=samples.HINTS)
 
 
+def test_a_runs_folder_is_refused_with_the_place_of_its_release(tmp_path: Path) -> None:
+    folder = samples.release(tmp_path / "run" / "release")
+    with pytest.raises(CheckpointError, match=f"what it made is {folder}"):
+        load(tmp_path / "run")
+
+
 def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
     folder = samples.release(tmp_path / "r")
     (folder / "config.json").unlink()

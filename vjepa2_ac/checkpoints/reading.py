@@ -82,6 +82,8 @@ def folder_of(file: Path) -> Path:
 def _read_config(folder: Path, asked: Path) -> dict[str, Any]:
     file = folder / CONFIG
     if not file.exists():
+        if (folder / "release" / CONFIG).is_file():
+            raise CheckpointError(f"{asked} is a training run's folder; what it made is {folder / 'release'}")
         raise CheckpointError(f"{asked} cannot be read without a {CONFIG}, and {folder} has none")
     try:
         config = json.loads(file.read_text())
