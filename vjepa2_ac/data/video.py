@@ -122,7 +122,8 @@ def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = Q
     Single-threaded and without timestamps of its own, so that equal frames give equal bytes.
     """
     if not isinstance(frames_THWC, np.ndarray):
-        raise VideoError(f"video needs uint8 [T, H, W, 3], got a {type(frames_THWC).__name__}: np.stack makes one array")
+        kind = type(frames_THWC).__name__
+        raise VideoError(f"video needs uint8 [T, H, W, 3], got a {kind}: np.stack makes one array of frames")
     if frames_THWC.ndim != 4 or frames_THWC.shape[-1] != 3 or frames_THWC.dtype != np.uint8 or not len(frames_THWC):
         raise VideoError(f"video needs uint8 [T, H, W, 3], got {frames_THWC.dtype} {list(frames_THWC.shape)}")
     _, height, width, _ = frames_THWC.shape

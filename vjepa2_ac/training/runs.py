@@ -287,7 +287,9 @@ def _take(network: nn.Module, weights: dict[str, Tensor], start: str, part: str)
         network.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise CheckpointError(f"{start} does not fit the recipe's {part}: {reason}") from error
+        raise CheckpointError(
+            f"{start} does not fit the recipe's {part}; take the recipe that made it, or --set {part}.…=…: {reason}"
+        ) from error
 
 
 def _look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:

@@ -151,9 +151,12 @@ class TrajectoryBatches:
                 f"{window.frames_per_clip} frames at {window.fps:g} fps"
             )
         if sampling.pair_share and not self.pairs:
-            raise InputError("pair_share is set, but no two episodes left the same state (branches of `collect`)")
+            raise InputError(
+                "pair_share is set, but no two episodes left the same state (branches of `collect`); "
+                "without any, set sampling.pair_share=0"
+            )
         if sampling.event_share and not self.events:
-            raise InputError("event_share is set, but no gripper moves in any episode")
+            raise InputError("event_share is set, but no gripper moves in any episode; set sampling.event_share=0")
 
     def __getitem__(self, micro_batch: int) -> dict[str, Any]:
         """`latents_BND` or `frames_BTHW3`, `poses_BT7`, `actions_BS7`, and `extrinsics_BT6` where asked for.
