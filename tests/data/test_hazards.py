@@ -37,11 +37,32 @@ def test_all_that_can_be_used_is_and_the_rest_is_named(folder: tuple[Path, dict[
     assert bad.reasons.keys() == {str(refs[name].folder.relative_to(root)) for name in unusable}
 
 
+def documented(section: str) -> str:
+    """The python of a section of the page about episodes."""
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    return page.partition(f"\n## {section}\n")[2].partition("```python\n")[2].partition("```")[0]
+
+
+def test_the_documented_recorder_writes_episodes_that_are_fit_for_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poses_N7 = np.tile(np.array([0.5, 0.0, 0.3, 3.1, 0.0, 0.0, 0.0]), (60, 1))
+    poses_N7[:, 0] += 0.05 * np.sin(np.linspace(0.0, 6.0, 60))
+    poses_N7[30:, 6] = 1.0
+    rng = np.random.default_rng(0)
+    frames = [rng.integers(0, 255, (32, 48, 3), np.uint8) for _ in poses_N7]
+    monkeypatch.chdir(tmp_path)
+    exec(documented("Recording your own"), {"frames": frames, "poses": poses_N7})
+    found = check_folder(tmp_path / "lab", CheckConfig())
+    assert found.is_usable, found.summary()
+    (episode,) = usable(find_episodes(tmp_path / "lab"), BadEpisodes(limit=0), camera="left")
+    np.testing.assert_allclose(episode.poses_N7, poses_N7)
+
+
 def test_the_documented_loop_reads_what_can_be_read(
     folder: tuple[Path, dict[str, EpisodeRef]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-    loop = page.split("```python\n")[1].split("```")[0]
+    loop = documented("Reading")
     (short,) = folder_of(tmp_path / "short", 1, rows=5)  # as branches and repaints are
     (tmp_path / "long").symlink_to(folder[0])
     exec(loop.replace("/data/droid_raw/1.0.1", str(tmp_path)), {})
