@@ -83,18 +83,6 @@ def test_a_wrong_setting_is_refused_in_words(setting: str, message: str) -> None
         recipes.read("tiny-train", [setting])
 
 
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ("encoder.num_frames=1", "learns from clips; an encoder of num_frames 1 takes single pictures"),
-        ("encoder.tubelet_size=0", "tubelet_size must be positive, got 0"),
-    ],
-)
-def test_clips_that_the_encoder_cannot_take_are_refused(setting: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        recipes.read("default-pretrain", [setting])
-
-
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'droid'"):
         recipes.read("droit")
@@ -164,6 +152,12 @@ def test_recipes_that_extend_each_other_are_refused(parent: str, tmp_path: Path)
         ("tiny-pretrain", "masks=[{max_context_share: 0}]", "shares of the clip's steps"),
         ("tiny-pretrain", "masks=[{max_keep: 0}]", "max_keep is at least 1"),
         ("tiny-pretrain", "encoder.tubelet_size=0", "tubelet_size must be positive"),
+        ("default-pretrain", "encoder.tubelet_size=0", "tubelet_size must be positive, got 0"),
+        (
+            "default-pretrain",
+            "encoder.num_frames=1",
+            "learns from clips; an encoder of num_frames 1 takes single pictures",
+        ),
         ("pretrain-v21-vitl", "encoder.tubelet_size=0", "tubelet_size must be positive"),
     ],
 )

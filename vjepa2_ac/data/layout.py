@@ -88,11 +88,12 @@ ASIDE = ".unfinished"  # episodes are written here and renamed into place
 
 def _walk(root: Path) -> Iterator[EpisodeRef]:
     closed: list[OSError] = []
-    been: set[str] = set()  # links may lead to where one has been, or in a circle
+    been: set[tuple[int, int]] = set()  # links may lead to where one has been, or in a circle
     starts = [root]  # and then the links: what lies in the tree itself goes by its own name
     for start in starts:
         for folder, names, files in os.walk(start, onerror=closed.append):
-            place = os.path.realpath(folder)
+            there = Path(folder).stat()
+            place = there.st_dev, there.st_ino
             if place in been:
                 names.clear()
             elif TRAJECTORY in files:

@@ -25,9 +25,10 @@ from typing import Any, BinaryIO
 import torch
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
+from vjepa2_ac.files import DISK_FULL
 
 KEPT = 2  # states; the second is for the case that the disk ate the first
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (*DISK_FULL, errno.EFBIG)  # or a file may not grow any more
 
 
 @dataclass(frozen=True, slots=True)
