@@ -43,7 +43,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTensorMode]:
     monkeypatch.setattr(memory, "available_bytes", lambda device: 1 << 30)
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    monkeypatch.setattr(latents, "_hash", lambda encoder, dtype: "of weights without numbers")
+    monkeypatch.setattr(latents, "hash_of", lambda encoder, dtype: "of weights without numbers")
     yield FakeTensorMode(allow_non_fake_inputs=True)
     for table in (rope._grid_rotation, rope._partners, predictors._block_causal, pooling):
         table.cache_clear()

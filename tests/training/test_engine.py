@@ -222,3 +222,17 @@ def test_a_loss_that_is_not_a_number_stops_with_its_batch_saved(tmp_path: Path, 
     assert kept["step"] == 6
     assert kept["batch"][0]["x_BND"].shape == (4, 4, 24)
     assert Run(tmp_path).states()[0][0] == 4
+
+
+class Spoilt(ToyLearner):
+    def after_update(self, step: int) -> None:
+        if step == 8:
+            self.block.norm1.weight.data.fill_(float("inf"))
+
+
+def test_weights_that_are_not_finite_never_become_the_state_to_go_on_from(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"block\.norm1\.weight is not finite after update 8 of"):
+        train(tmp_path, CONFIG, learner=Spoilt())
+    assert Run(tmp_path).states()[0][0] == 4
+    train(tmp_path, CONFIG, resume=True)
+    assert Run(tmp_path).states()[0][0] == 12

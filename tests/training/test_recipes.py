@@ -76,6 +76,7 @@ def test_settings_change_a_recipe_by_full_or_short_name() -> None:
         ("lr=-1", "negative"),
         ("betas=[2,2]", "betas lie within"),
         ("window.cameras=[left", "no value in YAML"),
+        ("sampling={pair_share: 0.5, pair_share: 0}", "no value in YAML: 'pair_share' is said twice"),
     ],
 )
 def test_a_wrong_setting_is_refused_in_words(setting: str, message: str) -> None:
@@ -159,6 +160,8 @@ def test_recipes_that_extend_each_other_are_refused(parent: str, tmp_path: Path)
             "learns from clips; an encoder of num_frames 1 takes single pictures",
         ),
         ("pretrain-v21-vitl", "encoder.tubelet_size=0", "tubelet_size must be positive"),
+        ("default-train", "engine.batch=63", "two by two: an even engine.batch, got 63"),
+        ("default-invert", "window.frames_per_clip=2", "frames_per_clip is for predictors"),
     ],
 )
 def test_what_could_only_fail_later_is_refused_at_once(name: str, setting: str, message: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.data.folders import hazardous
 from tests.data.test_hazards import UNUSABLE
@@ -134,6 +135,19 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
     assert cli.run([*resume, "--data", str(data)]) == 0  # the same episodes elsewhere
 
 
+def test_a_run_goes_on_with_the_encoder_that_it_began_with(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, out = tmp_path / "encoder", tmp_path / "run"
+    shutil.copytree(encoder, mine)
+    assert train(data, mine, out) == 0
+    weights = load_file(mine / "model.safetensors")
+    name = next(name for name in weights if name.startswith("encoder."))
+    save_file(weights | {name: 2 * weights[name]}, mine / "model.safetensors", {"format": "pt"})  # trained anew there
+    assert cli.run(["train", "--resume", "--out", str(out)]) == 2
+    assert f"is no longer what is found at {mine}" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_with_as_many_processes_as_it_began_with(
     data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,7 +194,7 @@ def test_weights_that_the_last_update_made_infinite_are_not_released(
     settings = ("steps=1", "lr=1e39", "precision=fp32")  # more than float32 holds
     assert train(data, encoder, tmp_path / "run", *(word for said in settings for word in ("--set", said))) == 2
     assert cli.run(["train", "--resume", "--out", str(tmp_path / "run")]) == 2
-    assert capsys.readouterr().err.count("is not finite after the last update") == 2
+    assert capsys.readouterr().err.count("is not finite after update 1 of") == 2
     assert not (tmp_path / "run" / "release").exists()
 
 

@@ -152,7 +152,10 @@ class Trainer:
         return losses_now | {"lr": lr}
 
     def save(self, run: Run, step: int) -> None:
-        """Write the state; the first process does, with what it gathers from its peers."""
+        """Write the state; the first process does, with what it gathers from its peers.
+
+        TrainingError when weights are not finite: nothing could go on from them, and the states before stay usable.
+        """
         if self.is_sharded:
             from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict
 
@@ -162,6 +165,7 @@ class Trainer:
             learner, optimizer = self.learner.state_dict(), self.optimizer.state_dict()
         state = {"step": step, "sharded": self.is_sharded, "learner": learner, "optimizer": optimizer}
         if self.processes.is_first:
+            _check_finite(learner, step, run)
             run.save(step, state)
         self.processes.wait()
 
@@ -214,6 +218,16 @@ class Trainer:
         if self.dtype is torch.float32:
             return nullcontext()
         return torch.autocast(self.processes.device.type, self.dtype)
+
+
+def _check_finite(weights: Mapping[str, Any], step: int, run: Run) -> None:
+    """A loss is looked at before its update, so it tells of what an update has spoilt only at the next."""
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise TrainingError(
+                f"{name} is not finite after update {step} of {run.folder}, so no state is kept of it, and nothing "
+                "released; train anew with a lower rate, or with optimizer.clip_grad"
+            )
 
 
 def updates(

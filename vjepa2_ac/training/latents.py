@@ -40,7 +40,7 @@ class FrameEncoder:
     ) -> None:
         self.config, self.preprocessing, self.device, self.normalize = encoder.config, preprocessing, device, normalize
         self.dtype = choose_dtype(precision, device)
-        self.hash = _hash(encoder, self.dtype)
+        self.hash = hash_of(encoder, self.dtype)
         self.encoder = encoder.eval().requires_grad_(False).to(device, self.dtype)
 
     @torch.no_grad()
@@ -85,8 +85,8 @@ def unpacked(bits: NDArray[np.uint16]) -> Tensor:
     return torch.from_numpy(bits).view(torch.bfloat16)
 
 
-def _hash(encoder: torch.nn.Module, dtype: torch.dtype) -> str:
-    """Of the weights as they compute: a bf16 release and what it was rounded from share latents."""
+def hash_of(encoder: torch.nn.Module, dtype: torch.dtype) -> str:
+    """A name for the weights as they compute: a bf16 release and what it was rounded from share latents."""
     digest = hashlib.sha256()
     for name, weight in sorted(encoder.state_dict().items()):
         digest.update(name.encode())

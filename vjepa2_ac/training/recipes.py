@@ -103,6 +103,10 @@ class TrainRecipe:
             raise ConfigError("colour_jitter is at least 0")
         if self.window.frameskip != 1:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
+        if self.sampling.pair_share and self.engine.batch % 2:
+            raise ConfigError(
+                f"pairs come two by two: an even engine.batch, got {self.engine.batch}; or sampling.pair_share=0"
+            )
 
     def predictor_config(
         self, encoder: EncoderConfig | EncoderV21Config, img_size: tuple[int, int]
@@ -140,6 +144,8 @@ class InvertRecipe:
             raise ConfigError("bad_episodes is at least 0")
         if self.window.frameskip != 1:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
+        if self.window.frames_per_clip != WindowConfig().frames_per_clip:
+            raise ConfigError("an inverse learns from two moments; window.frames_per_clip is for predictors")
 
     def inverse_config(self, tokens_per_frame: int, embed_dim: int) -> InverseModelConfig:
         """The inverse model to train; what must agree is taken from the encoder."""
@@ -266,9 +272,10 @@ def _set(values: Settings, setting: str, cls: type[Any]) -> None:
         if not isinstance(place, dict):
             raise ConfigError(f"--set {setting}: {section} has no settings inside")
     try:
-        place[last] = _numbers(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {setting}: {text!r} is no value in YAML") from None
+        place[last] = _numbers(yaml.load(text, _Once))
+    except yaml.YAMLError as error:
+        why = getattr(error, "problem", None)
+        raise ConfigError(f"--set {setting}: {text!r} is no value in YAML{f': {why}' if why else ''}") from None
 
 
 def _full_path(key: str, cls: type[Any]) -> str:

@@ -19,7 +19,7 @@ from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.checkpoints.places import home
 from vjepa2_ac.checkpoints.release import save
 from vjepa2_ac.data.episodes import BadEpisodes
-from vjepa2_ac.errors import CheckpointError, ConfigError, InputError, TrainingError
+from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
 from vjepa2_ac.files import make_folder
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
@@ -35,7 +35,7 @@ from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, r
 from vjepa2_ac.training.engine import fit
 from vjepa2_ac.training.inversion import Inversion, MomentPairs
 from vjepa2_ac.training.keyframes import KeyframePairs
-from vjepa2_ac.training.latents import FrameEncoder
+from vjepa2_ac.training.latents import FrameEncoder, hash_of
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.posttraining import PostTraining
 from vjepa2_ac.training.pretraining import Pretraining
@@ -95,7 +95,7 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
         learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
         batches = _windows(recipe, inputs, frames, predictor, processes)
         bad = BadEpisodes(recipe.sampling.bad_episodes)
-        _begin(run, recipe, inputs, batches, processes, resume=resume)
+        _begin(run, recipe, inputs, batches, processes, encoder, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "training", bad)
         models = {"encoder": encoder, "predictor": predictor}
         _release(run, recipe, _facts(recipe, inputs), models, preprocessing, recipe.loss.normalize, processes)
@@ -119,7 +119,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         drawing = (trajectories, recipe.window, layout, recipe.engine.seed, recipe.alike)
         batches = KeyframePairs(*drawing, recipe.event_share) if recipe.asks == "keyframe" else MomentPairs(*drawing)
         bad = BadEpisodes(recipe.bad_episodes)
-        _begin(run, recipe, inputs, batches, processes, resume=resume)
+        _begin(run, recipe, inputs, batches, processes, encoder, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad)
         given: dict[str, Any] = {"encoder": encoder, "predictor": source.predictor}
         given |= {"inverse": source.inverse, "keyframes": source.keyframes}
@@ -313,16 +313,26 @@ def _begin(
     inputs: Inputs,
     batches: ClipBatches | TrajectoryBatches | MomentPairs,
     processes: Processes,
+    encoder: AnyEncoder | None = None,
     *,
     resume: bool,
 ) -> None:
-    """The first process writes down what the run is; on resuming it is there already, and the data must be the same."""
+    """The first process writes down what the run is; on resuming it is there already.
+
+    InputError where videos, episodes or the frozen encoder are no longer those that it began with.
+    """
     if processes.is_first:
         make_folder(run.folder)
-        learned_from = _fingerprint(batches)
+        learned_from = _fingerprint(batches, encoder)
         if resume:
-            began_with = json.loads(run.inputs.read_text()).get("learned_from", learned_from)
-            if {name: learned_from.get(name) for name in began_with} != began_with:  # older versions wrote down less
+            began_with = json.loads(run.inputs.read_text()).get("learned_from", {})  # older versions wrote down less
+            changed = [name for name in began_with if began_with[name] != learned_from[name]]
+            if "encoder" in changed:
+                raise InputError(
+                    f"the encoder that the run in {run.folder} began with is no longer what is found at "
+                    f"{inputs.encoder or inputs.model or 'default'}: every latent would change"
+                )
+            if changed:
                 raise InputError(
                     f"{inputs.data} is not what the run in {run.folder} began with: {began_with['items']} usable "
                     f"videos or episodes then, {learned_from['items']} now; which come when would change"
@@ -345,13 +355,14 @@ def _begin(
     processes.wait()
 
 
-def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs) -> dict[str, Any]:
-    """How many videos or episodes are drawn from, and which, wherever they lie."""
+def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder: AnyEncoder | None) -> dict[str, Any]:
+    """How many videos or episodes are drawn from, and which, wherever they lie; and what they are seen with."""
     if isinstance(batches, ClipBatches):
         items, names = len(batches.draws), batches.names
     else:
         items, names = len(batches.trajectories), [trajectory.name for trajectory in batches.trajectories]
-    return {"items": items, "names": fingerprint({"names": [Path(name).name for name in names]})}
+    found = {"items": items, "names": fingerprint({"names": [Path(name).name for name in names]})}
+    return found if encoder is None else found | {"encoder": hash_of(encoder, torch.float32)}
 
 
 def _layout(recipe: Recipe, processes: Processes) -> Layout:
@@ -388,13 +399,12 @@ def _release(
 ) -> None:
     """Write the models that came out, and those `given`, which stay as they are.
 
-    Under FSDP2 the last state is read back, which holds what came out whole. TrainingError when weights are not finite.
+    Under FSDP2 the last state is read back, which holds what came out whole.
     """
     if processes.is_first:
         if recipe.engine.sharded and processes.count > 1:
             models = _gathered(run, models)
         models = {name: model.to(DTYPES[recipe.release]) for name, model in models.items()}
-        _check_finite(models, run)
         save(
             run.release,
             preprocessing=preprocessing,
@@ -403,17 +413,6 @@ def _release(
             **{**(given or {}), **models},
         )
     processes.wait()
-
-
-def _check_finite(models: dict[str, Any], run: Run) -> None:
-    """The next update finds what an update has spoilt; only the last has none."""
-    for name, model in models.items():
-        for key, value in model.state_dict().items():
-            if not value.isfinite().all():
-                raise TrainingError(
-                    f"{key} of the {name} is not finite after the last update of {run.folder}, so nothing is released; "
-                    "train anew with a lower rate, or with optimizer.clip_grad"
-                )
 
 
 def _gathered(run: Run, models: dict[str, Any]) -> dict[str, Any]:
