@@ -112,5 +112,5 @@ def _train_on(folder: Path, config: EngineConfig, name: str = "") -> None:
 
 FORKS = multiprocessing.get_context("forkserver")  # imports torch once for all processes
 FORKS.set_forkserver_preload(
-    ["tests.training.toy", "torch._dynamo", "torch.utils.tensorboard", "torch.distributed.fsdp"]
+    ["tests.training.toy", "torch._dynamo", "torch.utils.tensorboard", "torch.distributed.fsdp", "timm.optim"]
 )

@@ -93,16 +93,10 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig) -> AdamW:
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """Matrices (and mask tokens, which have three dimensions) decay; biases and one-dimensional parameters do not."""
-    trained = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
-    spared = [name.endswith(".bias") or parameter.ndim == 1 for name, parameter in trained]
-    return [
-        {"params": [p for (_, p), spare in zip(trained, spared, strict=True) if not spare]},
-        {
-            "params": [p for (_, p), spare in zip(trained, spared, strict=True) if spare],
-            "weight_decay": 0.0,
-            "no_decay": True,
-        },
-    ]
+    from timm.optim import param_groups_weight_decay  # here, because it takes seconds
+
+    groups = param_groups_weight_decay(module, weight_decay=1.0)  # of which `set_rates` makes each update's
+    return [group if group["weight_decay"] else group | {"no_decay": True} for group in reversed(groups)]
 
 
 def set_rates(optimizer: AdamW, config: OptimizerConfig, step: int, steps: int) -> float:
