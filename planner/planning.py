@@ -60,8 +60,9 @@ class PlannerConfig:
         Else a plan would be cut afterwards, and its cost and what it says of itself would be another one's.
         """
         search = self.search
-        limit = min(search.gripper.limit, limits.grip)
-        gripper = replace(search.gripper, limit=limit, deadband=min(search.gripper.deadband, limit / 2))
+        gripper = search.gripper
+        if limits.grip < gripper.limit:
+            gripper = replace(gripper, limit=limits.grip, deadband=min(gripper.deadband, limits.grip / 2))
         search = replace(
             search,
             gripper=gripper,
@@ -110,7 +111,7 @@ class Watched(TypedDict):
 
 
 class Planner:
-    """Plans in one world by one configuration.
+    """Plans in one world by one configuration, whose search is held to its limits.
 
     `camera` is the turn of a camera that stands elsewhere, `clock` what deadlines are on [s].
     """
@@ -123,7 +124,8 @@ class Planner:
         camera: CameraTurn | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.world, self.config = world, config or PlannerConfig()
+        config = config or PlannerConfig()
+        self.world, self.config = world, config.held_to(config.limits)
         self.camera, self.clock = camera, clock
 
     def plan(

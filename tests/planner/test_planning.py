@@ -14,11 +14,13 @@ from planner.camera import CameraTurn
 from planner.cem import CEMConfig
 from planner.confidence import ConfidenceConfig
 from planner.costs import CostConfig
+from planner.gripper import GripperConfig
 from planner.limits import LimitsConfig
 from planner.mpc import Controller
 from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, _start
 from planner.presets import PRESETS, preset
+from planner.search_config import SearchConfig
 from planner.seeing import Sight
 from tests.planner.failures import ON_GAIN
 from tests.planner.problems import request
@@ -103,12 +105,18 @@ def test_a_dry_run_stands_where_the_hand_is_and_goes_on_holding() -> None:
 def test_what_limits_forbid_is_not_searched(name: str) -> None:
     limits = LimitsConfig(step=0.02, turn=0.05, grip=0.2)
     config = preset(name)
-    config = replace(config, search=replace(config.search, turn_limit=0.3)).held_to(limits)
-    plan = Planner(PointWorld(), config).plan(request(moved(0.2, 0.03, 0.0)))
+    planner = Planner(PointWorld(), replace(config, search=replace(config.search, turn_limit=0.3), limits=limits))
+    plan, config = planner.plan(request(moved(0.2, 0.03, 0.0))), planner.config
     assert not [clip for clip in plan.clipped if clip.part != "gripper"]
     np.testing.assert_allclose(plan.actions_H7[0, :2], 0.02, atol=2e-3)
     assert config.search.turn_limit == 0.05
     assert config.search.gripper.limit == config.paper.gripper_limit == 0.2
+
+
+def test_what_limits_allow_is_searched_as_it_was_said() -> None:
+    gripper = GripperConfig(mode="sampled", limit=0.3, deadband=0.25)
+    config = PlannerConfig(search=SearchConfig(gripper=gripper, descent_limit=0.01, turn_limit=0.1))
+    assert config.held_to(LimitsConfig()) == config
 
 
 @pytest.mark.parametrize("name", ["balanced", "paper"])
