@@ -52,7 +52,7 @@ class Keyframes:
             return False
         self.has_arrived = False
         is_new = self.direction * change <= 0
-        self.steps = 1 if is_new or self.steps == 0 else self.steps + 1
+        self.steps = 1 if is_new else self.steps + 1
         self.direction = math.copysign(1.0, change)
         if is_new:
             lets_go = change < 0 and SAME < closedness <= HOLDS

@@ -59,6 +59,14 @@ def test_fingers_that_are_told_to_go_on_for_longer_are_not_held_to_it() -> None:
     assert keyframes.unfinished(0.1 * (AT_MOST + 2)) == 0.0
 
 
+def test_fingers_that_turn_back_have_as_long_as_any() -> None:
+    keyframes = Keyframes()
+    for _ in range(AT_MOST):
+        keyframes.follow(plan(0.1), closed_by(0.6))
+    keyframes.follow(plan(-0.1), closed_by(0.6))
+    assert keyframes.unfinished(0.5) == -1.0
+
+
 def test_a_keyframe_is_passed_where_the_gripper_begins_to_change() -> None:
     keyframes = Keyframes()
     told = [0.0, 0.5, 0.5, 0.0, 0.5, 0.0, -0.5, -0.1, 0.5]
