@@ -57,6 +57,7 @@ def l2(latents: Tensor, goal: Tensor) -> Tensor:
 @distance("huber")
 def huber(latents: Tensor, goal: Tensor, delta: float = 0.5) -> Tensor:
     """Quadratic below `delta`, where latents differ by noise, and like L1 above."""
+    require(0 < delta < math.inf, f"delta is a difference of latents, above 0, got {delta}")
     return F.huber_loss(latents, goal.expand_as(latents), reduction="none", delta=delta).mean(dim=-1) / delta
 
 
@@ -92,6 +93,8 @@ class CostConfig:
         if taken is not None and (unknown := sorted(set(self.parameters) - set(taken))):
             takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
             require(False, f"the distance {self.distance} has no parameter {unknown[0]!r}; {takes}")
+        if self.parameters:  # asked once, a distance refuses what it cannot take
+            DISTANCES[self.distance](torch.zeros(1, 1), torch.zeros(1, 1), **self.parameters)
         require(all(side >= 1 for side in self.pools), f"pooled maps have at least 1 token a side, got {self.pools}")
         require(0 <= self.pool_weight < math.inf, f"pool_weight is not negative, got {self.pool_weight}")
         require(0 <= self.focus <= 1, f"focus lies within 0…1, got {self.focus}")

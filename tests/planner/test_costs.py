@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -181,8 +183,8 @@ def test_the_tip_of_the_cone_costs_nothing_and_its_slope_is_a_number() -> None:
 
 
 def test_some_of_the_requests_keep_their_costs() -> None:
-    config = CostConfig(focus=0.5, pools=(2,), place=0.5, from_above=0.7)
-    both = GoalCost(config, GOAL, OBSERVED, located_B4=random(2, 4, seed=5))
+    config = CostConfig(focus=0.5, pools=(2,), place=0.5, from_above=0.7, surprise=0.5)
+    both = GoalCost(config, GOAL, OBSERVED, random(*GOAL.shape, seed=6), random(2, 4, seed=5))
     second = both.take([1])(rollout(IMAGINED.latents_BSHND[1:]))
     torch.testing.assert_close(second, both(IMAGINED)[1:])
 
@@ -198,6 +200,9 @@ def test_costs_are_chosen_by_name_and_parameters() -> None:
     assert from_dict(CostConfig, to_dict(config), "test") == config
     with pytest.raises(ConfigError, match="did you mean 'huber'"):
         CostConfig(distance="hubert")
+    for delta in (0.0, -1.0, math.inf):
+        with pytest.raises(ConfigError, match="delta is a difference of latents, above 0"):
+            CostConfig(distance="huber", parameters={"delta": delta})
     with pytest.raises(ConfigError, match="place is the cost of a metre, at least 0, got -1"):
         CostConfig(place=-1)
     with pytest.raises(ConfigError, match="from_above is a slope, at least 0, got -1"):
