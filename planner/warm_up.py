@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from planner.budget import SIZES, CostModel, measure
+from planner.costs import CostConfig
 from planner.planning import Planner, PlannerConfig, Request
 from planner.protocols import World
 from vjepa2_ac.errors import ConfigError
@@ -23,19 +24,19 @@ def warm_up(world: World, config: PlannerConfig) -> CostModel:
     few = replace(config.search, samples=SAMPLES, iterations=1, horizon=1, elites=2, kept_elites=0)
     once = replace(config, method="search", search=few)
     latents_ND = world.encode(_noise())[0]
-    pose = [*np.mean([config.limits.lowest, config.limits.highest], axis=0), 0.0, 0.0, 0.0, 0.0]
+    pose = [*np.clip(0.0, config.limits.lowest, config.limits.highest), 0.0, 0.0, 0.0, 0.0]
     planner = Planner(world, once)
     for _ in range(2):
         plan = planner.plan(Request(latents_ND=latents_ND, pose=pose, goal_ND=latents_ND))
     rough = CostModel(call=0.0, step=0.0, each=plan.timings["search"] / 1e3 / plan.evaluations)
     expected_s = REPEATS * sum(rough.seconds(samples, horizon) for samples, horizon in SIZES)
-    return _measured(world, latents_ND, rough) if expected_s < MOST_MEASURING_S else rough
+    return _measured(world, latents_ND, config.cost, rough) if expected_s < MOST_MEASURING_S else rough
 
 
-def _measured(world: World, latents_ND: Tensor, rough: CostModel) -> CostModel:
+def _measured(world: World, latents_ND: Tensor, cost: CostConfig, rough: CostModel) -> CostModel:
     """A better cost model; this also warms up large batches."""
     try:
-        return measure(world, latents_ND, sizes=SIZES, repeats=REPEATS - 1)
+        return measure(world, latents_ND, cost=cost, sizes=SIZES, repeats=REPEATS - 1)
     except ConfigError:  # a world so quick that its time does not grow with the samples
         return rough
 
