@@ -96,6 +96,7 @@ class CostConfig:
         if self.parameters:  # asked once, a distance refuses what it cannot take
             DISTANCES[self.distance](torch.zeros(1, 1), torch.zeros(1, 1), **self.parameters)
         require(all(side >= 1 for side in self.pools), f"pooled maps have at least 1 token a side, got {self.pools}")
+        require(self.grid is None or min(self.grid) >= 1, f"grid is rows and columns of tokens, got {self.grid}")
         require(0 <= self.pool_weight < math.inf, f"pool_weight is not negative, got {self.pool_weight}")
         require(0 <= self.focus <= 1, f"focus lies within 0…1, got {self.focus}")
         require(0 <= self.earlier <= 1, f"earlier lies within 0…1, got {self.earlier}")

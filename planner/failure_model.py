@@ -44,6 +44,7 @@ class FailureModel:
             values = getattr(self, name)
             require(len(values) == len(self.signs), f"{name} needs {len(self.signs)} numbers, got {len(values)}")
             require(all(map(math.isfinite, values)), f"{name} must be finite, got {values}")
+        require(math.isfinite(self.intercept), f"intercept must be finite, got {self.intercept}")
         require(all(scale > 0 for scale in self.scale), f"scale is positive, got {self.scale}")
 
     def unfitted(self, cost: Mapping[str, Any]) -> str | None:

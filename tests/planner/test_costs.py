@@ -205,6 +205,8 @@ def test_costs_are_chosen_by_name_and_parameters() -> None:
             CostConfig(distance="huber", parameters={"delta": delta})
     with pytest.raises(ConfigError, match="place is the cost of a metre, at least 0, got -1"):
         CostConfig(place=-1)
+    with pytest.raises(ConfigError, match="grid is rows and columns of tokens"):
+        CostConfig(grid=(-4, -4))
     with pytest.raises(ConfigError, match="from_above is a slope, at least 0, got -1"):
         CostConfig(from_above=-1)
 

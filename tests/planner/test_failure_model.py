@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,8 +96,16 @@ def test_a_setting_that_came_later_stood_at_its_default_when_a_model_was_fitted(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"scale": (0.0,) * 8}, {"centre": (0.0,)}, {"signs": ("gain",)}, {"signs": (*SIGNS[1:], "luck")}]
+    ("wrong", "complaint"),
+    [
+        ({"scale": (0.0,) * len(SIGNS)}, "scale is positive"),
+        ({"centre": (0.0,)}, "centre needs 9 numbers, got 1"),
+        ({"coefficients": (math.inf,) * len(SIGNS)}, "coefficients must be finite"),
+        ({"intercept": math.inf}, "intercept must be finite, got inf"),
+        ({"signs": ("gain",)}, "centre needs 1 numbers, got 9"),
+        ({"signs": (*SIGNS[1:], "luck")}, "there is no sign luck"),
+    ],
 )
-def test_coefficients_that_fit_nothing_are_refused(wrong: dict[str, tuple[float, ...]]) -> None:
-    with pytest.raises(ConfigError):
-        replace(ON_GAIN, **wrong)  # type: ignore[arg-type]
+def test_coefficients_that_fit_nothing_are_refused(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        replace(ON_GAIN, **wrong)
