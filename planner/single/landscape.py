@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import InputError, PlanningError
 from vjepa2_ac.poses import Array
 
 AXES = "xyz"
@@ -79,6 +79,8 @@ def around(plan_H7: Array, points: int, score: Score) -> Landscape | None:
     offsets_P = np.linspace(-reach, reach, points)
     moves = [_exchanged(plan_H7, offsets_P, across, up) for _, across, up in PLANES]
     energies_S = score(np.concatenate([*moves, plan_H7[None], np.zeros_like(plan_H7)[None]]))
+    if not np.isfinite(energies_S).all():
+        raise PlanningError("some energies around the plan are no numbers, so there is no map; --grid 0 asks for none")
     *planes, last = np.split(energies_S, [points**2 * (i + 1) for i in range(len(PLANES))])
     maps = tuple(
         Map(seen_from=seen_from, across=across, up=up, energies_PP=plane.reshape(points, points))

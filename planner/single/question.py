@@ -45,7 +45,7 @@ class Wishes:
         for name, value in (("--budget-ms", self.budget_ms), ("--deadline-ms", self.deadline_ms)):
             if value is not None and not 0 < value < math.inf:
                 raise FieldError(name, f"{value:g}", "a positive number of milliseconds")
-        sizes = [text for text in self.settings if text.partition("=")[0].endswith((".samples", ".iterations"))]
+        sizes = [text for text in self.settings if text.partition("=")[0].strip().endswith((".samples", ".iterations"))]
         if self.budget_ms is not None and sizes:
             raise FieldError("--budget-ms", f"a budget beside {sizes[0]}", "one or the other: a budget chooses them")
 

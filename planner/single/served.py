@@ -47,7 +47,7 @@ def options_of(wishes: Wishes) -> dict[str, Any]:
     for text in wishes.settings:
         name, _, value = text.partition("=")
         section, _, size = name.strip().rpartition(".")
-        if section != search or size not in SIZES or not value.strip().isdigit():
+        if section != search or size not in SIZES or not value.strip().isdecimal():
             known = ", ".join(f"{search}.{size}" for size in SIZES)
             raise ConfigError(f"--set {text}: of a service's settings, only {known} can be changed, to whole numbers")
         options[size] = int(value)

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from planner.failure_model import SIGNS
 from planner.single import here
@@ -99,6 +100,19 @@ def test_a_folder_gets_numbers_and_a_picture(
     assert content["landscape"]["plan_energy"] == pytest.approx(content["cost"], abs=1e-5)
     assert content["landscape"]["idle_energy"] == pytest.approx(content["idle_cost"], abs=1e-5)
     assert "wrote" in capsys.readouterr().err
+
+
+def test_energies_that_are_no_numbers_are_told_in_a_sentence(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(costs_BS: torch.Tensor) -> torch.Tensor:
+        costs_BS[:, 1::2] = torch.nan
+        return costs_BS
+
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(spoil=half), {"name": "point", "version": "1"}, ()))
+    assert plan(folder, "--out", f"{folder}/made") == 2
+    assert "error: some energies around the plan are no numbers" in capsys.readouterr().err
+    assert plan(folder, "--out", f"{folder}/made", "--grid", "0") == 0
 
 
 def test_the_energies_around_a_plan_count_where_the_hand_is_located_as_the_plan_does(
@@ -204,6 +218,7 @@ def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ({"options": ("--set", "search.sample=3")}, "did you mean 'samples'"),
         ({"options": ("--budget-ms", "0")}, "--budget-ms: 0; expected a positive number"),
         ({"options": ("--budget-ms", "9", "--set", "search.samples=9")}, "a budget chooses them"),
+        ({"options": ("--budget-ms", "9", "--set", "search.samples = 9")}, "a budget chooses them"),
         ({"options": ("--budget-ms", "9", "--preset", "paper")}, "the published search has a fixed size"),
         ({"options": ("--out", "{folder}/x", "--grid", "1")}, "from 2 to 51 moves a side"),
         ({"options": ("--out", "{folder}/now.png")}, "now.png cannot be made a folder of results"),

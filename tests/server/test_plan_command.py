@@ -101,6 +101,7 @@ def test_a_token_opens_a_guarded_service(
         (["--server", "http://x", "--model", "random:tiny"], "a service plans with its own model"),
         (["--server", "http://x", "--set", "cost.focus=1"], "only search.samples, search.iterations, search.horizon"),
         (["--server", "http://x", "--preset", "paper", "--set", "paper.samples=x"], "to whole numbers"),
+        (["--server", "http://x", "--set", "search.samples=²"], "to whole numbers"),
         (["--server", "http://x", "--token-file", "/no/such"], "the token file /no/such cannot be read"),
     ],
 )
