@@ -66,6 +66,14 @@ def test_a_cost_that_does_not_depend_on_the_move_is_flat() -> None:
 
 def test_a_clear_choice_of_the_gripper_has_contrast() -> None:
     assert confidence(moved(0.0, 0.0, 0.0, gripper=0.75)).gripper_contrast > 0.9
+    found = search(PointWorld(), [problem(HOME)], SearchConfig())[0]
+    for costs, contrast in (
+        ({"a": 3.0, "b": 2.0, "c": 9.0}, 1 / 3),
+        ({"a": 1.0}, 0.0),
+        ({}, 0.0),
+        ({"a": 1.0, "b": math.inf}, 0.0),
+    ):
+        assert judge(replace(found, gripper_costs=costs)).gripper_contrast == pytest.approx(contrast)
 
 
 def test_how_surely_the_goal_is_located_is_said_of_each_request() -> None:

@@ -20,7 +20,7 @@ from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, located, m
 from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import ConfigError, DeadlineError, PlanningError
 from vjepa2_ac.geometry import integrate
-from vjepa2_ac.world_model import Rollout
+from vjepa2_ac.world_model import History, Rollout
 
 NEAR = moved(0.03, -0.02, 0.01)
 FAR = moved(0.2, 0.0, 0.0)
@@ -102,6 +102,17 @@ def test_evaluations_are_what_the_world_was_asked_for() -> None:
     world = PointWorld()
     found = solve(world=world, agreement=None)
     assert found.evaluations == sum(world.scored)
+
+
+@pytest.mark.parametrize(
+    ("try_mean", "answer", "once_more"), [(True, "best", 1), (False, "best", 0), (False, "mean", 1), (True, "mean", 1)]
+)
+def test_the_last_mean_is_tried_once_more_where_it_may_be_the_answer(
+    try_mean: bool, answer: Any, once_more: int
+) -> None:
+    held = GripperConfig(mode="held")
+    found = solve(try_mean=try_mean, answer=answer, iterations=2, agreement=None, prune=False, gripper=held)
+    assert found.evaluations == 2 * 32 + once_more
 
 
 def test_the_cost_of_doing_nothing_is_known_exactly() -> None:
@@ -322,7 +333,8 @@ def test_a_hand_that_leaves_for_a_keyframe_lifts_over_what_stands_between(
 
 
 @pytest.mark.parametrize(
-    ("aside", "above", "straight_up"), [(0.02, 0.0, True), (0.02, 0.04, False), (0.006, 0.0, False), (0.1, 0.0, False)]
+    ("aside", "above", "straight_up"),
+    [(0.02, 0.0, True), (0.02, 0.02, True), (0.02, 0.04, False), (0.006, 0.0, False), (0.1, 0.0, False)],
 )
 def test_a_hand_that_came_down_beside_a_keyframe_rises_before_it_goes_there(
     aside: float, above: float, straight_up: bool
@@ -443,6 +455,23 @@ def test_requests_that_have_converged_are_no_longer_imagined() -> None:
     assert found[0].iterations < found[1].iterations
     assert world.scored.count(2 * 32) == found[0].iterations
     assert world.scored.count(32) == found[1].iterations - found[0].iterations
+
+
+def test_requests_that_go_on_without_the_others_keep_their_own_past() -> None:
+    class Remembering(PointWorld):
+        def score(self, latents_BND: Tensor, pose_B7: Tensor, *given: Any) -> Tensor:
+            assert torch.equal(given[2].poses_BT7[:, -1], pose_B7)
+            return super().score(latents_BND, pose_B7, *given)
+
+    starts = [HOME, moved(0.1, 0.0, 0.0)]
+    goals = [moved(0.2, 0.2, 0.2), moved(0.13, -0.02, 0.01)]  # the first converges before the second, see above
+    pasts = [
+        History(torch.zeros(1, 1, 16, 7), torch.tensor([[list(start)]], dtype=torch.float32), torch.zeros(1, 1, 7))
+        for start in starts
+    ]
+    problems = [problem(goal, start, history=past) for goal, start, past in zip(goals, starts, pasts, strict=True)]
+    first, second = search(Remembering(), problems, SearchConfig(iterations=30))
+    assert first.iterations < second.iterations
 
 
 # --- what may go wrong ---
