@@ -125,6 +125,8 @@ class Controller:
                 self.progress.untried()
                 raise
             self._remember(look, request, plan)
+        else:
+            self.imagined_ND = None  # the robot stays, and whatever moves it later was not imagined
         passed, self.passed = tuple(self.passed), []
         return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=passed)
 

@@ -320,6 +320,15 @@ def test_what_the_model_got_wrong_is_expected_again() -> None:
     assert final_error(1.0) < 0.008
 
 
+def test_what_was_imagined_before_a_goal_was_done_is_not_held_against_what_moved_since() -> None:
+    control, robot = controller([moved(0.1, 0.0, 0.0)], cost=CostConfig(surprise=1.0)), PointRobot()
+    assert run(control, robot)[-1].status == "done"
+    robot.pose = moved(0.13, 0.0, 0.0)  # somebody moved it
+    plan = control.step(robot.frame(), robot.pose).plan
+    assert plan is not None
+    assert plan.actions_H7[0, 0] == pytest.approx(-0.03, abs=4e-3)
+
+
 def test_a_dry_run_never_asks_for_motion() -> None:
     control = controller([moved(0.1, 0.0, 0.0)], limits=LimitsConfig(dry_run=True))
     for _ in range(3):
