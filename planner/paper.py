@@ -12,7 +12,7 @@ from torch import Tensor
 from planner.aim import aim
 from planner.cem import SEARCHED, CEMConfig, search_with
 from planner.costs import CostConfig, losing
-from planner.problem import Found, Problem, Stopwatch
+from planner.problem import Found, Problem, Stopwatch, turn_until
 from planner.protocols import World
 from vjepa2_ac.errors import PlanningError
 
@@ -27,14 +27,15 @@ def search_as_published(
     deadline: float | None = None,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> list[Found]:
-    """The published search for each problem in turn. Warm starts are ignored: it has none.
+    """The published search for each problem in turn, with as much time. Warm starts are ignored: it has none.
 
     Raises as `search` does.
     """
-    return [
-        _search_one(world, problem, config, cost or CostConfig(), Stopwatch(clock, deadline, is_wanted))
-        for problem in problems
-    ]
+    found: list[Found] = []
+    for problem in problems:
+        until = turn_until(deadline, clock, 1 / (len(problems) - len(found)))
+        found.append(_search_one(world, problem, config, cost or CostConfig(), Stopwatch(clock, until, is_wanted)))
+    return found
 
 
 def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:

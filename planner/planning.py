@@ -26,7 +26,7 @@ from planner.failure_model import FailureModel, fitted_for, signs
 from planner.limits import LimitsConfig, Safe, away, make_safe
 from planner.paper import search_as_published
 from planner.plan import Plan
-from planner.problem import Found, Problem
+from planner.problem import Found, Problem, turn_until
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
@@ -143,6 +143,8 @@ class Planner:
     ) -> list[Plan]:
         """A plan for each request, searched in one batch until `deadline` on the planner's clock [s].
 
+        Histories of other lengths make another batch, and the published search takes one request after the other; they
+        share the time there is.
         `is_wanted` is asked before each iteration. Raises CancelledError once it says no, DeadlineError when not one
         iteration could be finished in time, PlanningError when there is no plan that would be safe to follow,
         InputError for a pose that is none.
@@ -151,8 +153,9 @@ class Planner:
             _refuse_far(request, self.config.limits)
         plans: dict[int, Plan] = {}
         for group in _of_equal_history(requests):
+            until = turn_until(deadline, self.clock, len(group) / (len(requests) - len(plans)))
             started = self.clock()
-            found = self._search([self._problem(requests[i]) for i in group], deadline, is_wanted)
+            found = self._search([self._problem(requests[i]) for i in group], until, is_wanted)
             took_ms = 1e3 * (self.clock() - started)
             plans |= {i: self._finished(requests[i], each, took_ms) for i, each in zip(group, found, strict=True)}
         return [plans[i] for i in range(len(requests))]

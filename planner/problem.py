@@ -100,6 +100,14 @@ class Stopwatch:
         raise DeadlineError(f"not one iteration was finished in the {given:.0f} ms to the deadline: {why}")
 
 
+def turn_until(deadline: float | None, clock: Callable[[], float], share: float) -> float | None:
+    """The deadline of those whose turn it is, who are this `share` of all that wait: each gets as much time."""
+    if deadline is None or share == 1:
+        return deadline
+    now = clock()
+    return now + share * (deadline - now)
+
+
 def stack(problems: Sequence[Problem], device: torch.device) -> tuple[Tensor, Tensor, Tensor, History | None]:
     """Latents [B, N, D], poses [B, 7], goals [B, N, D] and histories of requests, as a world model takes them.
 

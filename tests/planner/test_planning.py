@@ -191,6 +191,23 @@ def test_a_deadline_holds_for_the_published_search_too() -> None:
 
 
 @pytest.mark.parametrize("method", ["search", "paper"])
+def test_requests_that_are_not_searched_in_one_batch_share_the_time_to_a_deadline(method: Any) -> None:
+    def past(steps: int) -> History:
+        return History(torch.zeros(1, steps, 16, 7), torch.zeros(1, steps, 7), torch.zeros(1, steps, 7))
+
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_each=1e-4)
+    search = SearchConfig(samples=100, iterations=20, agreement=None, prune=False)
+    config = PlannerConfig(method=method, search=search, paper=CEMConfig(samples=100, iterations=20))
+    histories = [None, past(1), past(1), past(2)] if method == "search" else [None] * 4
+    asked = [request(moved(0.1, 0.0, 0.0), history=history) for history in histories]
+    plans = Planner(world, config, clock=clock).plan_together(asked, deadline=0.24)
+    assert clock.now <= 0.24
+    assert {plan.stop_reason for plan in plans} == {"deadline"}
+    assert min(plan.iterations for plan in plans) >= 3
+
+
+@pytest.mark.parametrize("method", ["search", "paper"])
 def test_a_plan_nobody_wants_any_more_is_given_up(method: Any) -> None:
     world = PointWorld()
     with pytest.raises(CancelledError, match="after 2 iterations"):
