@@ -72,6 +72,7 @@ def test_a_clear_choice_of_the_gripper_has_contrast() -> None:
         ({"a": 1.0}, 0.0),
         ({}, 0.0),
         ({"a": 1.0, "b": math.inf}, 0.0),
+        ({"a": math.nan, "b": 1.0}, 0.0),
     ):
         assert judge(replace(found, gripper_costs=costs)).gripper_contrast == pytest.approx(contrast)
 

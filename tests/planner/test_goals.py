@@ -83,5 +83,6 @@ def test_a_goal_that_is_lost_again_has_as_much_time_as_before() -> None:
 def test_the_distribution_of_achieved_goals_comes_from_their_costs() -> None:
     achieved = AchievedGoals.from_costs([0.1, 0.2, 0.3])
     assert achieved.limit(2.0) == pytest.approx(0.4)
+    assert AchievedGoals.from_costs([0.1, 0.3]).mean == pytest.approx(0.2)
     with pytest.raises(ConfigError, match="at least 2"):
         AchievedGoals.from_costs([0.1])

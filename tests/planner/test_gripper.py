@@ -95,6 +95,7 @@ def test_before_it_goes_on_a_hand_closes_as_the_next_goal_shows_most_or_not_at_a
         (0.0, 0.0, {"keep": 0.0, "close": 0.0, "close to 0.4": 0.0}),
         (0.0, 0.2, {"keep": 0.0, "close": 0.4, "close to 0.4": 0.5}),
         (0.0, 1.0, {"keep": 0.0, "close": 1.0, "close to 0.4": 1.0}),
+        (0.2, 0.65, {"keep": 0.0, "open": -1.0, "close": 0.9, "close to 0.4": 1.0}),
         (0.4, 0.0, {"keep": 0.0, "open": 1.0, "close": -0.8}),
         (0.4, 0.3, {"keep": 0.0, "open": 0.25, "close": -0.2}),
         (0.4, 0.65, {"keep": 0.0, "open": -0.625, "close": 0.5}),
