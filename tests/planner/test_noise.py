@@ -33,6 +33,12 @@ def test_coloured_steps_are_alike_and_white_ones_are_not() -> None:
     assert likeness(2.0) > 0.5
 
 
+def test_power_falls_along_the_frequencies_by_the_exponent_and_the_mean_has_that_of_the_slowest_wave() -> None:
+    power = torch.fft.rfft(colouring(8, 1.5)[0].double()).abs().square()
+    expected = torch.tensor([1.0, *(wave**-1.5 for wave in range(1, 5))], dtype=torch.float64)
+    torch.testing.assert_close(power / power[1], expected, atol=1e-5, rtol=0)
+
+
 def test_white_noise_is_left_alone() -> None:
     torch.testing.assert_close(colouring(5, 0.0), torch.eye(5), atol=1e-6, rtol=0)
     torch.testing.assert_close(colouring(1, 2.0), torch.ones(1, 1))
