@@ -46,6 +46,8 @@ def test_closing_is_imagined_to_stop_around_something_and_told_to_go_on() -> Non
     assert around.name == "close to 0.4"
     assert around.changes_H == pytest.approx((0.4, 0.0))
     assert around.told_H == pytest.approx((0.5, 0.5))
+    _, _, close, around = options(GripperConfig(), 0.3, horizon=2)
+    assert around.told_H == close.told_H == pytest.approx((0.7, 0.0))
 
 
 def test_a_gripper_that_is_past_a_stop_does_not_go_back_to_it() -> None:

@@ -56,6 +56,12 @@ def test_a_search_that_prunes_finds_what_one_finds_that_imagines_all(settings: d
         assert judge(pruned) == judge(whole)
 
 
+def test_what_doing_nothing_costs_is_known_where_every_other_candidate_comes_nearer() -> None:
+    world, last = PointWorld(located_B4=located(GOALS[1])), torch.tensor([[0.05, 0.03, -0.01, 0.0, 0.0, 0.0, 0.0]])
+    pruned, whole = with_and_without(problem(GOALS[1], world=world, last_HA=last), SearchConfig(), world)
+    assert pruned.idle_cost == whole.idle_cost
+
+
 def test_far_from_the_goal_a_preset_imagines_much_less() -> None:
     there = moved(0.2, 0.1, 0.0)
     world = PointWorld(located_B4=located(there))
