@@ -140,6 +140,7 @@ def test_a_gate_keeps_the_gripper_while_there_is_way_to_go() -> None:
     assert solve(far).actions_HA[0, 6] > 0
     assert solve(far, gripper=gated).actions_HA[0, 6] == 0
     assert solve(near, gripper=gated).actions_HA[0, 6] > 0
+    assert solve(moved(0.02, -0.02, 0.0, gripper=1.0), gripper=gated).actions_HA[0, 6] == 0  # whichever way it is
 
 
 @pytest.mark.parametrize("closed", [0.35, 1.0])
