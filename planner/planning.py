@@ -189,6 +189,7 @@ class Planner:
         set_down = request.set_down
         if last is not None and (np.ndim(last) != 2 or np.shape(last)[0] < 1 or np.shape(last)[1] != SIZE):
             raise InputError(f"the last actions are [steps, {SIZE}], got {list(np.shape(last))}")
+        last = None if last is None else vector(last, "last actions")
         if self.camera:
             pose = self.camera.poses_to_model(pose)
             last = None if last is None else self.camera.actions_to_model(last)

@@ -150,6 +150,12 @@ def test_last_actions_that_are_none_are_refused(last: Any) -> None:
         Planner(PointWorld()).plan(request(NEAR, last_actions=last))
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_last_actions_that_are_no_numbers_are_refused(number: float) -> None:
+    with pytest.raises(InputError, match="last actions holds numbers that are not finite"):
+        Planner(PointWorld()).plan(request(NEAR, last_actions=np.full((1, 7), number)))
+
+
 @pytest.mark.parametrize("tokens", [1, 32])
 def test_a_goal_of_another_size_than_what_is_seen_is_refused(tokens: int) -> None:
     asked = replace(request(NEAR), goal_ND=torch.zeros(tokens, 7))
