@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from planner.problem import Stopwatch, stack
+from planner.problem import Stopwatch, stack, turn_until
 from tests.planner.problems import problem
 from tests.planner.worlds import HOME, Clock
 from vjepa2_ac.errors import DeadlineError, InputError
@@ -56,6 +56,14 @@ def test_a_late_first_iteration_is_an_error_and_a_late_second_one_is_not() -> No
     clock.now = 2.5
     with pytest.raises(DeadlineError, match="500 ms to the deadline"):
         late.lap()
+
+
+def test_who_waits_shares_the_time_and_the_last_one_has_what_is_left() -> None:
+    clock = Clock()
+    clock.now = 1.0
+    assert turn_until(3.0, clock, share=0.25) == 1.5
+    assert turn_until(None, clock, share=0.25) is None
+    assert turn_until(0.3, pytest.fail, share=1) == 0.3  # to the bit, and without a look at the clock
 
 
 def test_histories_of_different_length_are_not_stacked() -> None:
