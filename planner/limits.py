@@ -128,10 +128,10 @@ def _within_workspace(start: Array, here: Array, action: Array, limits: LimitsCo
 def _within_distance(start: Array, here: Array, action: Array, limits: LimitsConfig) -> Array:
     # A shorter move the same way: it breaks none of the rules before, because here and there both keep them.
     offset, move = here[POSITION] - start[POSITION], action[POSITION]
-    if not move.any() or np.linalg.norm(offset + move) <= limits.distance:
+    a, b, c = float(move @ move), float(offset @ move), min(0.0, float(offset @ offset) - limits.distance**2)
+    if a == 0 or np.linalg.norm(offset + move) <= limits.distance:
         return action
     # The share t of the move that ends at the distance: |offset + t · move|² = distance².
-    a, b, c = float(move @ move), float(offset @ move), min(0.0, float(offset @ offset) - limits.distance**2)
     share = max(0.0, (math.sqrt(b * b - a * c) - b) / a)
     return _going_to(here, action, here[POSITION] + share * move)
 
