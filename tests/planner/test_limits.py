@@ -89,6 +89,11 @@ def test_every_number_that_was_changed_is_said() -> None:
     assert [(clip.step, clip.part) for clip in clipped] == [(0, "x"), (0, "y"), (1, "x"), (1, "y")]
 
 
+def test_a_plan_goes_as_far_as_it_may() -> None:
+    safe = make_safe(HOME, np.repeat(action(0.05, -0.05, 0.02), 10, axis=0), LIMITS)
+    assert np.linalg.norm(safe.targets_H7[-1, :3] - HOME[:3]) == pytest.approx(LIMITS.distance)
+
+
 def test_a_move_too_small_to_be_measured_is_no_fault_at_the_edge() -> None:
     limits = LimitsConfig(lowest=(-2, -2, -2), highest=(2, 2, 2))
     for edge in np.random.default_rng(0).uniform(-0.075, 0.075, (30, 3)):
