@@ -235,6 +235,23 @@ def test_a_robot_that_is_shown_the_end_alone_goes_there_by_keyframes() -> None:
     assert max(move[2] for move in first_moves) > 0.02
 
 
+def test_looks_from_before_the_gripper_changed_are_no_longer_told() -> None:
+    robot, changes, expected = PointRobot(), 0, 0
+    world = PointWorld(located_B4=located([*END[:3], 0, 0, 0, 0]), keyframe=carrying)
+    control = controller([END], KNOWN, world, search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost)
+    for _ in range(20):
+        calls = len(world.looked)
+        plan = control.step(robot.frame(), robot.pose).plan
+        if plan is None:
+            break
+        (looks,) = world.looked[calls]
+        assert (0 if looks is None else len(looks)) == min(expected, 7)
+        is_changing = bool(plan.actions_H7[0, 6])
+        changes, expected = changes + is_changing, 0 if is_changing else expected + 1
+        robot.follow(plan.actions_H7[0])
+    assert changes >= 2
+
+
 def test_looks_without_a_plan_neither_settle_a_goal_nor_use_up_its_time() -> None:
     clock = Clock()
     world = PointWorld(clock=clock, seconds_each=1e-3)
