@@ -87,9 +87,11 @@ def video(
     from sim.env import FrankaEnv
     from sim.film import film, write_mp4
     from vjepa2_ac.errors import ConfigError
+    from vjepa2_ac.files import make_folder
 
     if out.suffix != ".mp4":
         raise ConfigError(f"--out is an .mp4, not {out.name}")
+    make_folder(out.parent)
     size -= size % 4  # H.264 wants even numbers, also of half the height
     env = FrankaEnv(
         task,
@@ -229,17 +231,21 @@ def bounds(
     from sim.bounds import as_dict, markdown, measure, policy_name
     from sim.tasks import TASKS, task_name
     from sim.variation import KINDS
-    from vjepa2_ac.files import write
+    from vjepa2_ac.errors import ConfigError
+    from vjepa2_ac.files import make_folder, write
     from vjepa2_ac.terminal import command_line, progress
 
     tasks = TASKS if task is None else (task_name(task),)
-    chosen = tuple(policy_name(name.strip()) for name in policies.split(","))
+    chosen = tuple(dict.fromkeys(policy_name(name.strip()) for name in policies.split(",")))
+    if out is not None:
+        if not out.name:
+            raise ConfigError(f"--out names two files, NAME.json and NAME.md; {out} has no name")
+        make_folder(out.parent)
     drawn_from = split_name(split)
     with progress("bounds", len(tasks) * len(KINDS) * len(chosen) * episodes, unit="episodes") as advance:
         found = measure(tasks, KINDS, chosen, split=drawn_from, episodes=episodes, workers=workers, advance=advance)
     typer.echo(markdown(found))
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
         written = {"command": command_line(), "bounds": as_dict(found)}
         write(out.with_name(out.name + ".json"), json.dumps(written, indent=1) + "\n")
         write(out.with_name(out.name + ".md"), markdown(found) + "\n")

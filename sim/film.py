@@ -5,12 +5,14 @@ A film shows the pretty view at 20 frames a second beside what the model sees no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.error
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +24,9 @@ from sim.splits import SPLITS
 from sim.tasks import GOAL_NAMES, TaskName
 from sim.variation import KINDS, Kind
 from vjepa2_ac.data.video import for_ffmpeg
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.data.writer import is_disk_full
+from vjepa2_ac.errors import InputError, NotEnoughDiskError
+from vjepa2_ac.files import aside_of, make_folder, write
 
 Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]  # [H, W, 3]
@@ -75,16 +79,35 @@ def write_mp4(path: Path, frames: list[Frame], frames_per_second: int = FRAMES_P
     """Write frames as H.264 that every player and browser shows, whole or not at all."""
     if not frames:
         raise InputError("a film needs at least one frame")
-    path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
-    aside = path.with_name(path.name + ".part")
-    with av.open(for_ffmpeg(aside), "w", format="mp4", options={"movflags": "faststart"}) as container:
+    with (
+        whole(path) as aside,
+        av.open(for_ffmpeg(aside), "w", format="mp4", options={"movflags": "faststart"}) as container,
+    ):
         stream = container.add_stream("libx264", rate=Fraction(frames_per_second), options={"crf": "20"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-    aside.replace(path)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where a film is written before it has its name, which it gets at the end.
+
+    Raises InputError where nothing can be written, NotEnoughDiskError on a full disk.
+    """
+    make_folder(path.parent)
+    aside = aside_of(path)
+    try:
+        yield aside
+        aside.replace(path)
+    except (av.error.FFmpegError, OSError) as error:
+        kind = NotEnoughDiskError if is_disk_full(error) else InputError
+        raise kind(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def contact_sheet(task: TaskName, seeds: tuple[int, ...], columns: int = 5, size: int = 176) -> Frame:
@@ -121,17 +144,19 @@ def all_cameras(seed: int = 2, size: int = 480) -> Frame:
 
 def write_jpeg(path: Path, picture: Frame) -> None:
     """Write a picture with too many shades for a PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(path), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90]):
-        raise InputError(f"cannot write a picture to {path}")
+    _write_picture(path, ".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def write_png(path: Path, picture: Frame) -> None:
     """Write a picture, its shades rounded so that the file stays small."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     rounded = (picture // 6 * 6 + 3).astype(np.uint8)
-    if not cv2.imwrite(str(path), rounded[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9]):
-        raise InputError(f"cannot write a picture to {path}")
+    _write_picture(path, ".png", rounded, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def _write_picture(path: Path, kind: str, picture: Frame, options: list[int]) -> None:
+    _, data = cv2.imencode(kind, picture[..., ::-1], options)
+    make_folder(path.parent)
+    write(path, data.tobytes())
 
 
 def _row(task: TaskName, kind: Kind, seed: int, columns: int, size: int) -> Frame:

@@ -12,7 +12,7 @@ import av.filter
 import cv2
 import numpy as np
 
-from sim.film import FRAMES_PER_SECOND, Frame
+from sim.film import FRAMES_PER_SECOND, Frame, whole
 from vjepa2_ac.data.video import for_ffmpeg
 from vjepa2_ac.errors import InputError
 
@@ -26,16 +26,13 @@ def gif(path: Path, films: Sequence[Path], width: int = 400) -> None:
     frames = [frame for film in films for frame in _thinned(film, width)]
     if len({frame.shape for frame in frames}) > 1:
         raise InputError("the films differ in size; make a GIF of each")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    with av.open(for_ffmpeg(aside), "w", format="gif") as container:
+    with whole(path) as aside, av.open(for_ffmpeg(aside), "w", format="gif") as container:
         stream = container.add_stream("gif", rate=GIF_FRAMES_PER_SECOND)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = "pal8"
         for frame in _with_palette(frames):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    aside.replace(path)
 
 
 def strip(films: Sequence[Path], columns: int = 5, width: int = 240) -> Frame:

@@ -56,6 +56,33 @@ def test_results_that_cannot_have_a_folder_are_refused_in_a_sentence(
         assert "folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["video", "--task", "reach"], "film.mp4"),
+        (["bounds", "--task", "reach", "--policies", "nothing", "--episodes", "1", "--workers", "1"], "bounds"),
+    ],
+)
+def test_results_that_cannot_be_written_are_refused_before_anything_is_played(
+    arguments: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sim.env.FrankaEnv.reset", lambda *_, **__: pytest.fail("played"))
+    (tmp_path / "file").touch()
+    assert run(["sim", *arguments, "--out", str(tmp_path / "file" / name)]) == 2
+    assert "cannot be made a folder" in capsys.readouterr().err
+
+
+def test_bounds_need_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sim", "bounds", "--episodes", "1", "--out", "."]) == 2
+    assert "has no name" in capsys.readouterr().err
+
+
+def test_a_policy_that_is_named_twice_is_measured_once(capsys: pytest.CaptureFixture[str]) -> None:
+    named = ["--task", "reach", "--policies", "nothing,nothing", "--episodes", "1", "--workers", "1"]
+    assert run(["sim", "bounds", *named]) == 0
+    assert capsys.readouterr().out.count("| reach | cup | nothing | 1 |") == 1
+
+
 def test_a_film_is_an_mp4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["sim", "video", "--out", str(tmp_path / "film")]) == 2
     assert "--out is an .mp4, not film" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import av
@@ -9,9 +10,9 @@ import pytest
 
 from sim.bounds import actor
 from sim.env import FrankaEnv
-from sim.film import FRAMES_PER_SECOND, contact_sheet, film, splits, write_jpeg, write_mp4, write_png
+from sim.film import FRAMES_PER_SECOND, contact_sheet, film, splits, whole, write_jpeg, write_mp4, write_png
 from sim.splits import SPLITS
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import InputError, NotEnoughDiskError
 
 
 def test_a_film_is_h264_and_as_long_as_the_episode(tmp_path: Path) -> None:
@@ -57,3 +58,20 @@ def test_each_split_with_looks_of_its_own_has_a_row(tmp_path: Path) -> None:
 def test_an_empty_film_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one"):
         write_mp4(tmp_path / "nothing.mp4", [])
+
+
+def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+    picture = np.zeros((64, 64, 3), np.uint8)
+    (tmp_path / "taken").mkdir()
+    for write in (write_png, write_jpeg, lambda path, frame: write_mp4(path, [frame])):
+        with pytest.raises(InputError, match="taken cannot be written: Is a directory"):
+            write(tmp_path / "taken", picture)
+    with pytest.raises(NotEnoughDiskError, match="No space left"):
+        run_out_of_room(tmp_path / "film.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def run_out_of_room(path: Path) -> None:
+    with whole(path) as aside:
+        aside.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
