@@ -224,7 +224,7 @@ def _rotation_vector(rotation: Array) -> Array:
 
 def check_action(action: Any) -> Array:
     """`action` as float64 [7], or an InputError."""
-    numbers = np.asarray(action, dtype=np.float64)
-    if numbers.shape != (poses.SIZE,):
+    numbers = poses.vector(action, "action")
+    if numbers.ndim != 1:
         raise InputError(f"an action has 7 numbers ({', '.join(poses.PARTS)}); got shape {list(numbers.shape)}")
-    return poses.vector(numbers, "action")
+    return numbers

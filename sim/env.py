@@ -122,6 +122,9 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         Options: `draw` (a `sim.variation.Draw`, or what its `as_dict` wrote) builds exactly that scene.
         """
         super().reset(seed=seed)
+        self._judge = None  # until the scene stands and has a goal
+        if unknown := sorted(set(options or {}) - {"draw"}):
+            raise InputError(f"reset has no option {unknown[0]!r}; there is 'draw'")
         given: Draw | dict[str, Any] | None = (options or {}).get("draw")
         if isinstance(given, dict):
             given = Draw.from_dict(given)

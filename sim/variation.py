@@ -10,14 +10,14 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from sim.splits import LOOKS, OUT, SPLITS, Camera, Lamp, Light, Looks, Shape, Split
 from sim.surfaces import RGB
-from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.errors import ConfigError, InputError
 
 Kind = Literal["cup", "box"]
 Target = Literal["bowl", "pad"]
@@ -118,9 +118,9 @@ class Draw:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Draw:
-        """The draw that `as_dict` wrote down."""
-        plain: dict[str, Any] = _tuples(values)
-        plain["distractors"] = tuple(Distractor(**_tuples(each)) for each in values["distractors"])
+        """The draw that `as_dict` wrote down. Raises InputError where a part is missing, or is none."""
+        plain = _parts(cls, values)
+        plain["distractors"] = tuple(Distractor(**_parts(Distractor, each)) for each in plain["distractors"])
         return cls(**plain)
 
 
@@ -256,8 +256,11 @@ def _distractor(rng: np.random.Generator, place: tuple[float, float], looks: Loo
     )
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+def _parts(of: type[Draw] | type[Distractor], values: dict[str, Any]) -> dict[str, Any]:
+    names = [field.name for field in fields(of)]
+    if wrong := [name for name in names if name not in values] + [name for name in values if name not in names]:
+        raise InputError(f"this is no {of.__name__.lower()} of a scene: {wrong[0]!r} is missing or none of its parts")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 def _rgb(hue: float, saturation: float, value: float) -> RGB:

@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from sim.control import LIMIT
 from sim.env import FrankaEnv
 from sim.envs import IDS
+from sim.episode import UnsolvableError
 from sim.variation import Draw
 from vjepa2_ac.errors import ConfigError, InputError
 
@@ -128,6 +129,34 @@ def test_a_written_draw_builds_the_same_scene(env: FrankaEnv) -> None:
     for draw in (Draw.from_dict(written), written, json.loads(json.dumps(written))):
         again, _ = env.reset(seed=0, options={"draw": draw})
         assert np.array_equal(observation["frame"], again["frame"])
+
+
+def test_options_that_say_nothing_are_refused_and_no_episode_goes_on_without_its_goal(
+    env: FrankaEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.reset(seed=9)
+    written = env.draw.as_dict()
+    for options, said in (
+        ({"drow": written}, "no option 'drow'; there is 'draw'"),
+        ({"draw": {name: value for name, value in written.items() if name != "wall"}}, "'wall' is missing"),
+        ({"draw": written | {"weather": "fine"}}, "'weather' is missing or none"),
+        ({"draw": written | {"distractors": [{"shape": "ball"}]}}, "distractor .* 'xy' is missing"),
+    ):
+        with pytest.raises(InputError, match=said):
+            env.reset(options=options)
+    env.reset(seed=9)
+    monkeypatch.setattr("sim.episode.Expert.act", lambda *_: np.zeros(7))
+    with pytest.raises(UnsolvableError, match="failed to pick and place"):
+        env.reset(options={"draw": written})
+    with pytest.raises(InputError, match="no episode is running"):
+        env.step(np.zeros(7))
+
+
+@pytest.mark.parametrize("action", [[[1.0, 2.0], [3.0]], "up", None, np.zeros((1, 7))])
+def test_what_is_no_action_is_refused_in_a_sentence(env: FrankaEnv, action: Any) -> None:
+    env.reset(seed=9)
+    with pytest.raises(InputError, match="action"):
+        env.step(action)
 
 
 def test_observations_hold_nothing_but_pictures_and_pose() -> None:
