@@ -31,10 +31,11 @@ from vjepa2_ac.data.writer import (
     Recording,
     add_to_index,
     index_entry,
+    is_disk_full,
     write_episode,
     write_index,
 )
-from vjepa2_ac.errors import ConfigError, NotEnoughDiskError, VJEPA2ACError
+from vjepa2_ac.errors import ConfigError, InputError, NotEnoughDiskError, VJEPA2ACError
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.workers import take_one_thread
 
@@ -78,6 +79,8 @@ class CollectConfig:
             raise ConfigError(f"the mix names {unknown[0]!r}; there are {', '.join(KINDS)}")
         if len(dict(self.mix)) != len(self.mix):
             raise ConfigError("the mix names a kind twice")
+        in_order = sorted(self.mix, key=lambda part: KINDS.index(part[0]))  # or equal mixes would play other episodes
+        object.__setattr__(self, "mix", tuple(in_order))
         shares = [share for _, share in self.mix]
         if not all(share >= 0 for share in shares) or not 0 < sum(shares) < math.inf:
             raise ConfigError("shares of the mix must be finite and not negative, and not all be zero")
@@ -176,9 +179,8 @@ def collect(
             advance(already, f"{already} were there")
         played = episodes = frames = 0
         for seed, entries in _play(root, todo, config, make, min(workers, len(todo))):
-            for entry in entries:
-                add_to_index(root, entry)
-                frames += entry["frames"]
+            _add_to_index(root, entries)
+            frames += sum(entry["frames"] for entry in entries)
             played, episodes = played + 1, episodes + len(entries)
             if advance is not None:
                 advance(1, f"seed {seed}, {frames / (time.monotonic() - started):.0f} frames/s")
@@ -224,7 +226,27 @@ def _is_alive(process: int) -> bool:
 def _rebuild_index(root: Path) -> None:
     """Make the index say what is there; a kill may have come between an episode and its line."""
     refs = layout.find_episodes(root)
-    write_index(root, [index_entry(ref, layout.read_metadata(ref.folder, ref.name)) for ref in refs])
+    entries = [index_entry(ref, layout.read_metadata(ref.folder, ref.name)) for ref in refs]
+    with _said_if_unwritable(root):
+        write_index(root, entries)
+
+
+def _add_to_index(root: Path, entries: list[dict[str, Any]]) -> None:
+    with _said_if_unwritable(root):
+        for entry in entries:
+            add_to_index(root, entry)
+
+
+@contextlib.contextmanager
+def _said_if_unwritable(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = NotEnoughDiskError if is_disk_full(error) else InputError
+        raise kind(
+            f"{root / layout.INDEX} cannot be written: {error.strerror}. What is complete is kept; "
+            "run the same command again to go on"
+        ) from error
 
 
 def _play(

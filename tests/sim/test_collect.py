@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -152,6 +153,31 @@ def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypat
     with pytest.raises(NotEnoughDiskError, match="What is complete is kept"):
         collect(tmp_path, 4, CONFIG, fake_recorder.quick)
     assert is_done(tmp_path, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "played", "number", "error"),
+    [("write_index", False, errno.EACCES, InputError), ("add_to_index", True, errno.ENOSPC, NotEnoughDiskError)],
+)
+def test_an_index_that_cannot_be_written_ends_the_collection_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, played: bool, number: int, error: type[Exception]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(collecting, name, refuse)
+    with pytest.raises(
+        error, match=rf"index\.jsonl cannot be written: {os.strerror(number)}. What is complete is kept"
+    ):
+        collect(tmp_path, 1, CONFIG, fake_recorder.quick)
+    monkeypatch.undo()
+    assert collect(tmp_path, 1, CONFIG, fake_recorder.quick).already == played
+    assert len(index(tmp_path)) == 3
+
+
+def test_the_order_in_which_a_mix_is_said_changes_nothing() -> None:
+    one, other = (("near", 0.5), ("expert", 0.5)), (("expert", 0.5), ("near", 0.5))
+    assert CollectConfig(mix=one) == CollectConfig(mix=other)
 
 
 @pytest.mark.parametrize(
