@@ -47,7 +47,7 @@ def test_a_grasp_counts_after_one_second() -> None:
 
 
 @pytest.mark.parametrize(
-    "spoilt", [{"left_force": 0.0}, {"right_force": 0.1}, {"is_supported": True}], ids=["left", "right", "supported"]
+    "spoilt", [{"left_force": 0.4}, {"right_force": 0.4}, {"is_supported": True}], ids=["left", "right", "supported"]
 )
 def test_what_is_not_held_by_both_fingers_in_the_air_is_no_grasp(spoilt: dict[str, float]) -> None:
     watching = judge("grasp")
@@ -93,6 +93,53 @@ def test_an_object_on_its_spot_left_alone_is_placed() -> None:
 )
 def test_anything_less_is_not_placed(spoilt: dict[str, object]) -> None:
     assert not judge("pick_and_place").watch(replace(PLACED, **spoilt)).success  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("hand", "is_clear"),
+    [
+        ((0.52, 0.11, 0.066), True),
+        ((0.52, 0.11, 0.063), False),
+        ((0.52, 0.225, 0.02), False),
+        ((0.52, 0.235, 0.02), True),
+    ],
+    ids=["fingers above it", "fingers below its top", "beside it", "well beside it"],
+)
+def test_the_hand_has_withdrawn_above_the_object_or_well_beside_it(
+    hand: tuple[float, float, float], is_clear: bool
+) -> None:
+    assert judge("pick_and_place").watch(replace(PLACED, hand=np.array(hand))).placed == is_clear
+
+
+@pytest.mark.parametrize(
+    ("task", "first_stop"), [("reach", "hand"), ("reach_with_object", "hand"), ("grasp", "object")]
+)
+def test_reached_is_where_the_task_first_sends_the_hand(task: TaskName, first_stop: str) -> None:
+    at_goal, at_object = (judge(task).watch(replace(LYING, hand=place)) for place in (GOAL.hand, LYING.object))
+    assert (at_goal.reached, at_object.reached) == (first_stop == "hand", first_stop == "object")
+
+
+def test_grasped_is_pressed_from_both_sides() -> None:
+    stages = [judge("grasp").watch(replace(LYING, left_force=0.6, right_force=right)) for right in (0.6, 0.4)]
+    assert [each.grasped for each in stages] == [True, False]
+
+
+def test_a_copy_has_seen_the_same_and_watches_on_alone() -> None:
+    watching = judge("grasp")
+    for truth in (HELD, HELD, HELD, HELD, HELD, LYING, HELD, HELD, HELD, HELD):
+        watching.watch(truth)
+    other = watching.copy()
+    assert other.stages == watching.stages
+    assert other.watch(HELD).success
+    assert not watching.stages.success
+
+
+@pytest.mark.parametrize(("degrees", "is_upright"), [(19, True), (21, False)])
+def test_upright_is_within_twenty_degrees(degrees: float, is_upright: bool) -> None:
+    half = np.deg2rad(degrees) / 2
+    for axis in ((1.0, 0.0), (0.0, 1.0)):
+        turned = np.array([np.cos(half), *np.multiply(axis, np.sin(half)), 0.0])
+        assert replace(LYING, object_quaternion=turned).is_upright == is_upright
 
 
 def test_an_unknown_task_is_named_with_the_known_ones() -> None:
