@@ -4,15 +4,16 @@ import colorsys
 import json
 import math
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 
 from sim import workspace
-from sim.splits import SPLITS
+from sim.splits import SPLITS, Split
 from sim.surfaces import HARSH_SURFACES, SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from sim.surfaces import picture as surface
-from sim.variation import FACTORS, LOOK, Draw, Variation, draw, in_another_look
+from sim.variation import FACTORS, LOOK, Draw, Kind, Variation, draw, in_another_look
 from vjepa2_ac.errors import ConfigError
 
 
@@ -119,6 +120,56 @@ def test_the_harsh_split_shows_what_the_views_split_does_on_more_patterns_in_one
     assert 0.15 < min(scene.ambient for scene in harsh) < 0.17
     assert max(scene.ambient for scene in harsh) < 0.35
     assert {d.shape for scene in harsh for d in scene.distractors} == {"box", "cylinder"}
+
+
+@pytest.mark.parametrize(
+    ("split", "turned", "raised", "farther"),
+    [
+        *((split, (0.0, 1.5), 1.0, (-0.01, 0.01)) for split in ("train", "test")),
+        ("wide", (0.0, 4.0), 4.0 / 1.5, (-0.02, 0.02)),
+        *((split, (0.0, 30.0), 6.0, (-0.01, 0.04)) for split in ("views", "harsh")),
+        ("shift", (5.0, 15.0), 5.0, (0.0, 0.03)),
+    ],
+)
+def test_cameras_stand_where_their_split_says(
+    split: Split, turned: tuple[float, float], raised: float, farther: tuple[float, float]
+) -> None:
+    scenes = [draw(Variation(split=split), seed) for seed in range(300)]
+    azimuths, elevations = ([abs(getattr(s, f"camera_{way}")) for s in scenes] for way in ("azimuth", "elevation"))
+    assert turned[0] <= min(azimuths) < turned[0] + 0.5
+    assert 0.9 * turned[1] < max(azimuths) <= turned[1]
+    assert 0.9 * raised < max(elevations) <= raised
+    distances, slack = [scene.camera_distance for scene in scenes], 0.05 * (farther[1] - farther[0])
+    assert farther[0] <= min(distances) < farther[0] + slack
+    assert farther[1] - slack < max(distances) <= farther[1]
+
+
+def test_a_turn_of_the_cameras_comes_beside_what_is_drawn() -> None:
+    usual, turned = draw(Variation(), 3), draw(Variation(camera_yaw=30.0), 3)
+    assert turned == replace(usual, camera_azimuth=usual.camera_azimuth + 30.0)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("cup", 0.7), ("box", 0.2)])
+def test_objects_are_turned_as_far_as_fingers_can_take_them(kind: Kind, most: float) -> None:
+    scenes = [draw(Variation(kind=kind), seed) for seed in range(300)]
+    assert {scene.kind for scene in scenes} == {kind}
+    assert 0.9 * most < max(abs(scene.object_yaw) for scene in scenes) <= most
+    assert 0.65 < sum(scene.target == "bowl" for scene in scenes) / len(scenes) < 0.85
+
+
+@pytest.mark.parametrize(("split", "counts"), [("train", {0, 1, 2}), ("harsh", {0, 1, 2}), ("shift", {1, 2, 3})])
+def test_distractors_stand_beside_each_other(split: Split, counts: set[int]) -> None:
+    scenes = [draw(Variation(split=split), seed) for seed in range(200)]
+    assert {len(scene.distractors) for scene in scenes} == counts
+    assert all(math.dist(a.xy, b.xy) > 0.05 for s in scenes for a, b in combinations(s.distractors, 2))
+
+
+@pytest.mark.parametrize("split", ["train", "wide", "harsh"])
+def test_surfaces_to_learn_from_come_in_any_tint_and_scale(split: Split) -> None:
+    scenes = [draw(Variation(split=split), seed) for seed in range(300)]
+    assert 0.5 < sum(len(set(scene.table_tint)) > 1 for scene in scenes) / len(scenes) < 0.7
+    assert max(s.table_repeat for s in scenes) > 3.0 * min(s.table_repeat for s in scenes)
+    assert max(s.wall_repeat for s in scenes) > 3.0 * min(s.wall_repeat for s in scenes)
 
 
 @pytest.mark.parametrize("split", ["train", "test", "shift"])
