@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sim import workspace
 from sim.arm import FINGER_TRAVEL
-from sim.control import GRIP_LEAD, LIMIT, POSITION_LEAD
+from sim.control import GRIP_LEAD, LIMIT, MAX_TILT, POSITION_LEAD, ROTATION_LEAD
 from sim.episode import Cell
 from sim.variation import Variation, draw
 from vjepa2_ac import poses
@@ -90,18 +90,32 @@ def test_a_joint_limit_is_flagged_and_does_not_wind_up(free: Cell) -> None:
 
 
 def test_tilting_the_hand_too_far_is_refused(free: Cell) -> None:
-    flags = [free.controller.step(np.array([0, 0, 0, 0.25, 0, 0, 0])).workspace for _ in range(4)]
-    assert flags == [False, False, True, True]
+    turns = (0.25, 0.25, MAX_TILT - 0.51, 0.02, 0.25)
+    flags = [free.controller.step(np.array([0, 0, 0, turn, 0, 0, 0])).workspace for turn in turns]
+    assert flags == [False, False, False, True, True]
 
 
 def test_a_blocked_hand_keeps_its_command_near(cell: Cell) -> None:
     cell.dress(replace(draw(Variation(factors=(), kind="box"), 0), object_xy=(0.49, 0.052), hand=(0.49, 0.0, 0.10)))
     for _ in range(5):
         move(cell, z=-0.05)  # a finger comes down on the box
+    move(cell)
     commanded = cell.controller.state()["position"]
-    np.testing.assert_array_less(commanded * 0 - POSITION_LEAD - 0.05, commanded - cell.controller.measured_pose()[:3])
+    np.testing.assert_allclose(commanded, cell.controller.measured_pose()[:3], atol=POSITION_LEAD + 1e-3, rtol=0)
     freed = cell.controller.measured_pose()[2]
     assert move(cell, z=0.05)[2] > freed + 0.02
+
+
+def test_a_hand_that_could_not_follow_keeps_its_command_near(free: Cell) -> None:
+    state, x = free.controller.state(), free.controller.measured_pose()[0]
+    free.controller.restore(state | {"position": state["position"] + [0.05, 0.0, 0.0]})
+    assert move(free)[0] - x == pytest.approx(POSITION_LEAD, abs=1e-3)
+
+
+def test_a_hand_that_could_not_turn_keeps_its_command_near(free: Cell) -> None:
+    state = free.controller.state()
+    free.controller.restore(state | {"rotation": poses.rotation_matrix([0.0, 0.0, 0.4]) @ state["rotation"]})
+    assert move(free)[5] == pytest.approx(ROTATION_LEAD, abs=0.01)
 
 
 def test_the_gripper_closes_and_opens_by_the_action(free: Cell) -> None:
