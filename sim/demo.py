@@ -169,10 +169,16 @@ def _evaluation(out: Path, config: DemoConfig, say: Say) -> Iterator[EvaluationC
         say(f"Starting the planning service with the model {config.model} …")
         _refuse_missing(config.model)
         started = time.monotonic()
-        log = out.parent / f"{out.name}-service.log"
+        log = _service_log(out)
         with planning_service(config.model, limits_of_this_cell(), log) as url:
             say(f"It is ready after {time.monotonic() - started:.1f} s.")
             yield _through(url, config, config.model, say)
+
+
+def _service_log(out: Path) -> Path:
+    """Beside the folder, never in it: `.` has a name, too."""
+    where = out.resolve()
+    return where.with_name(f"{where.name}-service.log")
 
 
 def _through(url: str, config: DemoConfig, model: str, say: Say) -> EvaluationConfig:

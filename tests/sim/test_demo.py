@@ -158,3 +158,12 @@ def serving(release: Path) -> list[str]:
         if "serve --stop-with-stdin" in command and str(release) in command:
             found.append(command)
     return found
+
+
+def test_the_services_log_lies_beside_the_folder_however_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "seen" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "seen")
+    for out in (Path(), Path("below/.."), tmp_path / "seen"):
+        assert demo._service_log(out) == tmp_path / "seen-service.log"
