@@ -23,16 +23,17 @@ export MUJOCO_GL=${MUJOCO_GL:-egl}
 
 # Run a command for as long as there is time; it resumes by itself the next time.
 in_time() {
-    local left=$((ends - $(date +%s)))
+    local left=$((ends - $(date +%s))) code
     [ "$left" -gt 0 ] || { echo "out of time; run this again to go on"; exit 75; }
-    timeout --signal=INT --kill-after=30 "$left" "$@" || {
-        local code=$?
-        # 124: it was interrupted in the end; 137: it was killed, by timeout or, with time left, by somebody else
-        if [ "$code" = 124 ] || { [ "$code" = 137 ] && [ "$(date +%s)" -ge "$ends" ]; }; then
-            echo "out of time; run this again to go on"; exit 75
-        fi
-        exit "$code"
-    }
+    timeout --signal=INT --kill-after=30 "$left" "$@" &
+    trap "kill -INT $!" INT  # Ctrl-C does not reach the process group that timeout makes; it breaks the wait off
+    while code=0; wait $! || code=$?; kill -0 $! 2>/dev/null; do :; done
+    trap - INT
+    # 124: it was interrupted in the end; 137: it was killed, by timeout or, with time left, by somebody else
+    if [ "$code" = 124 ] || { [ "$code" = 137 ] && [ "$(date +%s)" -ge "$ends" ]; }; then
+        echo "out of time; run this again to go on"; exit 75
+    fi
+    [ "$code" = 0 ] || exit "$code"
 }
 
 run=(vjepa2-ac)

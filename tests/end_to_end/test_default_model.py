@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,18 @@ def test_a_step_that_had_to_be_killed_is_out_of_time_if_it_is(seconds: str, code
     stub.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SECONDS_AT_MOST": seconds}
     assert subprocess.run([SCRIPT, tmp_path / "out"], env=env, capture_output=True).returncode == code
+
+
+def test_ctrl_c_ends_it_and_what_it_is_at(tmp_path: Path) -> None:
+    stub = tmp_path / "vjepa2-ac"
+    stub.write_text('#!/bin/sh\ntrap "exit 130" INT\ntouch "$0.begun"\nwhile :; do sleep 0.1; done\n')
+    stub.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SECONDS_AT_MOST": "60"}
+    with subprocess.Popen([SCRIPT, tmp_path / "out"], env=env, start_new_session=True) as script:
+        while not (tmp_path / "vjepa2-ac.begun").exists():
+            time.sleep(0.05)
+        os.killpg(script.pid, signal.SIGINT)  # as a terminal does, to the group that is in front
+        try:
+            assert script.wait(10) == 130
+        finally:
+            script.kill()
