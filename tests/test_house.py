@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+PACKAGES = ("vjepa2_ac", "planner", "server", "sim")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+DECLARED = (*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["telemetry"])
+NOT_IMPORTED = {
+    "gymnasium-robotics",  # its folder of meshes is found
+    "python-multipart",  # by starlette
+    "tensorboard",  # by torch
+    "websockets",  # by uvicorn
+}
 
 
 def test_imports_point_one_way() -> None:
@@ -59,6 +74,42 @@ def test_proto_is_never_a_python_package() -> None:
 def test_constraints_are_plain_pins() -> None:
     for line in (ROOT / "constraints.txt").read_text().splitlines():
         assert re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!_-]+( ; .+)?", line), line
+
+
+def test_what_is_imported_is_declared_and_nothing_else() -> None:
+    declared = {canonicalize_name(Requirement(one).name) for one in DECLARED}
+    bring = {
+        module: {canonicalize_name(name) for name in names}
+        for module, names in metadata.packages_distributions().items()
+    }
+    imported = {name for package in PACKAGES for name in _imports(package)} - set(PACKAGES) - sys.stdlib_module_names
+    assert [name for name in imported if not bring[name] & declared] == []
+    assert declared - NOT_IMPORTED <= {name for module in imported for name in bring[module]}
+
+
+def _imports(package: str) -> Iterator[str]:
+    for file in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (name.name.partition(".")[0] for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield node.module.partition(".")[0]
+
+
+def test_constraints_pin_all_that_an_installation_brings() -> None:
+    pinned = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    wanted = [Requirement(one) for one in (*DECLARED, *PROJECT["dependency-groups"]["dev"])]
+    seen = set()
+    while wanted:
+        one = wanted.pop()
+        name = canonicalize_name(one.name)
+        if (name, *one.extras) in seen:
+            continue
+        seen.add((name, *one.extras))
+        assert name in pinned, name
+        needs = [Requirement(line) for line in metadata.requires(name) or []]
+        extras = [{"extra": extra} for extra in ("", *one.extras)]
+        wanted += [need for need in needs if not need.marker or any(map(need.marker.evaluate, extras))]
 
 
 def test_project_texts_name_no_package_registry() -> None:
