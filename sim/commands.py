@@ -172,7 +172,7 @@ def strip(
 ) -> None:
     """Make films small enough for a page: an animated GIF, or a strip of pictures.
 
-    vjepa2-ac sim strip runs/demo/*/films/*.mp4 --out demo.gif
+    Example: `vjepa2-ac sim strip runs/demo/*/films/*.mp4 --out demo.gif`
     """
     from sim.film import write_png
     from sim.strip import gif

@@ -62,7 +62,7 @@ def fit_check(
 
     Latent error against copying the last frame; the rank of the true action; errors with shuffled actions and with the
     gripper's action zeroed; pairs that left one state opening or closing; cost along each axis; and how many
-    centimetres off hand and object are read from the latents. Intervals come from resampling episodes. What the
+    centimetres off hand and object are read from the latents. Intervals come from resampling scenes. What the
     episodes cannot tell (object positions on a real robot, pairs) is said to be not measured. At the end stands which
     goals each model meets.
 
@@ -72,7 +72,7 @@ def fit_check(
 
         vjepa2-ac fit-check episodes/test --model default --read-out-from episodes/train
 
-        vjepa2-ac fit-check episodes/test --model runs/before --compare runs/after --control runs/random
+        vjepa2-ac fit-check episodes/test --model before/release --compare after/release --control random/release
     """
     from vjepa2_ac.checkpoints.places import home
     from vjepa2_ac.files import make_folder, write

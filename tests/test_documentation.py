@@ -1,0 +1,59 @@
+"""Commands that are shown, in documents and in helps, are those there are."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+from typer.testing import CliRunner
+
+from vjepa2_ac.cli import app
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = (ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+COMMANDS = typer.main.get_command(app)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_of_a_document_can_be_typed(document: Path) -> None:
+    text = document.read_text().replace("\\\n", " ")
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        for line in re.findall(r"(?:vjepa2-ac|vjepa2_ac\.cli) .+", block):
+            if "[--" not in line:  # what may be said, not what is typed
+                _parse(line)
+
+
+def test_examples_in_helps_can_be_typed_and_are_shown_as_they_are() -> None:
+    for path, command in _commands(COMMANDS, ()):
+        shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).stdout
+        for pair in re.findall(r"`(vjepa2-ac [^`]+)`|^ *(vjepa2-ac .+)$", command.help or "", re.MULTILINE):
+            example = "".join(pair)
+            assert example in shown, path
+            if "…" not in example:
+                _parse(example)
+
+
+def _parse(line: str) -> None:
+    """Read a command as the command line would, without running it; what a page leaves out once for all is `--out`."""
+    typed = re.sub(r" [&>].*", "", line.replace("$yaw", "20"))
+    command, words = COMMANDS, shlex.split(typed, comments=True)[1:]
+    try:
+        while isinstance(command, TyperGroup) and words:
+            _, found, words = command.resolve_command(typer.Context(command), words)
+            assert found, line
+            command = found
+        command.make_context("vjepa2-ac", words)
+    except TyperException as error:
+        if error.format_message() != "Missing option '--out'.":
+            pytest.fail(f"{line}: {error.format_message()}")
+
+
+def _commands(command, path):  # type: ignore[no-untyped-def]
+    yield path, command
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _commands(below, (*path, name))
