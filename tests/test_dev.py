@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 DEV = Path(__file__).parents[1] / "dev"
 
 
@@ -23,3 +25,34 @@ def test_an_old_python_is_refused_in_one_sentence(tmp_path: Path) -> None:
     done = subprocess.run([tmp_path / "dev", "setup"], env=environment, capture_output=True, text=True, timeout=20)
     assert done.returncode == 1
     assert done.stderr == "need Python >= 3.11; found Python 3.10.12. Set PYTHON=/path/to/python to choose one.\n"
+
+
+def test_a_chosen_python_that_is_not_there_is_not_replaced_by_another(tmp_path: Path) -> None:
+    shutil.copy(DEV, tmp_path)
+    environment = {**os.environ, "PYTHON": "/nowhere/python"}
+    done = subprocess.run([tmp_path / "dev", "setup"], env=environment, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr == "need Python >= 3.11; found no /nowhere/python. Set PYTHON=/path/to/python to choose one.\n"
+
+
+@pytest.mark.parametrize("what", ["pip", "uv"])
+def test_what_could_not_be_installed_ends_in_a_sentence(what: str, tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    tools = folder / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    for name in ("dev", "pyproject.toml", "constraints.txt"):
+        shutil.copy(DEV.parent / name, folder)
+    (folder / ".venv" / "made").write_text(f"{folder} 3 11\n")
+    pip_works = "0" if what == "uv" else "1"
+    for name, does in {
+        "python": f'[ "$1" = -c ] && echo "$PWD" 3 11 || exit {pip_works}',
+        "pip": "",
+        "uv": "exit 2",
+    }.items():
+        (tools / name).write_text(f"#!/bin/bash\n{does}\n")
+        (tools / name).chmod(0o755)
+    environment = {**os.environ, "MUJOCO_GL": "glfw"}
+    done = subprocess.run([folder / "dev", "setup"], env=environment, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"{what} could not install: ")
+    assert not (folder / ".venv" / "installed").exists()
