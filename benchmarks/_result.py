@@ -43,6 +43,13 @@ def count(text: str) -> int:
     return int(text)
 
 
+def from_nought(text: str) -> int:
+    """An option that counts from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, got {text}")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """An option that says how long."""
     try:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks._result import count, publish, run
+from benchmarks._result import count, from_nought, publish, run
 from planner.costs import CostConfig, GoalCost
 from sim.cameras import LEFT
 from sim.collect_commands import split_name
@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--factors", nargs="+", choices=FACTORS, default=FACTORS, help="that vary with the split")
     parser.add_argument("--scenes", type=count, default=12, help="of each object")
-    parser.add_argument("--seed-base", type=int, default=14200)
+    parser.add_argument("--seed-base", type=from_nought, default=14200)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     world, moves_S3 = WorldModel.open(asked.model), grid()

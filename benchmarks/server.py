@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import psutil
 
-from benchmarks._result import Row, count, positive, publish, run
+from benchmarks._result import Row, count, from_nought, positive, publish, run
 from benchmarks._service import POINT, Service, open_served, service
 from planner.plan import Plan as BarePlan
 from planner.planning import Planner, Request
@@ -49,7 +49,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="./dev bench server")
     options.add_argument("--model", default=POINT)
     options.add_argument("--requests", type=count, default=300, help="of each wire and number of clients")
-    options.add_argument("--memory", type=int, default=10_000, help="requests between the readings of memory")
+    options.add_argument("--memory", type=from_nought, default=10_000, help="requests between the readings of memory")
     options.add_argument("--seconds", type=positive, default=5.0, help="of saturation, for each crowd and wire")
     asked = options.parse_args()
     plan_bare = bare_planner(asked.model)

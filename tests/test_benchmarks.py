@@ -61,6 +61,8 @@ def test_every_benchmark_says_what_it_can_be_asked(
     [
         ("models --candidates 0", "expected a whole number above 0, got 0"),
         ("server --seconds 0", "expected a number above 0, got 0"),  # which had meant for ever
+        ("server --memory -5", "expected a whole number from 0 on, got -5"),  # which had measured none
+        ("aim --seed-base -5", "expected a whole number from 0 on, got -5"),
         ("soak --minutes nan", "expected a number above 0, got nan"),
         ("data --jobs", "unrecognized arguments"),
         ("planning --quick --only 6", "which --quick leaves out"),
