@@ -25,6 +25,7 @@ NOT_IMPORTED = {
     "gymnasium-robotics",  # its folder of meshes is found
     "python-multipart",  # by starlette
     "tensorboard",  # by torch
+    "torchvision",  # by timm
     "websockets",  # by uvicorn
 }
 
