@@ -393,11 +393,14 @@ def test_a_model_of_raw_latents_is_opened_as_one(model: WorldModel, tmp_path: Pa
     assert not torch.allclose(imagined, wanted, atol=1e-2)
 
 
-def test_a_saved_inverse_is_opened_with_its_model(model: WorldModel, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_saved_inverse_is_opened_with_its_model_and_not_rounded(
+    model: WorldModel, tmp_path: Path, precision: str
+) -> None:
     networks = {"encoder": model.encoder, "predictor": model.predictor, "inverse": make_inverse()}
     networks |= {"keyframes": make_inverse(seed=1)}
     save(tmp_path / "ours", **networks, preprocessing=model.preprocessing)
-    opened = WorldModel.open(tmp_path / "ours", precision="fp32", device="cpu")
+    opened = WorldModel.open(tmp_path / "ours", precision=precision, device="cpu")
     asked = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2)
     made = make_model(inverse=make_inverse(), keyframes=make_inverse(seed=1))
     assert all(map(torch.equal, opened.locate(*asked), made.locate(*asked)))
