@@ -73,6 +73,16 @@ def test_a_release_replaces_another_whole(tmp_path: Path) -> None:
     assert samples.same(load(folder).encoder, samples.encoder(seed=9))
 
 
+@pytest.mark.parametrize("taken", ["notes/thesis.tex", "notes", "link"])
+def test_a_save_replaces_nothing_but_a_model(tmp_path: Path, taken: str) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "thesis.tex").write_text("years of work")
+    (tmp_path / "link").symlink_to(tmp_path / "notes")
+    with pytest.raises(CheckpointError, match="is no folder of a model, so nothing replaces it"):
+        samples.release(tmp_path / taken)
+    assert (tmp_path / "notes" / "thesis.tex").read_text() == "years of work"
+
+
 def test_a_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = samples.release(tmp_path / "r")
     monkeypatch.setattr("vjepa2_ac.checkpoints.safetensors._bytes", lambda _: 1 / 0)
@@ -258,6 +268,34 @@ def test_a_release_that_does_not_say_which_latents_has_normalised_ones(tmp_path:
     assert load(tmp_path / "r").normalize_latents
     file.write_text(json.dumps(config | {"normalize_latents": "no"}))
     with pytest.raises(CheckpointError, match="normalize_latents is 'no'; expected true or false"):
+        load(tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    ("said", "otherwise", "complaint"),
+    [
+        ("normalize_latents", "normalise_latents", r"unknown 'normalise_latents'; did you mean normalize_latents\?"),
+        ("preprocessing", "preprocesing", r"unknown 'preprocesing'; did you mean preprocessing\?"),
+        ("preprocessing", None, "does not say how frames are prepared"),
+    ],
+)
+def test_what_a_release_says_of_itself_is_neither_overlooked_nor_guessed(
+    tmp_path: Path, said: str, otherwise: str | None, complaint: str
+) -> None:
+    file = samples.release(tmp_path / "r", normalize_latents=False) / "config.json"
+    config = json.loads(file.read_text())
+    value = config.pop(said)
+    file.write_text(json.dumps(config | ({otherwise: value} if otherwise else {})))
+    with pytest.raises(CheckpointError, match=complaint):
+        load(tmp_path / "r")
+
+
+def test_an_unknown_word_about_a_model_is_refused(tmp_path: Path) -> None:
+    file = samples.release(tmp_path / "r") / "config.json"
+    config = json.loads(file.read_text())
+    config["models"]["encoder"]["conifg"] = {}
+    file.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"encoder has an unknown 'conifg'; did you mean config\?"):
         load(tmp_path / "r")
 
 

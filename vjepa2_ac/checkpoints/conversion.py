@@ -15,7 +15,7 @@ from vjepa2_ac.checkpoints.contents import Contents, Part
 from vjepa2_ac.checkpoints.huggingface import LABELS, write_hugging_face
 from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.checkpoints.reading import Overrides, read
-from vjepa2_ac.checkpoints.release import CONFIG, write_release
+from vjepa2_ac.checkpoints.release import require_replaceable, write_release
 from vjepa2_ac.errors import CheckpointError
 
 Layout = Literal["release", "huggingface"]
@@ -65,8 +65,7 @@ def _refuse_loss(folder: Path, sources: Sequence[str | Path]) -> None:
     for source in sources:
         if find(source).resolve().is_relative_to(folder):
             raise CheckpointError(f"{source} lies in {folder}, which would be replaced; give another name")
-    if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise CheckpointError(f"{folder} is no folder of a model, so nothing replaces it; give another name")
+    require_replaceable(folder)
 
 
 def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:

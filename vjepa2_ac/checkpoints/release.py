@@ -24,6 +24,8 @@ from vjepa2_ac.images import Preprocessing
 FORMAT = "vjepa2-ac"
 VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+KEYS = ("format", "version", "models", "preprocessing", "normalize_latents", "metadata")  # of a config.json
+MODEL_KEYS = ("type", "config")  # of a model in it
 
 TYPES = {config.__name__.removesuffix("Config"): config for config in MODELS}  # the names models have in config.json
 
@@ -42,7 +44,7 @@ def save(
     metadata: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write models as a release, whole or not at all; an existing release at `folder` is replaced.
+    """Write models as a release, whole or not at all; an existing model at `folder` is replaced, and nothing else is.
 
     `normalize_latents` is False for a predictor that was trained on the encoder's raw outputs. `metadata` is anything
     JSON holds, for people to read. `dtype` is how weights are kept (None: as they are).
@@ -66,6 +68,7 @@ def save(
 
 def write_release(contents: Contents, folder: Path, dtype: torch.dtype | None = None) -> None:
     """Write anything that was read as a release."""
+    require_replaceable(folder)
     weights: Weights = {
         f"{name}.{key}": weight for name, part in contents.parts.items() for key, weight in part.weights.items()
     }
@@ -90,6 +93,12 @@ def write_release(contents: Contents, folder: Path, dtype: torch.dtype | None = 
         write_tensors(aside / WEIGHTS, weights, dtype, is_mapped=contents.is_mapped)
 
 
+def require_replaceable(folder: Path) -> None:
+    """Refuse to replace what is neither a model nor an empty folder."""
+    if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise CheckpointError(f"{folder} is no folder of a model, so nothing replaces it; give another name")
+
+
 def is_release(config: Mapping[str, Any]) -> bool:
     """Whether a folder's `config.json` is a release's."""
     return config.get("format") == FORMAT
@@ -100,6 +109,9 @@ def read_release(folder: Path, config: Mapping[str, Any]) -> Contents:
     where = f"{folder / CONFIG}"
     if config.get("version") != VERSION:
         raise CheckpointError(f"{where} has version {config.get('version')!r}; this installation reads {VERSION}")
+    _refuse_unknown(config, KEYS, where)
+    if "preprocessing" not in config:
+        raise CheckpointError(f"{where} does not say how frames are prepared: it has no 'preprocessing'")
     models = config.get("models")
     if not isinstance(models, Mapping) or not models:
         raise CheckpointError(f"{where} names no models")
@@ -123,7 +135,7 @@ def read_release(folder: Path, config: Mapping[str, Any]) -> Contents:
         source=folder,
         layout="release",
         parts=parts,
-        preprocessing=from_dict(Preprocessing, config.get("preprocessing", {}), f"{where}: preprocessing"),
+        preprocessing=from_dict(Preprocessing, config["preprocessing"], f"{where}: preprocessing"),
         normalize_latents=normalize_latents,
         metadata=dict(metadata),
     )
@@ -136,7 +148,15 @@ def _config_class(name: str, model: Any, where: str) -> type[Any]:
     if kind not in TYPES:
         meant = nearest(str(kind), TYPES)
         raise CheckpointError(f"{where}: {name} is of unknown type {kind!r}; expected {meant or ', '.join(TYPES)}")
+    _refuse_unknown(model, MODEL_KEYS, f"{where}: {name}")
     return TYPES[kind]
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in given:
+        if key not in known:
+            meant = nearest(key, known)
+            raise CheckpointError(f"{where} has an unknown '{key}'{f'; did you mean {meant}?' if meant else ''}")
 
 
 def _type_name(config: object) -> str:
