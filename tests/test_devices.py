@@ -24,6 +24,7 @@ from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models import ac_predictor as predictors
 from vjepa2_ac.models import rope
 from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
+from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
 from vjepa2_ac.training import latents
 from vjepa2_ac.training.engine import Batch, Learner, _on
@@ -79,6 +80,20 @@ def everything_of(world: WorldModel) -> list[Tensor]:
         answers += of(world.rollout_uncached(latents_BND, pose_B7, actions_BSHA, history))
         answers.append(world.score(latents_BND, pose_B7, actions_BSHA, cost, history))
     return answers
+
+
+@PRECISIONS
+@pytest.mark.parametrize("keyframe", [False, True])
+def test_hands_are_located_on_the_gpu(gpu: FakeTensorMode, precision: str, *, keyframe: bool) -> None:
+    networks = encoder(), ac_predictor(img_size=SIZE, embed_dim=D)
+    shape = InverseModelConfig(tokens_per_frame=N, embed_dim=D, token_dim=4, hidden_dim=16)
+    locating = {"inverse": InverseModel(shape), "keyframes": InverseModel(shape)}
+    asked = torch.zeros(2, N, D), torch.zeros(2, 7), torch.zeros(2, N, D)  # on the CPU
+    with gpu:
+        world = WorldModel(*networks, Preprocessing(img_size=SIZE), precision=precision, device="cuda", **locating)
+        located = world.locate(*asked, keyframe=keyframe)
+        assert located is not None
+    assert {(answer.device, answer.dtype) for answer in located} == {(CUDA, torch.float32)}
 
 
 def of(rollout: Rollout) -> list[Tensor]:
