@@ -164,6 +164,18 @@ def test_a_probe_joins_its_encoder(tmp_path: Path) -> None:
         convert(file, tmp_path / "s", "release", beside=[tmp_path / "r"], overrides=samples.HINTS)
 
 
+def test_an_encoder_that_joins_says_how_frames_are_prepared_for_it(tmp_path: Path) -> None:
+    small, wide = Preprocessing(name="centre", img_size=(32, 32)), Preprocessing(name="droid", img_size=(64, 64))
+    save(tmp_path / "e", encoder=samples.encoder(), preprocessing=small)
+    save(tmp_path / "w", encoder=samples.encoder(), predictor=samples.acting(), preprocessing=wide)
+    torch.save({"classifiers": [samples.wrapped(samples.classifier())]}, tmp_path / "probe.pt")
+    convert(tmp_path / "w", tmp_path / "predictor", "release", without=["encoder"])
+    for source, expected in (("probe.pt", small), ("predictor", replace(small, name="droid"))):
+        overrides = {"classifier": {"num_heads": 2}} if source == "probe.pt" else None
+        convert(tmp_path / source, tmp_path / f"{source}+e", "release", beside=[tmp_path / "e"], overrides=overrides)
+        assert load(tmp_path / f"{source}+e").preprocessing == expected
+
+
 def test_a_conversion_replaces_models_alone_and_never_what_it_reads(tmp_path: Path) -> None:
     lab = tmp_path / "lab"
     lab.mkdir()

@@ -17,6 +17,7 @@ from vjepa2_ac.checkpoints.places import find
 from vjepa2_ac.checkpoints.reading import Overrides, read
 from vjepa2_ac.checkpoints.release import require_replaceable, write_release
 from vjepa2_ac.errors import CheckpointError
+from vjepa2_ac.images import Preprocessing
 
 Layout = Literal["release", "huggingface"]
 WRITERS = {"release": write_release, "huggingface": write_hugging_face}
@@ -69,23 +70,32 @@ def _refuse_loss(folder: Path, sources: Sequence[str | Path]) -> None:
 
 
 def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
-    parts, normalize_latents, preprocessing = dict(contents.parts), contents.normalize_latents, contents.preprocessing
-    metadata = dict(contents.metadata)
+    parts, metadata, normalize_latents = dict(contents.parts), dict(contents.metadata), contents.normalize_latents
+    prepared = dict.fromkeys(contents.parts, contents.preprocessing)
     for source in beside:
         joining = read(source)
         for name, part in joining.parts.items():
             if name in parts:
                 raise CheckpointError(f"both {contents.source} and {source} hold the {name}")
-            parts[name] = part
-        if "predictor" in joining.parts:  # it has learned from frames cut as its file says
+            parts[name], prepared[name] = part, joining.preprocessing
+        if "predictor" in joining.parts:
             normalize_latents = joining.normalize_latents
-            preprocessing = replace(joining.preprocessing, img_size=preprocessing.img_size)
         if "classifier" in joining.parts:
             metadata |= {name: joining.metadata[name] for name in LABELS if name in joining.metadata}
     _require_one_width(contents.source, parts)
     return replace(
-        contents, parts=parts, normalize_latents=normalize_latents, preprocessing=preprocessing, metadata=metadata
+        contents,
+        parts=parts,
+        normalize_latents=normalize_latents,
+        preprocessing=_prepared(prepared, contents.preprocessing),
+        metadata=metadata,
     )
+
+
+def _prepared(for_part: Mapping[str, Preprocessing], otherwise: Preprocessing) -> Preprocessing:
+    """Frames as large as the encoder takes them, cut as the predictor has learned from them, if there is one."""
+    encoder = for_part.get("encoder", otherwise)
+    return replace(for_part.get("predictor", encoder), img_size=encoder.img_size)
 
 
 def _require_one_width(source: Path, parts: Mapping[str, Part]) -> None:
