@@ -36,6 +36,8 @@ def test_mask_tokens_are_counted_in_a_circle() -> None:
     model, context = masked_predictor(), draw(2, 3, 20)
     torch.testing.assert_close(model(context, VISIBLE, HIDDEN, 1), model(context, VISIBLE, HIDDEN, 4))
     assert not torch.allclose(model(context, VISIBLE, HIDDEN, 0), model(context, VISIBLE, HIDDEN, 1))
+    # Unless told, it is the second, as in the released code.
+    assert torch.equal(model(context, VISIBLE, HIDDEN), model(context, VISIBLE, HIDDEN, 1))
 
 
 @torch.inference_mode()

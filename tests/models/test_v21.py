@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from tests.models.small import draw, lively
 from vjepa2_ac.errors import ConfigError, InputError
@@ -11,6 +13,8 @@ from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config, stretched
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
 from vjepa2_ac.models.rope import Grid
+
+VISIBLE, HIDDEN = torch.tensor([[9, 2, 4]]), torch.tensor([[7, 0]])
 
 
 def encoder(**changes: Any) -> EncoderV21:
@@ -91,17 +95,65 @@ def test_a_model_without_pictures_has_nothing_for_them() -> None:
     assert names == {"patch_embed", "blocks", "norms_block"}
 
 
+def predictor(**changes: Any) -> MaskedPredictorV21:
+    shape: dict[str, Any] = {"img_size": (32, 32), "patch_size": 8, "embed_dim": 24, "predictor_embed_dim": 24}
+    return lively(MaskedPredictorV21(MaskedPredictorV21Config(**(shape | {"depth": 2, "num_heads": 2} | changes))))
+
+
 @torch.inference_mode()
 def test_the_predictor_answers_in_the_orders_it_was_given() -> None:
-    config = MaskedPredictorV21Config(
-        img_size=(32, 32), patch_size=8, embed_dim=24, predictor_embed_dim=24, depth=2, num_heads=2
-    )
-    model, context = lively(MaskedPredictorV21(config)), draw(1, 3, 96)
-    visible, hidden = torch.tensor([[9, 2, 4]]), torch.tensor([[7, 0]])
-    predicted, seen = model(context, visible, hidden)
-    flipped, seen_flipped = model(context.flip(1), visible.flip(1), hidden.flip(1))
+    model, context = predictor(), draw(1, 3, 96)
+    predicted, seen = model(context, VISIBLE, HIDDEN)
+    flipped, seen_flipped = model(context.flip(1), VISIBLE.flip(1), HIDDEN.flip(1))
     torch.testing.assert_close(predicted.flip(1), flipped, atol=1e-5, rtol=0)
     torch.testing.assert_close(seen.flip(1), seen_flipped, atol=1e-5, rtol=0)
-    assert not torch.allclose(model(context, visible, hidden, "image")[0], predicted)
+    assert not torch.allclose(model(context, VISIBLE, HIDDEN, "image")[0], predicted)
     with pytest.raises(InputError, match="'video' or 'image', got 'audio'"):
-        model(context, visible, hidden, "audio")  # type: ignore[arg-type]
+        model(context, VISIBLE, HIDDEN, "audio")  # type: ignore[arg-type]
+
+
+@torch.inference_mode()
+def test_mask_tokens_are_counted_in_a_circle_and_the_second_is_taken_unless_told() -> None:
+    model, context = predictor(num_mask_tokens=3), draw(1, 3, 96)
+    first, second, fifth = (model(context, VISIBLE, HIDDEN, mask_index=index)[0] for index in (0, 1, 4))
+    assert torch.equal(fifth, second)
+    assert torch.equal(model(context, VISIBLE, HIDDEN)[0], second)
+    assert not torch.allclose(first, second)
+
+
+def test_mask_tokens_of_the_predictor_begin_at_zero_or_are_drawn() -> None:
+    shape: dict[str, Any] = {"embed_dim": 24, "predictor_embed_dim": 24, "depth": 1, "num_heads": 2}
+    zeros, drawn = (
+        build(MaskedPredictorV21, MaskedPredictorV21Config(**shape, zero_init_mask_tokens=zero)).mask_tokens
+        for zero in (True, False)
+    )
+    assert not any(token.any() for token in zeros)
+    assert all(token.any() for token in drawn)
+
+
+def test_a_teacher_of_another_width_is_answered_in_its_width() -> None:
+    joined = predictor(teacher_embed_dim=160)(draw(1, 3, 96), VISIBLE, HIDDEN)
+    alone = predictor(n_output_distillation=1, teacher_embed_dim=40)(draw(1, 3, 24), VISIBLE, HIDDEN)
+    assert [part.shape for part in (*joined, *alone)] == [(1, 2, 160), (1, 3, 160), (1, 2, 40), (1, 3, 40)]
+
+
+@torch.inference_mode()
+def test_gated_predictors_join_levels_by_the_same_activation() -> None:
+    model, context = predictor(use_silu=True), draw(1, 3, 96)
+    assert isinstance(model.predictor_embed, nn.Sequential)
+    wide, _, narrow = model.predictor_embed
+    torch.testing.assert_close(model.predictor_embed(context), narrow(F.silu(wide(context))))
+
+
+def test_ids_that_do_not_fit_the_predictors_tokens_are_refused() -> None:
+    with pytest.raises(InputError, match=r"expected int64 token ids \[1, 3\], got torch.int64 \[1, 2\]"):
+        predictor()(draw(1, 3, 96), HIDDEN, HIDDEN)
+    with pytest.raises(InputError, match=r"expected int64 token ids \[1, tokens\], got torch.int64 \[2, 2\]"):
+        predictor()(draw(1, 3, 96), VISIBLE, HIDDEN.repeat(2, 1))
+
+
+@pytest.mark.parametrize("changes", [{"modality_embedding": False}, {"img_temporal_dim_size": None}], ids=str)
+def test_a_predictor_that_does_not_tell_pictures_from_clips_has_nothing_to_tell_them_by(changes: Any) -> None:
+    model, context = predictor(**changes), draw(1, 3, 96)
+    assert not any("mod_embed" in name for name in model.state_dict())
+    assert torch.equal(model(context, VISIBLE, HIDDEN, "image")[0], model(context, VISIBLE, HIDDEN, "video")[0])
