@@ -26,7 +26,9 @@ def test_each_query_has_its_own_head() -> None:
 
 
 def test_a_probe_of_actions_alone_has_one_query() -> None:
-    found = AnticipationClassifier(AnticipationClassifierConfig(num_verbs=0, num_nouns=0, **SMALL))(TOKENS_BND)
+    probe = AnticipationClassifier(AnticipationClassifierConfig(num_verbs=0, num_nouns=0, **SMALL))
+    assert probe.pooler.query_tokens.shape == (1, 1, 24)
+    found = probe(TOKENS_BND)
     assert found.verb is None
     assert found.noun is None
     assert found.action.shape == (2, 7)
