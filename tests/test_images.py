@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vjepa2_ac.errors import ConfigError, InputError
-from vjepa2_ac.images import MEAN, STD, Preprocessing, RandomResizedCrop, centred_box, denormalize, hub_views
+from vjepa2_ac.images import MEAN, STD, Preprocessing, RandomResizedCrop, as_frames, centred_box, denormalize, hub_views
 
 WAYS = ["centre", "notebook", "droid", "hub"]
 
@@ -42,6 +42,15 @@ def test_a_frame_of_the_right_size_is_only_normalised(name: str) -> None:
 def test_tensors_and_arrays_are_prepared_alike() -> None:
     preprocess = Preprocessing(img_size=(32, 32))
     torch.testing.assert_close(preprocess(frame(90, 160)), preprocess(torch.from_numpy(frame(90, 160))), atol=0, rtol=0)
+
+
+def test_a_picture_that_may_not_be_written_to_is_copied_and_others_are_not() -> None:
+    picture = frame(8, 8)
+    assert as_frames(picture).data_ptr() == picture.ctypes.data
+    picture.flags.writeable = False
+    taken = as_frames(picture)  # torch would warn of it, and write to it
+    assert taken.data_ptr() != picture.ctypes.data
+    np.testing.assert_array_equal(taken[0], picture)
 
 
 def test_centre_keeps_the_shape_of_things_for_models_that_are_not_square() -> None:

@@ -67,7 +67,8 @@ class Preprocessing:
 def as_frames(frames: Frames) -> Tensor:
     """The frames as one uint8 tensor [B, H, W, 3], or an InputError that says what they are instead."""
     if not isinstance(frames, Tensor):
-        frames = torch.from_numpy(np.ascontiguousarray(_stack(frames)))
+        # What may not be written to (Pillow's pictures, bytes from a wire) is copied: torch knows no such tensors.
+        frames = torch.from_numpy(np.require(_stack(frames), requirements=["C", "W"]))
     if frames.numel() == 0:
         raise InputError(f"there are no pixels in frames of shape {list(frames.shape)}")
     if frames.dtype != torch.uint8:
