@@ -90,6 +90,13 @@ def test_a_gpus_libraries_may_run_out_of_memory_too(words: str) -> None:
     assert memory.is_out_of_memory(RuntimeError(words))
 
 
+def test_what_torch_keeps_of_a_gpu_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 300)
+    assert available_bytes(torch.device("cuda", 0)) == 100 + 700 - 300
+
+
 def test_the_machine_has_some_memory() -> None:
     assert 0 < available_bytes(CPU) < 1 << 50
 

@@ -14,7 +14,7 @@ from vjepa2_ac import poses
 from vjepa2_ac.checkpoints import save
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.images import Preprocessing
-from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
@@ -212,6 +212,21 @@ def test_bf16_answers_in_float32_and_near_fp32() -> None:
     torch.testing.assert_close(rounded.encode(frames(1)), exact.encode(frames(1)), atol=0.1, rtol=0)
     cached, plain = rounded.rollout(*request()), rounded.rollout_uncached(*request())
     torch.testing.assert_close(cached.latents_BSHND, plain.latents_BSHND, atol=0.1, rtol=0)
+
+
+def test_in_bf16_steps_are_remembered_in_bf16_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, kept = make_model("bf16"), []
+    step = world.predictor.step
+
+    def watched(latents: Tensor, action: Tensor, pose: Tensor, cache: KVCache) -> Tensor:
+        kept.append(cache)
+        return step(latents, action, pose, cache)
+
+    monkeypatch.setattr(world.predictor, "step", watched)
+    world.rollout(*request())
+    assert {part.dtype for cache in kept for past in cache.layers for part in (past.keys, past.values)} == {
+        torch.bfloat16
+    }
 
 
 def test_networks_stop_learning_and_those_that_locate_stay_exact() -> None:

@@ -256,6 +256,14 @@ def test_numbers_that_no_weights_are_kept_in_are_refused(tmp_path: Path) -> None
         load(folder)
 
 
+def test_a_tensor_of_no_model_is_refused(tmp_path: Path) -> None:
+    folder = samples.release(tmp_path / "r")
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    safetensors.torch.save_file(tensors | {"encodr.norm.weight": torch.ones(24)}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"holds encodr\.norm\.weight, which belongs to no model in config\.json"):
+        load(folder)
+
+
 def test_pieces_of_unlike_precision_are_written_in_one_that_holds_both(tmp_path: Path) -> None:
     half, whole = torch.randn(2, 3).bfloat16(), torch.randn(2, 3)
     write_tensors(tmp_path / "a.safetensors", {"qkv": Joined((half, whole))})
