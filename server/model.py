@@ -112,8 +112,13 @@ class InterruptibleWorld:
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
     ) -> Tensor:
-        """As the world does."""
-        return self._there(self._asked().score(latents_BND, pose_B7, actions_BSHA, cost, history))
+        """As the world does, which takes many candidates in pieces and asks for the cost of each."""
+
+        def cost_while_wanted(rollout: Rollout) -> Tensor:
+            self._asked()
+            return cost(rollout)
+
+        return self._there(self._asked().score(latents_BND, pose_B7, actions_BSHA, cost_while_wanted, history))
 
     def _asked(self) -> World:
         if self.job:
