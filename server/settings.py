@@ -7,12 +7,13 @@ error, because a safety limit with a spelling mistake is no limit.
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from planner.checks import MARGIN
@@ -26,7 +27,22 @@ from vjepa2_ac.precision import Precision
 PREFIX = "VJEPA2_AC_"
 NOT_OURS = {"HOME"}  # VJEPA2_AC_HOME says where weights are kept
 Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 MIB = 1024 * 1024
+
+
+def _with_lists(group: Any) -> Any:
+    """A group whose lists, which come from the environment as text, are lists."""
+    if not isinstance(group, dict):
+        return group
+    return {name: _list_of(value) if isinstance(value, str) else value for name, value in group.items()}
+
+
+def _list_of(text: str) -> Any:
+    try:
+        return json.loads(text) if text.lstrip().startswith("[") else text
+    except ValueError:
+        return text  # which is refused as what it is
 
 
 class Settings(BaseSettings):
@@ -57,9 +73,9 @@ class Settings(BaseSettings):
     device: str | None = None
     preset: str = "balanced"
     confidence: Path | None = None  # file of `evaluate-confidence`: plans then say their chance of failure
-    limits: LimitsConfig = LimitsConfig()
+    limits: Annotated[LimitsConfig, BeforeValidator(_with_lists)] = LimitsConfig()
     control: ControlConfig = ControlConfig()  # when a session's sub-goals are passed, and what it remembers
-    workspace_margin: float = Field(MARGIN, ge=0)  # [m] outside of the workspace from where a hand may still come back
+    workspace_margin: float = Field(MARGIN, ge=0, allow_inf_nan=False)  # [m] outside of the workspace, to come from
 
     # how much
     max_body_bytes: PositiveInt = 16 * MIB
@@ -69,12 +85,12 @@ class Settings(BaseSettings):
     max_horizon: PositiveInt = 16
     queue_size: PositiveInt = 16
     max_sessions: PositiveInt = 64
-    session_idle_s: PositiveFloat = 600.0
+    session_idle_s: Seconds = 600.0
     max_goals: PositiveInt = 256
-    goal_idle_s: PositiveFloat = 3600.0
+    goal_idle_s: Seconds = 3600.0
     max_streams: PositiveInt = 64
-    idle_connection_s: PositiveFloat = 60.0  # for each part of a request to come, and for its answer to be taken
-    drain_s: PositiveFloat = 30.0  # how long accepted requests may take once the service is told to stop
+    idle_connection_s: Seconds = 60.0  # for each part of a request to come, and for its answer to be taken
+    drain_s: Seconds = 30.0  # how long accepted requests may take once the service is told to stop
     stop_with_stdin: bool = False  # stop when standard input ends, as it does when the program that wrote there is gone
     decode_threads: PositiveInt = 2
 
@@ -165,7 +181,7 @@ def read_settings(**options: Any) -> Settings:
 
 def _refuse_unknown(environment: Any) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
-    for name in environment:
+    for name in map(str.upper, environment):  # settings are read in either case
         if not name.startswith(PREFIX) or name.removeprefix(PREFIX) in NOT_OURS:
             continue
         if name.split("__")[0] not in known:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from planner.goals import AchievedGoals
+from planner.limits import LimitsConfig
 from server.settings import Settings, read_settings
 from vjepa2_ac.errors import ConfigError
 
@@ -39,6 +40,18 @@ def test_settings_come_from_the_environment_and_options_go_first(monkeypatch: py
     assert read_settings().limits.step == 0.03
 
 
+def test_the_workspace_comes_from_the_environment_corner_by_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VJEPA2_AC_LIMITS__LOWEST", "[0.3, -0.4, 0.05]")
+    monkeypatch.setenv("VJEPA2_AC_LIMITS__GRIPPER", "[0.1, 0.9]")
+    limits = read_settings().limits
+    assert (limits.lowest, limits.highest) == ((0.3, -0.4, 0.05), LimitsConfig().highest)
+    assert limits.gripper == (0.1, 0.9)
+    for wrong in ("[0.3, -0.4", "[0.3, -0.4]", "0.3"):
+        monkeypatch.setenv("VJEPA2_AC_LIMITS__LOWEST", wrong)
+        with pytest.raises(ConfigError, match=r"setting limits\.lowest"):
+            read_settings()
+
+
 def test_an_operator_says_when_sub_goals_are_passed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VJEPA2_AC_CONTROL", '{"progress": {"achieved": {"mean": 0.1, "deviation": 0.01}}}')
     assert read_settings().control.progress.achieved == AchievedGoals(mean=0.1, deviation=0.01)
@@ -51,6 +64,20 @@ def test_a_misspelt_setting_is_an_error_that_names_the_nearest(monkeypatch: pyte
     monkeypatch.setenv("VJEPA2_AC_LIMITZ__STEP", "0.03")
     with pytest.raises(ConfigError, match="did you mean VJEPA2_AC_LIMITS"):
         read_settings()
+
+
+def test_a_misspelt_setting_in_small_letters_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("vjepa2_ac_port", "9000")
+    assert read_settings().port == 9000
+    monkeypatch.setenv("vjepa2_ac_prot", "9000")
+    with pytest.raises(ConfigError, match="did you mean VJEPA2_AC_PORT"):
+        read_settings()
+
+
+@pytest.mark.parametrize("name", ["session_idle_s", "goal_idle_s", "idle_connection_s", "drain_s", "workspace_margin"])
+def test_times_without_end_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"setting {name}: .*finite"):
+        read_settings(**{name: float("inf")})
 
 
 def test_a_value_of_the_wrong_kind_is_named() -> None:
