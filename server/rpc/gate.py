@@ -1,8 +1,12 @@
-"""What every gRPC call passes: it gets an id and shows a token. Health checks need none, as on REST."""
+"""What every gRPC call passes: it gets an id and shows a token. Health checks need none, as on REST.
+
+Who does not pass is counted and told in the log, as those are who do.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -14,18 +18,21 @@ from google.protobuf.message import DecodeError
 from server.auth import Doorman
 from server.errors import MalformedError, TooSlowError, UnauthenticatedError, problem_of
 from server.logs import new_request_id, request_id
+from server.metrics import Metrics
+from server.rpc.count import count
 from server.rpc.problems import abort
-from server.traces import Span, Traces, enter
+from server.traces import Span, Traces, enter, failed
 
 OPEN = "/grpc.health.v1.Health/"
 OURS = "/vjepa2_ac.v1."  # calls that are traced
+Refuse = Callable[[Any, Exception], Awaitable[None]]  # from a call's context and why
 
 
 class Gate(grpc.aio.ServerInterceptor):
     """An interceptor in front of everything, reflection included."""
 
-    def __init__(self, doorman: Doorman, patience_s: float, traces: Traces | None = None) -> None:
-        self.doorman, self.patience_s, self.traces = doorman, patience_s, traces
+    def __init__(self, doorman: Doorman, patience_s: float, metrics: Metrics, traces: Traces | None = None) -> None:
+        self.doorman, self.patience_s, self.metrics, self.traces = doorman, patience_s, metrics, traces
 
     async def intercept_service(
         self,
@@ -38,14 +45,23 @@ class Gate(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(OPEN):
             return handler
+        name = handler_call_details.method.rpartition("/")[2]
+        refuse = partial(self._refuse, name, time.monotonic(), handler.response_streaming)
         try:
             self.doorman.check(_text(metadata.get("authorization")))
         except UnauthenticatedError as error:
-            return _refusing(handler, error)
-        handler = _tolerant(handler)
+            return _refusing(handler, partial(refuse, error=error))
+        handler = _tolerant(handler, refuse)
         if self.traces is not None and handler_call_details.method.startswith(OURS):
             handler = _traced(handler, partial(self._begin, self.traces, handler_call_details.method, metadata))
-        return _patient(handler, self.patience_s)
+        return _patient(handler, self.patience_s, refuse)
+
+    async def _refuse(self, method: str, started: float, is_stream: bool, context: Any, error: Exception) -> None:
+        """End a call that never got as far as the service."""
+        problem = problem_of(error)
+        failed(error)
+        count(self.metrics, method, problem.row.grpc, started, is_stream=is_stream)
+        await abort(context, problem)
 
     def _begin(self, traces: Traces, method: str, metadata: dict[str, str | bytes]) -> Span:
         """The span of a call, as a child of the caller's own."""
@@ -56,7 +72,7 @@ class Gate(grpc.aio.ServerInterceptor):
         return traces.begin(name, carrier, {**said, "vjepa2_ac.request_id": request_id.get()})
 
 
-def _tolerant(handler: Any) -> Any:
+def _tolerant(handler: Any, refuse: Refuse) -> Any:
     """The handler, with a refusal in place of gRPC's own fault for bytes that are no message (None in streams)."""
 
     def deserialize(data: bytes) -> Any:
@@ -67,13 +83,13 @@ def _tolerant(handler: Any) -> Any:
 
     async def answer(request: Any, context: Any) -> Any:
         if request is None:
-            await abort(context, problem_of(MalformedError("the bytes that came are no message of this call")))
+            await refuse(context, MalformedError("the bytes that came are no message of this call"))
         return await handler.unary_unary(request, context)
 
     return handler._replace(request_deserializer=deserialize, unary_unary=handler.unary_unary and answer)
 
 
-def _patient(handler: Any, patience_s: float) -> Any:
+def _patient(handler: Any, patience_s: float, refuse: Refuse) -> Any:
     """The handler, which waits so long for a single request, or for each answer of a stream to be taken.
 
     gRPC waits without end for a request before it asks a handler of single ones; so it is told that requests are a
@@ -85,7 +101,7 @@ def _patient(handler: Any, patience_s: float) -> Any:
             async with asyncio.timeout(patience_s):
                 request = await anext(aiter(requests), None)
         except TimeoutError:
-            await abort(context, problem_of(TooSlowError(f"the request did not come within {patience_s:g} s")))
+            await refuse(context, TooSlowError(f"the request did not come within {patience_s:g} s"))
         return await handler.unary_unary(request, context)
 
     async def answers(requests: Any, context: Any) -> None:
@@ -127,22 +143,23 @@ def _traced(handler: Any, begin: Callable[[], Span]) -> Any:
         span = begin()
         enter(span)
         try:
-            async for each in handler.stream_stream(requests, context):
-                yield each
+            async with aclosing(handler.stream_stream(requests, context)) as stream:
+                async for each in stream:
+                    yield each
         finally:
             span.end()
 
     return handler._replace(unary_unary=handler.unary_unary and answer, stream_stream=handler.stream_stream and answers)
 
 
-def _refusing(handler: Any, error: Exception) -> Any:
-    """A handler of the same kind that answers with the error."""
+def _refusing(handler: Any, refuse: Callable[[Any], Awaitable[None]]) -> Any:
+    """A handler of the same kind that only refuses."""
 
-    async def refuse(request: Any, context: Any) -> Any:
-        await abort(context, problem_of(error))
+    async def refuse_single(request: Any, context: Any) -> Any:
+        await refuse(context)
 
     async def refuse_stream(request: Any, context: Any) -> Any:
-        await abort(context, problem_of(error))
+        await refuse(context)
         yield  # makes this a stream; never reached
 
     make = {
@@ -151,7 +168,7 @@ def _refusing(handler: Any, error: Exception) -> Any:
         (True, False): grpc.stream_unary_rpc_method_handler,
         (True, True): grpc.stream_stream_rpc_method_handler,
     }[handler.request_streaming, handler.response_streaming]
-    behaviour = refuse_stream if handler.response_streaming else refuse
+    behaviour = refuse_stream if handler.response_streaming else refuse_single
     return make(behaviour, handler.request_deserializer, handler.response_serializer)
 
 

@@ -29,7 +29,7 @@ class RpcServer:
         self._health = health.HealthServicer()
         patience_ms = math.ceil(1e3 * service.settings.idle_connection_s)
         self._server = grpc.aio.server(
-            interceptors=[Gate(doorman, service.settings.idle_connection_s, service.traces)],
+            interceptors=[Gate(doorman, service.settings.idle_connection_s, service.metrics, service.traces)],
             options=[
                 ("grpc.max_receive_message_length", service.settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from server import messages as m
 from server.beside import beside
 from server.errors import MalformedError, TooSlowError, problem_of
+from server.rpc.count import count
 from server.rpc.problems import abort
 from server.service import PlanningService
 from server.stream import Look, pursue
@@ -235,11 +236,8 @@ class Planning(planning_pb2_grpc.PlanningServicer):
         await abort(context, problem)
 
     def _count(self, method: str, code: str, started: float) -> None:
-        took_s = time.monotonic() - started
-        self.service.metrics.requests.labels("grpc", method, code).inc()
         note({"rpc.grpc.status_code": grpc.StatusCode[code].value[0]})
-        self.service.metrics.durations.labels("grpc", method).observe(took_s)
-        log.info("answered", extra={"method": method, "status": code, "took_ms": round(1e3 * took_s, 1)})
+        count(self.service.metrics, method, code, started, is_stream=method == "PlanStream")
 
 
 async def _looks(requests: AsyncIterator[pb.PlanStreamRequest]) -> AsyncIterator[Look]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 import time
@@ -117,6 +118,51 @@ def test_everything_but_health_needs_the_token() -> None:
         right = (("authorization", f"Bearer {TOKEN}"),)
         assert stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=right, timeout=5).api == "vjepa2_ac.v1"
         health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5)
+
+
+def counted(program: Running) -> dict[tuple[str, str], float]:
+    """Calls by method and code."""
+    samples = [each for metric in program.service.metrics.requests.collect() for each in metric.samples]
+    return {(s.labels["method"], s.labels["code"]): s.value for s in samples if s.name.endswith("_total")}
+
+
+def test_calls_that_do_not_pass_the_gate_are_counted_and_logged_too(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="server")
+    nothing: queue.Queue[bytes | None] = queue.Queue()
+    right = (("authorization", f"Bearer {TOKEN}"),)
+    with (
+        running(token=TOKEN, idle_connection_s=0.3) as (program, where),
+        grpc.insecure_channel(where.grpc) as channel,
+    ):
+        calls: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (
+            ("GetServerInfo", channel.unary_unary("/vjepa2_ac.v1.Planning/GetServerInfo"), (b"",)),
+            ("PlanStream", channel.stream_stream("/vjepa2_ac.v1.Planning/PlanStream"), (iter([]),)),
+        )
+        for _, call, sent in calls:
+            with pytest.raises(grpc.RpcError):
+                list(call(*sent, timeout=10))
+        with pytest.raises(grpc.RpcError):
+            channel.unary_unary("/vjepa2_ac.v1.Planning/Plan")(b"\xff", metadata=right, timeout=10)
+        with pytest.raises(grpc.RpcError):
+            channel.stream_unary("/vjepa2_ac.v1.Planning/Plan")(iter(nothing.get, None), metadata=right, timeout=10)
+        nothing.put(None)
+        wanted = {
+            ("GetServerInfo", "UNAUTHENTICATED"),
+            ("PlanStream", "UNAUTHENTICATED"),
+            ("Plan", "INVALID_ARGUMENT"),
+            ("Plan", "DEADLINE_EXCEEDED"),
+        }
+        assert counted(program) == dict.fromkeys(wanted, 1.0)
+    told = {(line.method, line.status) for line in caplog.records if line.message == "answered"}  # type: ignore[attr-defined]
+    assert told == wanted
+
+
+def test_how_long_a_stream_was_open_is_no_time_to_answer() -> None:
+    with running() as (program, where), grpc.insecure_channel(where.grpc) as channel:
+        list(planning_pb2_grpc.PlanningStub(channel).PlanStream(iter([opening()]), timeout=10))
+        assert within(5, lambda: counted(program) == {("PlanStream", "OK"): 1.0})
+        timed = {s.labels["method"] for metric in program.service.metrics.durations.collect() for s in metric.samples}
+        assert timed == set()
 
 
 def test_messages_beyond_the_limit_are_refused() -> None:
