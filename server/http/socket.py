@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 
 from fastapi import APIRouter
@@ -13,10 +14,12 @@ from server.errors import MalformedError, problem_of
 from server.http.reading import parse_json
 from server.service import PlanningService
 from server.stream import Look, pursue
+from server.traces import failed
 from vjepa2_ac.errors import VJEPA2ACError
 
+log = logging.getLogger(__name__)
 router = APIRouter()
-GOING_AWAY, TRY_AGAIN, POLICY, FAULT = 1001, 1013, 1008, 1011  # closing codes of RFC 6455
+TRY_AGAIN, POLICY, FAULT = 1013, 1008, 1011  # closing codes of RFC 6455
 
 
 @router.websocket("/v1/sessions/{session_id}/stream")
@@ -31,9 +34,14 @@ async def stream(socket: WebSocket, session_id: str) -> None:
                 text = answer.model_dump_json(exclude_none=True)
                 await socket.send_text(f'{{"problem":{text}}}' if isinstance(answer, m.StreamProblem) else text)
             await socket.close()
-        except VJEPA2ACError as error:
+        except WebSocketDisconnect:
+            raise
+        except Exception as error:
             problem = problem_of(error)
-            code = TRY_AGAIN if problem.retry_after_s is not None else POLICY
+            failed(error)
+            if problem.is_fault:
+                log.error("a fault while answering a stream", exc_info=error)
+            code = FAULT if problem.is_fault else TRY_AGAIN if problem.retry_after_s is not None else POLICY
             await socket.close(code, problem.detail.encode()[:120].decode(errors="ignore"))
 
 

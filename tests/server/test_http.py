@@ -17,7 +17,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from planner.limits import LimitsConfig
 from server.run import Listening
-from tests.planner.worlds import HOME, moved, paint
+from tests.planner.worlds import HOME, PointWorld, moved, paint
 from tests.server import pictures
 from tests.server.running import SlowWorld, running, served
 from vjepa2_ac.client import PlannerClient
@@ -256,6 +256,28 @@ def test_a_socket_of_no_session_is_closed_with_the_reason(point: Listening) -> N
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1008
         assert "no session 'gone'" in caught.value.rcvd.reason
+
+
+def test_a_fault_closes_a_socket_with_its_code(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(PointWorld):
+        fails = False
+
+        def score(self, *arguments: Any, **more: Any) -> Any:
+            if self.fails:
+                raise RuntimeError("secret path /home/somebody")
+            return super().score(*arguments, **more)
+
+    world = Broken()
+    with running(served(world)) as (_, where), PlannerClient(where.url) as client:
+        session = client.session(paint(GOAL))
+        world.fails = True
+        with socket_of(where, session.id) as line:
+            line.send(json.dumps({"observation": plan_json()["observation"]}))
+            with pytest.raises(ConnectionClosed) as caught:
+                line.recv(10)
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason[:20]) == (1011, "something went wrong")
+    assert [line.message for line in caplog.records if line.exc_info] == ["a fault while answering a stream"]
 
 
 def test_a_socket_on_which_nothing_comes_is_closed() -> None:
