@@ -19,6 +19,8 @@ _OURS = ("server", "planner", "vjepa2_ac")
 _OTHERS = ("uvicorn", "uvicorn.error", "asyncio", "grpc", "python_multipart", "opentelemetry")
 LOGGERS = _OURS + _OTHERS  # whose handlers are ours
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+# uvicorn says so of each WebSocket that was refused with an answer, which has a line of its own.
+_UNTRUE = "ASGI callable returned without completing handshake."
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -32,6 +34,7 @@ def set_up(level: str, form: Literal["auto", "json", "text"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     wants_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLines() if wants_text else JSONLines())
+    handler.addFilter(lambda record: record.msg != _UNTRUE)
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
@@ -65,8 +68,13 @@ class TextLines(logging.Formatter):
         """The line."""
         clock = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         extra = " ".join(f"{key}={value}" for key, value in _extra(record).items())
-        words = f"{clock} {record.levelname.lower():7} {record.getMessage()}  {extra}".rstrip()
+        words = _in_one_line(f"{clock} {record.levelname.lower():7} {record.getMessage()}  {extra}".rstrip())
         return f"{words}\n{self.formatException(record.exc_info)}" if record.exc_info else words
+
+
+def _in_one_line(text: str) -> str:
+    """Paths are callers' own words: written as they came, they could begin lines of their own, or steer a terminal."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

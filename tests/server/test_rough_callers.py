@@ -16,6 +16,9 @@ import httpx
 import pytest
 from starlette.types import Message
 from starlette.websockets import WebSocket
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from server.http.socket import stream
 from server.logs import set_up
@@ -92,6 +95,24 @@ def test_what_the_event_loop_says_is_a_line_of_the_log_too(capsys: pytest.Captur
     set_up("info", "json")
     logging.getLogger("asyncio").error("something was lost")
     assert json.loads(capsys.readouterr().err)["message"] == "something was lost"
+
+
+def test_what_callers_write_stays_in_the_line_that_tells_of_it(
+    point: Listening, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_up("info", "text")
+    httpx.get(point.url + "/v1/%0A12:00:00 info    all is well%1b[2J")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"path=/v1/\n12:00:00 info    all is well\x1b[2J status=404" in line
+
+
+def test_a_socket_that_is_refused_is_no_error(point: Listening, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("info", "json")
+    with pytest.raises(InvalidStatus):
+        connect(point.url.replace("http", "ws") + "/v1/sessions/x/stream", origin=Origin("http://evil.example"))
+    threading.Event().wait(0.2)
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (line["level"], line["status"]) == ("info", 403)
 
 
 def test_a_wrong_method_is_told_every_right_one(point: Listening) -> None:
