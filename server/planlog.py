@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import platform
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,8 @@ class PlanLog:
             if keep_pictures:
                 pictures_of(path).mkdir(exist_ok=True)
             self._file = path.open("a", encoding="utf-8")
+            if not _ends_a_line(path):  # the one who wrote there was stopped by a full disk
+                self._file.write("\n")
         except OSError as error:
             raise ConfigError(f"plans cannot be logged to {path}: {error.strerror}") from None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plan-log")
@@ -113,9 +116,12 @@ class PlanLog:
         self._thread.submit(self._write, line, pictures)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, as far as there is room."""
         self._thread.shutdown(wait=True)
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:
+            log.exception("the end of the plan log could not be written")
 
     def _write(self, line: dict[str, Any], pictures: Sequence[KeptPicture]) -> None:
         try:
@@ -133,6 +139,14 @@ class PlanLog:
             unfinished = folder / f"{name}.part"
             unfinished.write_bytes(data)
             unfinished.rename(folder / (name + (".png" if data.startswith(PNG) else ".jpg")))
+
+
+def _ends_a_line(path: Path) -> bool:
+    if not path.is_file() or path.stat().st_size == 0:  # a pipe has no end to look at
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 def _list(values: Any) -> Any:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from server.model import Served
+from server.planlog import PlanLog
 from server.replay import replay
 from tests.planner.failures import ON_GAIN, file_of
 from tests.planner.worlds import HOME, PointWorld, located, moved, paint
@@ -157,6 +158,26 @@ def test_lines_name_request_and_session(tmp_path: Path) -> None:
     assert all(line["request_id"] for line in lines)
     assert [line["session_id"] is not None for line in lines] == [False] * 4 + [True] * 3
     np.testing.assert_allclose(lines[0]["observation"]["pose"], HOME)
+
+
+def test_a_full_disk_stops_neither_a_robot_nor_the_way_down(caplog: pytest.LogCaptureFixture) -> None:
+    plans = PlanLog(Path("/dev/full"), keep_pictures=False)
+    plans.write({"plan_id": "1"}, [])
+    plans.close()
+    assert [line.message for line in caplog.records] == [
+        "a plan could not be logged",
+        "the end of the plan log could not be written",
+    ]
+
+
+def test_a_line_that_a_full_disk_broke_off_takes_no_other_along(tmp_path: Path) -> None:
+    log = tmp_path / "plans.jsonl"
+    for before in ("", '{"plan_id": "0"}\n', '{"plan_id": "0'):
+        log.write_text(before)
+        plans = PlanLog(log, keep_pictures=False)
+        plans.write({"plan_id": "1"}, [])
+        plans.close()
+        assert log.read_text().splitlines() == [*before.splitlines(), '{"plan_id": "1"}']
 
 
 def test_what_is_no_plan_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
