@@ -15,6 +15,7 @@ from planner.protocols import World
 from planner.seeing import see
 from server.messages import Goal as GoalMessage
 from server.messages import GoalReference
+from server.planlog import KeptPicture
 from server.shelf import Shelf
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.pictures import Picture, decode, fingerprint
@@ -28,10 +29,10 @@ Decode = Callable[[bytes, str], Awaitable[Picture]]
 class Goal:
     """Sub-goal pictures in order. Their latents are made by the worker, when they are first needed."""
 
-    def __init__(self, key: str, pictures: Sequence[Picture]) -> None:
+    def __init__(self, key: str, pictures: Sequence[KeptPicture]) -> None:
         self.key = key
-        self.pictures = [(picture.sha256, picture.data) for picture in pictures]  # for the plan log
-        self._unseen: list[bytes] | None = [picture.data for picture in pictures]
+        self.pictures = list(pictures)  # for the plan log
+        self._unseen: list[bytes] | None = [data for _, data in pictures]
         self._latents: list[Tensor] = []
 
     def __len__(self) -> int:
@@ -102,8 +103,8 @@ class Goals:
         if key in self.registered:
             return self.registered.get(key)
         if key not in self.recent:
-            decoded = await asyncio.gather(*(self._decode(data, f"{field}[{i}]") for i, data in enumerate(pictures)))
-            self.recent[key] = Goal(key, decoded)
+            usable = await asyncio.gather(*(self._check(data, f"{field}[{i}]") for i, data in enumerate(pictures)))
+            self.recent[key] = Goal(key, usable)
         self.recent.move_to_end(key)
         while len(self.recent) > RECENT:
             self.recent.popitem(last=False)
@@ -111,6 +112,10 @@ class Goals:
         if not self._keep_pictures:
             goal.pictures = [(sha256, b"") for sha256, _ in goal.pictures]
         return goal
+
+    async def _check(self, data: bytes, field: str) -> KeptPicture:
+        """A picture that can be decoded, as its file: together, as frames, they could fill the memory."""
+        return (await self._decode(data, field)).sha256, data
 
 
 def _key(pictures: Sequence[bytes]) -> str:

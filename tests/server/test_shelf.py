@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 import numpy as np
 import pytest
@@ -53,3 +54,20 @@ def test_of_goals_that_came_with_requests_only_recent_ones_are_kept() -> None:
         return goals
 
     assert len(asyncio.run(main()).recent) == RECENT
+
+
+def test_of_a_goals_pictures_no_more_are_held_as_frames_than_are_decoded_at_once() -> None:
+    frames: list[weakref.ref[object]] = []
+    held: list[int] = []
+
+    async def decoded(data: bytes, field: str) -> Picture:
+        held.append(sum(frame() is not None for frame in frames))
+        frame = np.zeros((8, 8, 3), np.uint8)
+        frames.append(weakref.ref(frame))
+        return Picture(frame, fingerprint(data), data)
+
+    goals = Goals(room=1, idle_s=10.0, decode=decoded)
+    pictures = [bytes([number]) for number in range(16)]
+    goal = asyncio.run(goals.find(GoalReference(pictures=pictures)))
+    assert held == [0] * 16
+    assert [name for name, _ in goal.pictures] == [fingerprint(data) for data in pictures]
