@@ -104,7 +104,7 @@ class Goals:
             return self.registered.get(key)
         if key not in self.recent:
             usable = await asyncio.gather(*(self._check(data, f"{field}[{i}]") for i, data in enumerate(pictures)))
-            self.recent[key] = Goal(key, usable)
+            self.recent.setdefault(key, Goal(key, usable))  # another request may have brought it meanwhile
         self.recent.move_to_end(key)
         while len(self.recent) > RECENT:
             self.recent.popitem(last=False)

@@ -71,3 +71,17 @@ def test_of_a_goals_pictures_no_more_are_held_as_frames_than_are_decoded_at_once
     goal = asyncio.run(goals.find(GoalReference(pictures=pictures)))
     assert held == [0] * 16
     assert [name for name, _ in goal.pictures] == [fingerprint(data) for data in pictures]
+
+
+def test_requests_at_the_same_time_share_a_goal_and_so_its_latents() -> None:
+    async def decoded(data: bytes, field: str) -> Picture:
+        await asyncio.sleep(0.01)
+        return Picture(np.zeros((8, 8, 3), np.uint8), fingerprint(data), data)
+
+    async def main() -> None:
+        goals = Goals(room=1, idle_s=10.0, decode=decoded)
+        asked = GoalReference(pictures=[b"one"])
+        first, second, registered = await asyncio.gather(goals.find(asked), goals.find(asked), goals.read([b"one"]))
+        assert first is second is registered
+
+    asyncio.run(main())
