@@ -26,7 +26,8 @@ CONVENTIONS = {
     "action": "difference of two successive poses: Δxyz [m], Euler xyz of R₂R₁ᵀ [rad], Δgripper",
     "frame": "robot base",
     "picture": "PNG or JPEG, RGB as the camera of the model's training saw it",
-    "cost": "mean absolute difference of imagined and goal latents; lower is better",
+    "energy": "mean absolute difference of imagined and goal latents, as published; lower is better",
+    "cost": "what a preset searches by, lower is better: distance in latents, and in some the hand's way to its goal",
 }
 
 

@@ -268,7 +268,7 @@ class PlanningService:
         arrived_at, deadline = self.clock(), self.intake.deadline(asked.deadline_ms, time_left_s)
         actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_rollout_steps)
         look = await self.intake.observe(asked.observation, arrived_at)
-        has_goal = asked.goal.id is not None or bool(asked.goal.pictures)
+        has_goal = asked.goal.id is not None or bool(asked.goal.pictures) or asked.sub_goal is not None
         goal = await self.goals.find(asked.goal) if has_goal else None
         sub_goal = goal.check(asked.sub_goal) if goal else 0
 

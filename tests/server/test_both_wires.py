@@ -81,6 +81,13 @@ def test_both_wires_give_the_same_answer(request: pytest.FixtureRequest, world: 
     assert rest
 
 
+def test_what_a_cost_and_an_energy_are_is_told_apart(point: Listening) -> None:
+    """Only energies are the published distance: most presets' costs count more."""
+    conventions = ask(point, "rest", "info", {})["conventions"]
+    assert "as published" in conventions["energy"]
+    assert "mean absolute difference" not in conventions["cost"]
+
+
 class DivergingWorld(PointWorld):
     """Imagines numbers that are none, where it is asked for each step."""
 
@@ -121,6 +128,9 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
         "scene"),
     "no goal": ("plan", plan_fields(goal={}), "invalid_field", "goal.pictures", "goal.pictures: no picture; expected a "
         "PNG or JPEG of what should be true, or several in order"),
+    "a sub-goal of no goal": ("rollout", {"observation": observation(), "candidates": MOVES, "sub_goal": 0},
+        "invalid_field", "goal.pictures", "goal.pictures: no picture; expected a PNG or JPEG of what should be true, "
+        "or several in order"),
     "seventeen goals": ("plan", plan_fields(goal={"pictures": [pictures.of(GOAL)] * 17}), "invalid_field",
         "goal.pictures", "goal.pictures: 17 of them; expected at most 16 items"),
     "long id": ("plan", plan_fields(observation=observation(id="x" * 129)), "invalid_field", "observation.id",
