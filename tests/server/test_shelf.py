@@ -41,6 +41,15 @@ def test_a_full_shelf_says_when_there_will_be_room() -> None:
     assert caught.value.retry_after_s == 6.0
 
 
+def test_what_has_expired_takes_no_room() -> None:
+    clock = Clock()
+    shelf: Shelf[int] = Shelf("session", 1, 10.0, clock)
+    shelf.put("a", 1)
+    clock.now = 11.0
+    shelf.put("b", 2)
+    assert shelf.items() == {"b": 2}
+
+
 def test_of_goals_that_came_with_requests_only_recent_ones_are_kept() -> None:
     async def decoded(data: bytes, field: str) -> Picture:
         return Picture(np.zeros((8, 8, 3), np.uint8), fingerprint(data), data)

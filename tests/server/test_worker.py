@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from server.errors import DrainingError, QueueFullError
 from server.worker import Job, Worker
+from tests.planner.worlds import Clock
 from vjepa2_ac.errors import CancelledError, DeadlineError
 
 
@@ -74,6 +77,64 @@ def test_a_full_queue_says_when_to_come_back() -> None:
         assert caught.value.retry_after_s > 0
         gate.may_end.set()
         await asyncio.gather(running, *waiting)
+
+    run(test)
+
+
+def test_when_to_come_back_follows_from_how_long_jobs_take_and_how_many_wait() -> None:
+    async def main() -> None:
+        clock = Clock()
+        worker = Worker(2, clock)
+        worker.start()
+
+        def takes_ten_seconds(job: Job) -> None:
+            clock.now += 10.0
+
+        for _ in range(30):
+            await worker.run(takes_ten_seconds)
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        waiting = [asyncio.create_task(worker.run(lambda job: job.waited_s)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(QueueFullError) as caught:
+            worker.refuse_if_full()
+        assert caught.value.retry_after_s == pytest.approx(20.0, rel=1e-3)
+        clock.now += 3.0
+        gate.may_end.set()
+        assert await asyncio.gather(*waiting) == [3.0, 3.0]
+        assert await running == "done"
+        assert await worker.drain(5)
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_whatever_a_job_raises_the_worker_lives_on() -> None:
+    class Odd(BaseException):
+        pass
+
+    def raises(job: Job) -> None:
+        raise Odd
+
+    async def test(worker: Worker) -> None:
+        with pytest.raises(Odd):
+            await worker.run(raises)
+        assert await worker.run(lambda _: "next") == "next"
+
+    run(test)
+
+
+def test_a_job_that_is_done_is_not_kept_until_its_deadline() -> None:
+    async def test(worker: Worker) -> None:
+        def work(job: Job) -> None:
+            pass
+
+        kept = weakref.ref(work)
+        await worker.run(work, deadline=worker.clock() + 3600)
+        del work
+        await worker.run(lambda _: None)
+        gc.collect()
+        assert kept() is None
 
     run(test)
 
