@@ -16,6 +16,7 @@ from server.messages import MessageT, read
 from vjepa2_ac.errors import CancelledError
 
 LARGEST_PART = 1 << 30  # [bytes] the gate limits whole bodies
+MOST_FILES = 65  # before and after each of 32 exploratory moves, and the request itself
 PARTS = (
     "the parts of a multipart request are 'request' (JSON) and, as PNG or JPEG, 'observation' and 'goal'; 'pictures' "
     "of a goal to register; 'before' and 'after' of exploratory moves"
@@ -66,7 +67,7 @@ async def _multipart(request: Request) -> tuple[bytes | str, dict[str, list[byte
     """The part `request`, and the pictures by the names of theirs."""
     content: bytes | str = "{}"
     files: dict[str, list[bytes]] = {}
-    async with request.form(max_files=64, max_fields=16, max_part_size=LARGEST_PART) as form:
+    async with request.form(max_files=MOST_FILES, max_fields=16, max_part_size=LARGEST_PART) as form:
         for name, part in form.multi_items():
             data = await part.read() if isinstance(part, UploadFile) else part
             if name == "request":

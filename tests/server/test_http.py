@@ -124,6 +124,13 @@ def test_bodies_beyond_the_limit_are_refused_with_and_without_a_length() -> None
         assert (answer.status_code, problem_of(answer)["code"]) == (413, "too_large")
 
 
+def test_as_many_moves_as_may_be_fit_into_a_form_beside_the_request_as_a_file(http: httpx.Client) -> None:
+    pictures_of_moves = [(name, ("x.png", b"x")) for name in ("before", "after") for _ in range(32)]
+    request = ("request", ("request.json", json.dumps({"moves": [{}] * 32})))
+    answer = http.post("/v1/sessions/none/calibration", files=[request, *pictures_of_moves])
+    assert (answer.status_code, problem_of(answer)["code"]) == (404, "not_found")
+
+
 def test_a_body_that_does_not_end_is_given_up() -> None:
     import socket
 
