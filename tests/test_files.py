@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -45,6 +46,13 @@ def test_a_full_disk_is_said_and_what_was_there_stays(tmp_path: Path, monkeypatc
     with pytest.raises(NotEnoughDiskError, match="No space left on device"):
         write(tmp_path / "a", "after")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "before")]
+
+
+def test_names_that_are_no_text_are_written_escaped(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write(tmp_path / "a", f'{{"name": "{name}"}}')
+    assert (tmp_path / "a").read_bytes() == b'{"name": "caf\\udce9"}'
+    assert json.loads((tmp_path / "a").read_text())["name"] == name
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
@@ -33,10 +34,20 @@ def read(path: Path) -> bytes:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write whole or not at all. Raises InputError where nothing can be written, NotEnoughDiskError on a full disk."""
+    """Write whole or not at all; names of files in it that are no text are written escaped. Raises as `whole` does."""
+    with whole(path) as aside:
+        aside.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write what is to become `path`, whole or not at all.
+
+    Raises InputError where nothing can be written, NotEnoughDiskError on a full disk.
+    """
     aside = aside_of(path)
     try:
-        aside.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield aside
         aside.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
