@@ -5,8 +5,7 @@ A film shows the pretty view at 20 frames a second beside what the model sees no
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -24,9 +23,8 @@ from sim.splits import SPLITS
 from sim.tasks import GOAL_NAMES, TaskName
 from sim.variation import KINDS, Kind
 from vjepa2_ac.data.video import for_ffmpeg
-from vjepa2_ac.data.writer import is_disk_full
-from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.files import aside_of, make_folder, write
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.files import make_folder, whole, write
 
 Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]  # [H, W, 3]
@@ -79,35 +77,15 @@ def write_mp4(path: Path, frames: list[Frame], frames_per_second: int = FRAMES_P
     """Write frames as H.264 that every player and browser shows, whole or not at all."""
     if not frames:
         raise InputError("a film needs at least one frame")
+    make_folder(path.parent)
     height, width = frames[0].shape[:2]
-    with (
-        whole(path) as aside,
-        av.open(for_ffmpeg(aside), "w", format="mp4", options={"movflags": "faststart"}) as container,
-    ):
+    movflags = {"movflags": "faststart"}
+    with whole(path) as aside, av.open(for_ffmpeg(aside), "w", format="mp4", options=movflags) as container:
         stream = container.add_stream("libx264", rate=Fraction(frames_per_second), options={"crf": "20"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
-
-
-@contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Where a film is written before it has its name, which it gets at the end.
-
-    Raises InputError where nothing can be written, NotEnoughDiskError on a full disk.
-    """
-    make_folder(path.parent)
-    aside = aside_of(path)
-    try:
-        yield aside
-        aside.replace(path)
-    except (av.error.FFmpegError, OSError) as error:
-        kind = NotEnoughDiskError if is_disk_full(error) else InputError
-        raise kind(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            aside.unlink()
 
 
 def contact_sheet(task: TaskName, seeds: tuple[int, ...], columns: int = 5, size: int = 176) -> Frame:

@@ -12,9 +12,10 @@ import av.filter
 import cv2
 import numpy as np
 
-from sim.film import FRAMES_PER_SECOND, Frame, whole
+from sim.film import FRAMES_PER_SECOND, Frame
 from vjepa2_ac.data.video import for_ffmpeg
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.files import make_folder, whole
 
 GIF_FRAMES_PER_SECOND = 5
 PAUSE = 5  # frames of a GIF for which each film's end stands still
@@ -26,6 +27,7 @@ def gif(path: Path, films: Sequence[Path], width: int = 400) -> None:
     frames = [frame for film in films for frame in _thinned(film, width)]
     if len({frame.shape for frame in frames}) > 1:
         raise InputError("the films differ in size; make a GIF of each")
+    make_folder(path.parent)
     with whole(path) as aside, av.open(for_ffmpeg(aside), "w", format="gif") as container:
         stream = container.add_stream("gif", rate=GIF_FRAMES_PER_SECOND)
         stream.height, stream.width = frames[0].shape[:2]

@@ -50,7 +50,8 @@ def whole(path: Path) -> Iterator[Path]:
         yield aside
         aside.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         kind = NotEnoughDiskError if error.errno in DISK_FULL else InputError
         raise kind(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()

@@ -27,7 +27,7 @@ from sim.folders import Owner, held
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.devices import choose_device
-from vjepa2_ac.files import write
+from vjepa2_ac.files import make_folder, write
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.workers import pool
 
@@ -91,7 +91,7 @@ def versions() -> dict[str, str]:
 
 def _make_room(out: Path) -> None:
     """A place for episodes, without what was being written when somebody was killed."""
-    (out / EPISODES).mkdir(exist_ok=True)
+    make_folder(out / EPISODES)
     for leftover in (out / EPISODES).glob("*.part"):
         leftover.unlink()
 
@@ -153,4 +153,4 @@ def _play(player: Player, out: Path, job: Job) -> Record:
 def _write_strip(path: Path, pictures: list[Frame]) -> None:
     small = [cv2.resize(each, (STRIP_SIZE, STRIP_SIZE), interpolation=cv2.INTER_AREA) for each in pictures]
     encoded = cv2.imencode(".jpg", np.concatenate(small, axis=1)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-    path.write_bytes(encoded.tobytes())
+    write(path, encoded.tobytes())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -30,7 +33,7 @@ from sim.evaluate.settings import (
 from sim.evaluate.summary import auroc, rows, table
 from sim.variation import FACTORS
 from vjepa2_ac.cli import run
-from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.errors import ConfigError, InputError, NotEnoughDiskError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.build import build
@@ -130,6 +133,18 @@ def test_a_run_goes_on_where_it_was(small: None, tmp_path: Path, monkeypatch: py
     assert [job.seed for job in begun] == [2]
     assert [record["seed"] for record in found] == [0, 1, 2]
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = jobs(["nothing"], ["reach"], ["box"], range(1))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", Mock(side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        (tmp_path / runs.SETTINGS).write_text(json.dumps(runs.written(config())))
+        with pytest.raises(NotEnoughDiskError, match=r"reach-box-000000\.jpg cannot be written: No space left"):
+            evaluate(tmp_path, config(), wanted)
+    assert len(evaluate(tmp_path, config(), wanted)) == 1
 
 
 def test_a_task_that_is_named_twice_is_played_once() -> None:

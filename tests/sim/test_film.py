@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import av
@@ -10,7 +11,7 @@ import pytest
 
 from sim.bounds import actor
 from sim.env import FrankaEnv
-from sim.film import FRAMES_PER_SECOND, contact_sheet, film, splits, whole, write_jpeg, write_mp4, write_png
+from sim.film import FRAMES_PER_SECOND, contact_sheet, film, splits, write_jpeg, write_mp4, write_png
 from sim.splits import SPLITS
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
 
@@ -55,6 +56,26 @@ def test_each_split_with_looks_of_its_own_has_a_row(tmp_path: Path) -> None:
     assert np.abs(cv2.imread(str(tmp_path / "splits.jpg"))[..., ::-1].astype(int) - picture).mean() < 10
 
 
+def test_a_film_that_cannot_be_written_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [np.zeros((16, 16, 3), dtype=np.uint8)] * 2
+    (tmp_path / "a.mp4").mkdir()
+    (tmp_path / "file").touch()
+    for name, why in (("a.mp4", "cannot be written: Is a directory"), ("file/a.mp4", "cannot be made a folder")):
+        with pytest.raises(InputError, match=why):
+            write_mp4(tmp_path / name, frames)
+
+    def full(name: str, *_: object, **__: object) -> None:
+        Path(name).touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(av, "open", full)
+    with pytest.raises(NotEnoughDiskError, match="No space left"):
+        write_mp4(tmp_path / "b.mp4", frames)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "file"]
+
+
 def test_an_empty_film_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="at least one"):
         write_mp4(tmp_path / "nothing.mp4", [])
@@ -66,12 +87,4 @@ def test_what_cannot_be_written_is_said_and_leaves_nothing(tmp_path: Path) -> No
     for write in (write_png, write_jpeg, lambda path, frame: write_mp4(path, [frame])):
         with pytest.raises(InputError, match="taken cannot be written: Is a directory"):
             write(tmp_path / "taken", picture)
-    with pytest.raises(NotEnoughDiskError, match="No space left"):
-        run_out_of_room(tmp_path / "film.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
-
-
-def run_out_of_room(path: Path) -> None:
-    with whole(path) as aside:
-        aside.touch()
-        raise OSError(errno.ENOSPC, "No space left on device")
