@@ -6,7 +6,7 @@ measured, and what the plan before had imagined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from sim.env import FrankaEnv
 from sim.evaluate.episode import Record
+from sim.evaluate.runs import OWNER, written
 from sim.evaluate.settings import EvaluationConfig, Job
 from sim.film import TICKS_A_FRAME, labelled, marked, small, write_mp4
+from sim.folders import held
 from sim.tasks import GOAL_NAMES
 from vjepa2_ac.workers import pool
 
@@ -50,18 +52,22 @@ def shoot_all(
     workers: int = 1,
     advance: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Film those episodes into `out`; what is there already stays."""
-    todo = [record for record in records if not place(out, record).is_file()]
-    advance(len(records) - len(todo))
+    """Film those episodes into `out`; what is there already stays. InputError where another evaluation is at work."""
+    with held(out, OWNER, written(config)):
+        todo = [record for record in records if not place(out, record).is_file()]
+        advance(len(records) - len(todo))
+        for _ in _shot(out, config, todo, workers):
+            advance(1)
+
+
+def _shot(out: Path, config: EvaluationConfig, todo: Sequence[Record], workers: int) -> Iterator[bool]:
     if workers == 1 or len(todo) < 2:
         for record in todo:
-            shoot(out, config, record)
-            advance(1)
+            yield shoot(out, config, record)
         return
     with pool(min(workers, len(todo))) as shooters:
         for future in [shooters.submit(shoot, out, config, record) for record in todo]:
-            future.result()
-            advance(1)
+            yield future.result()
 
 
 def place(out: Path, record: Record) -> Path:

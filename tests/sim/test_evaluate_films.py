@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import av
+import pytest
 
 from sim.evaluate.films import chosen, place, shoot, shoot_all
-from sim.evaluate.runs import evaluate
+from sim.evaluate.runs import OWNER, evaluate, written
 from sim.evaluate.settings import EvaluationConfig, jobs
+from sim.folders import held
+from vjepa2_ac.errors import InputError
 
 
 def test_what_is_filmed_is_what_was_played(tmp_path: Path) -> None:
@@ -19,6 +22,8 @@ def test_what_is_filmed_is_what_was_played(tmp_path: Path) -> None:
     with av.open(str(place(tmp_path, record))) as film:
         assert (film.streams.video[0].width, film.streams.video[0].height) == (192, 224)
         assert film.streams.video[0].frames == 15
+    with held(tmp_path, OWNER, written(config)), pytest.raises(InputError, match="another evaluation is at work"):
+        shoot_all(tmp_path, config, [record])
     before = place(tmp_path, record).stat().st_mtime_ns
     shoot_all(tmp_path, config, [record])
     assert place(tmp_path, record).stat().st_mtime_ns == before
