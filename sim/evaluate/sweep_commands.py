@@ -55,7 +55,7 @@ def evaluate_sweep(
     play = read.chosen(variants, only or [])
     if show:
         for each in play:
-            typer.echo(f"{each.group or '–'} · {each.name}: {', '.join((each.planner, *each.settings))}")
+            typer.echo(f"{each.group or '–'} · {each.name}: {', '.join(each.words)}")
         return
     if out.is_file():
         raise InputError(f"{out} is a file; results need a folder")

@@ -22,6 +22,7 @@ from typing import Any
 
 import yaml
 
+from vjepa2_ac import yaml_settings
 from vjepa2_ac.config import from_dict, require
 from vjepa2_ac.errors import ConfigError, InputError
 
@@ -55,6 +56,13 @@ class Variant:
     episodes: int | None = None
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """All that is said of it, for people."""
+        budget = () if self.budget is None else (f"in {self.budget:g} ms",)
+        few = () if self.episodes is None else (f"at most {self.episodes} episodes a line",)
+        return (self.planner, *self.settings, *budget, *few)
+
+    @property
     def folder(self) -> str:
         """Where its evaluation is kept."""
         return re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-")
@@ -72,7 +80,7 @@ class Variant:
 def read(path: Path, planner: str | None = None, given: Sequence[str] = ()) -> list[Variant]:
     """The baseline and its variants; `planner` and the settings `given` change the baseline, and so all of them."""
     try:
-        table = yaml.safe_load(path.read_text(encoding="utf-8"))
+        table = yaml_settings.load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     except yaml.YAMLError as error:

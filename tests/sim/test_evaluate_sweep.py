@@ -24,6 +24,7 @@ from sim.evaluate.sweep import JSON, TABLE, Field, lines, sweep, table
 from sim.evaluate.variants import SHIPPED, chosen, read
 from tests.sim.test_evaluate import small_world
 from tests.sim.test_evaluate_summary import record
+from vjepa2_ac.cli import run
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.precision import resolve
 from vjepa2_ac.world_model import WorldModel
@@ -65,6 +66,8 @@ def test_a_table_changes_the_baseline_by_what_it_names(yaml: Path) -> None:
         ("variants: {a: {x y: {}}, b: {x-y: {}}}", "share a folder"),
         ("variants: {a: {8: {}}}", "into quotes"),
         ("baseline: [", "no YAML"),
+        ("variants: {a: {fast: {planner: fast}, fast: {budget: 250}}}", "'fast' is said twice"),
+        ("variants: {a: {fast: {planner: fast}}, a: {}}", "'a' is said twice"),
         ("baseline: {budget: 250}", "baseline has no 'budget'"),
         ("baseline: {episodes: 3}", "baseline has no 'episodes'"),
     ],
@@ -248,3 +251,16 @@ def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, m
     assert lines(tmp_path / "out", field, read(yaml, given=["search.samples=5"]), "") == []
     assert lines(tmp_path / "out", field, [replace(each, budget=250.0) for each in variants], "") == []
     assert lines(tmp_path / "out", replace(field, achieved_scenes=3), variants, "") == []
+
+
+def test_the_list_says_all_that_a_variant_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "table.yaml"
+    path.write_text(
+        "variants: {budgets: {quick: {budget: 250}, published: {planner: paper, episodes: 5, set: {looks: 0}}}}"
+    )
+    assert run(["evaluate-sweep", str(path), "--list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "– · baseline: default",
+        "budgets · quick: default, in 250 ms",
+        "budgets · published: paper, looks=0, at most 5 episodes a line",
+    ]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
+from vjepa2_ac import yaml_settings
 from vjepa2_ac.config import ConfigT, from_dict, nearest, to_dict
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError
@@ -218,24 +219,12 @@ def _load(source: str) -> Settings:
         hint = f"did you mean '{meant}'?" if meant else f"there are {', '.join(names())}"
         raise ConfigError(f"no recipe '{source}'; {hint}")
     try:
-        values = yaml.load(text, _Once)
+        values = yaml_settings.load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{source} is not YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected settings by name, got {type(values).__name__}")
     return {str(key): _numbers(value) for key, value in values.items()}
-
-
-class _Once(yaml.SafeLoader):
-    """Each setting is said once: of two of one name the library takes the last, and drops the first without a word."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Settings as they are written, by name."""
-        node = super().compose_mapping_node(anchor)
-        names = [name.value for name, _ in node.value]
-        if again := next((name for number, name in enumerate(names) if name in names[:number]), None):
-            raise yaml.composer.ComposerError(None, None, f"'{again}' is said twice", node.start_mark)
-        return node
 
 
 def _numbers(value: Any) -> Any:
