@@ -3,9 +3,14 @@ gripper."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from tests.fitcheck.worlds import (
     IGNORES_ACTIONS,
@@ -16,6 +21,7 @@ from tests.fitcheck.worlds import (
     footage,
     walk,
 )
+from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.fitcheck.axes import AXES, along_axes
 from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
@@ -24,7 +30,8 @@ from vjepa2_ac.fitcheck.footage import stretches
 from vjepa2_ac.fitcheck.located import NEAR, find_glances, find_keyframes, locate
 from vjepa2_ac.fitcheck.pairs import find_pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
-from vjepa2_ac.fitcheck.ranking import any_gripper, percentile, rank, same_norm
+from vjepa2_ac.fitcheck.ranking import any_gripper, choose_moments, percentile, rank, same_norm
+from vjepa2_ac.fitcheck.whereabouts import whereabouts
 from vjepa2_ac.models.looks import EARLIER
 
 WALKS = [walk(number) for number in range(6)]
@@ -65,6 +72,19 @@ def test_the_gripper_is_judged_alone() -> None:
     found = rank(IGNORES_GRIPPER, SEEN, ASKED.ranking, candidates=64, seed=0)
     assert value(found.move) == 0.0
     assert value(found.gripper["object in hand"]) == 50.0
+
+
+def test_moments_that_are_ranked_have_a_move_and_each_of_four_grips_a_quarter() -> None:
+    number = np.arange(161)
+    poses_R7 = np.zeros((161, 7))
+    poses_R7[1:, 1] = np.cumsum(np.where(number[:-1] % 2, 0.011, 0.009))  # [m]
+    poses_R7[1:, 6] = np.cumsum(np.where(number[:-1] // 2 % 2, 0.11, 0.09) * (-1.0) ** (number[:-1] // 4))  # [stroke]
+    tracks = [walk(0, rows=161, poses_R7=poses_R7, held_R=number // 8 % 2 == 0)]
+    found = choose_moments(tracks, stretches(tracks, 1), 16, np.random.default_rng(0))
+    assert len(found.move) == 16
+    assert all(start % 2 for _, start in found.move)
+    cases = [(start // 2 % 2, start // 8 % 2) for _, start in found.gripper]
+    assert [cases.count(case) for case in ((0, 0), (0, 1), (1, 0), (1, 1))] == [4, 4, 4, 4]
 
 
 def test_candidates_are_as_long_as_the_true_action() -> None:
@@ -138,6 +158,48 @@ def test_the_imagined_valley_of_a_perfect_model_lies_at_the_truth() -> None:
         np.testing.assert_allclose(imagined[5:], found[axis].offsets[5:] / 7, atol=1e-5)
 
 
+def test_a_gripper_is_imagined_no_further_than_its_ends_but_always_as_it_was() -> None:
+    tracks = [walk(0, poses_R7=np.outer(np.ones(14), [0, 0, 0, 0, 0, 0, -0.001]))]  # open, as measured
+    found = along_axes(PERFECT, footage(tracks), stretches(tracks, 1), seed=0)["gripper"]
+    assert not isinstance(found.imagined, NotMeasured)
+    np.testing.assert_allclose(found.imagined, [*[np.nan] * 5, *(found.offsets[5:] / 7)], atol=2e-4)
+    assert value(found.lowest_off_by) == 0.0
+
+
+def test_real_frames_that_differ_in_anything_else_are_not_compared() -> None:
+    rows = np.arange(20)
+
+    def z_of(change: Callable[[NDArray[np.float64]], object] = lambda poses_R7: None, **others: Any) -> Any:
+        poses_R7 = np.zeros((20, 7))
+        poses_R7[:, 2] = 0.015 * (rows % 2)
+        change(poses_R7)
+        return along_axes(None, footage([walk(0, rows=20, poses_R7=poses_R7, **others)]), [], seed=0)["z"]
+
+    apart = [place for place, count in enumerate(z_of().real_pairs) if count]
+    assert apart == [4, 5, 6]
+
+    def elsewhere(number: int, by: float) -> Callable[[NDArray[np.float64]], object]:
+        return lambda poses_R7: poses_R7.__setitem__((rows % 2 == 1, number), by)
+
+    for number, little, much in ((0, 0.009, 0.011), (1, 0.009, 0.011), (4, 0.09, 0.11), (6, 0.09, 0.11)):
+        assert not isinstance(z_of(elsewhere(number, little)).real, NotMeasured)
+        assert isinstance(z_of(elsewhere(number, much)).real, NotMeasured)
+    turned_on = z_of(lambda poses_R7: poses_R7.__setitem__((slice(None), 3), np.where(rows % 2, np.pi, -np.pi)))
+    assert not isinstance(turned_on.real, NotMeasured)
+    for moved, is_still in ((0.009, True), (0.011, False)):
+        objects_R3 = np.stack([moved * (rows % 2), 0 * rows, 0 * rows], axis=1)
+        assert isinstance(z_of(objects_R3=objects_R3).real, NotMeasured) != is_still
+
+
+def test_a_handful_of_real_frames_is_too_few_to_average() -> None:
+    for alike, is_enough in ((4, False), (5, True)):
+        poses_R7 = np.zeros((alike + 1, 7))
+        poses_R7[-1, 0] = 0.03
+        found = along_axes(None, footage([walk(0, rows=alike + 1, poses_R7=poses_R7, held_R=None)]), [], seed=0)["x"]
+        assert found.real_pairs[7] == alike
+        assert isinstance(found.real, NotMeasured) != is_enough
+
+
 def test_real_frames_that_differ_along_one_axis_say_what_the_offset_costs() -> None:
     steps = np.tile(np.linspace(0, 0.09, 7), 4)
     poses_R7 = np.zeros((len(steps), 7))
@@ -149,6 +211,23 @@ def test_real_frames_that_differ_along_one_axis_say_what_the_offset_costs() -> N
     np.testing.assert_allclose(real, np.abs(found["z"].offsets) / 7, atol=1e-6)
     assert isinstance(found["x"].real, NotMeasured)
     assert isinstance(found["z"].imagined, NotMeasured)
+
+
+def test_what_is_read_from_imagined_frames_is_off_by_what_was_not_imagined() -> None:
+    def reader(latents_QND: Tensor) -> dict[str, NDArray[np.float64]]:
+        numbers_Q7 = latents_QND[:, 0].double().numpy()
+        return {"hand": numbers_Q7[:, :3], "object": numbers_Q7[:, :3] + 0.02, "closedness": numbers_Q7[:, 6:]}
+
+    tracks = [walk(number, objects_R3=walk(number).poses_R7[:, :3] + 0.02) for number in range(4)]
+    asked = stretches(tracks, 3)
+    found = whereabouts(IGNORES_ACTIONS, footage(tracks), asked, 3, reader)
+    assert [round(each.value, 4) for name in found.real for each in found.real[name]] == [0.0] * 9
+    poses_BT7 = footage(tracks).poses(asked, 3)
+    ways_BH = np.linalg.norm(poses_BT7[:, 1:, :3] - poses_BT7[:, :1, :3], axis=-1)
+    for name in ("hand", "object"):
+        assert [each.value for each in found.imagined[name]] == pytest.approx(100 * ways_BH.mean(axis=0), rel=1e-4)
+    turned_BH = np.abs(poses_BT7[:, 1:, 6] - poses_BT7[:, :1, 6])
+    assert [each.value for each in found.imagined["closedness"]] == pytest.approx(turned_BH.mean(axis=0), rel=1e-4)
 
 
 def test_an_inverse_that_sees_every_move_is_never_off() -> None:
@@ -243,3 +322,9 @@ def test_questions_are_the_same_for_the_same_seed() -> None:
     config = FitCheckConfig(moments=10)
     assert choose(WALKS, config) == choose(WALKS, config)
     assert choose(WALKS, config) != choose(WALKS, FitCheckConfig(moments=10, seed=1))
+
+
+@pytest.mark.parametrize("fps", [0.0, -4.0, float("nan"), float("inf")])
+def test_a_rate_that_is_none_is_refused(fps: float) -> None:
+    with pytest.raises(ConfigError, match="a finite fps > 0"):
+        FitCheckConfig(fps=fps)

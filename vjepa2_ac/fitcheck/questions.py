@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,8 +41,8 @@ class FitCheckConfig:
         for name in ("scenes", "horizon", "candidates", "frames", "linear_frames", "steps", "lesson_scenes"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.moments < 4 or self.bad_episodes < 0 or self.seed < 0 or self.fps <= 0:
-            raise ConfigError("need moments ≥ 4, bad_episodes ≥ 0, seed ≥ 0 and fps > 0")
+        if self.moments < 4 or self.bad_episodes < 0 or self.seed < 0 or not 0 < self.fps < math.inf:
+            raise ConfigError("need moments ≥ 4, bad_episodes ≥ 0, seed ≥ 0 and a finite fps > 0")
 
 
 @dataclass(frozen=True, slots=True)
