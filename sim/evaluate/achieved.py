@@ -6,7 +6,6 @@ What is found belongs to the model and its cost, and holds for every episode tha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from planner.goals import AchievedGoals
 from planner.planning import PlannerConfig
 from planner.protocols import World
 from sim.env import FrankaEnv
-from sim.evaluate.runs import SETTINGS
+from sim.evaluate.runs import SETTINGS, read_settings
 from sim.expert import GOAL_WAYPOINTS
 from sim.tasks import MAX_STEPS, TASKS
 from vjepa2_ac.config import from_dict
@@ -53,11 +52,10 @@ def measure(
 
 def remembered(out: Path, scenes: int) -> AchievedGoals | None:
     """What the evaluation in `out` measured on as many scenes, if there is one."""
-    said = out / SETTINGS
-    settings = json.loads(said.read_text(encoding="utf-8")).get("settings", {}) if said.is_file() else {}
+    settings = (read_settings(out) or {}).get("settings", {})
     if settings.get("achieved_scenes") != scenes:
         return None
-    return from_dict(AchievedGoals, settings["control"]["progress"]["achieved"], str(said))
+    return from_dict(AchievedGoals, settings["control"]["progress"]["achieved"], str(out / SETTINGS))
 
 
 def near_goals(env: FrankaEnv, seed: int) -> Iterator[tuple[Frame, Frame]]:

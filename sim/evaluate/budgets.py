@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from planner import budget
 from planner.planning import PlannerConfig
 from planner.search_config import SearchConfig
 from sim.env import FrankaEnv
-from sim.evaluate.runs import SETTINGS
+from sim.evaluate.runs import SETTINGS, read_settings
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.world_model import WorldModel
 
@@ -21,13 +20,10 @@ SIZE = ("samples", "iterations", "horizon", "elites", "kept_elites")  # what a b
 
 def remembered(out: Path, milliseconds: float, config: PlannerConfig) -> PlannerConfig | None:
     """`config` with the size that the evaluation in `out` found for this budget, if there is one."""
-    said = out / SETTINGS
-    if not said.is_file():
-        return None
-    settings = json.loads(said.read_text(encoding="utf-8")).get("settings", {})
+    settings = (read_settings(out) or {}).get("settings", {})
     if settings.get("budget_ms") != milliseconds:
         return None
-    found = from_dict(SearchConfig, settings["planner"]["search"], str(said))
+    found = from_dict(SearchConfig, settings["planner"]["search"], str(out / SETTINGS))
     size = {each.name: getattr(found, each.name) for each in fields(found) if each.name in SIZE}
     return replace(config, search=replace(config.search, **size))
 

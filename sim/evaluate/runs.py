@@ -27,7 +27,8 @@ from sim.folders import Owner, held
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.devices import choose_device
-from vjepa2_ac.files import make_folder, write
+from vjepa2_ac.errors import InputError
+from vjepa2_ac.files import make_folder, read, write
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.workers import pool
 
@@ -71,6 +72,19 @@ def place(out: Path, job: Job) -> Path:
     return out / EPISODES / f"{job.name}.json"
 
 
+def read_record(path: Path) -> Record:
+    """What was written of an episode. Raises InputError where it is damaged, as after a power cut."""
+    return _read(path, "without it, the episode is played again")
+
+
+def read_settings(out: Path) -> dict[str, Any] | None:
+    """What the evaluation in `out` was made with, as `written` says it; None where there is none.
+
+    Raises InputError where it is damaged.
+    """
+    return _read(out / SETTINGS, "choose another folder") if (out / SETTINGS).is_file() else None
+
+
 def written(config: EvaluationConfig) -> dict[str, Any]:
     """The settings and versions that a folder was evaluated with."""
     return {"format": FORMAT, "versions": versions(), "settings": to_dict(config)}
@@ -87,6 +101,15 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "device": choose_device(None).type,
     }
+
+
+def _read(path: Path, then: str) -> dict[str, Any]:
+    text = read(path)
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}; {then}") from None
+    return found
 
 
 def _make_room(out: Path) -> None:
@@ -112,7 +135,7 @@ class _Running:
 
 
 def _records(out: Path, jobs: Sequence[Job]) -> list[Record]:
-    return [json.loads(place(out, job).read_text(encoding="utf-8")) for job in jobs]
+    return [read_record(place(out, job)) for job in jobs]
 
 
 def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: int, watch: Watch) -> Iterator[Record]:

@@ -19,7 +19,7 @@ from sim.evaluate import achieved, budgets
 from sim.evaluate.comparison import Paired, holm, outcomes, paired, rate_interval
 from sim.evaluate.episode import Record
 from sim.evaluate.report import publish
-from sim.evaluate.runs import SETTINGS, evaluate, place, versions
+from sim.evaluate.runs import evaluate, place, read_record, read_settings, versions
 from sim.evaluate.settings import EvaluationConfig, Job, in_this_cell, jobs, with_settings
 from sim.evaluate.summary import aligned, rows
 from sim.evaluate.variants import Variant
@@ -197,10 +197,9 @@ def _named(variant: Variant, advance: Advance | None) -> Advance | None:
 
 def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Record]:
     """What `out` holds of a variant; nothing, where it was played with something else."""
-    said = out / variant.folder / SETTINGS
-    if not said.is_file():
+    found = read_settings(out / variant.folder)
+    if found is None:
         return []
-    found = json.loads(said.read_text(encoding="utf-8"))
     wanted = {
         "weights": weights,
         "split": field.split,
@@ -213,7 +212,7 @@ def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Re
     if found["versions"] != versions() or any(found["settings"][name] != value for name, value in wanted.items()):
         return []
     places = [place(out / variant.folder, job) for job in field.jobs(variant)]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in places if path.is_file()]
+    return [read_record(path) for path in places if path.is_file()]
 
 
 def _line(variant: Variant, records: Sequence[Record], baseline: dict[Any, bool]) -> Line:

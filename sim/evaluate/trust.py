@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from planner.failure_model import FAR_OUT, FORMAT, SIGNS, FailureModel, read_fits, signs
 from sim.evaluate import logistic
 from sim.evaluate.logistic import Array, Mask
-from sim.evaluate.runs import EPISODES, SETTINGS
+from sim.evaluate.runs import EPISODES, SETTINGS, read_record, read_settings
 from sim.evaluate.summary import aligned
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import InputError
@@ -115,7 +115,7 @@ def gathered(folders: Sequence[Path]) -> Plans:
             raise InputError(f"{folder} evaluates another model or another cost than {folders[0]}; fit them apart")
         known = here
         for path in sorted((folder / EPISODES).glob("planner-*.json")):
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = read_record(path)
             episode += 1
             for turn in record["turns"]:
                 is_asked = turn["confidence"] and not turn["confidence"].get("view_unfamiliar")
@@ -235,10 +235,10 @@ def _of_other_costs(path: Path, model: FailureModel) -> list[dict[str, Any]]:
 
 
 def _judged_by(folder: Path) -> dict[str, Any]:
-    said = folder / SETTINGS
-    if not said.is_file():
+    said = read_settings(folder)
+    if said is None:
         raise InputError(f"{folder} holds no evaluation (no {SETTINGS})")
-    settings = json.loads(said.read_text(encoding="utf-8"))["settings"]
+    settings = said["settings"]
     if settings["server"]:
         raise InputError(f"{folder} was evaluated through a service, whose cost is not known here")
     return {"model": settings["model"], "weights": settings["weights"], "cost": settings["planner"]["cost"]}

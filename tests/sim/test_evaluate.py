@@ -147,6 +147,22 @@ def test_a_full_disk_is_said_and_the_run_goes_on_once_there_is_room(
     assert len(evaluate(tmp_path, config(), wanted)) == 1
 
 
+def test_files_that_a_power_cut_left_empty_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = jobs(["nothing"], ["reach"], ["box"], range(1))
+    evaluate(tmp_path, config(), wanted)
+    path = place(tmp_path, wanted[0])
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"reach-box-000000\.json is damaged: .*; without it, the episode is played"):
+        evaluate(tmp_path, config(), wanted)
+    path.unlink()
+    assert len(evaluate(tmp_path, config(), wanted)) == 1
+    (tmp_path / runs.SETTINGS).write_bytes(b"")
+    for command in (["evaluate", "--budget", "250", "--out"], ["evaluate", "--achieved", "1", "--out"]):
+        assert run([*command, str(tmp_path), "--model", "random:tiny"]) == 2
+        assert "settings.json is damaged" in capsys.readouterr().err
+    assert run(["evaluate-confidence", str(tmp_path)]) == 2
+
+
 def test_a_task_that_is_named_twice_is_played_once() -> None:
     assert len(jobs(["planner"], tasks_named("reach,grasp,reach"), ["cup"], range(2))) == 4
 
