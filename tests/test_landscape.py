@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import json
+import struct
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +80,12 @@ def test_the_best_move_is_written_axis_by_axis() -> None:
     assert written["best_move_m"] == {"x": 0.075, "y": -0.0375, "z": 0.0}
 
 
+def test_energies_that_are_no_numbers_make_no_landscape() -> None:
+    world: Any = PointWorld(np.full(7, np.nan))
+    with pytest.raises(InputError, match="energies are no numbers"):
+        survey(world, BLACK, WHITE, START)
+
+
 @pytest.mark.parametrize("true_move", [True, False])
 def test_numbers_survive_being_written(true_move: bool) -> None:
     world: Any = PointWorld(START)
@@ -135,6 +143,7 @@ def test_a_picture_is_read_as_rgb_and_has_no_pose(files: SimpleNamespace) -> Non
         ("{trajectory}:first", "not the number of a step"),
         ("{folder}/broken.png", "not a picture"),
         ("{folder}/empty.png", "not a picture"),
+        ("{folder}/huge.png", "not a picture"),
         ("{folder}/array.npz:0", "not a readable .npz"),
         ("{folder}/broken.npz:0", "not a readable .npz"),
         ("{folder}/empty.npz:0", "not a readable .npz"),
@@ -149,6 +158,10 @@ def test_what_cannot_be_read_is_refused_in_words(files: SimpleNamespace, source:
     for name in ("broken.png", "broken.npz"):
         (files.folder / name).write_bytes(b"nothing of the kind")
     (files.folder / "empty.png").touch()
+    huge = bytearray(Path(files.picture).read_bytes())
+    huge[16:29] = header = struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0)
+    huge[29:33] = struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    (files.folder / "huge.png").write_bytes(huge)
     np.save(files.folder / "array.npy", np.zeros(3))
     (files.folder / "array.npy").rename(files.folder / "array.npz")
     (files.folder / "empty.npz").touch()

@@ -305,6 +305,24 @@ def test_baselines_alone_need_no_model(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--server", "http://127.0.0.1:9", "--model", "random:tiny"], "leave out --model"),
+        (["--server", "http://127.0.0.1:9", "--precision", "fp32"], "leave out --model and --precision"),
+        (["--only-baselines", "--baselines", "nothing", "--achieved", "1"], "leaves the model out"),
+        (["--only-baselines", "--baselines", "oracle", "--budget", "250"], "leaves the model out"),
+        (["--only-baselines"], "needs --baselines"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", "--out", str(tmp_path / "found"), *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "found").exists()
+
+
 def test_rows_come_in_the_order_of_tasks(tmp_path: Path) -> None:
     found = evaluate(tmp_path, config(max_steps=1), jobs(["nothing"], ["grasp", "reach"], ["box"], range(1)))
     assert [row.task for row in rows(found)] == ["reach", "grasp"]

@@ -44,7 +44,10 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
     if not path.is_file():
         raise InputError(f"no picture at {path}")
     data = np.frombuffer(read(path), np.uint8)
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # it claims to be larger than the decoder takes
+        bgr = None
     if bgr is None:
         raise InputError(f"{path} is not a picture that can be read; PNG and JPEG can")
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)

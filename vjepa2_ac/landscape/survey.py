@@ -18,7 +18,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.poses import POSITION, SIZE, pose_difference, vector
 from vjepa2_ac.world_model import Rollout, WorldModel, energy
 
@@ -123,7 +123,10 @@ def survey(
     goal_pose: ArrayLike | None = None,
     grid: Grid | None = None,
 ) -> Landscape:
-    """The landscape around `pose` [7] for getting from one frame to another; `goal_pose` [7] reveals the true move."""
+    """The landscape around `pose` [7] for getting from one frame to another; `goal_pose` [7] reveals the true move.
+
+    Raises InputError for a model whose energies are no numbers.
+    """
     grid = grid or Grid()
     pose = vector(pose, "pose")
     true_move = None if goal_pose is None else pose_difference(pose, vector(goal_pose, "goal pose"))
@@ -138,6 +141,8 @@ def survey(
 
     actions_1SHA = actions_SA[None, :, None].expand(-1, -1, grid.repeats, -1)
     energies_S = model.score(observed_1ND, torch.from_numpy(pose).float()[None], actions_1SHA, cost)[0].double().cpu()
+    if not energies_S.isfinite().all():
+        raise InputError("the model's energies are no numbers: there is no landscape to draw")
     cells = grid.points**3
     return Landscape(
         grid=grid,
