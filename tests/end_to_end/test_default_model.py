@@ -64,7 +64,13 @@ def test_ctrl_c_ends_it_and_what_it_is_at(tmp_path: Path) -> None:
     stub.write_text('#!/bin/sh\ntrap "exit 130" INT\ntouch "$0.begun"\nwhile :; do sleep 0.1; done\n')
     stub.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SECONDS_AT_MOST": "60"}
-    with subprocess.Popen([SCRIPT, tmp_path / "out"], env=env, start_new_session=True) as script:
+    # Whoever runs in the background was told to ignore it, and a shell that was cannot hear it again.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        script = subprocess.Popen([SCRIPT, tmp_path / "out"], env=env, start_new_session=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with script:
         while not (tmp_path / "vjepa2-ac.begun").exists():
             time.sleep(0.05)
         os.killpg(script.pid, signal.SIGINT)  # as a terminal does, to the group that is in front
