@@ -112,6 +112,11 @@ def test_a_whole_number_serves_as_a_number_but_not_the_other_way_round() -> None
         ({"num_frames": 3}, "num_frames must be 1 or divide by tubelet_size 2"),
         ({"depth": 0}, "depth must be positive"),
         ({"patch_size": 0}, "must be positive"),
+        ({"embed_dim": -16, "num_heads": 2}, "width -16 must divide by num_heads 2"),
+        ({"mlp_ratio": -4.0}, "mlp_ratio times width 1024 must be a number of channels, got -4.0"),
+        ({"mlp_ratio": float("inf")}, "mlp_ratio times width 1024 must be a number of channels, got inf"),
+        ({"mlp_ratio": 0.0001}, "mlp_ratio times width 1024 must be a number of channels"),
+        ({"norm_eps": -1e-6}, "norm_eps must not be negative"),
     ],
 )
 def test_a_model_that_cannot_be_is_refused(values: dict[str, object], complaint: str) -> None:

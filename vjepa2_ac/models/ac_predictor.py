@@ -51,14 +51,7 @@ class ACPredictorConfig:
     use_activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        check_shape(
-            self.img_size,
-            self.patch_size,
-            self.predictor_embed_dim,
-            self.depth,
-            self.num_heads,
-            use_rope=self.use_rope,
-        )
+        check_shape(self, self.predictor_embed_dim, self.img_size, self.patch_size, use_rope=self.use_rope)
         require(self.action_embed_dim > 1, f"action_embed_dim must be at least 2, got {self.action_embed_dim}")
         require(self.modulation in ("none", "adaln"), f"modulation is 'none' or 'adaln', got {self.modulation!r}")
 

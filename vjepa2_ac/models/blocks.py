@@ -5,6 +5,7 @@ Legend: B batch, N tokens, D width, T time steps, S tokens per step.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
+from vjepa2_ac.config import require
 from vjepa2_ac.models.attention import Attention, PastKeys
 from vjepa2_ac.models.rope import Rotation
 
@@ -138,6 +140,18 @@ class StackShape(Protocol):
     def use_silu(self) -> bool: ...  # noqa: D102
     @property
     def wide_silu(self) -> bool: ...  # noqa: D102
+
+
+def check_stack(shape: StackShape, dim: int) -> None:
+    """Refuse blocks that cannot be made, or not of this width."""
+    require(shape.depth > 0, f"depth must be positive, got {shape.depth}")
+    require(
+        shape.num_heads > 0 and dim > 0 and dim % shape.num_heads == 0,
+        f"width {dim} must divide by num_heads {shape.num_heads}",
+    )
+    is_wide = math.isfinite(shape.mlp_ratio) and int(dim * shape.mlp_ratio) > 0
+    require(is_wide, f"mlp_ratio times width {dim} must be a number of channels, got {shape.mlp_ratio}")
+    require(0 <= shape.norm_eps < math.inf, f"norm_eps must not be negative, got {shape.norm_eps}")
 
 
 def stack(shape: StackShape, dim: int, *, depth: int | None = None, modulated: bool = False) -> nn.ModuleList:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
-from vjepa2_ac.models.blocks import run_block, stack
+from vjepa2_ac.models.blocks import StackShape, check_stack, run_block, stack
 from vjepa2_ac.models.build import draw_weights, shrink_residuals
 from vjepa2_ac.models.patches import PatchEmbed, grid_of, keep_each
 from vjepa2_ac.models.positions import resize_image, resize_video, sincos_image, sincos_video
@@ -42,7 +42,7 @@ class EncoderConfig:
     use_activation_checkpointing: bool = False  # less memory in training, a third more time
 
     def __post_init__(self) -> None:
-        check_shape(self.img_size, self.patch_size, self.embed_dim, self.depth, self.num_heads, use_rope=self.use_rope)
+        check_shape(self, self.embed_dim, self.img_size, self.patch_size, use_rope=self.use_rope)
         check_clip(self.num_frames, self.tubelet_size, self.in_chans)
         require(
             self.num_frames == 1 or self.num_frames % self.tubelet_size == 0,
@@ -72,19 +72,18 @@ class EncoderConfig:
 
 
 def check_shape(
-    img_size: tuple[int, int], patch_size: int, dim: int, depth: int, num_heads: int, *, use_rope: bool
+    shape: StackShape, dim: int, img_size: tuple[int, int], patch_size: int, *, use_rope: bool = True
 ) -> None:
     """Refuse sizes that no transformer of this project can have."""
+    check_stack(shape, dim)
     require(patch_size > 0 and min(img_size) > 0, f"img_size {img_size} and patch_size {patch_size} must be positive")
     require(
         img_size[0] % patch_size == 0 and img_size[1] % patch_size == 0,
         f"img_size {img_size} must divide by patch_size {patch_size}",
     )
-    require(depth > 0, f"depth must be positive, got {depth}")
-    require(num_heads > 0 and dim % num_heads == 0, f"width {dim} must divide by num_heads {num_heads}")
     require(
-        not use_rope or dim // num_heads >= SMALLEST_HEAD,
-        f"rotary positions need heads of {SMALLEST_HEAD} channels or more, got {dim} / {num_heads}",
+        not use_rope or dim // shape.num_heads >= SMALLEST_HEAD,
+        f"rotary positions need heads of {SMALLEST_HEAD} channels or more, got {dim} / {shape.num_heads}",
     )
 
 

@@ -47,7 +47,7 @@ class EncoderV21Config:
     use_activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        check_shape(self.img_size, self.patch_size, self.embed_dim, self.depth, self.num_heads, use_rope=True)
+        check_shape(self, self.embed_dim, self.img_size, self.patch_size)
         check_clip(self.num_frames, self.tubelet_size, self.in_chans)
         require(self.depth in LEVELS, f"depth must be one of {', '.join(map(str, LEVELS))}, got {self.depth}")
         check_levels(self.n_output_distillation)

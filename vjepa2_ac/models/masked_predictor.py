@@ -44,14 +44,7 @@ class MaskedPredictorConfig:
     use_activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        check_shape(
-            self.img_size,
-            self.patch_size,
-            self.predictor_embed_dim,
-            self.depth,
-            self.num_heads,
-            use_rope=self.use_rope,
-        )
+        check_shape(self, self.predictor_embed_dim, self.img_size, self.patch_size, use_rope=self.use_rope)
         require(self.num_mask_tokens > 0, f"num_mask_tokens must be positive, got {self.num_mask_tokens}")
 
     @property

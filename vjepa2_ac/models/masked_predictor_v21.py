@@ -50,7 +50,7 @@ class MaskedPredictorV21Config:
     use_activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        check_shape(self.img_size, self.patch_size, self.predictor_embed_dim, self.depth, self.num_heads, use_rope=True)
+        check_shape(self, self.predictor_embed_dim, self.img_size, self.patch_size)
         check_levels(self.n_output_distillation)
         require(self.num_mask_tokens > 0, f"num_mask_tokens must be positive, got {self.num_mask_tokens}")
 

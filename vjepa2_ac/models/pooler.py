@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.attention import CrossAttention
-from vjepa2_ac.models.blocks import MLP, run_block, stack
+from vjepa2_ac.models.blocks import MLP, check_stack, run_block, stack
 from vjepa2_ac.models.build import draw, draw_weights, shrink, shrink_residuals
 
 
@@ -35,11 +35,7 @@ class AttentivePoolerConfig:
     use_activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        require(
-            self.num_heads > 0 and self.embed_dim % self.num_heads == 0,
-            f"embed_dim {self.embed_dim} must divide by num_heads {self.num_heads}",
-        )
-        require(self.depth > 0, f"depth must be positive, got {self.depth}")
+        check_stack(self, self.embed_dim)
         require(self.num_queries > 0, f"num_queries must be positive, got {self.num_queries}")
 
 
