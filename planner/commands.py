@@ -38,8 +38,13 @@ def plan(
         Path | None, typer.Option(help="The service's token; else the environment's VJEPA2_AC_TOKEN.")
     ] = None,
     ca: Annotated[Path | None, typer.Option(help="PEM file of the authority to trust, for https and grpcs.")] = None,
-    timeout_s: Annotated[float, typer.Option(min=0.1, help="How long to wait for the service.")] = 60.0,
-    grid: Annotated[int, typer.Option(help="With --out: moves along each side of the energy maps; 0 for none.")] = 9,
+    timeout_s: Annotated[
+        float | None, typer.Option(min=0.1, help="How long to wait for the service; 60 unless said.")
+    ] = None,
+    grid: Annotated[
+        int | None,
+        typer.Option(help="With --out: moves along each side of the energy maps; 9 unless said, 0 for none."),
+    ] = None,
     precision: PrecisionIfSaid = None,
     device: Device = None,
     out: Annotated[Path | None, typer.Option(help="A folder for plan.json and plan.png.")] = None,
@@ -68,9 +73,11 @@ def plan(
         dry_run=dry_run,
     )
     question = read_question(observation, pose, goal, sub_goal, wishes)
-    points = check_points(grid) if out is not None else 0
-    if server is None and (token_file or ca):
-        raise ConfigError("--token-file and --ca are for a service: say --server too")
+    points = check_points(9 if grid is None else grid) if out is not None else 0
+    if grid is not None and out is None:
+        raise ConfigError("--grid is for the maps that a folder gets: say --out too")
+    if server is None and (token_file or ca or timeout_s is not None):
+        raise ConfigError("--token-file, --ca and --timeout-s are for a service: say --server too")
     if server is not None and (model or precision or device):
         raise ConfigError("a service plans with its own model: leave out --model, --precision and --device")
     if out is not None:
@@ -83,7 +90,7 @@ def plan(
         from planner.single.served import plan_by_service, read_token
 
         answer = plan_by_service(
-            question, server, token=read_token(token_file), ca=ca, timeout_s=timeout_s, points=points
+            question, server, token=read_token(token_file), ca=ca, timeout_s=timeout_s or 60.0, points=points
         )
     typer.echo(answer.to_json() if as_json else table(answer))
     if out is not None:

@@ -224,6 +224,8 @@ def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ({"options": ("--out", "{folder}/now.png")}, "now.png cannot be made a folder of results"),
         ({"options": ("--out", "{folder}/full")}, "full/plan.json cannot be written: Is a directory"),
         ({"options": ("--token-file", "x", "--out", "{folder}/full/none")}, "say --server too"),
+        ({"options": ("--timeout-s", "5")}, "--timeout-s are for a service: say --server too"),
+        ({"options": ("--grid", "5")}, "--grid is for the maps that a folder gets: say --out too"),
     ],
     ids=lambda value: str(value)[:40],
 )
