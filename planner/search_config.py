@@ -10,6 +10,8 @@ from planner.moves import MoveSpace
 from planner.noise import NoiseKind
 from vjepa2_ac.config import require
 
+MOST_NUMBERS, MOST_DRAWS = 21201, 1 << 30  # of one evenly spread draw, and draws of one sequence, as torch has them
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
@@ -52,6 +54,10 @@ class SearchConfig:
         require(self.iterations >= 1, f"iterations must be at least 1, got {self.iterations}")
         require(1 < self.elites <= self.samples, f"need 1 < elites <= samples, got {self.elites} of {self.samples}")
         require(self.samples >= 3, f"samples must be at least 3, got {self.samples}")
+        require(
+            self.most_evaluations <= MOST_DRAWS,
+            f"samples x iterations come to at most {MOST_DRAWS}, got {self.samples} x {self.iterations}",
+        )
         require(0 <= self.kept_elites <= self.elites, f"kept_elites lies within 0…elites, got {self.kept_elites}")
         require(0 < self.step_limit <= 1, f"step_limit is a length in metres, got {self.step_limit}")
         require(
@@ -64,6 +70,8 @@ class SearchConfig:
             require(0 < getattr(self, name) <= 3, f"{name} is a share of the limits, got {getattr(self, name)}")
         for name in ("mean_momentum", "std_momentum", "least_spread"):
             require(0 <= getattr(self, name) < 1, f"{name} lies within 0…1, got {getattr(self, name)}")
+        longest = MOST_NUMBERS // len(self.space.columns)
+        require(self.horizon <= longest, f"horizon is at most {longest} steps, got {self.horizon}")
 
     @property
     def space(self) -> MoveSpace:

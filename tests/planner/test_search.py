@@ -548,6 +548,8 @@ def test_a_config_survives_json() -> None:
     ("name", "value"),
     [
         ("horizon", 0),
+        ("horizon", 7068),  # of three numbers each; a draw holds 21201
+        ("samples", (1 << 28) + 1),  # four iterations of them are more than a sequence has
         ("elites", 1),
         ("samples", 2),
         ("kept_elites", 7),
@@ -559,3 +561,11 @@ def test_a_config_survives_json() -> None:
 def test_nonsense_settings_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError):
         SearchConfig(**{name: value})
+
+
+@pytest.mark.parametrize(("settings", "steps"), [({}, 7067), ({"turn_limit": 0.1}, 3533)])
+def test_the_longest_horizon_is_as_long_as_draws_can_be(settings: dict[str, float], steps: int) -> None:
+    assert SearchConfig(horizon=steps, **settings).horizon == steps
+    torch.quasirandom.SobolEngine(steps * len(SearchConfig(**settings).space.columns))  # type: ignore[no-untyped-call]
+    with pytest.raises(ConfigError, match=f"at most {steps} steps"):
+        SearchConfig(horizon=steps + 1, **settings)
