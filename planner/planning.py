@@ -7,6 +7,7 @@ Shapes: N tokens, D width of a latent, H steps, A numbers of an action (7), T st
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -147,7 +148,7 @@ class Planner:
         share the time there is.
         `is_wanted` is asked before each iteration. Raises CancelledError once it says no, DeadlineError when not one
         iteration could be finished in time, PlanningError when there is no plan that would be safe to follow,
-        InputError for a pose that is none.
+        InputError for a pose that is none; where that is so of one request, the others get no plan either.
         """
         for request in requests:
             _refuse_far(request, self.config.limits)
@@ -246,7 +247,7 @@ class Planner:
             evaluations=found.evaluations,
             gripper_costs=found.gripper_costs,
             clipped=safe.clipped,
-            warnings=tuple(self._warnings(safe, confidence)),
+            warnings=tuple(self._warnings(safe, confidence, found.idle_cost)),
             timings={"search": took_ms, "safety": 1e3 * (self.clock() - started)},
             dry_run=limits.dry_run,
         )
@@ -257,15 +258,17 @@ class Planner:
             return None
         return model.probability(signs(asdict(confidence), found.cost, found.idle_cost))
 
-    def _warnings(self, safe: Safe, confidence: Confidence) -> list[str]:
+    def _warnings(self, safe: Safe, confidence: Confidence, idle_cost: float) -> list[str]:
         said = []
         if held_back := [clip for clip in safe.clipped if clip.part != "gripper"]:  # a gripper may well try too far
             said.append(f"{len(held_back)} numbers were clipped for safety; first, {held_back[0]}")
         if confidence.goal_out_of_reach:
             gain = 100 * confidence.gain
-            brings = (
-                f"lowers the cost by {gain:.1f} % only" if gain >= 0 else f"costs {-gain:.1f} % more than doing nothing"
-            )
+            brings = f"lowers the cost by {gain:.1f} % only"
+            if gain < 0:
+                brings = f"costs {-gain:.1f} % more than doing nothing"
+            elif not math.isfinite(idle_cost):
+                brings = "cannot be compared with doing nothing, which costs no number"
             said.append(f"the goal looks out of reach: the best plan {brings}")
         if confidence.view_unfamiliar:
             said.append(_unfamiliar(confidence.cycle_error))

@@ -173,6 +173,17 @@ def test_a_plan_that_costs_more_than_doing_nothing_says_so() -> None:
     assert any("the best plan costs 50.0 % more than doing nothing" in warning for warning in plan.warnings)
 
 
+def test_a_plan_beside_an_unknown_cost_of_doing_nothing_says_no_share_of_it() -> None:
+    def spoilt(costs_BS: torch.Tensor) -> torch.Tensor:
+        costs_BS[:, 0] = torch.nan
+        return costs_BS
+
+    config = PlannerConfig(search=SearchConfig(gripper=GripperConfig(mode="held"), iterations=1, try_mean=False))
+    plan = Planner(PointWorld(spoil=spoilt), config).plan(request(NEAR))
+    assert plan.confidence.goal_out_of_reach  # a robot must never move on a guess
+    assert plan.warnings[-1].endswith("cannot be compared with doing nothing, which costs no number")
+
+
 def test_a_pose_that_is_none_is_refused() -> None:
     with pytest.raises(InputError, match="pose"):
         Planner(PointWorld()).plan(replace(request(NEAR), pose=[0.0] * 6))
