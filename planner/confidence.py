@@ -63,7 +63,7 @@ def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
         elite_spread=elite_spread(found),
         gain=gain,
         flatness=flatness,
-        gripper_contrast=_contrast(sorted(found.gripper_costs.values())),
+        gripper_contrast=_contrast(sorted(filter(math.isfinite, found.gripper_costs.values()))),
         goal_uncertainty=_number(found.goal_uncertainty),
         cycle_error=_number(found.cycle_error),
         goal_reached=reached,
@@ -79,7 +79,7 @@ def elite_spread(found: Found) -> float:
 
 
 def _contrast(costs: list[float]) -> float:
-    return _share(costs[1] - costs[0], costs[1]) if len(costs) > 1 and math.isfinite(costs[1]) else 0.0
+    return _share(costs[1] - costs[0], costs[1]) if len(costs) > 1 else 0.0
 
 
 def _number(value: float | None) -> float | None:

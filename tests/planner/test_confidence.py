@@ -73,6 +73,7 @@ def test_a_clear_choice_of_the_gripper_has_contrast() -> None:
         ({}, 0.0),
         ({"a": 1.0, "b": math.inf}, 0.0),
         ({"a": math.nan, "b": 1.0}, 0.0),
+        ({"a": 3.0, "b": math.nan, "c": 2.0}, 1 / 3),  # numbers that are none stand between no others
     ):
         assert judge(replace(found, gripper_costs=costs)).gripper_contrast == pytest.approx(contrast)
 
