@@ -80,12 +80,6 @@ def test_the_best_move_is_written_axis_by_axis() -> None:
     assert written["best_move_m"] == {"x": 0.075, "y": -0.0375, "z": 0.0}
 
 
-def test_energies_that_are_no_numbers_make_no_landscape() -> None:
-    world: Any = PointWorld(np.full(7, np.nan))
-    with pytest.raises(InputError, match="energies are no numbers"):
-        survey(world, BLACK, WHITE, START)
-
-
 @pytest.mark.parametrize("true_move", [True, False])
 def test_numbers_survive_being_written(true_move: bool) -> None:
     world: Any = PointWorld(START)
@@ -94,6 +88,19 @@ def test_numbers_survive_being_written(true_move: bool) -> None:
     assert again.grid == found.grid
     np.testing.assert_array_equal(again.energies_XYZ, found.energies_XYZ)
     assert again.to_json() == found.to_json()
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_energies_that_are_no_numbers_are_refused(number: float) -> None:
+    class Spoilt(PointWorld):
+        def score(self, *asked: Any) -> Tensor:
+            energies_BS = super().score(*asked)
+            energies_BS[:, 3] = number
+            return energies_BS
+
+    world: Any = Spoilt(START)
+    with pytest.raises(InputError, match="1 of 125 energies are no numbers"):
+        survey(world, BLACK, WHITE, START)
 
 
 def test_the_picture_is_a_picture() -> None:
@@ -195,7 +202,10 @@ def test_the_command_writes_picture_and_numbers(files: SimpleNamespace, capsys: 
     assert np.shape(json.loads((files.folder / "out/landscape.json").read_text())["energies_xyz"]) == (2, 2, 2)
 
 
-@pytest.mark.parametrize("refused", [["--grid", "1"], ["--repeats", "0"], ["--model", "nowhere"], ["--precision", "x"]])
+@pytest.mark.parametrize(
+    "refused",
+    [["--grid", "1"], ["--repeats", "0"], ["--model", "nowhere"], ["--precision", "x"], ["--seed", f"{1 << 64}"]],
+)
 def test_what_is_refused_leaves_no_folder(files: SimpleNamespace, refused: list[str]) -> None:
     observation = ["--observation", f"{files.trajectory}:0", "--goal", f"{files.trajectory}:1"]
     assert run(["landscape", *observation, "--model", "random:tiny", "--out", f"{files.folder}/out", *refused]) == 2

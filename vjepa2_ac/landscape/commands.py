@@ -28,7 +28,7 @@ def landscape(
     extent: Annotated[float, typer.Option(help="The largest move along each axis [m].")] = 0.075,
     repeats: Annotated[int, typer.Option(help="How many times in a row each move is made.")] = 1,
     precision: Precision = "auto",
-    seed: Annotated[int, typer.Option(help="For a random model: its weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="For a random model: its weights.")] = 0,
 ) -> None:
     """Draw the energy landscape of small moves: where a model believes the goal lies.
 

@@ -125,7 +125,7 @@ def survey(
 ) -> Landscape:
     """The landscape around `pose` [7] for getting from one frame to another; `goal_pose` [7] reveals the true move.
 
-    Raises InputError for a model whose energies are no numbers.
+    Raises InputError where the model's energies are no numbers.
     """
     grid = grid or Grid()
     pose = vector(pose, "pose")
@@ -141,8 +141,10 @@ def survey(
 
     actions_1SHA = actions_SA[None, :, None].expand(-1, -1, grid.repeats, -1)
     energies_S = model.score(observed_1ND, torch.from_numpy(pose).float()[None], actions_1SHA, cost)[0].double().cpu()
-    if not energies_S.isfinite().all():
-        raise InputError("the model's energies are no numbers: there is no landscape to draw")
+    if unknown := int((~energies_S.isfinite()).sum()):
+        raise InputError(
+            f"{unknown} of {len(energies_S)} energies are no numbers: the model is of no use for a landscape"
+        )
     cells = grid.points**3
     return Landscape(
         grid=grid,
