@@ -145,6 +145,8 @@ def test_a_picture_is_read_as_rgb_and_has_no_pose(files: SimpleNamespace) -> Non
     [
         ("{folder}/none.png", "no picture at"),
         ("{folder}/none.npz:0", "no trajectory at"),
+        (f"{{folder}}/{300 * 'n'}.npz:0", "npz cannot be read: File name too long"),
+        (f"{{folder}}/{300 * 'n'}", "nnn cannot be read: File name too long"),
         ("{trajectory}", "say which, as in"),
         ("{trajectory}:2", "2 steps, 0 to 1; there is no step 2"),
         ("{trajectory}:first", "not the number of a step"),

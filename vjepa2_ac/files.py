@@ -25,6 +25,14 @@ def aside_of(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there. Raises InputError where nobody can tell: in a folder that may not be entered, say."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def read(path: Path) -> bytes:
     """What a file holds. Raises InputError where it may not or cannot be read."""
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from planner.checks import POSE, read_pose
 from vjepa2_ac.client.pictures import png
 from vjepa2_ac.errors import FieldError, InputError
-from vjepa2_ac.files import read
+from vjepa2_ac.files import is_file, read
 from vjepa2_ac.landscape.inputs import read_view
 from vjepa2_ac.pictures import Picture, decode
 from vjepa2_ac.poses import Array
@@ -91,7 +91,7 @@ def _read(source: str, option: str) -> Shown:
     if ".npz" in source:
         view = read_view(source)
         return Shown(source, decode(png(view.frame_HW3), field, MOST_SIDE), view.pose)
-    if not Path(source).is_file():
+    if not is_file(Path(source)):
         raise InputError(f"{option}: no picture at {source}")
     return Shown(source, decode(read(Path(source)), field, MOST_SIDE))
 

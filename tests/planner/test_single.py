@@ -210,6 +210,7 @@ def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ({"pose": "0.4 0 0.3 0 0 0 8"}, "--pose: gripper 8; expected a closedness from 0 open to 1 closed"),
         ({"pose": "1.4 0 0.3 0 0 0 0"}, "--pose: x = 1.4 m is outside of the workspace; expected 0.1 … 1 m"),
         ({"goal": "none.png"}, "--goal: no picture at"),
+        ({"goal": 300 * "g"}, "ggg cannot be read: File name too long"),
         ({"goal": "broken.png"}, "--goal .*broken.png: .* expected a PNG or JPEG picture"),
         ({"goal": "blank.png"}, "--goal .*blank.png: the picture is blank"),
         ({"goal": "trajectory.npz"}, "holds several steps; say which"),

@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.files import is_file, read
 
 Picture = NDArray[np.uint8] | bytes | Path
 """A frame [H, W, 3] uint8 RGB, the bytes of a PNG or JPEG, or a file of one."""
 
 
 def picture_bytes(picture: Picture) -> bytes:
-    """What goes over the wire. Raises InputError for an array that is no frame, or a file that is not there."""
+    """What goes over the wire. Raises InputError for an array that is no frame, or a file that cannot be read."""
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, Path):
-        if not picture.is_file():
+        if not is_file(picture):
             raise InputError(f"no picture at {picture}")
-        return picture.read_bytes()
+        return read(picture)
     return png(picture)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa2_ac.errors import InputError
-from vjepa2_ac.files import read
+from vjepa2_ac.files import is_file, read
 from vjepa2_ac.poses import Array, vector
 
 
@@ -41,7 +41,7 @@ def read_view(source: str) -> View:
 def _read_picture(path: Path) -> NDArray[np.uint8]:
     import cv2
 
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"no picture at {path}")
     data = np.frombuffer(read(path), np.uint8)
     try:
@@ -54,7 +54,7 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def _read_step(path: Path, step: str) -> View:
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"no trajectory at {path}")
     try:
         stored = np.load(path, allow_pickle=False)
