@@ -88,6 +88,8 @@ def test_bytes_and_files_pass_as_they_are(tmp_path: Path) -> None:
     assert picture_bytes(tmp_path / "a.png") == png(noise())
     with pytest.raises(InputError, match="no picture at"):
         picture_bytes(tmp_path / "b.png")
+    with pytest.raises(InputError, match="cannot be read: File name too long"):
+        picture_bytes(tmp_path / (300 * "b"))
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 8, 3), np.uint8)])
@@ -107,11 +109,19 @@ def test_an_array_that_is_no_frame_is_refused(wrong: Any) -> None:
         "http://a b:80",
         "http://a:80\n",
         "grpc://a:80/path",
+        "http://a..b",
+        f"http://{64 * 'a'}.b",
+        "grpc://xn--0:80",
     ],
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="is no address of a service"):
         PlannerClient(url)
+
+
+@pytest.mark.parametrize("host", ["my_planner", "röbot.lab", "robot.lab.", "[fe80::1%eth0]"])
+def test_an_odd_name_of_a_host_is_one(host: str) -> None:
+    PlannerClient(f"http://{host}:8000").close()
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])
@@ -158,6 +168,10 @@ def test_what_cannot_be_sent_is_said_so(wire: str) -> None:
             client.session("goal", preset=Path("fast"))  # type: ignore[arg-type]
         with pytest.raises(InputError, match="what was given as candidates is not made of numbers"):
             client.energy(paint(HOME), HOME, "goal", [[[0.0] * 7], [[0.0] * 7] * 2])
+        with pytest.raises(InputError, match="or one that was registered; got None"):
+            client.plan(paint(HOME), HOME, None)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="age_s is not made of numbers"):
+            client.plan(paint(HOME), HOME, "goal", look={"age_s": "old"})  # type: ignore[typeddict-item]
 
 
 def test_numbers_of_numpy_are_numbers() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -115,7 +115,7 @@ def observation(frame: Picture, pose: ArrayLike, look: Mapping[str, Any]) -> dic
     if (name := look.get("observation_id")) is not None:
         fields["id"] = name
     if (age_s := look.get("age_s")) is not None:
-        fields["age_ms"] = 1e3 * float(age_s)
+        fields["age_ms"] = 1e3 * numbers([age_s], "age_s")[0]
     if (commanded := look.get("commanded")) is not None:
         fields["commanded"] = numbers(commanded, "commanded")
     return fields
@@ -134,6 +134,8 @@ def pictures(what: Picture | Sequence[Picture]) -> list[bytes]:
     """The bytes of one picture or of several; an array [T, H, W, 3] is several."""
     if isinstance(what, (bytes, Path)) or (isinstance(what, np.ndarray) and what.ndim == 3):
         return [picture_bytes(what)]
+    if not isinstance(what, Iterable):
+        raise InputError(f"a goal is a picture, several of them, or one that was registered; got {what!r}")
     return [picture_bytes(each) for each in what]
 
 
