@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+
+import pytest
 
 from server.errors import FAULT, TABLE
 from server.http.problems import CODES
 from server.metrics import Metrics
 from server.settings import Settings
+from vjepa2_ac import client
+from vjepa2_ac.client import calls
 from vjepa2_ac.pb import planning_pb2
 
 WORDS = set(re.findall(r"[A-Za-z0-9_]+", (Path(__file__).parents[2] / "docs" / "service.md").read_text()))
@@ -34,3 +39,18 @@ def test_every_metric_is_documented() -> None:
     for metric in Metrics().registry.collect():
         if metric.name.startswith("vjepa2_ac_"):
             assert metric.name.removeprefix("vjepa2_ac_") in TEXT, metric.name
+
+
+@pytest.mark.parametrize("kind", [client.PlannerClient, client.Session, client.ChunkBroker])
+def test_the_client_is_documented_with_each_argument_and_its_default(kind: type) -> None:
+    methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
+    if kind is not client.Session:  # which nobody but a client makes
+        methods[kind.__name__] = vars(kind)["__init__"]
+    for name, method in methods.items():
+        _, *taken = inspect.signature(method).parameters.values()
+        bare = inspect.Signature([each.replace(annotation=inspect.Parameter.empty) for each in taken])
+        assert f"`{name}{bare}`" in TEXT
+
+
+def test_every_part_of_options_and_looks_is_documented() -> None:
+    assert {*client.Options.__annotations__, *calls.Look.__annotations__} <= WORDS
