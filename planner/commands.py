@@ -80,15 +80,21 @@ def plan(
         raise ConfigError("--token-file, --ca and --timeout-s are for a service: say --server too")
     if server is not None and (model or precision or device):
         raise ConfigError("a service plans with its own model: leave out --model, --precision and --device")
-    if out is not None:
-        make_folder(out)
     if server is None:
-        from planner.single.here import open_model, plan_here
+        from planner.single.here import Opened, open_model, plan_here
 
-        answer = plan_here(question, lambda: open_model(model or "default", precision or "auto", device), points=points)
+        def opened() -> Opened:
+            found = open_model(model or "default", precision or "auto", device)
+            if out is not None:
+                make_folder(out)  # what is refused leaves none behind
+            return found
+
+        answer = plan_here(question, opened, points=points)
     else:
         from planner.single.served import plan_by_service, read_token
 
+        if out is not None:
+            make_folder(out)
         answer = plan_by_service(
             question, server, token=read_token(token_file), ca=ca, timeout_s=timeout_s or 60.0, points=points
         )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -14,11 +16,12 @@ import torch
 
 from planner.failure_model import SIGNS
 from planner.single import here
-from planner.single.landscape import around
+from planner.single.landscape import around, check_points
 from server.messages import PlanResponse
 from tests.planner.failures import ON_GAIN
 from tests.planner.worlds import HOME, PointWorld, located, moved, paint
 from vjepa2_ac.cli import run
+from vjepa2_ac.errors import CheckpointError, InputError
 from vjepa2_ac.poses import Array
 
 POSE = " ".join(map(str, HOME))
@@ -145,6 +148,19 @@ def test_the_valley_lies_at_the_plan_that_leads_to_the_goal() -> None:
     assert (asked[0][:-1, 0, 6] == 1.0).all()  # the gripper stays as planned
 
 
+@pytest.mark.parametrize(("points", "refused"), [(1, True), (2, False), (51, False), (52, True)])
+def test_a_map_has_as_many_moves_a_side_as_said(points: int, refused: bool) -> None:
+    with pytest.raises(InputError) if refused else nullcontext():
+        assert check_points(points) == points
+
+
+def test_a_map_reaches_as_far_as_the_plan() -> None:
+    plan_17 = np.array([[0.0, -0.1, 0.0, 0.0, 0.0, 0.0, 0.0]])
+    found = around(plan_17, 3, lambda actions_SH7: np.abs(actions_SH7).sum(axis=(1, 2)))
+    assert found is not None
+    np.testing.assert_allclose(found.offsets_P, [-0.1, 0.0, 0.1])
+
+
 def test_a_recorded_step_brings_its_pose(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorded = f"{folder}/trajectory.npz"
     assert run(["plan", "--observation", f"{recorded}:0", "--goal", f"{recorded}:1", "--json"]) == 0
@@ -242,6 +258,14 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
     assert re.search(complaint, said), said
     assert said.startswith("error: ")
     assert "\n" not in said
+
+
+@pytest.mark.parametrize("refused", [["--preset", "fats"], ["--set", "limits.highest=[0.25, 0.6, 0.9]"], []])
+def test_what_is_refused_leaves_no_folder(folder: Path, refused: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    if not refused:
+        monkeypatch.setattr(here, "open_model", Mock(side_effect=CheckpointError("no such model")))
+    assert plan(folder, "--out", f"{folder}/made", *refused) == 2
+    assert not (folder / "made").exists()
 
 
 def test_the_workspace_can_be_said(folder: Path) -> None:
