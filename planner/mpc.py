@@ -6,7 +6,7 @@ Shapes: N tokens, D width of a latent, H steps, T steps of history, 7 numbers of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -146,9 +146,9 @@ class Controller:
 
     def _cost(self, look: _Look) -> float:
         refuse_unlike(look.latents_VND[0], self.goals[self.goal][0])
-        # Neither focus nor surprise: costs of different looks are compared here.
-        config = replace(self.planner.config.cost, focus=0.0, surprise=0.0)
-        return float(GoalCost(config, self.goals[self.goal][:1]).of_frame(look.latents_VND[:1]))
+        # Of neither observation nor surprise is it told, so neither counts: costs of different looks are compared here.
+        cost = GoalCost(self.planner.config.cost, self.goals[self.goal][:1])
+        return float(cost.of_frame(look.latents_VND[:1]))
 
     def _request(self, look: _Look) -> Request:
         earlier = self._earlier()
