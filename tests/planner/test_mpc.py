@@ -268,15 +268,19 @@ def test_looks_without_a_plan_neither_settle_a_goal_nor_use_up_its_time() -> Non
     np.testing.assert_allclose(robot.pose[:2], moved(0.3, 0.2, 0)[:2], atol=0.02)
 
 
-def test_a_gripper_that_closes_and_opens_for_ever_is_given_up() -> None:
-    def fidgeting(pose_B7: torch.Tensor) -> torch.Tensor:
-        return torch.tensor([[*HOME[:3], float(pose[6] < 0.5)] for pose in pose_B7.tolist()])
+def fidgeting(pose_B7: torch.Tensor) -> torch.Tensor:
+    return torch.tensor([[*HOME[:3], float(pose[6] < 0.5)] for pose in pose_B7.tolist()])
 
-    config, world = ControlConfig(progress=ProgressConfig(timeout=8)), PointWorld(keyframe=fidgeting)
-    control = controller([moved(0.3, 0, 0)], config, world, search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost)
+
+@pytest.mark.parametrize("before", [[], [moved(0.0, 0.0, 0.0, gripper=1.0)]])
+def test_a_gripper_that_closes_and_opens_for_ever_is_given_up_at_each_goal(before: list[Any]) -> None:
+    config = ControlConfig(progress=ProgressConfig(timeout=8, achieved=AchievedGoals(mean=0.005, deviation=0.01)))
+    world, goals = PointWorld(keyframe=fidgeting), [*before, moved(0.3, 0, 0)]
+    control = controller(goals, config, world, search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost)
     steps = run(control, PointRobot())
     assert steps[-1].status == "timed out"
-    assert len(steps) == 3 + 2 + 7  # two changes of its gripper gave it time anew, others none
+    last = [step for step in steps if step.goal == len(before)]
+    assert len(last) == 3 + 2 + 7  # two changes of its gripper gave it time anew, others none
 
 
 def test_what_was_set_down_is_left_though_the_model_would_take_it_up_again() -> None:
