@@ -120,25 +120,26 @@ def test_the_next_search_starts_from_the_plan_before_unless_that_led_to_another_
     assert {goal for goal, *_ in Asked.told} == {0, 1}
 
 
-def test_the_model_is_shown_the_past_it_was_trained_on() -> None:
-    class Remembering(PointWorld):
-        shown: list[History | None] = []  # noqa: RUF012
+@pytest.mark.parametrize("located_B4", [None, located(HOME)])  # which keeps more of the past than is shown
+def test_the_model_is_shown_the_past_it_was_trained_on(located_B4: torch.Tensor | None) -> None:
+    shown: list[History | None] = []
 
+    class Remembering(PointWorld):
         def score(self, *given: Any) -> Any:
-            self.shown.append(given[4])
+            shown.append(given[4])
             return super().score(*given)
 
-    world = Remembering()
+    world = Remembering(located_B4=located_B4)
     control = controller([moved(0.3, 0.0, 0.0)], ControlConfig(history=2), world)
     path = poses_of_four_plans(control)
-    assert world.shown[0] is None
-    last = world.shown[-1]
+    assert shown[0] is None
+    last = shown[-1]
     assert last is not None
     np.testing.assert_allclose(last.poses_BT7[0], path[1:3], atol=1e-6)
     np.testing.assert_allclose(last.actions_BTA[0, :, :3], np.diff(path[1:4], axis=0)[:, :3], atol=1e-6)
 
 
-@pytest.mark.parametrize(("settings", "expected"), [({}, 3), ({"looks": 2, "history": 1}, 2), ({"looks": 0}, 0)])
+@pytest.mark.parametrize(("settings", "expected"), [({}, 3), ({"looks": 2, "history": 3}, 2), ({"looks": 0}, 0)])
 def test_a_world_that_locates_the_hand_is_told_of_earlier_looks(settings: dict[str, int], expected: int) -> None:
     goal = moved(0.3, 0.0, 0.0)
     world = PointWorld(located_B4=located(goal))
