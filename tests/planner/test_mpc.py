@@ -18,6 +18,7 @@ from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, Request
 from planner.presets import preset
 from planner.search_config import SearchConfig
+from planner.seeing import see
 from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, located, moved, paint
 from vjepa2_ac.errors import DeadlineError, InputError, StaleObservationError
 from vjepa2_ac.world_model import History
@@ -251,6 +252,19 @@ def test_looks_from_before_the_gripper_changed_are_no_longer_told() -> None:
         changes, expected = changes + is_changing, 0 if is_changing else expected + 1
         robot.follow(plan.actions_H7[0])
     assert changes >= 2
+
+
+@pytest.mark.parametrize("hues", [1, 3])
+def test_goals_and_looks_may_be_latents(hues: int) -> None:
+    planner, goal = Planner(PointWorld(), PlannerConfig(cost=CostConfig(hues=hues))), moved(0.03, 0.0, 0.0)
+    goal_VND, seen_VND = (see(planner.world, paint(pose), hues) for pose in (goal, HOME))
+    asked = [(goal_VND, seen_VND), (paint(goal), paint(HOME))]
+    if hues == 1:
+        asked.append((goal_VND[0], seen_VND[0]))
+    plans = [Controller(planner, [towards]).step(seen, HOME).plan for towards, seen in asked]
+    for plan in plans:
+        assert plan is not None
+        np.testing.assert_array_equal(plan.targets_H7, plans[0].targets_H7)  # type: ignore[union-attr]
 
 
 def test_looks_without_a_plan_neither_settle_a_goal_nor_use_up_its_time() -> None:
