@@ -172,10 +172,6 @@ class Planner:
         """What a plan for the request is searched by."""
         return aim(self.world, [self._problem(request)], self.config.cost).cost
 
-    def with_config(self, config: PlannerConfig) -> Planner:
-        """The same world, camera and clock, planned in differently."""
-        return Planner(self.world, config, camera=self.camera, clock=self.clock)
-
     def _search(
         self, problems: Sequence[Problem], deadline: float | None, is_wanted: Callable[[], bool]
     ) -> list[Found]:
