@@ -338,6 +338,14 @@ def test_a_session_that_could_not_be_closed_is_said_so(scripted: tuple[str, type
         pass
 
 
+def test_each_pause_before_asking_again_is_twice_as_long_or_as_long_as_the_service_says() -> None:
+    attempts, busy = Attempts(30.0, 4, False, clock=lambda: 0.0), PlannerError("busy", code="queue_full")
+    told = PlannerError("busy", code="queue_full", retry_after_s=2.5)
+    assert [attempts.pause_after(error) for error in (busy, busy, told, busy)] == pytest.approx([0.1, 0.2, 2.5, 0.8])
+    with pytest.raises(PlannerError):
+        attempts.pause_after(busy)  # four times were enough
+
+
 def test_asking_again_ends_with_the_time_out() -> None:
     now = [0.0]
     attempts = Attempts(1.0, retries=9, is_repeatable=True, clock=lambda: now[0])

@@ -129,13 +129,47 @@ def test_a_chunk_that_waited_for_a_loop_that_was_held_up_is_dropped_too() -> Non
     assert broker.next().action[0] == 20.0  # type: ignore[union-attr]
 
 
+def fetched() -> None:
+    """Wait for what is being fetched."""
+    for thread in threading.enumerate():
+        if thread.name == "chunk-broker":
+            thread.join(10)
+
+
+def test_moves_that_are_left_of_a_chunk_are_due_after_those_that_were_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, may_answer, plans = [0.0], threading.Event(), [chunk(0, 20), chunk(100, 20), chunk(200, 20)]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def fetch() -> Plan | None:
+        if len(plans) < 3:
+            may_answer.wait(10)
+        return plans.pop(0)
+
+    broker = ChunkBroker(fetch, ahead=20, oldest_s=1.0)
+    assert [broker.next().action[0] for _ in range(9)] == list(range(9))  # type: ignore[union-attr]
+    may_answer.set()  # eight moves were made since the second chunk's picture: the next one is due two seconds after it
+    fetched()
+    now[0] = 2.9
+    assert broker.next().action[0] == 108.0  # type: ignore[union-attr]
+    assert broker.dropped == 0
+
+
+def test_a_closed_broker_fetches_no_more() -> None:
+    plans = [chunk(0, 2), chunk(10)]
+    with ChunkBroker(lambda: plans.pop(0), ahead=0, patience_s=0.05) as broker:
+        assert broker.next().action[0] == 0.0  # type: ignore[union-attr]
+    assert broker.next().action[0] == 1.0  # type: ignore[union-attr]
+    with pytest.raises(LateError):
+        broker.next()
+    fetched()
+    assert len(plans) == 1
+
+
 def test_no_move_of_an_earlier_chunk_is_made_once_nothing_is_left_to_do() -> None:
     plans = [chunk(0), None]
     broker = ChunkBroker(lambda: plans.pop(0), ahead=3)
     assert [broker.next().action[0] for _ in range(2)] == [0.0, 1.0]  # type: ignore[union-attr]
-    for thread in threading.enumerate():
-        if thread.name == "chunk-broker":
-            thread.join(10)
+    fetched()
     assert broker.next() is None
 
 

@@ -241,6 +241,12 @@ def test_a_turned_camera_is_made_up_for(yaw: float) -> None:
     assert np.linalg.norm(wrong.targets_H7[0, :3] - NEAR[:3]) > 0.01
 
 
+def test_what_a_move_leads_to_is_imagined_as_the_camera_shows_it() -> None:
+    world = PointWorld(yaw=0.4)
+    imagined_ND = Planner(world, camera=CameraTurn(yaw=-0.4)).imagine(request(NEAR, world=world), NEAR - HOME)
+    torch.testing.assert_close(imagined_ND, request(NEAR, world=world).goal_ND, atol=1e-4, rtol=0)
+
+
 def test_earlier_looks_are_turned_as_the_camera_is() -> None:
     world, turn = PointWorld(located_B4=located(HOME)), CameraTurn(yaw=0.5, about=(0.3, 0.1, 0.0))
     poses = np.stack([moved(0.02, 0.01, 0.0), moved(0.0, -0.03, 0.05)])
