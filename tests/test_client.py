@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -344,6 +345,26 @@ def test_each_pause_before_asking_again_is_twice_as_long_or_as_long_as_the_servi
     assert [attempts.pause_after(error) for error in (busy, busy, told, busy)] == pytest.approx([0.1, 0.2, 2.5, 0.8])
     with pytest.raises(PlannerError):
         attempts.pause_after(busy)  # four times were enough
+
+
+NOTHING_DONE = ["queue_full", "too_many_kept", "not_ready", "draining", "unreachable"]
+
+
+@pytest.mark.parametrize("is_repeatable", [False, True])
+@pytest.mark.parametrize(
+    ("code", "again"),
+    [
+        *((code, (True, True)) for code in NOTHING_DONE),
+        ("connection_lost", (False, True)),
+        *((code, (False, False)) for code in ("timeout", "internal", "invalid_field", "out_of_memory", "closed")),
+    ],
+)
+def test_a_call_is_made_again_only_where_nothing_was_done_or_twice_is_harmless(
+    code: str, again: tuple[bool, bool], is_repeatable: bool
+) -> None:
+    attempts = Attempts(30.0, 3, is_repeatable, clock=lambda: 0.0)
+    with nullcontext() if again[is_repeatable] else pytest.raises(PlannerError):
+        attempts.pause_after(PlannerError("no", code=code))
 
 
 def test_asking_again_ends_with_the_time_out() -> None:
