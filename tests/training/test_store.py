@@ -45,6 +45,21 @@ def test_an_array_without_its_facts_was_never_finished(tmp_path: Path) -> None:
     assert not store.has("0123")
 
 
+@pytest.mark.parametrize("suffix", ["npy", "json"])
+@pytest.mark.parametrize("left", [0, 5, 140])  # bytes: none, within the first ones, within the array or the facts
+def test_a_file_that_was_cut_off_is_named_and_made_again_once_it_is_deleted(
+    tmp_path: Path, suffix: str, left: int
+) -> None:
+    store = Store.keyed(tmp_path, {})
+    store.put("0123", np.zeros(100), {"name": "a" * 200})
+    path = store._path("0123", suffix)
+    os.truncate(path, left)
+    with pytest.raises(InputError, match=rf"0123\.{suffix} cannot be read \(.*\); delete it, and it is made again"):
+        _ = store.rows("0123"), store.facts("0123")
+    path.unlink()
+    assert not store.has("0123")
+
+
 def test_where_nothing_can_be_put_is_said(tmp_path: Path) -> None:
     store = Store.keyed(tmp_path, {})
     (store.folder / "01").symlink_to("/proc")  # where not even root may write

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,7 +25,7 @@ from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import Processes
-from vjepa2_ac.training.store import fingerprint
+from vjepa2_ac.training.store import Store, fingerprint
 from vjepa2_ac.training.trajectories import (
     SamplingConfig,
     Trajectory,
@@ -176,6 +178,20 @@ def test_episodes_have_the_names_they_are_found_by_not_those_they_were_cached_un
     names = [trajectory.name for trajectory in open_cached(data, encoder)]
     above = cached_trajectories(data.parent, WINDOW, SamplingConfig(), encoder, data.parent / "cache", ALONE)
     assert [trajectory.name for trajectory in above] == [f"{data.name}/{name}" for name in names]
+
+
+def test_an_episode_that_is_touched_while_others_are_encoded_is_still_used(
+    data: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Store.put
+
+    def put_and_touch(self: Store, *item: Any) -> None:
+        put(self, *item)
+        for file in data.rglob("*.json"):
+            os.utime(file, ns=(10**18, 10**18))
+
+    monkeypatch.setattr(Store, "put", put_and_touch)
+    assert len(open_cached(data, encoder)) == 5
 
 
 def test_a_cache_that_does_not_fit_is_refused_before_it_is_begun(

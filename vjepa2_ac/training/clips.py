@@ -154,13 +154,13 @@ def cache_footage(
         return frames_FHW3, {"frames": len(frames_FHW3)}
 
     work = Work("frames", _identity, lambda item: item.name, read, finish, size)
-    identities = fill(store, footage, work, bad, processes)
+    made = fill(store, footage, work, bad, processes)
     if processes.is_first:
         for name, reason in bad.reasons.items():
             print(f"left out: {name}: {reason}", file=sys.stderr)
-    if not identities:
+    if not made:
         raise InputError("none of the videos can be read")
-    return [cached(store, identity, config) for identity in identities]
+    return [cached(store, identity, config) for identity, _ in made]
 
 
 def _identity(item: Footage) -> str:

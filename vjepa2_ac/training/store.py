@@ -13,6 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -52,17 +53,19 @@ class Store:
         return store
 
     def has(self, identity: str) -> bool:
-        """Whether an item is here; its facts are written last."""
-        return self._path(identity, "json").is_file()
+        """Whether an item is here, which it is not until its facts are, too."""
+        return all(self._path(identity, suffix).is_file() for suffix in ("json", "npy"))
 
     def rows(self, identity: str) -> NDArray[Any]:
         """The item's array, mapped, not read."""
-        return _mapped(self._path(identity, "npy"))
+        with _damage_said(path := self._path(identity, "npy")):
+            return _mapped(path)
 
     def facts(self, identity: str) -> Facts:
         """What was kept beside the array."""
-        facts: Facts = json.loads(self._path(identity, "json").read_text())
-        return facts
+        with _damage_said(path := self._path(identity, "json")):
+            facts: Facts = json.loads(path.read_text())
+            return facts
 
     def put(self, identity: str, rows: NDArray[Any], facts: Facts) -> None:
         """Keep an item; a second process that made the same one replaces it by the same."""
@@ -80,6 +83,15 @@ class Store:
 
     def _path(self, identity: str, suffix: str) -> Path:
         return self.folder / identity[:2] / f"{identity}.{suffix}"
+
+
+@contextmanager
+def _damage_said(path: Path) -> Iterator[None]:
+    """Say in a sentence that a file of a store is not what was put there: a disk or a copy may have cut it off."""
+    try:
+        yield
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); delete it, and it is made again by the next run") from error
 
 
 @lru_cache(maxsize=MAPPED)
@@ -101,8 +113,10 @@ class Work:
     size: Callable[[Any], int]  # bytes an item will take, without making it
 
 
-def fill(store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, processes: Processes) -> list[str]:
-    """Make what is missing, shared among the processes; the identities of all items that could be made, in order.
+def fill(
+    store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, processes: Processes
+) -> list[tuple[str, ItemT]]:
+    """Make what is missing, shared among the processes; all items that could be made by their identities, in order.
 
     The size is estimated and shown first; NotEnoughDiskError when it does not fit. What fails is counted in `bad`.
     """
@@ -129,7 +143,7 @@ def fill(store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, pro
     for identity, item in zip(identities, items, strict=True):
         if not store.has(identity):  # perhaps it failed in another process
             bad.add(EpisodeError(work.name(item), reasons.get(work.name(item), "could not be read")))
-    return [identity for identity in identities if store.has(identity)]
+    return [(identity, item) for identity, item in zip(identities, items, strict=True) if store.has(identity)]
 
 
 def _made(

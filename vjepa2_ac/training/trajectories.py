@@ -90,10 +90,9 @@ def cached_trajectories(
     refs = find_episodes(source) if isinstance(source, Path) else source
     # Copy after copy, so that processes, which take turns, have as much to encode when the first is there already.
     items = [_Item(ref, camera, copy) for copy in range(1 + copies) for ref in refs for camera in window.cameras]
-    identities = fill(store, items, work, bad, processes)
+    made = fill(store, items, work, bad, processes)
     _tell(bad, processes)
-    refs_now = {_identity(item): item.ref for item in items}  # as found now, not as when it was encoded
-    return [_stored(store, identity, refs_now[identity]) for identity in identities]
+    return [_stored(store, identity, item.ref) for identity, item in made]  # as found now, not as when it was encoded
 
 
 def recorded_trajectories(
