@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import torch
 
 from tests.training.test_engine import ended, final, lines
 from tests.training.toy import ToyLearner, start_two, train
+from vjepa2_ac.errors import InputError, VJEPA2ACError
 from vjepa2_ac.training.engine import EngineConfig
+from vjepa2_ac.training.processes import joined
 from vjepa2_ac.training.run import Run
 
 CONFIG = EngineConfig(steps=8, batch=2, accumulate=2, save_every=4, log_every=4, precision="fp32")
@@ -43,3 +46,22 @@ def test_two_processes_resume_bit_for_bit(tmp_path: Path, sharded: bool) -> None
     assert [ended(process) for process in start_two(tmp_path, config)] == [0, 0]
     again = final(tmp_path) if not sharded else weights(tmp_path)
     assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
+
+
+def _one_ends(folder: Path, config: EngineConfig, name: str) -> None:
+    try:
+        with joined("cpu") as processes:
+            processes.wait()
+            if not processes.is_first:
+                raise InputError("this one cannot go on")
+            processes.wait()
+    except VJEPA2ACError as error:
+        time.sleep(0 if processes.is_first else 0.5)  # it takes its time to say why
+        last = "" if (folder / "1").exists() else ", but nobody had said why"
+        (folder / str(processes.rank)).write_text(f"{type(error).__name__}: {error}{last}")
+
+
+def test_a_process_that_ends_has_said_why_before_the_others_end_in_a_sentence(tmp_path: Path) -> None:
+    assert [ended(process) for process in start_two(tmp_path, CONFIG, work=_one_ends)] == [0, 0]
+    alone = "TrainingError: process 0 cannot go on alone: another one has ended, which says why"
+    assert (tmp_path / "0").read_text() == alone

@@ -5,8 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import socket
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -81,8 +83,10 @@ def start(folder: Path, config: EngineConfig) -> BaseProcess:
     return process
 
 
-def start_two(folder: Path, config: EngineConfig, name: str = "") -> list[BaseProcess]:
-    """Train on two processes that talk over gloo, as torchrun would start them."""
+def start_two(
+    folder: Path, config: EngineConfig, name: str = "", work: Callable[[Path, EngineConfig, str], None] | None = None
+) -> list[BaseProcess]:
+    """Train, or do other work, on two processes that talk over gloo, as torchrun would start them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -95,14 +99,14 @@ def start_two(folder: Path, config: EngineConfig, name: str = "") -> list[BasePr
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": port,
         }
-        processes.append(FORKS.Process(target=_train_as, args=(contract, folder, config, name)))
+        processes.append(FORKS.Process(target=_work_as, args=(contract, work or _train_on, folder, config, name)))
         processes[-1].start()
     return processes
 
 
-def _train_as(contract: dict[str, str], folder: Path, config: EngineConfig, name: str) -> None:
+def _work_as(contract: dict[str, str], work: Callable[..., None], *given: Any) -> None:
     os.environ |= contract
-    _train_on(folder, config, name)
+    work(*given)
 
 
 def _train_on(folder: Path, config: EngineConfig, name: str = "") -> None:

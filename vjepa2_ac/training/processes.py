@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vjepa2_ac.devices import choose_device
+from vjepa2_ac.errors import TrainingError
 from vjepa2_ac.terminal import Advance, progress
 
+LEFT = ("closed by peer", "reset by peer", "remote process exited")  # how gloo and NCCL say that a peer has ended
 # For the slowest: shares of a data set take hours to encode, and NCCL by itself gives up after ten minutes.
 PATIENCE = timedelta(days=1)
 
@@ -69,7 +71,10 @@ def _silent(steps: int = 1, note: str = "") -> None:
 
 @contextmanager
 def joined(device: str = "auto") -> Iterator[Processes]:
-    """Join the processes torchrun started, on this process's own device, and leave them at the end."""
+    """Join the processes torchrun started, on this process's own device, and leave them at the end.
+
+    TrainingError where a peer has ended in the middle.
+    """
     count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     chosen = _device(device, int(os.environ.get("LOCAL_RANK", "0")))
     if chosen.type == "cuda":
@@ -80,8 +85,12 @@ def joined(device: str = "auto") -> Iterator[Processes]:
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(rank, count, chosen)
-    finally:
-        dist.destroy_process_group()
+    except RuntimeError as error:
+        if any(words in str(error) for words in LEFT):
+            raise TrainingError(f"process {rank} cannot go on alone: another one has ended, which says why") from error
+        raise
+    # Not after an error: whoever leaves takes the others along, and torchrun then ends all, so it is said first.
+    dist.destroy_process_group()
 
 
 def _device(device: str, local_rank: int) -> torch.device:
