@@ -148,6 +148,20 @@ def test_a_run_goes_on_with_the_encoder_that_it_began_with(
     assert f"is no longer what is found at {mine}" in capsys.readouterr().err
 
 
+def test_a_run_that_goes_on_in_another_precision_says_so(
+    data: Path, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    monkeypatch.setattr("vjepa2_ac.precision.is_fast_at_bf16", lambda _: True)
+    assert train(data, encoder, out) == 0
+    resume = ["train", "--resume", "--out", str(out)]
+    assert cli.run(resume) == 0
+    assert "goes on in" not in capsys.readouterr().err
+    monkeypatch.setattr("vjepa2_ac.precision.is_fast_at_bf16", lambda _: False)
+    assert cli.run(resume) == 0
+    assert f"the run in {out} began in bf16 and goes on in fp32" in capsys.readouterr().err
+
+
 def test_a_run_goes_on_with_as_many_processes_as_it_began_with(
     data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

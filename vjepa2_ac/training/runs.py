@@ -30,6 +30,7 @@ from vjepa2_ac.models.inverse_model import InverseModel
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.stills import AnyEncoder
+from vjepa2_ac.precision import choose_dtype
 from vjepa2_ac.training import recipes
 from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, recorded
 from vjepa2_ac.training.engine import fit
@@ -324,8 +325,11 @@ def _begin(
     if processes.is_first:
         make_folder(run.folder)
         learned_from = _fingerprint(batches, encoder)
+        dtype = choose_dtype(recipe.engine.precision, processes.device)
+        precision = next(name for name in DTYPES if DTYPES[name] is dtype)
         if resume:
-            began_with = json.loads(run.inputs.read_text()).get("learned_from", {})  # older versions wrote down less
+            began = json.loads(run.inputs.read_text())  # in which older versions wrote down less
+            began_with = began.get("learned_from", {})
             changed = [name for name in began_with if began_with[name] != learned_from[name]]
             if "encoder" in changed:
                 raise InputError(
@@ -337,6 +341,12 @@ def _begin(
                     f"{inputs.data} is not what the run in {run.folder} began with: {began_with['items']} usable "
                     f"videos or episodes then, {learned_from['items']} now; which come when would change"
                 )
+            if (before := began.get("precision", precision)) != precision:
+                print(
+                    f"the run in {run.folder} began in {before} and goes on in {precision}, which is what this machine "
+                    "is fast at: it will not end in the same weights",
+                    file=sys.stderr,
+                )
         else:
             facts = {
                 "inputs": asdict(inputs),
@@ -346,6 +356,7 @@ def _begin(
                 "torch": torch.__version__,
                 "machine": platform.platform(),
                 "device": str(processes.device),
+                "precision": precision,
                 "processes": processes.count,
             }
             with written_aside(run.inputs) as file:
