@@ -3,7 +3,9 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import os
 import random
+import signal
 import time
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
@@ -16,9 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from tests.training.toy import ToyBatches, ToyLearner, start, train
+from tests.training.small import ALONE
+from tests.training.toy import OPTIMIZER, ToyBatches, ToyLearner, start, train
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, TrainingError
-from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer, updates
+from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer, fit, updates
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import Processes
@@ -151,6 +154,18 @@ def test_what_ends_a_worker_process_is_said_without_its_traceback(workers: int) 
     config = EngineConfig(workers=workers)
     with pytest.raises(InputError, match=r"^no episode can be read$"):
         next(updates(Unreadable(Layout(1)), config, 0, torch.device("cpu")))
+
+
+class Killed(ToyBatches):
+    def __getitem__(self, micro_batch: int) -> Batch:
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system does where memory runs out
+        raise AssertionError
+
+
+def test_a_worker_process_that_was_killed_ends_the_run_in_a_sentence(tmp_path: Path) -> None:
+    config = EngineConfig(workers=1, precision="fp32")
+    with pytest.raises(TrainingError, match=r"prepares batches has ended: .*fewer engine\.workers need less"):
+        fit(ToyLearner(), Killed(Layout(1)), config, OPTIMIZER, Run(tmp_path), ALONE)
 
 
 def ended(process: BaseProcess) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -88,13 +88,14 @@ def fit(
 ) -> None:
     """Train to the end, from the newest state in the run's folder if there is one.
 
-    TrainingError when a loss is not a number: the batch is saved and the weights are those before it.
+    TrainingError when a loss is not a number: the batch is saved and the weights are those before it; and when a worker
+    process was ended from outside.
     NotEnoughDiskError when a state or the log does not fit on the disk: the states before it stay usable.
     """
     trainer = Trainer(learner, config, optimizer_config, processes)
     bad = bad or BadEpisodes(limit=0)
     done = trainer.resume(run)
-    with Report(run if processes.is_first else None, config, done, title) as report:
+    with _end_of_workers_said(), Report(run if processes.is_first else None, config, done, title) as report:
         for step, micro_batches in updates(batches, config, done, processes.device):
             for batch in micro_batches:
                 _count(bad, batch.get("bad", {}))
@@ -247,6 +248,20 @@ def updates(
     ready = (_on(device, batch) for batch in loader)
     for step in range(done + 1, config.steps + 1):
         yield step, [next(ready) for _ in range(config.accumulate)]
+
+
+@contextmanager
+def _end_of_workers_said() -> Iterator[None]:
+    """Say in a sentence that a process that prepares batches was killed, which torch may raise anywhere in the loop."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise TrainingError(
+            f"a process that prepares batches has ended: {str(error).splitlines()[0]} They may need more memory, or more "
+            "in /dev/shm, through which batches come; fewer engine.workers need less"
+        ) from error
 
 
 class _ErrorsHandedOn:
