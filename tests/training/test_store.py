@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vjepa2_ac.errors import InputError
-from vjepa2_ac.training.store import Store, fingerprint, identity_of_files
+from vjepa2_ac.errors import EpisodeError, InputError
+from vjepa2_ac.training.store import Store, Work, _estimate, fingerprint, identity_of_files
 
 
 def test_an_item_comes_back_with_its_facts(tmp_path: Path) -> None:
@@ -70,3 +70,18 @@ def test_where_nothing_can_be_put_is_said(tmp_path: Path) -> None:
 def test_equal_descriptions_share_a_store_and_others_do_not(tmp_path: Path) -> None:
     assert Store.keyed(tmp_path, {"a": 1, "b": 2}) == Store.keyed(tmp_path, {"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+@pytest.mark.parametrize("count", [1, 50, 99, 1000])
+def test_the_size_of_all_is_estimated_from_few_spread_over_them(count: int) -> None:
+    asked: list[int] = []
+
+    def size(item: int) -> int:
+        asked.append(item)
+        if item == 0:
+            raise EpisodeError("0", "it cannot be opened")
+        return item
+
+    estimate = _estimate(range(count), Work("numbers", str, str, int, lambda _: (np.zeros(1), {}), size))
+    assert len(asked) <= 50
+    assert estimate == pytest.approx(sum(range(count)), rel=0.05)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -178,7 +179,7 @@ def _made(
 
 def _estimate(items: Sequence[Any], work: Work) -> int:
     """Bytes of all items, from at most 50 spread over them."""
-    sample = items[:: max(1, len(items) // 50)]
+    sample = items[:: max(1, math.ceil(len(items) / 50))]
     sizes = []
     for item in sample:
         try:
