@@ -259,8 +259,8 @@ def _end_of_workers_said() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise TrainingError(
-            f"a process that prepares batches has ended: {str(error).splitlines()[0]} They may need more memory, or more "
-            "in /dev/shm, through which batches come; fewer engine.workers need less"
+            f"a process that prepares batches has ended: {str(error).splitlines()[0]} They may need more memory, or "
+            "more in /dev/shm, through which batches come; fewer engine.workers need less"
         ) from error
 
 
