@@ -34,7 +34,7 @@ def test_what_does_not_last_is_no_keyframe(closedness_R: list[float], why: str) 
         ([0.0] + 5 * [1.0], [1]),  # from one row to the next, and a second to the end
         ([0.0, 0.0] + 5 * [1.0] + 5 * [0.0], [2, 7]),  # from the first of five rows to the last is a second
         ([0.0, 0.0] + 4 * [1.0] + 5 * [0.0], []),
-        ([0.0, 0.0] + [1.0, 0.96, 1.04, 1.0, 0.96], [2]),  # which grippers measure that rest
+        ([0.0, 0.0, 1.0, 0.96, 1.04, 1.0, 0.96], [2]),  # which grippers measure that rest
     ],
 )
 def test_a_change_lasts_where_the_gripper_rests_for_a_second(closedness_R: list[float], keyframes: list[int]) -> None:

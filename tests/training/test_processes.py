@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 import torch
 
 from tests.training.test_engine import ended, final, lines
-from tests.training.toy import ToyLearner, start_two, train
-from vjepa2_ac.errors import InputError, VJEPA2ACError
-from vjepa2_ac.training.engine import EngineConfig
+from tests.training.toy import OPTIMIZER, ToyBatches, ToyLearner, start_two, train
+from vjepa2_ac.errors import InputError, TrainingError, VJEPA2ACError
+from vjepa2_ac.training.engine import Batch, EngineConfig, fit
+from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import joined
 from vjepa2_ac.training.run import Run
 
@@ -65,3 +67,30 @@ def test_a_process_that_ends_has_said_why_before_the_others_end_in_a_sentence(tm
     assert [ended(process) for process in start_two(tmp_path, CONFIG, work=_one_ends)] == [0, 0]
     alone = "TrainingError: process 0 cannot go on alone: another one has ended, which says why"
     assert (tmp_path / "0").read_text() == alone
+
+
+class Poisoned(ToyBatches):
+    """The first of two micro-batches of update 3 is spoilt in the second process."""
+
+    def __getitem__(self, micro_batch: int) -> Batch:
+        batch = super().__getitem__(micro_batch)
+        return {"x_BND": batch["x_BND"] * (math.nan if (self.layout.rank, micro_batch) == (1, 4) else 1)}
+
+
+def _on_poison(folder: Path, config: EngineConfig, name: str) -> None:
+    with joined("cpu") as processes:
+        batches = Poisoned(Layout(config.batch, processes.count, processes.rank, config.accumulate))
+        with pytest.raises(TrainingError) as stopped:
+            fit(ToyLearner(dropout=0.0), batches, config, OPTIMIZER, Run(folder), processes)
+    (folder / str(processes.rank)).write_text(str(stopped.value))
+
+
+def test_the_process_whose_loss_was_no_number_keeps_its_batch_and_the_others_none(tmp_path: Path) -> None:
+    assert [ended(process) for process in start_two(tmp_path, CONFIG, work=_on_poison)] == [0, 0]
+    assert [path.name for path in tmp_path.glob("bad_batch*")] == ["bad_batch.1.pt"]
+    kept = torch.load(tmp_path / "bad_batch.1.pt", weights_only=True)
+    assert kept["step"] == 3
+    assert [bool(batch["x_BND"].isnan().any()) for batch in kept["batch"]] == [True, False]
+    first, second = ((tmp_path / rank).read_text() for rank in "01")
+    assert first == "the loss of update 3 is not a number (loss nan, size nan)"
+    assert second == f"{first}; its batch is in {tmp_path / 'bad_batch.1.pt'}"
