@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
+from tests.training.real import REAL
 from tests.training.small import SHAPE
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder
@@ -28,3 +32,17 @@ def test_the_momentum_of_the_average_rises_from_the_first_update_over_the_stretc
             newest.fill_(1.0)
         learner.after_update(step)
         torch.testing.assert_close(average, torch.full_like(average, expected))
+
+
+@torch.no_grad()
+def test_what_was_visible_counts_more_and_more_between_two_updates() -> None:
+    make, batches = REAL["pretraining-v21"]
+    learner = make()
+    assert isinstance(learner, Pretraining)
+    learner.config = replace(learner.config, context_weight=0.8, context_ramp=(2, 6))
+    for step, weight in ((1, 0.0), (2, 0.0), (3, 0.2), (6, 0.8), (9, 0.8)):
+        losses = learner(batches[0], step)
+        assert float(losses["loss"]) == pytest.approx(float(losses["hidden"] + weight * losses["visible"]))
+    learner.config = replace(learner.config, context_ramp=None)
+    losses = learner(batches[0], 1)
+    assert float(losses["loss"]) == pytest.approx(float(losses["hidden"] + 0.8 * losses["visible"]))
