@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vjepa2_ac.errors import EpisodeError, InputError
-from vjepa2_ac.training.store import Store, Work, _estimate, fingerprint, identity_of_files
+from tests.training.small import ALONE
+from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.errors import EpisodeError, InputError, TooManyBadEpisodesError
+from vjepa2_ac.training.processes import Processes
+from vjepa2_ac.training.store import Store, Work, _estimate, fill, fingerprint, identity_of_files
 
 
 def test_an_item_comes_back_with_its_facts(tmp_path: Path) -> None:
@@ -70,6 +73,58 @@ def test_where_nothing_can_be_put_is_said(tmp_path: Path) -> None:
 def test_equal_descriptions_share_a_store_and_others_do_not(tmp_path: Path) -> None:
     assert Store.keyed(tmp_path, {"a": 1, "b": 2}) == Store.keyed(tmp_path, {"b": 2, "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def squares(read: list[int], bad: tuple[int, ...] = ()) -> Work:
+    """Arrays of a number's square; which numbers were read is noted."""
+
+    def note(number: int) -> int:
+        if number in bad:
+            raise EpisodeError(f"number {number}", "it is a bad one")
+        read.append(number)
+        return number
+
+    return Work("squares", str, "number {}".format, note, lambda n: (np.array([n * n]), {"root": n}), lambda _: 10**7)
+
+
+def test_what_is_missing_is_announced_and_made_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, read = Store.keyed(tmp_path, {}), list[int]()
+    store.put("3", np.array([9]), {"root": 3})
+    for count, said in ((5, "squares: 4 of 5 to make, about 0.04 GB"), (6, "squares: 1 of 6 to make")):
+        made = fill(store, range(count), squares(read), BadEpisodes(0), ALONE)
+        assert [(identity, int(store.rows(identity)[0])) for identity, _ in made] == [
+            (str(n), n * n) for n in range(count)
+        ]
+        assert said in capsys.readouterr().err
+    assert sorted(read) == [0, 1, 2, 4, 5]
+    fill(store, range(6), squares(read), BadEpisodes(0), ALONE)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("rank", "mine"), [(0, [6, 8]), (1, [1, 3, 5, 7, 9])])
+def test_processes_share_all_items_since_others_may_be_filling_the_same_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: int, mine: list[int]
+) -> None:
+    monkeypatch.setattr(Processes, "wait", lambda _: None)
+    monkeypatch.setattr(Processes, "united", lambda _, reasons: {"number 1": "the other one's reason"} | reasons)
+    store, read, bad = Store.keyed(tmp_path, {}), list[int](), BadEpisodes(8)
+    for number in (0, 2, 4):
+        store.put(str(number), np.array([number]), {})
+    made = fill(store, range(10), squares(read), bad, Processes(rank, 2, ALONE.device))
+    assert sorted(read) == mine
+    assert [number for _, number in made] == sorted([0, 2, 4, *mine])
+    assert len(bad.reasons) == 10 - len(made)
+    assert bad.reasons.get("number 1") == (None if rank else "the other one's reason")
+    assert ("to make" in capsys.readouterr().err) == (rank == 0)
+
+
+def test_items_that_fail_are_counted_and_left_out_in_their_order(tmp_path: Path) -> None:
+    bad = BadEpisodes(2)
+    made = fill(Store.keyed(tmp_path, {}), range(20), squares([], bad=(3, 11)), bad, ALONE)
+    assert [number for _, number in made] == [n for n in range(20) if n not in (3, 11)]
+    assert bad.reasons == {"number 3": "it is a bad one", "number 11": "it is a bad one"}
+    with pytest.raises(TooManyBadEpisodesError):
+        fill(Store.keyed(tmp_path, {}), range(20), squares([], bad=(3, 11)), BadEpisodes(1), ALONE)
 
 
 @pytest.mark.parametrize("count", [1, 50, 99, 1000])
