@@ -281,6 +281,35 @@ def test_an_event_lies_inside_its_window_wherever_the_gripper_moves(closes_at: i
     assert (closedness_BT[:, -1] == 1).all()
 
 
+def test_events_come_in_their_share_of_the_windows_and_anywhere_in_them() -> None:
+    batch = batches_of([track(2000, closes_at=1000)], Layout(2000), event_share=0.3)[0]
+    closes_BS = batch["actions_BS7"][..., 6] > 0.5
+    assert float(closes_BS.any(dim=1).float().mean()) == pytest.approx(0.3, abs=0.03)  # three standard deviations
+    assert closes_BS.float().mean(dim=0).tolist() == pytest.approx([0.1, 0.1, 0.1], abs=0.02)
+
+
+def test_a_gripper_that_moves_less_than_an_event_makes_none() -> None:
+    moved = [track(20, closes_at=10), track(20, closes_at=10)]
+    for trajectory, closedness in zip(moved, (0.04, 0.06), strict=True):
+        trajectory.poses_R7[:, 6] *= closedness
+    with pytest.raises(InputError, match="no gripper moves"):
+        batches_of(moved[:1], event_share=1.0)
+    assert batches_of(moved, event_share=1.0).events == [(1, 9)]
+
+
+def test_pairs_come_in_their_share_of_the_batches_alike_in_all_processes_and_in_either_order() -> None:
+    pairs = [track(rows, branch=str(n)) for n in range(3) for rows in (4, 5)]
+    for trajectory in pairs:
+        trajectory.poses_R7[:, 1] = len(trajectory)
+    ranks = [batches_of(pairs, Layout(2, 2, rank), pair_share=0.25, pair_frames=2) for rank in (0, 1)]
+    paired, alike = ([batches[number] for number in range(600)] for batches in ranks)
+    assert [batch["is_paired"] for batch in paired] == [batch["is_paired"] for batch in alike]
+    assert np.mean([batch["is_paired"] for batch in paired]) == pytest.approx(0.25, abs=0.05)
+    two = [tuple(batch["poses_BT7"][:, 0, 1].tolist()) for batch in paired if batch["is_paired"]]
+    assert set(two) == {(4, 5), (5, 4)}
+    assert np.mean([first < second for first, second in two]) == pytest.approx(0.5, abs=0.13)
+
+
 def test_each_pair_comes_once_an_epoch() -> None:
     pairs = [track(rows, branch=str(n)) for n in range(6) for rows in (4, 5)]
     batches = batches_of(pairs, Layout(4), pair_share=1.0, pair_frames=2)
