@@ -119,6 +119,20 @@ def test_a_run_that_was_stopped_goes_on_by_resume(data: Path, encoder: Path, tmp
     assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
 
 
+def test_a_run_with_states_goes_on_without_the_weights_it_started_from(
+    data: Path, encoder: Path, tmp_path: Path
+) -> None:
+    first, whole, parts = (tmp_path / name for name in ("first", "whole", "parts"))
+    assert train(data, encoder, first) == 0
+    for out in (whole, parts):
+        assert train(data, encoder, out, "--start", str(first / "release")) == 0
+    (parts / "states" / "00000020.pt").unlink()
+    shutil.rmtree(first)
+    assert cli.run(["train", "--resume", "--out", str(parts)]) == 0
+    assert_same(final(whole), final(parts))
+    assert load(parts / "release").metadata["start"] == str(first / "release")
+
+
 def test_a_run_goes_on_as_it_began_or_not_at_all(
     data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

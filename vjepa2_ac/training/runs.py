@@ -7,7 +7,7 @@ import json
 import platform
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,7 +74,7 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
     """
     with joined(device) as processes:
         _look(run, recipe, processes, resume=resume)
-        learner = _pretraining(recipe, inputs)
+        learner = _pretraining(recipe, _beginning(inputs, run, resume=resume))
         batches = _clips(recipe, inputs, processes)
         bad = BadEpisodes(recipe.clips.bad_videos)
         _begin(run, recipe, inputs, batches, processes, resume=resume)
@@ -91,7 +91,7 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
     with joined(device) as processes:
         _look(run, recipe, processes, resume=resume)
         encoder, preprocessing = _frozen_encoder(recipe, inputs)
-        predictor = _predictor(recipe, inputs, encoder, preprocessing)
+        predictor = _predictor(recipe, _beginning(inputs, run, resume=resume), encoder, preprocessing)
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=recipe.loss.normalize)
         learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
         batches = _windows(recipe, inputs, frames, predictor, processes)
@@ -113,7 +113,8 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         source = load(inputs.model or "default", parts=("encoder", "predictor"), optional=("inverse", "keyframes"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
-        learner = Inversion(_inverse(recipe, inputs, frames, encoder), frames)
+        inverse = _inverse(recipe, _beginning(inputs, run, resume=resume), frames, encoder)
+        learner = Inversion(inverse, frames)
         sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
         trajectories = _trajectories(recipe, sampling, inputs, frames, processes)
         layout = _layout(recipe, processes)
@@ -306,6 +307,11 @@ def _look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> No
                 f"{processes.count}: which samples share an update would change"
             )
     processes.wait()
+
+
+def _beginning(inputs: Inputs, run: Run, *, resume: bool) -> Inputs:
+    """The inputs without the weights to start from where the run has states to go on from: they may be gone by now."""
+    return replace(inputs, start=None) if resume and run.states() else inputs
 
 
 def _begin(
