@@ -149,7 +149,7 @@ def _runs(wanted: list[int], keys: tuple[int, ...]) -> list[tuple[int, list[int]
     runs: list[tuple[int, list[int]]] = []
     for number in wanted:
         key = keys[max(bisect.bisect_right(keys, number) - 1, 0)] if keys else 0
-        if runs and (key <= runs[-1][0] or key <= runs[-1][1][-1]):
+        if runs and key == runs[-1][0]:
             runs[-1][1].append(number)
         else:
             runs.append((key, [number]))
