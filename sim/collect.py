@@ -13,7 +13,7 @@ import multiprocessing
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection, wait
@@ -178,13 +178,16 @@ def collect(
         if advance is not None and already:
             advance(already, f"{already} were there")
         played = episodes = frames = 0
-        for seed, entries in _play(root, todo, config, make, min(workers, len(todo))):
-            _add_to_index(root, entries)
-            frames += sum(entry["frames"] for entry in entries)
-            played, episodes = played + 1, episodes + len(entries)
-            if advance is not None:
-                advance(1, f"seed {seed}, {frames / (time.monotonic() - started):.0f} frames/s")
-        _rebuild_index(root)
+        try:
+            with contextlib.closing(_play(root, todo, config, make, min(workers, len(todo)))) as jobs_done:
+                for seed, entries in jobs_done:
+                    _add_to_index(root, entries)
+                    frames += sum(entry["frames"] for entry in entries)
+                    played, episodes = played + 1, episodes + len(entries)
+                    if advance is not None:
+                        advance(1, f"seed {seed}, {frames / (time.monotonic() - started):.0f} frames/s")
+        finally:
+            _rebuild_index(root)  # stopped, too: the processes have ended what they were at
         return Collected(played, already, episodes, frames, time.monotonic() - started)
 
 
@@ -251,7 +254,7 @@ def _said_if_unwritable(root: Path) -> Iterator[None]:
 
 def _play(
     root: Path, seeds: list[int], config: CollectConfig, make: MakeRecorder, workers: int
-) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+) -> Generator[tuple[int, list[dict[str, Any]]], None, None]:
     """Each seed as it is done, with the index lines of its episodes; fresh processes, each with its own renderer."""
     if not seeds:
         return

@@ -17,7 +17,7 @@ from tests.data.folders import ROWS, SERIALS, folder_of, recording, rows_of
 from vjepa2_ac.data import layout, writer
 from vjepa2_ac.data.episodes import open_episode
 from vjepa2_ac.data.layout import find_episodes, unfinished
-from vjepa2_ac.data.writer import write_episode
+from vjepa2_ac.data.writer import write_episode, write_index
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, VideoError
 
 
@@ -126,6 +126,24 @@ def test_nothing_half_written_is_left(
         write_episode(recording(), tmp_path)
     assert not find_episodes(tmp_path)
     assert not unfinished(tmp_path)
+
+
+def test_an_index_is_replaced_whole_and_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_index(tmp_path, [{"path": "a"}])
+    monkeypatch.setattr(writer, "_sync", full_disk)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        write_index(tmp_path, [{"path": "b"}])
+    monkeypatch.undo()
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {layout.INDEX: '{"path": "a"}\n'}
+    if not (child := os.fork()):  # one that is killed
+        monkeypatch.setattr(writer, "_sync", lambda _: os._exit(0))
+        write_index(tmp_path, [{"path": "c"}])
+        os._exit(1)
+    os.waitpid(child, 0)
+    write_index(tmp_path, [{"path": "d"}])
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {layout.INDEX: '{"path": "d"}\n'}
 
 
 @pytest.mark.parametrize(

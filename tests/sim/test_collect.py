@@ -155,6 +155,16 @@ def test_a_disk_that_runs_full_is_noticed_before_it_is(tmp_path: Path, monkeypat
     assert is_done(tmp_path, 0)
 
 
+def test_where_it_is_stopped_the_index_holds_what_was_in_flight_too(tmp_path: Path) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect(tmp_path, 9, CONFIG, fake_recorder.slow, workers=2, advance=interrupt)
+    assert [entry["path"] for entry in index(tmp_path)] == [ref.name for ref in find_episodes(tmp_path)]
+    assert len(index(tmp_path)) > 3
+
+
 @pytest.mark.parametrize(
     ("name", "played", "number", "error"),
     [("write_index", False, errno.EACCES, InputError), ("add_to_index", True, errno.ENOSPC, NotEnoughDiskError)],

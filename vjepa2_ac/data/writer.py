@@ -16,7 +16,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from vjepa2_ac.data import layout
 from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.data.video import QUALITY, Frames, write_video
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.files import DISK_FULL
+from vjepa2_ac.files import DISK_FULL, aside_of
 from vjepa2_ac.poses import vector
 
 VERSION = "1.0.1"  # of the DROID release whose layout this is
@@ -269,10 +269,14 @@ def _metadata(recording: Recording) -> dict[str, Any]:
 
 def write_index(root: Path, entries: list[dict[str, Any]]) -> None:
     """Replace the index of `root`: one JSON line per episode, each with its `path` relative to `root`."""
-    aside = root / f".{layout.INDEX}.{os.getpid()}"
-    aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
-    _sync(aside)
-    aside.replace(root / layout.INDEX)
+    aside = aside_of(root / layout.INDEX)  # one name for all, so that what a kill leaves is written over
+    try:
+        aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
+        _sync(aside)
+        aside.replace(root / layout.INDEX)
+    finally:
+        with suppress(OSError):
+            aside.unlink()
 
 
 def add_to_index(root: Path, entry: dict[str, Any]) -> None:
