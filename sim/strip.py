@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +13,9 @@ import av.error
 import av.filter
 import cv2
 import numpy as np
+from av.container import InputContainer
 
-from sim.film import FRAMES_PER_SECOND, Frame
+from sim.film import Frame
 from vjepa2_ac.data.video import for_ffmpeg
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.files import make_folder, whole
@@ -51,20 +54,40 @@ def strip(films: Sequence[Path], columns: int = 5, width: int = 240) -> Frame:
 
 def read(film: Path) -> Iterator[Frame]:
     """The frames of a film. Raises InputError where there is none."""
+    with _opened(film) as container:
+        for frame in container.decode(video=0):
+            yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+
+
+@contextmanager
+def _opened(film: Path) -> Iterator[InputContainer]:
     try:
         with av.open(for_ffmpeg(film)) as container:
             if not container.streams.video:
                 raise InputError(f"{film} is no film: it has no picture")
-            for frame in container.decode(video=0):
-                yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+            yield container
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{film} is no film that can be read: {error}") from None
 
 
 def _thinned(film: Path, width: int) -> list[Frame]:
-    every = FRAMES_PER_SECOND // GIF_FRAMES_PER_SECOND
-    frames = [_narrowed(frame, width) for number, frame in enumerate(read(film)) if number % every == 0]
+    """What the film shows at each moment of the GIF, and its end for a while longer."""
+    per_frame, frames = GIF_FRAMES_PER_SECOND / _rate(film), list[Frame]()
+    for number, frame in enumerate(read(film), start=1):
+        moments = math.ceil(number * per_frame)  # until the next frame comes
+        if moments > len(frames):
+            frames += [_narrowed(frame, width)] * (moments - len(frames))
     return [*frames, *frames[-1:] * PAUSE]
+
+
+def _rate(film: Path) -> Fraction:
+    """Frames a second."""
+    with _opened(film) as container:
+        stream = container.streams.video[0]
+        rate = stream.average_rate or stream.guessed_rate
+    if not rate:
+        raise InputError(f"{film} does not say how fast it plays")
+    return rate
 
 
 def _narrowed(frame: Frame, width: int) -> Frame:

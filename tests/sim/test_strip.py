@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sim.film import write_mp4
-from sim.strip import GIF_FRAMES_PER_SECOND, PAUSE, read, strip
+from sim.strip import GIF_FRAMES_PER_SECOND, PAUSE, gif, read, strip
 from vjepa2_ac.cli import run
 
 
@@ -35,6 +35,15 @@ def test_a_gif_plays_the_films_in_turn_at_their_own_speed(films: list[Path], tmp
     assert len(frames) == 2 * (GIF_FRAMES_PER_SECOND + PAUSE)
     assert frames[0].shape == (48, 64, 3)
     assert np.abs(frames[0][24, 32].astype(int) - (250, 120, 40)).max() < 30
+
+
+@pytest.mark.parametrize(("rate", "seen"), [(2, [0, 0, 0, 1, 1]), (4, [0, 0, 1, 2, 3]), (12, [0, 2, 4, 7, 9])])
+def test_a_film_of_any_rate_keeps_its_speed(tmp_path: Path, rate: int, seen: list[int]) -> None:
+    grey = [np.full((96, 128, 3), 30 + 15 * number, dtype=np.uint8) for number in range(rate)]
+    write_mp4(tmp_path / "film.mp4", grey, rate)
+    gif(tmp_path / "film.gif", [tmp_path / "film.mp4"], width=64)
+    levels = [(frame.mean() - 30) / 15 for frame in read(tmp_path / "film.gif")]
+    assert [round(level) for level in levels] == seen + PAUSE * seen[-1:]
 
 
 def test_a_strip_has_a_row_for_each_film_from_first_to_last(films: list[Path], tmp_path: Path) -> None:
