@@ -13,6 +13,7 @@ end are told apart.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -261,7 +262,10 @@ def _checked_cameras(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def _checked_size(size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (size, size) if isinstance(size, int) else size
+    try:
+        height, width = map(operator.index, np.broadcast_to(size, 2))
+    except (TypeError, ValueError):
+        raise ConfigError(f"frames have a whole number of pixels a side, or two of them; got {size!r}") from None
     if not (16 <= height <= 1280 and 16 <= width <= 1280):
         raise ConfigError(f"frames have 16 to 1280 pixels a side, got {height} x {width}")
     return height, width

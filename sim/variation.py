@@ -16,12 +16,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from sim.splits import LOOKS, OUT, SPLITS, Camera, Lamp, Light, Looks, Shape, Split
-from sim.surfaces import RGB
+from sim.surfaces import RGB, SURFACES
 from vjepa2_ac.errors import ConfigError, InputError
 
 Kind = Literal["cup", "box"]
 Target = Literal["bowl", "pad"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+TARGETS: tuple[Target, ...] = get_args(Target)
 
 FACTORS = ("layout", "kind", "size", "colours", "surfaces", "light", "camera", "distractors")
 
@@ -78,6 +79,10 @@ class Distractor:
     size: float  # [m], half of its width
     rgb: RGB
 
+    def __post_init__(self) -> None:
+        if self.shape not in get_args(Shape):
+            raise InputError(f"this is no distractor of a scene: there is no shape {self.shape!r}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
@@ -111,6 +116,17 @@ class Draw:
     camera_elevation: float
     camera_distance: float  # [m], added to the usual distance
     distractors: tuple[Distractor, ...]
+
+    def __post_init__(self) -> None:
+        names = {"split": SPLITS, "kind": KINDS, "target": TARGETS, "table": SURFACES, "wall": SURFACES}
+        for part, known in names.items():
+            if (name := getattr(self, part)) not in tuple(known):
+                raise InputError(f"this is no draw of a scene: there is no {part} {name!r}")
+        cups = [(2 * radius, 2 * radius, height) for radius, height in CUP_SIZES]  # of no other there is a mesh
+        if self.kind == "cup" and self.size not in cups:
+            raise InputError(f"this is no draw of a scene: there is no cup of size {self.size}")
+        if len(self.distractors) > SLOTS:
+            raise InputError(f"this is no draw of a scene: {len(self.distractors)} distractors; {SLOTS} at most")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file."""

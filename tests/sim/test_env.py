@@ -54,7 +54,7 @@ def test_gymnasium_finds_no_fault_in_any_task(name: str) -> None:
 
 
 def test_render_shows_the_pretty_view_when_asked_for() -> None:
-    env = FrankaEnv("reach", frame_size=32, render_mode="rgb_array", render_size=64)
+    env = FrankaEnv("reach", frame_size=np.int64(32), render_mode="rgb_array", render_size=64)
     env.reset(seed=0)
     picture = env.render()
     assert picture is not None
@@ -136,11 +136,17 @@ def test_options_that_say_nothing_are_refused_and_no_episode_goes_on_without_its
 ) -> None:
     env.reset(seed=9)
     written = env.draw.as_dict()
+    ball = {"shape": "ball", "xy": (0.36, 0.16), "yaw": 0.0, "size": 0.015, "rgb": (1.0, 0.0, 0.0)}
     for options, said in (
         ({"drow": written}, "no option 'drow'; there is 'draw'"),
         ({"draw": {name: value for name, value in written.items() if name != "wall"}}, "'wall' is missing"),
         ({"draw": written | {"weather": "fine"}}, "'weather' is missing or none"),
         ({"draw": written | {"distractors": [{"shape": "ball"}]}}, "distractor .* 'xy' is missing"),
+        ({"draw": written | {"table": "ebony"}}, "there is no table 'ebony'"),
+        ({"draw": written | {"kind": "mug"}}, "there is no kind 'mug'"),
+        ({"draw": written | {"kind": "cup", "size": [0.05, 0.05, 0.06]}}, r"no cup of size \(0\.05, 0\.05, 0\.06\)"),
+        ({"draw": written | {"distractors": [ball | {"shape": "cone"}]}}, "there is no shape 'cone'"),
+        ({"draw": written | {"distractors": [ball] * 4}}, "4 distractors; 3 at most"),
     ):
         with pytest.raises(InputError, match=said):
             env.reset(options=options)
@@ -247,6 +253,8 @@ def test_success_at_the_end_is_judged_when_the_episode_is_cut() -> None:
         ({"views": ("top",)}, "wrist"),
         ({"views": ("left", "left")}, "named twice: left, left"),
         ({"frame_size": 3}, "16 to 1280"),
+        ({"frame_size": 256.0}, r"whole number of pixels a side, or two of them; got 256\.0"),
+        ({"frame_size": (64, 64, 3)}, "whole number of pixels"),
         ({"render_size": 2000}, "16 to 1280"),
         ({"camera_yaw": float("nan")}, "number of degrees"),
         ({"max_steps": 0}, "at least one"),
