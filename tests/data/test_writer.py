@@ -128,6 +128,27 @@ def test_nothing_half_written_is_left(
     assert not unfinished(tmp_path)
 
 
+def test_what_a_killed_writer_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    left = tmp_path / layout.ASIDE / f"{recording().uuid}.{os.getpid()}" / layout.RECORDINGS
+    left.mkdir(parents=True)
+    (left / "30000000.mp4").touch()
+    ref = write_episode(recording(), tmp_path)
+    assert [path.stem for path in sorted((ref.folder / layout.RECORDINGS).iterdir())] == sorted(SERIALS.values())
+    assert not unfinished(tmp_path)
+
+
+def test_all_of_an_episode_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(writer, "_sync", synced.append)
+    place = write_episode(recording(), tmp_path).folder
+    *inside, parent = synced
+    (aside,) = {path for path in inside if path.parent.name == layout.ASIDE}
+    assert {path.relative_to(aside) for path in inside} == {Path(), *(p.relative_to(place) for p in place.rglob("*"))}
+    assert parent == place.parent
+
+
 def test_an_index_is_replaced_whole_and_leaves_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

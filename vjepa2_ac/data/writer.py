@@ -127,6 +127,7 @@ def write_episode(recording: Recording, root: Path, *, quality: int = QUALITY) -
         raise AlreadyThereError(f"there is already an episode at {root / place}")
     aside = root / layout.ASIDE / f"{recording.uuid}.{os.getpid()}"
     with _whole_or_nothing(aside):
+        shutil.rmtree(aside, ignore_errors=True)  # of a writer that was killed; in a container, numbers come again
         (aside / layout.RECORDINGS).mkdir(parents=True)
         for camera in recording.cameras:
             video = aside / layout.RECORDINGS / f"{camera.serial}.mp4"
@@ -134,7 +135,7 @@ def write_episode(recording: Recording, root: Path, *, quality: int = QUALITY) -
         _write_trajectory(recording, aside / layout.TRAJECTORY)
         metadata = json.dumps(_metadata(recording), indent=1)
         (aside / f"metadata_{recording.uuid}.json").write_text(metadata, encoding="utf-8")
-        for path in sorted(aside.rglob("*"), reverse=True):
+        for path in [*sorted(aside.rglob("*"), reverse=True), aside]:
             _sync(path)
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         try:
