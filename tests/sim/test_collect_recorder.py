@@ -9,10 +9,12 @@ import pytest
 from sim import workspace
 from sim.collect import KINDS, CollectConfig, started_at
 from sim.collect_recorder import BRANCH_STEPS, STEPS, CellRecorder
-from sim.control import LIMIT
-from sim.variation import LOOK, Variation, draw
+from sim.control import LIMIT, Clipped, HandController
+from sim.episode import Cell
+from sim.scene import Scene
+from sim.variation import LOOK, Draw, Variation, draw
 from vjepa2_ac.data.writer import Recording
-from vjepa2_ac.poses import pose_differences
+from vjepa2_ac.poses import pose_differences, rotation_matrix
 
 SIZE = 32
 
@@ -141,6 +143,58 @@ def test_commands_and_what_came_of_them_agree(job: list[Recording]) -> None:
     poses_N7, commands_N7 = np.asarray(long.poses_N7), np.asarray(long.commands_N7)
     away_N3 = np.abs(commands_N7[:-1, :3] - poses_N7[1:, :3])
     assert np.median(away_N3) < 0.003
+
+
+def test_every_row_is_what_was_done_and_what_was_the_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = CellRecorder(CollectConfig(size=16, mix=(("near", 1.0),), branches=0, split="shift"))
+    actions: list[np.ndarray] = []
+    carry_out = HandController.step
+
+    def noted(hand: HandController, action_7: np.ndarray) -> Clipped:
+        actions.append(action_7)
+        return carry_out(hand, action_7)
+
+    monkeypatch.setattr(HandController, "step", noted)
+    (long,) = recorder(1)
+    monkeypatch.undo()
+    recorder.painter.close()
+    assert long.facts["variation"] == draw(Variation(split="shift"), 1).as_dict()
+    cell = Cell(Scene())  # another one, which has seen nothing else
+    cell.dress(Draw.from_dict(long.facts["variation"]))
+    poses_N7, commands_N7 = np.asarray(long.poses_N7), np.asarray(long.commands_N7)
+    joints_N7, joint_commands_N7 = np.asarray(long.joints_N7), np.asarray(long.joint_commands_N7)
+    for row in range(STEPS + 1):
+        truth = cell.truth()
+        np.testing.assert_array_equal(poses_N7[row], cell.controller.measured_pose())
+        np.testing.assert_array_equal(joints_N7[row], cell.scene.data.qpos[cell.scene.arm_qpos])
+        for name, is_so in (
+            ("object_position", truth.object),
+            ("object_quaternion", truth.object_quaternion),
+            ("target_position", truth.target),
+            ("finger_forces", (truth.left_force, truth.right_force)),
+            ("is_held", truth.is_held),
+            ("is_touched", truth.is_touched),
+        ):
+            np.testing.assert_array_equal(long.truth[name][row], is_so)
+        if row < STEPS:
+            cell.controller.step(actions[row])
+            sent = cell.controller.state()
+            np.testing.assert_array_equal(commands_N7[row, :3], sent["position"])
+            np.testing.assert_allclose(rotation_matrix(commands_N7[row, 3:6]), sent["rotation"], atol=1e-12)
+            np.testing.assert_array_equal(commands_N7[row, 6], sent["closedness"])
+            np.testing.assert_array_equal(joint_commands_N7[row], sent["joints"])
+    np.testing.assert_array_equal(commands_N7[-1], commands_N7[-2])  # nothing follows the last
+    np.testing.assert_array_equal(joint_commands_N7[-1], joint_commands_N7[-2])
+    assert np.ptp(commands_N7[:, 5]) > 0.05  # or little of this says anything
+    assert len({*long.truth["is_held"]}) == len({*long.truth["is_touched"]}) == 2
+    assert np.ptp(long.truth["finger_forces"][:, 0] - long.truth["finger_forces"][:, 1]) > 0.1
+
+
+def test_a_task_says_what_is_put_where() -> None:
+    recorder = CellRecorder(CollectConfig(size=16, mix=(("expert", 1.0),), branches=0))
+    said = {recorded.task for seed in (0, 2) for recorded in recorder(seed)}
+    recorder.painter.close()
+    assert said == {"put the cup on the pad", "put the box into the bowl"}
 
 
 def test_every_camera_asked_for_is_recorded_and_only_the_wrist_moves() -> None:
