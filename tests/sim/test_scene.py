@@ -8,7 +8,7 @@ import pytest
 from sim.episode import Cell
 from sim.rendering import Painter
 from sim.splits import SPLITS, Split
-from sim.variation import KINDS, Kind, Variation, draw
+from sim.variation import CUP_SIZES, KINDS, LOOK, Distractor, Draw, Kind, Variation, draw
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -79,3 +79,36 @@ def test_a_dropped_cup_falls_and_stays_on_the_table(cell: Cell) -> None:
     truth = cell.truth()
     assert truth.is_supported
     assert 0.015 < truth.object[2] < 0.06
+
+
+def test_each_part_of_a_look_is_seen(cell: Cell) -> None:
+    thing = Distractor(shape="box", xy=(0.36, 0.16), yaw=0.0, size=0.016, rgb=(1.0, 0.0, 0.0))
+    white = (0.6, 0.6, 0.6)
+    scene = replace(draw(Variation(split="wide", kind="box"), 3), distractors=(thing,), fill_rgb=white)
+    painter = Painter(cell.scene, 64, 64)
+
+    def seen(other: Draw) -> np.ndarray:
+        cell.scene.apply(other)
+        return np.concatenate([painter.draw("left"), painter.draw("wrist"), painter.draw("pretty")])
+
+    usual = seen(scene)
+    for name in LOOK:
+        value = getattr(scene, name)
+        changed = {str: "checks", tuple: (0.1, 0.2, 0.9)}.get(type(value)) or value + (
+            0.05 if name == "ambient" else 0.5
+        )
+        assert (seen(replace(scene, **{name: changed})) != usual).any(), name
+    for change in ({"size": 0.011}, {"yaw": 0.7}, {"rgb": white}, {"shape": "ball"}, {"xy": (0.37, 0.16)}):
+        other = replace(thing, **change)  # type: ignore[arg-type]
+        assert (seen(replace(scene, distractors=(other,))) != usual).any(), change
+    painter.close()
+
+
+def test_objects_look_as_large_as_they_are(cell: Cell) -> None:
+    cell.dress(draw(Variation(kind="box"), 3))
+    model = cell.scene.model
+    np.testing.assert_array_equal(model.geom("box:seen").size, model.geom("box:solid").size)
+    for index, (radius, height) in enumerate(CUP_SIZES):
+        cell.dress(replace(draw(Variation(kind="cup"), 3), size=(2 * radius, 2 * radius, height)))
+        shown = [model.geom(f"cup:seen{number}").rgba[3] for number in range(len(CUP_SIZES))]
+        assert shown == [float(number == index) for number in range(len(CUP_SIZES))]
