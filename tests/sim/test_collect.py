@@ -215,6 +215,11 @@ def test_nonsense_is_refused(wrong: dict[str, Any]) -> None:
         CollectConfig(**wrong)
 
 
+@pytest.mark.parametrize("size", [16, 1280])
+def test_the_smallest_and_the_largest_frames_are_taken(size: int) -> None:
+    assert CollectConfig(size=size).size == size
+
+
 def kill_and_resume(root: Path, kills: int, after: tuple[float, float], jobs: int, recorder: str = "slow") -> None:
     """SIGKILL the collector and its workers at random moments, then let it finish."""
     dice = random.Random(7)

@@ -112,3 +112,6 @@ def test_objects_look_as_large_as_they_are(cell: Cell) -> None:
         cell.dress(replace(draw(Variation(kind="cup"), 3), size=(2 * radius, 2 * radius, height)))
         shown = [model.geom(f"cup:seen{number}").rgba[3] for number in range(len(CUP_SIZES))]
         assert shown == [float(number == index) for number in range(len(CUP_SIZES))]
+    scene = next(scene for seed in range(9) if (scene := draw(Variation(), seed)).distractors)
+    cell.dress(scene)
+    np.testing.assert_array_equal(model.geom("distractor0").size, [scene.distractors[0].size] * 3)
