@@ -60,6 +60,20 @@ def test_a_picture_that_breaks_off_is_refused() -> None:
         refused(data[: len(data) // 2], "breaks off")
 
 
+def test_what_follows_the_end_of_a_picture_is_no_part_of_it() -> None:
+    for data in (pictures.png(pictures.noise()), pictures.jpeg(pictures.noise())):
+        alone = decode(data, "p", 4096)
+        np.testing.assert_array_equal(decode(data + bytes(5000), "p", 4096).frame_HW3, alone.frame_HW3)
+        refused(data[: len(data) // 2] + bytes(5000), "breaks off")
+
+
+def test_the_end_of_a_thumbnail_is_not_the_end_of_a_picture() -> None:
+    data, thumbnail = pictures.jpeg(pictures.noise(200, 200)), pictures.jpeg(pictures.noise(8, 8))
+    with_thumbnail = data[:2] + b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail + data[2:]
+    assert decode(with_thumbnail, "p", 4096).frame_HW3.shape == (200, 200, 3)
+    refused(with_thumbnail[: with_thumbnail.rindex(b"\xff\xda") + 200], "breaks off")
+
+
 def test_what_is_no_picture_says_what_came() -> None:
     refused(b"", "nothing came; expected a PNG or JPEG")
     refused(b"GIF89a......", "begin with 47 49 46 38")

@@ -7,6 +7,7 @@ a picture within the limits is given to the decoder.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ LEAST_DEVIATION = 2.0  # of 255: below it a picture shows nothing (a cap on the 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG, with a length or its end; among pixels, FF is FF 00
+END_OF_IMAGE = b"\xff\xd9"
 WANTED = "a PNG or JPEG picture"
 
 
@@ -106,5 +109,24 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Decoders fill what is missing with grey; a robot should not look at that."""
-    return (b"IEND" if data.startswith(PNG) else b"\xff\xd9") in data[-1024:]
+    """Decoders fill what is missing with grey; a robot should not look at that.
+
+    Whatever follows the end, as in files of phones, is no part of the picture; nor is the end of a thumbnail its end.
+    """
+    return _png_ends(data) if data.startswith(PNG) else _jpeg_ends(data)
+
+
+def _png_ends(data: bytes) -> bool:
+    at = len(PNG)
+    while (kind := data[at + 4 : at + 8]) and kind != b"IEND":
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return kind == b"IEND"
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    at = 2
+    while marker := MARKER.search(data, at):
+        if marker[0] == END_OF_IMAGE:
+            return True
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return False
