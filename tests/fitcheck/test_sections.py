@@ -4,6 +4,7 @@ gripper."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,18 @@ from tests.fitcheck.worlds import (
     IGNORES_ACTIONS,
     IGNORES_GRIPPER,
     PERFECT,
+    ROWS,
     PoseWorld,
     branches,
     footage,
     walk,
 )
-from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.fitcheck.axes import AXES, along_axes
 from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.footage import stretches
+from vjepa2_ac.fitcheck.footage import see, stretches
 from vjepa2_ac.fitcheck.located import NEAR, find_glances, find_keyframes, locate
 from vjepa2_ac.fitcheck.pairs import find_pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
@@ -85,6 +87,23 @@ def test_moments_that_are_ranked_have_a_move_and_each_of_four_grips_a_quarter() 
     assert all(start % 2 for _, start in found.move)
     cases = [(start // 2 % 2, start // 8 % 2) for _, start in found.gripper]
     assert [cases.count(case) for case in ((0, 0), (0, 1), (1, 0), (1, 1))] == [4, 4, 4, 4]
+
+
+def test_a_model_that_imagines_no_numbers_is_refused_not_ranked() -> None:
+    diverged = PoseWorld(lambda actions: actions * torch.nan)
+    for ask in (
+        lambda: along_axes(diverged, SEEN, ASKED.moments, seed=0),
+        lambda: rank(diverged, SEEN, ASKED.ranking, 10, seed=0),
+        lambda: controls(diverged, SEEN, ASKED.moments, ASKED.transitions, seed=0),
+    ):
+        with pytest.raises(InputError, match="costs are no numbers"):
+            ask()
+
+
+def test_a_model_that_sees_no_numbers_is_refused() -> None:
+    blind: Any = SimpleNamespace(encode=lambda frames: torch.full((ROWS, 1, 7), torch.nan), dtype=torch.float32)
+    with pytest.raises(InputError, match="latents are no numbers"):
+        see(WALKS[:1], blind)
 
 
 def test_candidates_are_as_long_as_the_true_action() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vjepa2_ac import poses
 from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.errors import InputError
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.images import Frames
 from vjepa2_ac.models.looks import Located, Looks
@@ -117,10 +118,10 @@ class Footage:
 
 
 def see(tracks: Sequence[Track], model: Model, advance: Advance | None = None) -> Footage:
-    """Every frame of the tracks through a model's encoder, each alone."""
+    """Every frame of the tracks through a model's encoder, each alone. Raises InputError for latents of no numbers."""
     latents = []
     for track in tracks:
-        latents.append(model.encode(track.frames()).to("cpu", model.dtype))
+        latents.append(_numbers(model.encode(track.frames()), "latents").to("cpu", model.dtype))
         if advance is not None:
             advance()
     return Footage(tracks, latents)
@@ -142,18 +143,27 @@ def drawn(all_of: Sequence[Stretch], count: int, rng: np.random.Generator) -> li
 
 
 def costs_of(model: Model, batch: Batch, actions_BSA: Tensor) -> Array:
-    """How far from what was really seen next each candidate is imagined to lead, [B, S]: the planner's cost."""
+    """How far from what was really seen next each candidate is imagined to lead, [B, S]: the planner's cost.
+
+    Raises InputError for costs that are no numbers: none would be less than that of the true move.
+    """
     goal_BND = batch.later[:, 0]
 
     def cost(rollout: Rollout) -> Tensor:
         return energy(rollout, goal_BND.to(rollout.latents_BSHND.device))
 
     costs_BS = model.score(batch.now, batch.poses_BT7[:, 0], actions_BSA.unsqueeze(2), cost)
-    found: Array = costs_BS.double().cpu().numpy()
+    found: Array = _numbers(costs_BS, "costs").double().cpu().numpy()
     return found
 
 
 def distance(latents_ND: Tensor, other_ND: Tensor) -> Array:
     """Mean |difference| over tokens and channels, of any number of latents at once."""
     found: Array = (latents_ND.cpu() - other_ND.cpu()).abs().mean(dim=(-1, -2)).double().numpy()
+    return found
+
+
+def _numbers(found: Tensor, what: str) -> Tensor:
+    if not found.isfinite().all():
+        raise InputError(f"the model's {what} are no numbers: nothing can be measured with it")
     return found
