@@ -18,7 +18,7 @@ from sim.bounds import policy_name
 from sim.env import FrankaEnv
 from sim.evaluate.drivers import Driver, PlannedDriver, ScriptedDriver, ServedDriver, Turn
 from sim.evaluate.exploring import explore, told
-from sim.evaluate.failures import Moment, failure, moment
+from sim.evaluate.failures import REDRAWN, Moment, failure, moment
 from sim.evaluate.oracle import OracleDriver
 from sim.evaluate.settings import EvaluationConfig, Job
 from vjepa2_ac.client import PlannerClient
@@ -77,14 +77,15 @@ class Player:
         counts = redraws == 0 or job.driver != "expert"
         goal = {"hand": env.goal.hand, "object": env.goal.object}
         errors = sum(bool(turn["error"]) for turn in turns)
-        mode = failure(job.task, truths, goal, was_done=bool(info["success_any"]), without_plan=errors)
+        was_done = bool(info["success_any"])
+        mode = failure(job.task, truths, goal, was_done=was_done, without_plan=errors) if counts else REDRAWN
         record = {
             "driver": job.driver,
             "task": job.task,
             "object": job.kind,
             "seed": job.seed,
             "success_end": at_end and counts,
-            "success_any": (at_end or bool(info["success_any"])) and counts,
+            "success_any": (at_end or was_done) and counts,
             "first_done": first_done,
             "steps": int(info["steps"]),
             "status": turns[-1]["status"],

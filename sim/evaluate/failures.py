@@ -24,7 +24,9 @@ CLOSED = 0.2  # of the gripper's closedness, from which on it is closed; the wid
 ALMOST = 2 * NEAR  # [m]
 FALL = 0.03  # [m] that an object falls when it is dropped; set down, it is let go nearer to what it stands on
 
+REDRAWN = "scene drawn again"
 MODES: dict[str, str] = {
+    REDRAWN: "the expert failed in the first scene of the seed, so that another was drawn",
     "no plan": "at half of the looks and more there was no plan that would have been safe to follow",
     "done, then lost": "was done at some time, and not at the end",
     "drove out of view": "at the end the hand is outside of the camera's picture",

@@ -15,6 +15,7 @@ import torch
 
 from planner.mpc import ControlConfig
 from planner.planning import Planner
+from sim.env import FrankaEnv
 from sim.evaluate import episode, runs
 from sim.evaluate.episode import Player
 from sim.evaluate.runs import evaluate, place
@@ -119,6 +120,22 @@ def test_the_expert_succeeds_and_doing_nothing_does_not(tmp_path: Path) -> None:
     assert [record["success_end"] for record in found] == [True, False]
     assert [record["failure"] for record in found] == ["", "never near"]
     assert found[0]["hand_error"] < 0.04 < found[1]["hand_error"]
+
+
+def test_a_scene_that_was_drawn_again_is_no_success_of_its_expert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reset = FrankaEnv.reset
+
+    def again(env: FrankaEnv, **how: Any) -> Any:
+        observation, info = reset(env, **how)
+        return observation, info | {"redraws": 1}
+
+    monkeypatch.setattr(FrankaEnv, "reset", again)
+    wanted = jobs(["expert", "nothing"], ["reach"], ["box"], range(1))
+    expert, nothing = evaluate(tmp_path, config(max_steps=None), wanted)
+    assert (expert["success_end"], expert["success_any"], expert["failure"]) == (False, False, "scene drawn again")
+    assert nothing["failure"] == "never near"
 
 
 def test_a_run_goes_on_where_it_was(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
