@@ -84,11 +84,11 @@ def _with_pictures(content: Any, files: dict[str, list[bytes]]) -> Any:
         raise MalformedError("the part 'request' must be a JSON object")
     for name, pictures in files.items():
         if name == "observation" and len(pictures) == 1:
-            _inside(content, "observation")["picture"] = pictures[0]
+            _put(_inside(content, "observation"), "picture", pictures[0])
         elif name == "goal":
-            _inside(content, "goal")["pictures"] = pictures
+            _put(_inside(content, "goal"), "pictures", pictures)
         elif name == "pictures":
-            content["pictures"] = pictures
+            _put(content, "pictures", pictures)
         elif name in ("before", "after"):
             _into_moves(content, name, pictures)
         else:
@@ -102,7 +102,13 @@ def _into_moves(content: dict[str, Any], name: str, pictures: list[bytes]) -> No
     if not isinstance(moves, list) or len(moves) != len(pictures) or not all(isinstance(move, dict) for move in moves):
         raise MalformedError(f"{_counted(name, pictures)}; 'moves' needs one object for each picture")
     for move, picture in zip(moves, pictures, strict=True):
-        move[name] = picture
+        _put(move, name, picture)
+
+
+def _put(content: dict[str, Any], name: str, pictures: bytes | list[bytes]) -> None:
+    if content.get(name):
+        raise MalformedError(f"{name!r} came twice, within 'request' and as a part of its own; expected one of them")
+    content[name] = pictures
 
 
 def _counted(name: str, pictures: list[bytes]) -> str:

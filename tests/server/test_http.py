@@ -116,6 +116,24 @@ def test_a_request_id_is_kept_where_it_is_harmless(http: httpx.Client) -> None:
     assert re.fullmatch("[0-9a-f]{32}", strange)
 
 
+@pytest.mark.parametrize(
+    ("path", "part", "request_part", "twice"),
+    [
+        ("plan", "observation", {"observation": {"picture": "AAAA"}}, "picture"),
+        ("plan", "goal", {"goal": {"pictures": ["AAAA"]}}, "pictures"),
+        ("goals", "pictures", {"pictures": ["AAAA"]}, "pictures"),
+        ("sessions/none/calibration", "after", {"moves": [{"after": "AAAA"}]}, "after"),
+    ],
+)
+def test_a_picture_that_comes_in_the_request_and_as_a_part_is_refused(
+    http: httpx.Client, path: str, part: str, request_part: dict[str, Any], twice: str
+) -> None:
+    files = [(part, pictures.of(HOME))]
+    answer = http.post(f"/v1/{path}", data={"request": json.dumps(request_part)}, files=files)
+    assert (answer.status_code, problem_of(answer)["code"]) == (400, "malformed_request")
+    assert f"'{twice}' came twice" in problem_of(answer)["detail"]
+
+
 def test_bodies_beyond_the_limit_are_refused_with_and_without_a_length() -> None:
     with running(max_body_bytes=10_000) as (_, where):
         told = httpx.post(where.url + "/v1/plan", content=b" " * 20_000)
