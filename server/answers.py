@@ -120,7 +120,7 @@ def model_info(host: ModelHost) -> m.ModelInfo:
 
 
 def server_info(settings: Settings, presets: Sequence[str]) -> m.ServerInfo:
-    """What a caller needs to know once."""
+    """What a caller needs to know once. Endless limits are left out: JSON knows no infinity."""
     limits = settings.limits
     counted = {
         "max_body_bytes": settings.max_body_bytes,
@@ -145,7 +145,7 @@ def server_info(settings: Settings, presets: Sequence[str]) -> m.ServerInfo:
         api="vjepa2_ac.v1",
         dt_s=DT_S,
         conventions=CONVENTIONS,
-        limits={name: float(value) for name, value in (counted | corners).items()},
+        limits={name: float(value) for name, value in (counted | corners).items() if math.isfinite(value)},
         presets=list(presets),
         versions=versions(),
     )

@@ -88,6 +88,15 @@ def test_what_a_cost_and_an_energy_are_is_told_apart(point: Listening) -> None:
     assert "mean absolute difference" not in conventions["cost"]
 
 
+def test_what_has_no_limit_is_told_no_limit() -> None:
+    endless = LimitsConfig(highest=(math.inf, 0.6, 0.9), oldest=math.inf)
+    with running(limits=endless) as (_, where):
+        rest, grpc = (ask(where, wire, "info", {})["limits"] for wire in ("rest", "grpc"))
+    assert rest == grpc
+    assert {"oldest_observation_s", "workspace_highest_x_m"}.isdisjoint(rest)
+    assert (rest["step_m"], rest["workspace_highest_y_m"]) == (0.075, 0.6)
+
+
 class DivergingWorld(PointWorld):
     """Imagines numbers that are none, where it is asked for each step."""
 
