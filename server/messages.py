@@ -387,7 +387,7 @@ def _refusal(first: Any) -> FieldError:
     expected = first["msg"]
     for opening in ("Input should be ", "Value error, ", "String should have ", "List should have "):
         expected = expected.removeprefix(opening)
-    if first["type"] == "too_long":
+    if first["type"] in ("too_long", "string_too_long"):
         return FieldError(field, f"{len(first['input'])} of them", expected.partition(" after validation")[0])
     came = f"{first['input']!r:.60}" if not isinstance(first["input"], (bytes, dict, list)) else "another kind of value"
     return FieldError(field, came, expected)

@@ -143,7 +143,7 @@ REFUSALS: dict[str, tuple[str, dict[str, Any], str, str | None, str]] = {
     "seventeen goals": ("plan", plan_fields(goal={"pictures": [pictures.of(GOAL)] * 17}), "invalid_field",
         "goal.pictures", "goal.pictures: 17 of them; expected at most 16 items"),
     "long id": ("plan", plan_fields(observation=observation(id="x" * 129)), "invalid_field", "observation.id",
-        f"observation.id: '{'x' * 59}; expected at most 128 characters"),
+        "observation.id: 129 of them; expected at most 128 characters"),
     "unknown goal": ("plan", plan_fields(goal={"id": "nope"}), "not_found", None,
         "there is no goal 'nope'; it may have expired"),
     "two goals": ("plan", plan_fields(goal={"id": "a", "pictures": [pictures.of(GOAL)]}), "invalid_field", "goal",
