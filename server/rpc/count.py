@@ -1,11 +1,14 @@
-"""What every gRPC call leaves behind, answered or refused: a count, its time, and a line of the log."""
+"""What every gRPC call leaves behind, answered or refused: counted, timed, and told in the log and in its trace."""
 
 from __future__ import annotations
 
 import logging
 import time
 
+import grpc
+
 from server.metrics import Metrics
+from server.traces import note
 
 log = logging.getLogger(__name__)
 
@@ -16,4 +19,5 @@ def count(metrics: Metrics, method: str, code: str, started: float, *, is_stream
     metrics.requests.labels("grpc", method, code).inc()
     if not is_stream:
         metrics.durations.labels("grpc", method).observe(took_s)
+    note({"rpc.grpc.status_code": grpc.StatusCode[code].value[0]})
     log.info("answered", extra={"method": method, "status": code, "took_ms": round(1e3 * took_s, 1)})

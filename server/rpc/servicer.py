@@ -21,7 +21,7 @@ from server.rpc.count import count
 from server.rpc.problems import abort
 from server.service import PlanningService
 from server.stream import Look, pursue
-from server.traces import failed, note
+from server.traces import failed
 from vjepa2_ac.errors import VJEPA2ACError
 from vjepa2_ac.pb import planning_pb2 as pb
 from vjepa2_ac.pb import planning_pb2_grpc
@@ -236,7 +236,6 @@ class Planning(planning_pb2_grpc.PlanningServicer):
         await abort(context, problem)
 
     def _count(self, method: str, code: str, started: float) -> None:
-        note({"rpc.grpc.status_code": grpc.StatusCode[code].value[0]})
         count(self.service.metrics, method, code, started, is_stream=method == "PlanStream")
 
 

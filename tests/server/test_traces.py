@@ -182,6 +182,15 @@ def test_steps_of_streams_are_spans_of_their_own(monkeypatch: pytest.MonkeyPatch
     assert collector.named("vjepa2_ac.v1.Planning/PlanStream").trace_id.hex() == TRACE
 
 
+def test_a_grpc_call_that_does_not_pass_the_gate_says_its_status_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with traced(monkeypatch) as (collector, where):
+        channel = grpc.insecure_channel(str(where.grpc))
+        with channel, pytest.raises(grpc.RpcError):
+            channel.unary_unary("/vjepa2_ac.v1.Planning/Plan")(b"\xff", timeout=10)
+    found = said(collector.named("vjepa2_ac.v1.Planning/Plan"))
+    assert (found["error.type"], found["rpc.grpc.status_code"]) == ("malformed_request", 3)
+
+
 def test_refusals_say_their_code_and_blame_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     with traced(monkeypatch) as (collector, where):
         assert httpx.post(f"{where.url}/v1/plan", json={}).status_code == 422
