@@ -126,6 +126,11 @@ def counted(program: Running) -> dict[tuple[str, str], float]:
     return {(s.labels["method"], s.labels["code"]): s.value for s in samples if s.name.endswith("_total")}
 
 
+def timed(program: Running) -> set[str]:
+    """The methods of which times to answer are known."""
+    return {s.labels["method"] for metric in program.service.metrics.durations.collect() for s in metric.samples}
+
+
 def test_calls_that_do_not_pass_the_gate_are_counted_and_logged_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="server")
     nothing: queue.Queue[bytes | None] = queue.Queue()
@@ -153,6 +158,7 @@ def test_calls_that_do_not_pass_the_gate_are_counted_and_logged_too(caplog: pyte
             ("Plan", "DEADLINE_EXCEEDED"),
         }
         assert counted(program) == dict.fromkeys(wanted, 1.0)
+        assert timed(program) == {"GetServerInfo", "Plan"}
     told = {(line.method, line.status) for line in caplog.records if line.message == "answered"}  # type: ignore[attr-defined]
     assert told == wanted
 
@@ -161,8 +167,7 @@ def test_how_long_a_stream_was_open_is_no_time_to_answer() -> None:
     with running() as (program, where), grpc.insecure_channel(where.grpc) as channel:
         list(planning_pb2_grpc.PlanningStub(channel).PlanStream(iter([opening()]), timeout=10))
         assert within(5, lambda: counted(program) == {("PlanStream", "OK"): 1.0})
-        timed = {s.labels["method"] for metric in program.service.metrics.durations.collect() for s in metric.samples}
-        assert timed == set()
+        assert timed(program) == set()
 
 
 def test_messages_beyond_the_limit_are_refused() -> None:
