@@ -274,13 +274,16 @@ def test_a_socket_answers_each_look_and_goes_on_after_a_bad_one(point: Listening
         assert json.loads(line.recv(10))["status"] == "going"
 
 
-def test_a_socket_of_no_session_is_closed_with_the_reason(point: Listening) -> None:
+def test_a_socket_of_no_session_is_closed_with_the_reason_which_is_no_fault(
+    point: Listening, caplog: pytest.LogCaptureFixture
+) -> None:
     with socket_of(point, "gone") as line:
         with pytest.raises(ConnectionClosed) as caught:
             line.recv(10)
         assert caught.value.rcvd is not None
         assert caught.value.rcvd.code == 1008
         assert "no session 'gone'" in caught.value.rcvd.reason
+    assert not [line.message for line in caplog.records if line.exc_info]
 
 
 def test_a_fault_closes_a_socket_with_its_code(caplog: pytest.LogCaptureFixture) -> None:
