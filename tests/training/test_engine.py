@@ -251,3 +251,12 @@ def test_weights_that_are_not_finite_never_become_the_state_to_go_on_from(tmp_pa
     assert Run(tmp_path).states()[0][0] == 4
     train(tmp_path, CONFIG, resume=True)
     assert Run(tmp_path).states()[0][0] == 12
+
+
+def test_nothing_goes_on_from_a_state_that_is_not_finite(tmp_path: Path) -> None:
+    train(tmp_path, CONFIG)
+    step, state = Run(tmp_path).newest() or pytest.fail("no state")
+    state["learner"]["block.norm1.weight"].fill_(float("inf"))
+    Run(tmp_path).save(step, state)  # as older versions did
+    with pytest.raises(TrainingError, match=r"block\.norm1\.weight is not finite after update 12 of"):
+        train(tmp_path, CONFIG, resume=True)

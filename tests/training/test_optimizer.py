@@ -66,9 +66,8 @@ def test_a_rise_and_a_fall_that_do_not_fit_into_the_run_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_every_recipe_reaches_its_peak(name: str) -> None:
-    recipe = recipes.read(name)
-    recipe.optimizer.check(recipe.engine.steps)
+def test_every_recipe_may_begin_and_reaches_its_peak(name: str) -> None:
+    recipes.read(name).check()
 
 
 def test_a_frozen_weight_never_moves() -> None:

@@ -205,14 +205,18 @@ def test_a_pretraining_goes_on_with_the_same_videos_or_not_at_all(
     assert cli.run([*told, "--resume", "--data", str(data)]) == 0
 
 
-def test_a_schedule_that_does_not_fit_is_refused_unless_it_began_before(
+def test_what_a_run_should_not_begin_with_is_refused_unless_it_began_before(
     data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert train(data, encoder, tmp_path / "run", "--set", "steps=2", "--set", "anneal=3") == 2
+    fit = ("--set", "steps=2", "--set", "pair_share=1")
+    assert train(data, encoder, tmp_path / "run", *fit, "--set", "anneal=3") == 2
     assert "do not fit into 2" in capsys.readouterr().err
-    assert train(data, encoder, tmp_path / "run", "--set", "steps=2") == 0
+    assert train(data, encoder, tmp_path / "run", *fit, "--set", "batch=3") == 2
+    assert "two by two: an even engine.batch, got 3" in capsys.readouterr().err
+    assert train(data, encoder, tmp_path / "run", *fit) == 0
     recipe = Run(tmp_path / "run").recipe
-    recipe.write_text(recipe.read_text().replace("anneal: 0", "anneal: 3"))  # as an older version took it
+    took = recipe.read_text().replace("anneal: 0", "anneal: 3").replace("batch: 4", "batch: 3")
+    recipe.write_text(took)  # as older versions did
     assert cli.run(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
 
 

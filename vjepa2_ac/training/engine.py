@@ -181,6 +181,7 @@ class Trainer:
         if found is None:
             return 0
         state = found[1]
+        _check_finite(state["learner"], step, run)  # older versions kept such states
         if state["sharded"] != self.is_sharded:
             raise ConfigError("a run started with FSDP2 continues with several processes and FSDP2, others without")
         if self.is_sharded:
@@ -226,7 +227,7 @@ def _check_finite(weights: Mapping[str, Any], step: int, run: Run) -> None:
     for name, weight in weights.items():
         if not weight.isfinite().all():
             raise TrainingError(
-                f"{name} is not finite after update {step} of {run.folder}, so no state is kept of it, and nothing "
+                f"{name} is not finite after update {step} of {run.folder}: nothing goes on from there, and nothing is "
                 "released; train anew with a lower rate, or with optimizer.clip_grad"
             )
 

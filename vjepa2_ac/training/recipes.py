@@ -61,6 +61,10 @@ class PretrainRecipe:
         if self.clips.frames_per_clip % encoder.tubelet_size:
             raise ConfigError(f"frames_per_clip must divide by {encoder.tubelet_size}")
 
+    def check(self) -> None:
+        """Refuse what a run should not begin with."""
+        self.optimizer.check(self.engine.steps)
+
     def encoder_config(self) -> EncoderConfig | EncoderV21Config:
         """The encoder to train."""
         if self.variant == "v2":
@@ -104,6 +108,10 @@ class TrainRecipe:
             raise ConfigError("colour_jitter is at least 0")
         if self.window.frameskip != 1:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
+
+    def check(self) -> None:
+        """Refuse what a run should not begin with."""
+        self.optimizer.check(self.engine.steps)
         if self.sampling.pair_share and self.engine.batch % 2:
             raise ConfigError(
                 f"pairs come two by two: an even engine.batch, got {self.engine.batch}; or sampling.pair_share=0"
@@ -145,6 +153,10 @@ class InvertRecipe:
             raise ConfigError("bad_episodes is at least 0")
         if self.window.frameskip != 1:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
+
+    def check(self) -> None:
+        """Refuse what a run should not begin with."""
+        self.optimizer.check(self.engine.steps)
         if self.window.frames_per_clip != WindowConfig().frames_per_clip:
             raise ConfigError("an inverse learns from two moments; window.frames_per_clip is for predictors")
 

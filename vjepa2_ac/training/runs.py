@@ -299,7 +299,7 @@ def _look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> No
     if processes.is_first:
         run.check(resume=resume)
         if not resume:  # what began before this was asked goes on
-            recipe.optimizer.check(recipe.engine.steps)
+            recipe.check()
         began_with = json.loads(run.inputs.read_text())["processes"] if resume else processes.count
         if began_with != processes.count:
             raise InputError(
