@@ -132,7 +132,8 @@ def _within_distance(start: Array, here: Array, action: Array, limits: LimitsCon
     if a == 0 or np.linalg.norm(offset + move) <= limits.distance:
         return action
     # The share t of the move that ends at the distance: |offset + t · move|² = distance².
-    share = max(0.0, (math.sqrt(b * b - a * c) - b) / a)
+    share = (math.sqrt(b * b - a * c) - b) / a
+    share = min(1.0, max(0.0, share))  # a tiny move inwards from the edge would end at the far one
     return _going_to(here, action, here[POSITION] + share * move)
 
 
