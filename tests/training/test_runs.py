@@ -152,14 +152,17 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
 def test_a_run_goes_on_with_the_encoder_that_it_began_with(
     data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mine, out = tmp_path / "encoder", tmp_path / "run"
+    mine, out, inverse = tmp_path / "encoder", tmp_path / "run", tmp_path / "inverse"
     shutil.copytree(encoder, mine)
     assert train(data, mine, out) == 0
-    weights = load_file(mine / "model.safetensors")
-    name = next(name for name in weights if name.startswith("encoder."))
-    save_file(weights | {name: 2 * weights[name]}, mine / "model.safetensors", {"format": "pt"})  # trained anew there
-    assert cli.run(["train", "--resume", "--out", str(out)]) == 2
-    assert f"is no longer what is found at {mine}" in capsys.readouterr().err
+    told = ["--data", str(data), "--model", str(out / "release"), "--cache", str(tmp_path / "cache")]
+    assert cli.run(["invert", *told, "--recipe", "tiny-invert", *FLAT, "--set", "steps=1", "--out", str(inverse)]) == 0
+    for command, folder, model in (("train", out, mine), ("invert", inverse, out / "release")):
+        weights = load_file(model / "model.safetensors")
+        name = next(name for name in weights if name.startswith("encoder."))
+        save_file(weights | {name: 2 * weights[name]}, model / "model.safetensors", {"format": "pt"})  # trained anew
+        assert cli.run([command, "--resume", "--out", str(folder)]) == 2
+        assert f"is no longer what is found at {model}" in capsys.readouterr().err
 
 
 def test_a_run_that_goes_on_in_another_precision_says_so(
