@@ -74,8 +74,11 @@ def test_a_release_replaces_another_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("taken", ["notes/thesis.tex", "notes", "link"])
-def test_a_save_replaces_nothing_but_a_model(tmp_path: Path, taken: str) -> None:
+@pytest.mark.parametrize("config", [False, True])
+def test_a_save_replaces_nothing_but_a_model(tmp_path: Path, taken: str, *, config: bool) -> None:
     (tmp_path / "notes").mkdir()
+    if config:
+        (tmp_path / "notes" / "config.json").write_text("{}")  # of some other program
     (tmp_path / "notes" / "thesis.tex").write_text("years of work")
     (tmp_path / "link").symlink_to(tmp_path / "notes")
     with pytest.raises(CheckpointError, match="is no folder of a model, so nothing replaces it"):

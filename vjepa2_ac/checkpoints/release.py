@@ -95,7 +95,8 @@ def write_release(contents: Contents, folder: Path, dtype: torch.dtype | None = 
 
 def require_replaceable(folder: Path) -> None:
     """Refuse to replace what is neither a model nor an empty folder."""
-    if folder.exists() and not (folder / CONFIG).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+    is_model = (folder / CONFIG).is_file() and any(folder.glob("*.safetensors"))  # others have a config.json
+    if folder.exists() and not is_model and not (folder.is_dir() and not any(folder.iterdir())):
         raise CheckpointError(f"{folder} is no folder of a model, so nothing replaces it; give another name")
 
 
