@@ -72,6 +72,7 @@ def test_ctrl_c_ends_it_and_what_it_is_at(tmp_path: Path) -> None:
         signal.signal(signal.SIGINT, before)
     with script:
         while not (tmp_path / "vjepa2-ac.begun").exists():
+            assert script.poll() is None
             time.sleep(0.05)
         os.killpg(script.pid, signal.SIGINT)  # as a terminal does, to the group that is in front
         try:
