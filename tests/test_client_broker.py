@@ -110,9 +110,10 @@ def test_a_chunk_whose_picture_is_too_old_is_dropped_though_no_move_was_made_mea
     assert broker.dropped == 1
 
 
-def test_a_loop_that_was_held_up_does_not_go_on_with_what_it_had() -> None:
+@pytest.mark.parametrize("told", [{"oldest_s": 0.3}, {"patience_s": 0.3}])
+def test_a_loop_that_was_held_up_does_not_go_on_with_what_it_had(told: dict[str, float]) -> None:
     plans = [chunk(0), chunk(10)]
-    broker = ChunkBroker(lambda: plans.pop(0), ahead=0, oldest_s=0.3)
+    broker = ChunkBroker(lambda: plans.pop(0), ahead=0, **told)  # type: ignore[arg-type]
     assert broker.next().action[0] == 0.0  # type: ignore[union-attr]
     time.sleep(0.2)
     assert broker.next().action[0] == 1.0  # type: ignore[union-attr]  # due just now

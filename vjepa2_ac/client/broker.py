@@ -38,15 +38,15 @@ class ChunkBroker:
     """Hands out moves; the next chunk is fetched when only `ahead` of them are left.
 
     `fetch` runs in a thread of its own: it takes a picture, reads the pose, and asks a client or a session. A chunk
-    that took it longer than `oldest_s` is dropped, whether moves were made meanwhile or not; and so is what is left of
-    one when the loop comes for a move that much later than it was due. (A loop slower than the plan's `dt_s` falls
-    behind with every move until the next chunk: give it short ones.) When nothing is left to do, no move is.
+    that took it longer than `oldest_s` (by default `patience_s`) is dropped, whether moves were made meanwhile or not;
+    and so is what is left of one when the loop comes for a move that much later than it was due. (A loop slower than
+    the plan's `dt_s` falls behind with every move until the next chunk: give it short ones.) When nothing is left to
+    do, no move is.
     """
 
-    def __init__(
-        self, fetch: Fetch, *, ahead: int = 1, patience_s: float = 5.0, oldest_s: float = float("inf")
-    ) -> None:
-        self.fetch, self.ahead, self.patience_s, self.oldest_s = fetch, ahead, patience_s, oldest_s
+    def __init__(self, fetch: Fetch, *, ahead: int = 1, patience_s: float = 5.0, oldest_s: float | None = None) -> None:
+        self.fetch, self.ahead, self.patience_s = fetch, ahead, patience_s
+        self.oldest_s = patience_s if oldest_s is None else oldest_s
         self.plan: Plan | None = None  # the present chunk came with
         self.dropped = 0  # chunks that came, or were come for, too late
         self._left: list[Move] = []
