@@ -168,6 +168,17 @@ def test_a_worker_process_that_was_killed_ends_the_run_in_a_sentence(tmp_path: P
         fit(ToyLearner(), Killed(Layout(1)), config, OPTIMIZER, Run(tmp_path), ALONE)
 
 
+class Failing(ToyBatches):
+    def __getitem__(self, micro_batch: int) -> Batch:
+        raise RuntimeError("sizes do not agree")
+
+
+def test_a_fault_in_a_worker_process_is_not_taken_for_its_death(tmp_path: Path) -> None:
+    config = EngineConfig(workers=1, precision="fp32")
+    with pytest.raises(RuntimeError, match="sizes do not agree"):
+        fit(ToyLearner(), Failing(Layout(1)), config, OPTIMIZER, Run(tmp_path), ALONE)
+
+
 def ended(process: BaseProcess) -> int | None:
     process.join()
     return process.exitcode

@@ -257,7 +257,7 @@ def _end_of_workers_said() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker (pid" not in str(error):  # what fails inside of one says "in DataLoader worker process"
             raise
         raise TrainingError(
             f"a process that prepares batches has ended: {str(error).splitlines()[0]} They may need more memory, or "
