@@ -112,7 +112,8 @@ def test_an_array_that_is_no_frame_is_refused(wrong: Any) -> None:
         "grpc://a:80/path",
         "http://a..b",
         f"http://{64 * 'a'}.b",
-        "grpc://xn--0:80",
+        "http://xn--0:80",
+        "http://💩.lab:80",
     ],
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
@@ -120,7 +121,7 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
         PlannerClient(url)
 
 
-@pytest.mark.parametrize("host", ["my_planner", "röbot.lab", "robot.lab.", "[fe80::1%eth0]"])
+@pytest.mark.parametrize("host", ["my_planner", "röbot.lab", "xn--fa-hia.lab", "robot.lab.", "[fe80::1%eth0]"])
 def test_an_odd_name_of_a_host_is_one(host: str) -> None:
     PlannerClient(f"http://{host}:8000").close()
 
@@ -171,6 +172,8 @@ def test_what_cannot_be_sent_is_said_so(wire: str) -> None:
             client.energy(paint(HOME), HOME, "goal", [[[0.0] * 7], [[0.0] * 7] * 2])
         with pytest.raises(InputError, match="or one that was registered; got None"):
             client.plan(paint(HOME), HOME, None)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="or one that was registered; got array"):
+            client.plan(paint(HOME), HOME, np.array(0))
         with pytest.raises(InputError, match="age_s is not made of numbers"):
             client.plan(paint(HOME), HOME, "goal", look={"age_s": "old"})  # type: ignore[typeddict-item]
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
@@ -134,9 +134,11 @@ def pictures(what: Picture | Sequence[Picture]) -> list[bytes]:
     """The bytes of one picture or of several; an array [T, H, W, 3] is several."""
     if isinstance(what, (bytes, Path)) or (isinstance(what, np.ndarray) and what.ndim == 3):
         return [picture_bytes(what)]
-    if not isinstance(what, Iterable):
-        raise InputError(f"a goal is a picture, several of them, or one that was registered; got {what!r}")
-    return [picture_bytes(each) for each in what]
+    try:
+        several = iter(what)
+    except TypeError:
+        raise InputError(f"a goal is a picture, several of them, or one that was registered; got {what!r}") from None
+    return [picture_bytes(each) for each in several]
 
 
 def explored(moves: Sequence[Exploration]) -> list[dict[str, Any]]:

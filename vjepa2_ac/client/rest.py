@@ -19,7 +19,7 @@ class RestWire:
     """Calls over HTTP, one connection kept open."""
 
     def __init__(self, url: str, token: str | None, verify: Any) -> None:
-        self._http = httpx.Client(base_url=url, headers=_headers(token), verify=verify)
+        self._http = httpx.Client(base_url=_place(url), headers=_headers(token), verify=verify)
 
     def send(self, call: Call, timeout_s: float) -> Any:
         """The answer to a call. Raises PlannerError."""
@@ -44,7 +44,7 @@ class AsyncRestWire:
     """The same for asyncio."""
 
     def __init__(self, url: str, token: str | None, verify: Any) -> None:
-        self._http = httpx.AsyncClient(base_url=url, headers=_headers(token), verify=verify)
+        self._http = httpx.AsyncClient(base_url=_place(url), headers=_headers(token), verify=verify)
         self._clocks: set[asyncio.Timeout] = set()  # of the calls that are under way
 
     async def send(self, call: Call, timeout_s: float) -> Any:
@@ -69,6 +69,16 @@ class AsyncRestWire:
             if not clock.expired():
                 clock.reschedule(0.0)
         await self._http.aclose()
+
+
+def _place(url: str) -> httpx.URL:
+    """Where the service is. Raises InputError for the name of a host that is none to this library."""
+    try:
+        place = httpx.URL(url)
+        _ = place.host  # which every request asks for, and not every name that begins as an encoded one has
+    except (httpx.InvalidURL, UnicodeError) as error:
+        raise InputError(f"{url!r} is no address of a service: {error}") from None
+    return place
 
 
 def _headers(token: str | None) -> dict[str, str]:

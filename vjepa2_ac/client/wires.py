@@ -18,7 +18,7 @@ def _is_url(text: str) -> bool:
     try:
         parts = urlsplit(text)
         has_place = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        (parts.hostname or "").encode("idna").decode("idna")  # or looking it up ends in a UnicodeError
+        (parts.hostname or "").encode("idna")  # or looking it up ends in a UnicodeError
         goes_on = text.startswith("grpc") and (parts.path.strip("/") or parts.query or parts.fragment)
         return has_place and text.isprintable() and " " not in text and not goes_on
     except ValueError:
