@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +63,6 @@ def plan(
     from planner.single.landscape import check_points
     from planner.single.question import Wishes, read_question
     from planner.single.table import table
-    from vjepa2_ac.files import make_folder
 
     wishes = Wishes(
         preset=preset,
@@ -81,23 +81,15 @@ def plan(
     if server is not None and (model or precision or device):
         raise ConfigError("a service plans with its own model: leave out --model, --precision and --device")
     if server is None:
-        from planner.single.here import Opened, open_model, plan_here
+        from planner.single.here import open_model, plan_here
 
-        def opened() -> Opened:
-            found = open_model(model or "default", precision or "auto", device)
-            if out is not None:
-                make_folder(out)  # what is refused leaves none behind
-            return found
-
-        answer = plan_here(question, opened, points=points)
+        opened = partial(open_model, model or "default", precision or "auto", device)
+        answer = plan_here(question, opened, points=points, out=out)
     else:
         from planner.single.served import plan_by_service, read_token
 
-        if out is not None:
-            make_folder(out)
-        answer = plan_by_service(
-            question, server, token=read_token(token_file), ca=ca, timeout_s=timeout_s or 60.0, points=points
-        )
+        token, patience_s = read_token(token_file), timeout_s or 60.0
+        answer = plan_by_service(question, server, token=token, ca=ca, timeout_s=patience_s, points=points, out=out)
     typer.echo(answer.to_json() if as_json else table(answer))
     if out is not None:
         _write(answer, out)

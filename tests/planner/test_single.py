@@ -260,7 +260,18 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("refused", [["--preset", "fats"], ["--set", "limits.highest=[0.25, 0.6, 0.9]"], []])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ["--preset", "fats"],
+        ["--preset", "paper", "--budget-ms", "100"],
+        ["--set", "limits.highest=[0.25, 0.6, 0.9]"],
+        ["--server", "nowhere"],
+        ["--server", "http://127.0.0.1:1", "--token-file", "none"],
+        ["--server", "http://127.0.0.1:1", "--set", "cost.focus=1"],
+        [],
+    ],
+)
 def test_what_is_refused_leaves_no_folder(folder: Path, refused: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     if not refused:
         monkeypatch.setattr(here, "open_model", Mock(side_effect=CheckpointError("no such model")))
