@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections import Counter
 from pathlib import Path
-
-import pytest
 
 from server.errors import FAULT, TABLE
 from server.http.problems import CODES
@@ -41,15 +40,17 @@ def test_every_metric_is_documented() -> None:
             assert metric.name.removeprefix("vjepa2_ac_") in TEXT, metric.name
 
 
-@pytest.mark.parametrize("kind", [client.PlannerClient, client.Session, client.ChunkBroker])
-def test_the_client_is_documented_with_each_argument_and_its_default(kind: type) -> None:
-    methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
-    if kind is not client.Session:  # which nobody but a client makes
-        methods[kind.__name__] = vars(kind)["__init__"]
-    for name, method in methods.items():
-        _, *taken = inspect.signature(method).parameters.values()
-        bare = inspect.Signature([each.replace(annotation=inspect.Parameter.empty) for each in taken])
-        assert f"`{name}{bare}`" in TEXT
+def test_the_client_is_documented_with_each_argument_and_its_default() -> None:
+    told: Counter[str] = Counter()  # several kinds have a `close()`
+    for kind in (client.PlannerClient, client.Session, client.ChunkBroker):
+        methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
+        if kind is not client.Session:  # which nobody but a client makes
+            methods[kind.__name__] = vars(kind)["__init__"]
+        for name, method in methods.items():
+            _, *taken = inspect.signature(method).parameters.values()
+            bare = inspect.Signature([each.replace(annotation=inspect.Parameter.empty) for each in taken])
+            told[f"`{name}{bare}`"] += 1
+    assert [call for call, times in told.items() if TEXT.count(call) < times] == []
 
 
 def test_every_part_of_options_and_looks_is_documented() -> None:

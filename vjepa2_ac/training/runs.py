@@ -295,7 +295,7 @@ def _take(network: nn.Module, weights: dict[str, Tensor], start: str, part: str)
 
 
 def _look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:
-    """Refuse a folder or a schedule that cannot be used before hours are spent on encoding; nothing is written yet."""
+    """Refuse a folder or a recipe that cannot be used before hours are spent on encoding; nothing is written yet."""
     if processes.is_first:
         run.check(resume=resume)
         if not resume:  # what began before this was asked goes on
