@@ -101,10 +101,11 @@ def test_a_move_too_small_to_be_measured_is_no_fault_at_the_edge() -> None:
         assert np.linalg.norm(safe.targets_H7[-1, :3] - HOME[:3]) == pytest.approx(limits.distance)
 
 
-def test_a_tiny_move_inwards_from_the_edge_does_not_end_at_the_other() -> None:
+@pytest.mark.parametrize("share", [-1e-17, 1e-159])
+def test_a_tiny_move_at_the_edge_does_not_end_at_the_other(share: float) -> None:
     limits = LimitsConfig(lowest=(-2, -2, -2), highest=(2, 2, 2))
     for edge in np.random.default_rng(0).uniform(-0.075, 0.075, (30, 3)):
-        safe = make_safe(HOME, np.concatenate([np.repeat(action(*edge), 20, axis=0), action(*(-1e-17 * edge))]), limits)
+        safe = make_safe(HOME, np.concatenate([np.repeat(action(*edge), 20, axis=0), action(*(share * edge))]), limits)
         assert np.linalg.norm(safe.actions_H7[-1, :3]) < 1e-15
 
 

@@ -119,15 +119,21 @@ def test_a_run_that_was_stopped_goes_on_by_resume(data: Path, encoder: Path, tmp
     assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
 
 
-def test_a_run_with_states_goes_on_without_the_weights_it_started_from(
-    data: Path, encoder: Path, tmp_path: Path
+def test_a_run_goes_on_without_the_weights_it_started_from_once_it_has_states(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first, whole, parts = (tmp_path / name for name in ("first", "whole", "parts"))
     assert train(data, encoder, first) == 0
     for out in (whole, parts):
         assert train(data, encoder, out, "--start", str(first / "release")) == 0
     (parts / "states" / "00000020.pt").unlink()
-    shutil.rmtree(first)
+    first.rename(tmp_path / "away")
+    assert cli.run(["train", "--resume", "--out", str(parts)]) == 0
+    assert_same(final(whole), final(parts))
+    shutil.rmtree(parts / "states")  # as if killed before the first
+    assert cli.run(["train", "--resume", "--out", str(parts)]) == 2
+    assert f"{first / 'release'}" in capsys.readouterr().err
+    (tmp_path / "away").rename(first)
     assert cli.run(["train", "--resume", "--out", str(parts)]) == 0
     assert_same(final(whole), final(parts))
     assert load(parts / "release").metadata["start"] == str(first / "release")
