@@ -569,3 +569,7 @@ def test_the_longest_horizon_is_as_long_as_draws_can_be(settings: dict[str, floa
     torch.quasirandom.SobolEngine(steps * len(SearchConfig(**settings).space.columns))  # type: ignore[no-untyped-call]
     with pytest.raises(ConfigError, match=f"at most {steps} steps"):
         SearchConfig(horizon=steps + 1, **settings)
+
+
+def test_a_sequence_of_draws_may_be_used_up() -> None:
+    assert SearchConfig(samples=1 << 28, iterations=4).most_evaluations == 1 << 30

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from planner.failure_model import SIGNS
-from planner.single import here
+from planner.single import here, served
 from planner.single.landscape import around, check_points
 from server.messages import PlanResponse
 from tests.planner.failures import ON_GAIN
@@ -258,6 +258,14 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
     assert re.search(complaint, said), said
     assert said.startswith("error: ")
     assert "\n" not in said
+
+
+def test_how_long_to_wait_for_a_service_can_be_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Mock(side_effect=InputError("nobody asks it"))
+    monkeypatch.setattr(served, "PlannerClient", client)
+    for said, waits_s in (([], 60.0), (["--timeout-s", "5"], 5.0)):
+        assert plan(folder, "--server", "http://127.0.0.1:1", *said) == 2
+        assert client.call_args.kwargs["timeout_s"] == waits_s
 
 
 @pytest.mark.parametrize(
