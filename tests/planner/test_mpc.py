@@ -85,6 +85,15 @@ def test_goals_that_are_already_achieved_are_passed_in_one_look() -> None:
     assert step.passed == ((0, "achieved"), (1, "achieved"))
 
 
+@pytest.mark.parametrize("searched_by", [{}, {"focus": 1.0}, {"surprise": 1.0}])
+def test_different_looks_at_a_goal_are_compared_alike(searched_by: dict[str, float]) -> None:
+    look_ND = PointWorld().latents(torch.tensor(HOME))
+    goal_ND = look_ND + torch.tensor([1.0] * 4 + [0.1] * 12)[:, None]
+    planner = Planner(PointWorld(), PlannerConfig(cost=CostConfig(**searched_by)))  # type: ignore[arg-type]
+    control = Controller(planner, [goal_ND])
+    assert [control.step(look_ND, HOME).cost for _ in range(3)] == pytest.approx([0.325] * 3)
+
+
 def test_an_arm_that_lags_behind_does_not_drift() -> None:
     class Sagging(PointRobot):
         def follow(self, action: Any) -> None:
