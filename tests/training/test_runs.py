@@ -182,8 +182,13 @@ def test_a_run_that_goes_on_in_another_precision_says_so(
     assert "goes on in" not in capsys.readouterr().err
     monkeypatch.setattr("vjepa2_ac.precision.is_fast_at_bf16", lambda _: False)
     assert cli.run(resume) == 0
+    assert "goes on in" not in capsys.readouterr().err  # it has nowhere to go
+    last = out / "states" / "00000020.pt"
+    last.unlink()
+    assert cli.run(resume) == 0
     assert f"the run in {out} began in bf16 and goes on in fp32" in capsys.readouterr().err
     Run(out).inputs.write_text(Run(out).inputs.read_text().replace('"precision": "bf16",', ""))  # as older versions did
+    last.unlink()
     assert cli.run(resume) == 0
     assert "goes on in" not in capsys.readouterr().err
 

@@ -347,7 +347,8 @@ def _begin(
                     f"{inputs.data} is not what the run in {run.folder} began with: {began_with['items']} usable "
                     f"videos or episodes then, {learned_from['items']} now; which come when would change"
                 )
-            if (before := began.get("precision", precision)) != precision:
+            is_done = max((step for step, _ in run.states()), default=0) >= recipe.engine.steps
+            if (before := began.get("precision", precision)) != precision and not is_done:
                 print(
                     f"the run in {run.folder} began in {before} and goes on in {precision}, which is what this machine "
                     "is fast at: it will not end in the same weights",
