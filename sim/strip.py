@@ -55,8 +55,11 @@ def strip(films: Sequence[Path], columns: int = 5, width: int = 240) -> Frame:
 def read(film: Path) -> Iterator[Frame]:
     """The frames of a film. Raises InputError where there is none."""
     with _opened(film) as container:
+        frame = None
         for frame in container.decode(video=0):
             yield np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8)
+        if frame is None:
+            raise InputError(f"{film} is no film: it has no picture")
 
 
 @contextmanager

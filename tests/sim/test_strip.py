@@ -68,7 +68,14 @@ def test_what_cannot_be_made_is_said(films: list[Path], tmp_path: Path, capsys: 
         song.setparams((1, 2, 8000, 0, "NONE", ""))
         song.writeframes(bytes(1600))
     assert run(["sim", "strip", str(tmp_path / "song.wav"), "--out", str(tmp_path / "film.gif")]) == 2
+    empty = tmp_path / "empty.avi"  # of a recorder that was killed, say
+    with av.open(str(empty), "w") as container:
+        container.add_stream("mpeg4", rate=20).codec_context.pix_fmt = "yuv420p"
+        container.start_encoding()
+    assert run(["sim", "strip", str(empty), "--out", str(tmp_path / "film.gif")]) == 2
+    assert run(["sim", "strip", str(empty), "--out", str(tmp_path / "film.png")]) == 2
     said = capsys.readouterr().err
+    assert said.count("empty.avi is no film: it has no picture") == 2
     assert "song.wav is no film: it has no picture" in said
     assert "a .gif or a .png" in said
     assert "no film" in said
