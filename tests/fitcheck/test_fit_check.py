@@ -9,6 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from tests.data.folders import folder_of, recording
 from vjepa2_ac.checkpoints import save
@@ -163,6 +165,17 @@ def test_two_models_stand_side_by_side_with_what_changed(
     assert models[str(model)]["located"] == {"not measured": "the model has no inverse"}
     assert models[str(other)]["located"]["told"]["hand"]["value"] > 0
     assert "change" in capsys.readouterr().out
+
+
+def test_of_several_models_the_one_that_sees_no_numbers_is_named(
+    simulated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt = write_model(tmp_path / "spoilt", seed=1)
+    weights = load_file(spoilt / "model.safetensors")
+    save_file(weights | {"encoder.norm.weight": torch.full((24,), torch.nan)}, spoilt / "model.safetensors")
+    command = ["fit-check", str(simulated), "--model", str(model), "--compare", str(spoilt), *QUICK]
+    assert run([*command, "--out", str(tmp_path)]) == 2
+    assert f"{spoilt}: the model's latents are no numbers" in capsys.readouterr().err
 
 
 def test_a_real_robots_folder_says_what_it_cannot_tell(model: Path, tmp_path: Path) -> None:

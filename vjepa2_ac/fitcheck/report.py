@@ -20,7 +20,7 @@ import torch
 
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.data.episodes import BadEpisodes
-from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.fitcheck.axes import Axis, along_axes
 from vjepa2_ac.fitcheck.controls import Controls, controls
 from vjepa2_ac.fitcheck.drift import Drift, drift
@@ -119,7 +119,12 @@ def fit_check(
             frames=config.frames, cache=read_out_from.cache, bad=bad, seed=config.seed,
         )  # fmt: skip
     questions = choose(tracks, config, learn_elsewhere=lessons is not None)
-    columns = [_column(subject, tracks, questions, config, lessons) for subject in subjects]
+    columns = []
+    for subject in subjects:
+        try:
+            columns.append(_column(subject, tracks, questions, config, lessons))
+        except InputError as error:
+            raise InputError(f"{subject.name}: {error}") from error
     return Report(columns, config, _contents(source, tracks, questions, bad, lessons))
 
 
