@@ -74,6 +74,19 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_a_picture() -> None:
     refused(with_thumbnail[: with_thumbnail.rindex(b"\xff\xda") + 200], "breaks off")
 
 
+def test_what_is_no_end_of_a_picture_does_not_end_it() -> None:
+    import cv2
+
+    frame = pictures.noise(200, 200)
+    with_restarts = bytes(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1])
+    padded = with_restarts[:-2] + b"\xff\xff\xff\xd9"
+    text, data = b"tEXtsaid\0IEND", pictures.png(frame)
+    with_text = data[:33] + struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text)) + data[33:]
+    for whole in (with_restarts, padded, with_text):
+        assert decode(whole, "p", 4096).frame_HW3.shape == (200, 200, 3)
+        refused(whole[: len(whole) // 2], "breaks off")
+
+
 def test_what_is_no_picture_says_what_came() -> None:
     refused(b"", "nothing came; expected a PNG or JPEG")
     refused(b"GIF89a......", "begin with 47 49 46 38")
