@@ -65,18 +65,20 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 async def _multipart(request: Request) -> tuple[bytes | str, dict[str, list[bytes]]]:
     """The part `request`, and the pictures by the names of theirs."""
-    content: bytes | str = "{}"
+    said: list[bytes | str] = []
     files: dict[str, list[bytes]] = {}
     async with request.form(max_files=MOST_FILES, max_fields=16, max_part_size=LARGEST_PART) as form:
         for name, part in form.multi_items():
             data = await part.read() if isinstance(part, UploadFile) else part
             if name == "request":
-                content = data
+                said.append(data)
             elif isinstance(data, bytes):
                 files.setdefault(name, []).append(data)
             else:
                 raise MalformedError(f"the part {name!r} is text; {PARTS}")
-    return content, files
+    if len(said) > 1:
+        raise MalformedError(f"there are {len(said)} parts 'request'; {PARTS}")
+    return said[0] if said else "{}", files
 
 
 def _with_pictures(content: Any, files: dict[str, list[bytes]]) -> Any:

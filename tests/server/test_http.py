@@ -96,6 +96,12 @@ def test_a_part_of_another_name_is_refused(http: httpx.Client, count: int, words
     assert "'request' (JSON) and, as PNG or JPEG, 'observation' and 'goal'" in detail
 
 
+def test_a_request_that_comes_twice_is_refused(http: httpx.Client) -> None:
+    answer = http.post("/v1/plan", files=[("request", (None, "{}"))] * 2)
+    assert answer.status_code == 400
+    assert "there are 2 parts 'request';" in problem_of(answer)["detail"]
+
+
 def test_many_candidates_fit_into_a_part(http: httpx.Client) -> None:
     candidates = [[[0.001 * n, 0.123456789012345, 0.0, 0.0, 0.0, 0.0, 0.0]] for n in range(1000)] * 20
     request = json.dumps({"observation": {"pose": HOME}, "candidates": candidates})
