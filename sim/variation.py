@@ -123,7 +123,7 @@ class Draw:
             if (name := getattr(self, part)) not in tuple(known):
                 raise InputError(f"this is no draw of a scene: there is no {part} {name!r}")
         cups = [(2 * radius, 2 * radius, height) for radius, height in CUP_SIZES]  # of no other there is a mesh
-        if self.kind == "cup" and self.size not in cups:
+        if self.kind == "cup" and tuple(self.size) not in cups:
             raise InputError(f"this is no draw of a scene: there is no cup of size {self.size}")
         if len(self.distractors) > SLOTS:
             raise InputError(f"this is no draw of a scene: {len(self.distractors)} distractors; {SLOTS} at most")

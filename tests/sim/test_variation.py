@@ -25,6 +25,11 @@ def test_equal_seeds_give_equal_scenes_and_json_keeps_them(split: str) -> None:
     assert Draw.from_dict(json.loads(json.dumps(scene.as_dict()))) == scene
 
 
+def test_the_size_of_a_cup_may_be_an_array() -> None:
+    written = draw(Variation(kind="cup"), 7).as_dict()
+    assert Draw.from_dict(written | {"size": np.array(written["size"])}).kind == "cup"
+
+
 def test_splits_share_no_scene() -> None:
     layouts = [draw(Variation(split=split), 5).object_xy for split in SPLITS]
     assert len(set(layouts)) == len(SPLITS)
