@@ -74,6 +74,12 @@ def test_the_end_of_a_thumbnail_is_not_the_end_of_a_picture() -> None:
     refused(with_thumbnail[: with_thumbnail.rindex(b"\xff\xda") + 200], "breaks off")
 
 
+def test_a_picture_that_breaks_off_before_another_is_refused() -> None:
+    data = pictures.jpeg(pictures.noise(200, 200))
+    refused(data[: len(data) // 2] + data, "breaks off")  # as in a stream that lost bytes
+    assert decode(data + data, "p", 4096).frame_HW3.shape == (200, 200, 3)
+
+
 def test_what_is_no_end_of_a_picture_does_not_end_it() -> None:
     import cv2
 

@@ -22,8 +22,8 @@ LEAST_DEVIATION = 2.0  # of 255: below it a picture shows nothing (a cap on the 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
-MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # of a JPEG, with a length or its end; among pixels, FF is FF 00
-END_OF_IMAGE = b"\xff\xd9"
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG, with a length or an end; among pixels, FF is FF 00
+START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 WANTED = "a PNG or JPEG picture"
 
 
@@ -126,7 +126,7 @@ def _png_ends(data: bytes) -> bool:
 def _jpeg_ends(data: bytes) -> bool:
     at = 2
     while marker := MARKER.search(data, at):
-        if marker[0] == END_OF_IMAGE:
-            return True
+        if marker[0] in (START_OF_IMAGE, END_OF_IMAGE):  # the start of another where bytes were lost
+            return marker[0] == END_OF_IMAGE
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return False
