@@ -140,8 +140,8 @@ class WorldModel:
             return cls.random(size, precision=precision, device=device, seed=seed)
         from vjepa2_ac.checkpoints import load
 
-        found = load(source, device=device, precision=precision, parts=("encoder", "predictor"))
-        exact = load(source, device=device, precision="fp32", parts=(), optional=("inverse", "keyframes"))
+        networks = ("encoder", "predictor")
+        found = load(source, device=device, precision=precision, parts=networks, optional=("inverse", "keyframes"))
         assert found.encoder is not None
         assert found.predictor is not None
         return cls(
@@ -151,8 +151,8 @@ class WorldModel:
             precision=precision,
             device=device,
             normalize_latents=found.normalize_latents,
-            inverse=exact.inverse,
-            keyframes=exact.keyframes,
+            inverse=found.inverse,
+            keyframes=found.keyframes,
         )
 
     @classmethod

@@ -20,6 +20,7 @@ from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.models.build import skeleton
 
 SHOWN = 3  # names in a message; the rest are counted
+EXACT = ("inverse", "keyframes")  # what locates hands
 
 
 def assemble(
@@ -27,13 +28,15 @@ def assemble(
 ) -> dict[str, nn.Module]:
     """The models of all parts, ready to run, on `device` and as `dtype` (None: as the file keeps them).
 
+    What locates hands is float32 whatever `dtype` is: it computes in nothing else.
     Raises `CheckpointError`, before any weight is read, where a tensor is missing, unknown or of another shape.
     """
     models = {name: shape_of(part.config) for name, part in parts.items()}
     for name, part in parts.items():
         require_fit(models[name], part.weights, f"{source}: {name}")
     for name, part in parts.items():
-        fill(models[name], part, device=device, dtype=dtype)
+        is_exact = dtype is not None and name in EXACT
+        fill(models[name], part, device=device, dtype=torch.float32 if is_exact else dtype)
     return models
 
 
