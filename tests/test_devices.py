@@ -18,8 +18,8 @@ from vjepa2_ac import memory
 from vjepa2_ac.devices import choose_device, finish
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.fitcheck.attentive import AttentiveReadOut
-from vjepa2_ac.fitcheck.dense import DenseReadOut
 from vjepa2_ac.fitcheck.learning import read
+from vjepa2_ac.fitcheck.points import PointsReadOut
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models import ac_predictor as predictors
 from vjepa2_ac.models import rope
@@ -147,7 +147,7 @@ def lies_on_the_gpu(learner: Learner, batch: Batch, precision: str) -> bool:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_read_outs_keep_to_their_gpu(gpu: FakeTensorMode, dtype: torch.dtype) -> None:
-    for network in (AttentiveReadOut(N, D, [3, 1]), DenseReadOut(N, D, 4)):
+    for network in (AttentiveReadOut(N, D, [3, 1]), PointsReadOut((4, 4), D, 4)):
         with gpu:
             answers_QK = read(network.to(CUDA), torch.zeros(2, N, D, device=CUDA, dtype=dtype))
         assert (answers_QK.device, answers_QK.dtype) == (CUDA, torch.float32)

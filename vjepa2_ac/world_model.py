@@ -27,7 +27,7 @@ from vjepa2_ac.memory import Pieces
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
-from vjepa2_ac.models.inverse_model import InverseModel
+from vjepa2_ac.models.inverse_model import Inverse
 from vjepa2_ac.models.looks import Located, Looks, at_first_sight, cycle_error, locate
 from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.models.stills import AnyEncoder, encode_stills
@@ -111,8 +111,8 @@ class WorldModel:
         precision: str = "auto",
         device: torch.device | str | None = None,
         normalize_latents: bool = True,
-        inverse: InverseModel | None = None,
-        keyframes: InverseModel | None = None,
+        inverse: Inverse | None = None,
+        keyframes: Inverse | None = None,
     ) -> None:
         _check_fit(encoder, predictor, preprocessing, inverse=inverse, keyframes=keyframes)
         self.device = torch.device(device or default_device())
@@ -234,7 +234,7 @@ class WorldModel:
         error_B = None if inverse is None else cycle_error(inverse, latents_BND, pose_B7, goal_BND)
         return Located(hand_B4, uncertainty_B, error_B)
 
-    def _asked(self, *, keyframe: bool) -> InverseModel | None:
+    def _asked(self, *, keyframe: bool) -> Inverse | None:
         """The network that locates hands."""
         if not keyframe:
             return self.inverse
@@ -381,6 +381,11 @@ class WorldModel:
         return values.to(self.device, torch.float32)
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """The rows and columns in which the latents of one frame lie, row by row."""
+        return self.encoder.config.grid
+
+    @property
     def tokens_per_frame(self) -> int:
         """N, the latents of one frame."""
         return self.predictor.config.tokens_per_frame
@@ -411,7 +416,7 @@ def check_shape(values: Tensor, what: str, shape: tuple[int | None, ...]) -> Non
 
 
 def _check_fit(
-    encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing, **locating: InverseModel | None
+    encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing, **locating: Inverse | None
 ) -> None:
     seen, imagined = encoder.config, predictor.config
     if seen.embed_dim != imagined.embed_dim or seen.grid != imagined.grid:

@@ -136,7 +136,7 @@ def test_a_report_has_numbers_pictures_and_a_table(
     verdicts = {each["goal"]: each for each in report["goals"][str(model)]}
     hand = verdicts["hand, best read-out [cm]"]
     assert hand["at most"] == 1.0
-    assert hand["value"] == min(own["readout"][kind]["hand"]["value"] for kind in ("linear", "attentive", "dense"))
+    assert hand["value"] == min(own["readout"][kind]["hand"]["value"] for kind in ("linear", "attentive", "points"))
     assert hand["met"] == (hand["value"] <= 1.0)
     unknown = verdicts["one-step error with false actions ÷ with true ones: gripper zeroed where it moves"]
     assert unknown["met"] is None

@@ -8,11 +8,11 @@ from torch import Tensor
 from tests.fitcheck.worlds import PERFECT, footage, walk
 from vjepa2_ac.fitcheck import ridge
 from vjepa2_ac.fitcheck.attentive import AttentiveReadOut
-from vjepa2_ac.fitcheck.dense import DenseReadOut
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.examples import Known, Split, examples, split_frames
 from vjepa2_ac.fitcheck.footage import Footage, stretches
 from vjepa2_ac.fitcheck.learning import Lesson, ReadOutNetwork, learn, read
+from vjepa2_ac.fitcheck.points import PointsReadOut
 from vjepa2_ac.fitcheck.readout import Reader, ReadOut, read_out
 from vjepa2_ac.fitcheck.whereabouts import whereabouts
 
@@ -26,7 +26,8 @@ def rng() -> np.random.Generator:
 def both_sides(seen: Footage, split: Split | NotMeasured, steps: int) -> tuple[ReadOut, Reader]:
     assert isinstance(split, Split)
     known, asked = Known(examples(seen, split.known), split.validation), examples(seen, split.asked)
-    return read_out(known, asked, steps=steps, linear_frames=1000, seed=0, device=torch.device("cpu"))
+    grid = (known.examples.latents_MND.shape[1], 1)
+    return read_out(known, asked, grid=grid, steps=steps, linear_frames=1000, seed=0, device=torch.device("cpu"))
 
 
 def seen_with_objects() -> Footage:
@@ -101,18 +102,46 @@ def bright_token(places_M: Tensor) -> Tensor:
     return noise
 
 
-@pytest.mark.parametrize("which", ["attentive", "dense"])
+@pytest.mark.parametrize("which", ["attentive", "points"])
 def test_a_readout_sees_where_a_token_is(which: str) -> None:
     def fresh() -> ReadOutNetwork:
-        return AttentiveReadOut(16, 8, [1]) if which == "attentive" else DenseReadOut(16, 8, 1)
+        return AttentiveReadOut(16, 8, [1]) if which == "attentive" else PointsReadOut((4, 4), 8, 1)
 
     places_M = torch.randint(16, (600,), generator=torch.Generator().manual_seed(0))
     frames, targets = bright_token(places_M), (places_M.double()[:, None] - 7.5) / 4.6
-    lesson = Lesson(steps=200, batch=64, rate=2e-3)
+    lesson = Lesson(steps=200, batch=64, rate=2e-3, noise=0.1)
     reader = learn(fresh(), frames[:500], targets[:500], lesson)
     assert (read(reader, frames[500:]) - targets[500:]).abs().mean() < 0.25  # guessing: 0.87
     again = learn(fresh(), frames[:500], targets[:500], lesson)
     assert torch.equal(read(reader, frames[:9]), read(again, frames[:9]))
+
+
+class Remembering(ReadOutNetwork):
+    """Keeps what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.say = torch.nn.Linear(8, 1)
+        self.shown: list[Tensor] = []
+
+    def initialise(self, generator: torch.Generator) -> None:
+        pass
+
+    def forward(self, latents_BND: Tensor) -> Tensor:
+        self.shown.append(latents_BND)
+        said_B1: Tensor = self.say(latents_BND.mean(dim=1))
+        return said_B1
+
+
+@pytest.mark.parametrize("size", [1.0, 40.0])
+def test_what_is_learned_from_is_noisy_by_a_share_of_its_deviation_and_what_is_asked_about_is_not(size: float) -> None:
+    network, known_MND = Remembering(), size * torch.tensor([1.0, -1.0]).repeat(1, 16, 4)
+    learn(network, known_MND, torch.zeros(1, 1), Lesson(steps=4, batch=64, rate=1e-3, noise=0.3))
+    first, second, *_ = (shown - known_MND for shown in network.shown)
+    assert first.std().item() == pytest.approx(0.3 * size, rel=0.03)
+    assert not torch.equal(first, second)
+    read(network, known_MND)
+    assert torch.equal(network.shown[-1], known_MND)
 
 
 def test_positions_in_the_latents_are_read_in_centimetres() -> None:

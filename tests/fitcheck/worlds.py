@@ -23,6 +23,7 @@ class PoseWorld:
     """Latents [B, 1, 7] are poses; `believes` changes the actions before they are imagined."""
 
     device, dtype = torch.device("cpu"), torch.float32
+    grid = (1, 1)
     finds_keyframes = True
 
     def __init__(self, believes: Any = lambda actions: actions) -> None:

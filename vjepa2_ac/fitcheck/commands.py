@@ -46,7 +46,9 @@ def fit_check(
     horizon: Annotated[int, typer.Option(help="Steps of the longest rollout.")] = 8,
     candidates: Annotated[int, typer.Option(help="Actions among which the true one is ranked.")] = 64,
     moments: Annotated[int, typer.Option(help="Moments at which each question is asked. Time grows with it.")] = 128,
-    read_out_steps: Annotated[int, typer.Option(help="Training steps of the attentive and the dense read-out.")] = 1500,
+    read_out_steps: Annotated[
+        int, typer.Option(help="Training steps of the attentive read-out and that by points.")
+    ] = 1500,
     read_out_scenes: Annotated[int, typer.Option(help="Scenes to take of --read-out-from.")] = 1000,
     read_out_frames: Annotated[
         int, typer.Option(help="Frames these two learn from, at most; they are held in memory.")

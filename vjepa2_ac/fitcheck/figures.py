@@ -77,9 +77,9 @@ def sections(horizon: int) -> dict[str, list[Figure]]:
             for axis in AXES
         ],
         "read-out error, beside that of always saying the mean": [
-            _readout(kind, quantity) for kind in ("linear", "attentive", "dense", "mean") for quantity in WIDTHS
+            _readout(kind, quantity) for kind in ("linear", "attentive", "points", "mean") for quantity in WIDTHS
         ],
-        "read from imagined frames, dense": [
+        "read from imagined frames, by points": [
             Figure(words=f"hand after {steps} step{'s' if steps > 1 else ''} [cm]", pick=_imagined("hand", steps))
             for steps in sorted({1, horizon})
         ]

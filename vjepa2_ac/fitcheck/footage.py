@@ -33,6 +33,10 @@ class Model(Protocol):
     dtype: torch.dtype
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """The rows and columns in which a frame's tokens lie."""
+
+    @property
     def finds_keyframes(self) -> bool:
         """Whether it can be asked for keyframes."""
 

@@ -1,5 +1,7 @@
 """How a read-out is trained, whichever network it is: AdamW, one cycle of the learning rate, a loss that forgives.
 
+Noise on the latents keeps a network from knowing scenes by heart.
+
 Shapes: M frames to learn from, B a batch, Q frames asked about, N tokens, D latent width, K targets.
 """
 
@@ -25,6 +27,7 @@ class Lesson:
     batch: int
     rate: float
     decay: float = 0.05
+    noise: float = 0.0  # of the deviation of the latents, on those that are learned from
     seed: int = 0
 
 
@@ -51,7 +54,7 @@ def learn(
     targets_MK = targets_MK.float().to(device)
     for _ in range(lesson.steps):
         drawn_B = torch.randint(len(known_MND), (lesson.batch,), generator=generator)
-        answers_BK = _answers(network, known_MND[drawn_B].to(device))
+        answers_BK = _answers(network, _noisy(known_MND[drawn_B], lesson.noise, generator).to(device))
         loss = F.smooth_l1_loss(answers_BK, targets_MK[drawn_B.to(device)], beta=FORGIVING)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
@@ -65,6 +68,12 @@ def learn(
 def read(network: ReadOutNetwork, asked_QND: Tensor) -> Tensor:
     """What a trained network says of frames, [Q, K]."""
     return torch.cat([_answers(network, piece) for piece in torch.split(asked_QND, ASKED_AT_ONCE)])
+
+
+def _noisy(latents_BND: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+    if noise == 0:
+        return latents_BND
+    return latents_BND + noise * latents_BND.std() * torch.randn(latents_BND.shape, generator=generator).to(latents_BND)
 
 
 def _rate_at(progress: float) -> float:

@@ -32,7 +32,7 @@ class FitCheckConfig:
     moments: int = 128  # of each kind of question
     frames: int = 40_000  # read-outs learn from, at most
     linear_frames: int = 4000  # of them the linear one, at most: its time grows with their cube
-    steps: int = 1500  # of training the attentive and the dense one
+    steps: int = 1500  # of training the attentive one and the one by points
     lesson_scenes: int = 1000  # of the episodes that read-outs alone learn from, at most
     bad_episodes: int = 20  # that may be left out, each named
     seed: int = 0

@@ -1,6 +1,7 @@
 """What the encoder sees, in centimetres: hand, object and gripper read from its latents.
 
-A linear, an attentive and a dense read-out learn from some scenes and are judged on others (`examples` says which).
+A linear read-out, an attentive one and one by feature points learn from some scenes and are judged on others
+(`examples` says which).
 Where the hand is comes from the robot; where the object is only a simulator knows. Beside them stands what one gets by
 always saying the mean.
 
@@ -19,10 +20,10 @@ from torch import Tensor
 from vjepa2_ac.data.episodes import Array
 from vjepa2_ac.fitcheck import ridge
 from vjepa2_ac.fitcheck.attentive import AttentiveReadOut
-from vjepa2_ac.fitcheck.dense import DenseReadOut
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
 from vjepa2_ac.fitcheck.examples import Examples, Known
 from vjepa2_ac.fitcheck.learning import Lesson, learn, read
+from vjepa2_ac.fitcheck.points import PointsReadOut
 
 WIDTHS = {"hand": 3, "object": 3, "closedness": 1}
 SCALE = {"hand": 100.0, "object": 100.0, "closedness": 1.0}  # from [m] to [cm]; closedness is a share of the stroke
@@ -34,7 +35,7 @@ class ReadOut:
 
     linear: dict[str, Estimate | NotMeasured]
     attentive: dict[str, Estimate | NotMeasured]
-    dense: dict[str, Estimate | NotMeasured]
+    points: dict[str, Estimate | NotMeasured]
     mean: dict[str, Estimate | NotMeasured]
     learned_from: int  # frames
     linear_learned_from: int  # frames, of which the linear one sees at most so many
@@ -44,7 +45,7 @@ class ReadOut:
     @property
     def by_kind(self) -> dict[str, dict[str, Estimate | NotMeasured]]:
         """The errors of each way to read."""
-        return {"linear": self.linear, "attentive": self.attentive, "dense": self.dense, "mean": self.mean}
+        return {"linear": self.linear, "attentive": self.attentive, "points": self.points, "mean": self.mean}
 
 
 Reader = Callable[[Tensor], dict[str, Array]]
@@ -55,12 +56,13 @@ def read_out(
     learned_from: Known,
     asked: Examples,
     *,
+    grid: tuple[int, int],
     steps: int,
     linear_frames: int,
     seed: int,
     device: torch.device,
 ) -> tuple[ReadOut, Reader]:
-    """The read-outs, judged on `asked`, and the dense one itself."""
+    """The read-outs, judged on `asked`, and the one by points itself; `grid` says how a frame's tokens lie, in rows."""
     known, validation = learned_from.examples, set(learned_from.validation)
     names = [name for name in WIDTHS if name in _truth(known) and name in _truth(asked)]
     known_MK, asked_QK = (np.concatenate([_truth(each)[name] for name in names], axis=1) for each in (known, asked))
@@ -83,9 +85,9 @@ def read_out(
         AttentiveReadOut(tokens, width, widths), known.latents_MND, targets_MK,
         Lesson(steps=steps, batch=64, rate=2e-3, seed=seed), device,
     )  # fmt: skip
-    dense = learn(
-        DenseReadOut(tokens, width, sum(widths)), known.latents_MND, targets_MK,
-        Lesson(steps=steps, batch=128, rate=1e-3, seed=seed), device,
+    points = learn(
+        PointsReadOut(grid, width, sum(widths)), known.latents_MND, targets_MK,
+        Lesson(steps=steps, batch=128, rate=1e-3, noise=0.3, seed=seed), device,
     )  # fmt: skip
 
     def errors(answers_QK: Array) -> dict[str, Estimate | NotMeasured]:
@@ -98,12 +100,12 @@ def read_out(
         return {name: found.get(name, missing) for name in WIDTHS}
 
     def reader(latents_QND: Tensor) -> dict[str, Array]:
-        return by_quantity(in_units(read(dense, latents_QND.to(device))), names)
+        return by_quantity(in_units(read(points, latents_QND.to(device))), names)
 
     found = ReadOut(
         linear=errors(linear_QK),
         attentive=errors(in_units(read(attentive, asked_QND))),
-        dense=errors(in_units(read(dense, asked_QND))),
+        points=errors(in_units(read(points, asked_QND))),
         mean=errors(np.broadcast_to(centre_K, asked_QK.shape)),
         learned_from=len(known),
         linear_learned_from=len(few),

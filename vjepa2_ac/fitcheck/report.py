@@ -40,7 +40,7 @@ from vjepa2_ac.world_model import WorldModel
 
 RANDOM = "random encoder"
 UNTRAINED = "random:"  # how `train --encoder random:RELEASE` writes an encoder of that shape into the release
-FORMAT = "vjepa2-ac fit-check, version 1"
+FORMAT = "vjepa2-ac fit-check, version 2"
 SECTIONS = 9
 AnswerT = TypeVar("AnswerT")
 
@@ -274,6 +274,7 @@ def _readout(
     return read_out(
         known,
         examples(footage, split.asked),
+        grid=model.grid,
         steps=config.steps,
         linear_frames=config.linear_frames,
         seed=config.seed,

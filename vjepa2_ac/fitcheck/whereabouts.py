@@ -1,4 +1,4 @@
-"""Where imagination puts the hand and the object: the dense read-out looking at imagined latents, in centimetres.
+"""Where imagination puts the hand and the object: the read-out by points looking at imagined latents, in centimetres.
 
 A latent error says little to a robot; this says by how much the imagined hand misses the place the real one reached,
 beside what the same read-out makes of the real frame. Only scenes the read-out has not learned from are asked about.

@@ -56,7 +56,7 @@ def draw_weights(model: nn.Module, generator: torch.Generator | None) -> None:
             draw(module.weight, generator)
             if module.bias is not None:
                 module.bias.zero_()
-        elif isinstance(module, nn.LayerNorm):
+        elif isinstance(module, nn.LayerNorm | nn.GroupNorm):
             module.weight.fill_(1.0)
             module.bias.zero_()
     for module in model.modules():

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.feature_points import FeaturePoints, FeaturePointsConfig
+
+SMALL: dict[str, Any] = {"grid": (5, 7), "dim": 6, "channels": 8, "layers": 2, "points": 3, "kept": 4}
+
+
+def points(seed: int = 0, **changes: Any) -> FeaturePoints:
+    return build(FeaturePoints, FeaturePointsConfig(**SMALL | changes), seed=seed).eval()
+
+
+def frame(row: int, column: int) -> torch.Tensor:
+    """One bright token on a dark ground."""
+    tokens_HWD = torch.zeros(5, 7, 6)
+    tokens_HWD[row, column] = torch.arange(6.0) + 1
+    return tokens_HWD.flatten(0, 1)[None]
+
+
+@torch.no_grad()
+def sure(model: FeaturePoints) -> FeaturePoints:
+    """The same, its maps so steep that each point lies on one token."""
+    model.maps.weight *= 1000
+    return model
+
+
+def test_a_point_lies_where_its_map_is_highest() -> None:
+    model = sure(points(layers=0))
+    with torch.no_grad():
+        model.maps.weight.copy_(model.maps.weight.abs())
+        model.embed.weight.copy_(model.embed.weight.abs())
+    told_PF = model(frame(1, 6))[0]
+    for row, column in told_PF[:, :2]:
+        assert (row.item(), column.item()) == pytest.approx((-0.5, 1.0))
+    seen_F = model.keep(model.embed(frame(1, 6)[0, 1 * 7 + 6]))
+    torch.testing.assert_close(told_PF[:, 2:], seen_F.expand(3, -1))
+
+
+def test_what_is_moved_moves_its_points_and_is_the_same_thing() -> None:
+    model = points(layers=0)
+    here_PF, there_PF = model(frame(2, 2))[0], model(frame(2, 4))[0]
+    torch.testing.assert_close(there_PF[:, 0], here_PF[:, 0])
+    torch.testing.assert_close(there_PF[:, 2:], here_PF[:, 2:])
+    assert ((there_PF[:, 1] - here_PF[:, 1]).abs() > 1e-4).all()
+
+
+def test_neighbours_are_seen() -> None:
+    alone, beside = frame(2, 2), frame(2, 2)
+    beside[0, 2 * 7 + 3] = -1
+    model = sure(points(layers=1))
+    assert not torch.allclose(model(alone)[..., 2:], model(beside)[..., 2:])
+
+
+def test_places_are_as_fine_in_bf16() -> None:
+    model, tokens = points(), torch.randn(2, 35, 6, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        told_BPF = model(tokens)
+    assert told_BPF.dtype == torch.float32
+    assert not torch.equal(told_BPF[..., :2], told_BPF[..., :2].bfloat16().float())
+
+
+def test_first_weights_are_those_of_the_seed() -> None:
+    tokens = frame(3, 3)
+    assert torch.equal(points()(tokens), points()(tokens))
+    assert not torch.equal(points()(tokens), points(seed=1)(tokens))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [({"grid": (0, 7)}, "positive"), ({"points": 0}, "positive"), ({"layers": -1}, "positive"),
+     ({"channels": 12}, "multiple of 8, got 12")],
+    ids=str,
+)  # fmt: skip
+def test_shapes_that_are_none_are_refused(changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        FeaturePointsConfig(**SMALL | changes)
