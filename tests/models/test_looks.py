@@ -29,8 +29,8 @@ class Reading(InverseModel):
         super().__init__(InverseModelConfig(tokens_per_frame=1, embed_dim=4))
         self.says = says
 
-    def features(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
-        moves_B4 = (goal_BND - latents_BND)[:, 0] / UNITS
+    def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
+        moves_B4 = (goal_B - seen_B)[:, 0] / UNITS
         return torch.cat((moves_B4, torch.full_like(moves_B4[:, :1], ALWAYS)), dim=1)
 
     def moves(self, features_BF: Tensor) -> Tensor:
@@ -133,9 +133,9 @@ def test_a_mistake_made_on_the_way_there_and_again_on_the_way_back_shows_in_the_
 
 def test_the_way_back_is_asked_from_where_the_way_there_ended() -> None:
     class Remembering(Reading):
-        def forward(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
+        def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
             asked.append(pose_B7[0, NUMBERS].tolist())
-            return super().forward(latents_BND, goal_BND, pose_B7)
+            return super().features(seen_B, goal_B, pose_B7)
 
     asked: list[list[float]] = []
     seen = looks(PATH[0])

@@ -15,6 +15,7 @@ from tests.training.test_engine import assert_same, final
 from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.points_inverse import PointsInverse
 from vjepa2_ac.training.run import Run
 from vjepa2_ac.world_model import WorldModel
 
@@ -91,6 +92,32 @@ def test_it_goes_on_from_an_inverse_that_has_learned_already(room: Path, tmp_pat
     assert facts["start"] == str(release)
 
 
+def test_one_that_looks_for_things_is_learned_and_gone_on_from_alike(room: Path, tmp_path: Path) -> None:
+    """By feature points, `variant: points`."""
+    points = ("variant=points", "inverse={channels: 8, layers: 1, points: 3, kept: 2, hidden_dim: 8}")
+    assert invert(room, tmp_path / "run", *points) == 0
+    release = tmp_path / "run" / "release"
+    made = load(release)
+    assert isinstance(made.inverse, PointsInverse)
+    assert (made.inverse.config.grid, made.inverse.config.embed_dim) == ((4, 4), 24)
+    hardly = ("steps=1", "start_lr=1e-12", "lr=1e-12", "final_lr=0", "warmup=0", "anneal=0")
+    assert invert(room, tmp_path / "on", *points, *hardly, start=release) == 0
+    assert samples.same(load(tmp_path / "on" / "release").inverse, made.inverse)
+    frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    model = WorldModel.open(release, precision="fp32", device="cpu")
+    seen_1ND, goal_1ND = model.encode(frames).split(1)
+    located = model.locate(seen_1ND, torch.tensor([[0.4, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0]]), goal_1ND)
+    assert located is not None
+    assert located.hand_B4.isfinite().all()
+
+
+def test_weights_of_another_variant_are_not_gone_on_from(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invert(room, tmp_path / "on", "variant=points", "inverse={}", start=room / "run" / "release") == 2
+    assert "does not fit the recipe's inverse; take the recipe that made it" in capsys.readouterr().err
+
+
 def test_keyframes_are_learned_from_where_the_inverse_is_and_stand_beside_it(room: Path, tmp_path: Path) -> None:
     release = room / "run" / "release"
     asks, hardly = "asks=keyframe", ("steps=1", "start_lr=1e-12", "lr=1e-12", "final_lr=0", "warmup=0", "anneal=0")
@@ -159,6 +186,7 @@ def test_a_recipe_of_another_command_is_refused(room: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("variant=neither", "neither"),
         ("inverse.tokens_per_frame=9", "inverse.tokens_per_frame is 9, but the encoder makes it 16"),
         ("inverse.embed_dim=9", "inverse.embed_dim is 9, but the encoder makes it 24"),
         ("inverse.token_dims=9", "did you mean 'token_dim'"),

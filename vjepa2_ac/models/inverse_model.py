@@ -11,6 +11,7 @@ Legend: B batch, N tokens of a frame, D latent width, C channels kept of a token
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -42,8 +43,55 @@ class InverseModelConfig:
         require(0 <= self.dropout < 1, f"dropout lies within 0…1, got {self.dropout}")
 
 
-class InverseModel(nn.Module):
-    """Latents of two frames and the first one's pose to the hand's move between them."""
+class Inverse(nn.Module):
+    """Latents of two frames and the first one's pose to the hand's move between them.
+
+    Each frame is seen once, however many questions are asked of it; `features` compares two that were seen.
+    """
+
+    config: Any  # of its shape; says `tokens_per_frame` and `embed_dim`
+    move: nn.Linear
+
+    def forward(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
+        """The move [B, 4] from `pose_B7` to the hand in the goal: x y z [m] in the robot's base frame, closedness.
+
+        Raises `InputError` where shapes contradict each other.
+        """
+        self._check(latents_BND, goal_BND, pose_B7)
+        return self.moves(self.features(self.see(latents_BND), self.see(goal_BND), pose_B7))
+
+    def see(self, latents_BND: Tensor) -> Tensor:
+        """What `features` needs of each frame [B, …]."""
+        raise NotImplementedError
+
+    def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
+        """What the move is read from [B, hidden]: near to each other where two questions look alike to the model."""
+        raise NotImplementedError
+
+    def moves(self, features_BF: Tensor) -> Tensor:
+        """The moves [B, 4] that features say."""
+        move_B4: Tensor = self.move(features_BF)
+        return move_B4 * move_B4.new_tensor(UNITS)
+
+    def _check(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> None:
+        config, B = self.config, len(latents_BND)
+        frame = (B, config.tokens_per_frame, config.embed_dim)
+        for name, given, shape in (
+            ("latents", latents_BND, frame),
+            ("goals", goal_BND, frame),
+            ("poses", pose_B7, (B, SIZE)),
+        ):
+            if given.shape != shape:
+                raise InputError(f"expected {name} {list(shape)}, got {list(given.shape)}")
+
+
+def at(pose_B7: Tensor) -> Tensor:
+    """A pose as inverses take it in [B, 4], in its units."""
+    return pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
+
+
+class InverseModel(Inverse):
+    """Every token is looked at in its place, by itself and beside the goal's."""
 
     def __init__(self, config: InverseModelConfig) -> None:
         super().__init__()
@@ -58,27 +106,18 @@ class InverseModel(nn.Module):
         self.move = nn.Linear(hidden, len(NUMBERS))
         self.initialise()
 
-    def forward(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
-        """The move [B, 4] from `pose_B7` to the hand in the goal: x y z [m] in the robot's base frame, closedness.
+    def see(self, latents_BND: Tensor) -> Tensor:
+        """The latents themselves [B, N, D]."""
+        return latents_BND
 
-        Raises `InputError` where shapes contradict each other.
-        """
-        return self.moves(self.features(latents_BND, goal_BND, pose_B7))
-
-    def features(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
-        """What the move is read from [B, hidden]: near to each other where two questions look alike to the model."""
-        self._check(latents_BND, goal_BND, pose_B7)
+    def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
+        """What the move is read from [B, hidden]."""
+        latents_BND, goal_BND = seen_B, goal_B
         both_BNC = F.silu(self.both_embed(torch.cat((latents_BND, goal_BND), dim=-1)))
         tokens_BNC = torch.cat((self.seen_embed(latents_BND), self.goal_embed(goal_BND), both_BNC), dim=-1)
         tokens = F.dropout((tokens_BNC + self.places).flatten(1), self.config.dropout, self.training)
-        at_B4 = pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
-        x = F.silu(self.hidden1(torch.cat((tokens, at_B4.to(tokens.dtype)), dim=1)))
+        x = F.silu(self.hidden1(torch.cat((tokens, at(pose_B7).to(tokens.dtype)), dim=1)))
         return F.silu(self.hidden2(x))
-
-    def moves(self, features_BF: Tensor) -> Tensor:
-        """The moves [B, 4] that features say."""
-        move_B4: Tensor = self.move(features_BF)
-        return move_B4 * move_B4.new_tensor(UNITS)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Draw first weights that keep the size of what goes through."""
@@ -88,14 +127,3 @@ class InverseModel(nn.Module):
                 draw(layer.weight, generator, std=layer.in_features**-0.5)
         with torch.no_grad():
             self.places.zero_()
-
-    def _check(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> None:
-        config, B = self.config, len(latents_BND)
-        frame = (B, config.tokens_per_frame, config.embed_dim)
-        for name, given, shape in (
-            ("latents", latents_BND, frame),
-            ("goals", goal_BND, frame),
-            ("poses", pose_B7, (B, SIZE)),
-        ):
-            if given.shape != shape:
-                raise InputError(f"expected {name} {list(shape)}, got {list(given.shape)}")

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
+from vjepa2_ac.models.inverse_model import NUMBERS, Inverse
 
 EARLIER = 7  # looks beside the present one that a loop tells of, where nothing else is said
 LENGTH = 0.35  # of the process, in features whose norm is 1 in the root mean square
@@ -55,34 +55,34 @@ class Located(NamedTuple):
     cycle_error_B: Tensor | None  # [m] between the ways there and back, large in views it does not know; None: not told
 
 
-def at_first_sight(
-    inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor
-) -> tuple[Tensor, Tensor]:
+def at_first_sight(inverse: Inverse, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> tuple[Tensor, Tensor]:
     """The hands in goals [B, 4] as the inverse says, and by how much it usually misses them [m]."""
     move_B4 = inverse(latents_BND, goal_BND, pose_B7)
     return pose_B7[:, NUMBERS] + move_B4, USUAL * (1 + NOISE) ** 0.5 * _sizes(move_B4)
 
 
-def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor:
+def cycle_error(inverse: Inverse, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor:
     """How far from where it began [B], in metres, a hand ends that goes to each goal and back as the inverse says.
 
     It tells without any truth whether the inverse knows what it sees, as the forward-backward error does of trackers
     (Kalal, Mikolajczyk and Matas, Forward-Backward Error, 2010).
     """
-    there_B4 = inverse(latents_BND, goal_BND, pose_B7)
+    seen_B, goal_B = inverse.see(latents_BND), inverse.see(goal_BND)
+    there_B4 = inverse.moves(inverse.features(seen_B, goal_B, pose_B7))
     arrived_B7 = pose_B7.clone()
     arrived_B7[:, NUMBERS] += there_B4
-    back_B4 = inverse(goal_BND, latents_BND, arrived_B7)
+    back_B4 = inverse.moves(inverse.features(goal_B, seen_B, arrived_B7))
     error_B: Tensor = (there_B4 + back_B4)[:, :3].norm(dim=1)
     return error_B
 
 
-def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor, Tensor]:
+def locate(inverse: Inverse, looks: Looks, goal_ND: Tensor) -> tuple[Tensor, Tensor]:
     """The hand in the goal [4], x y z [m] and closedness, by one look or more, and its uncertainty [m]."""
     latents_TND, poses_T7, T = looks.latents_TND, looks.poses_T7, len(looks)
     before_P, after_P = torch.cartesian_prod(*2 * [torch.arange(T, device=goal_ND.device)]).unbind(1)
-    known_PF = inverse.features(latents_TND[before_P], latents_TND[after_P], poses_T7[before_P])
-    asked_TF = inverse.features(latents_TND, goal_ND.expand_as(latents_TND), poses_T7)
+    seen_T, goal_1 = inverse.see(latents_TND), inverse.see(goal_ND[None])
+    known_PF = inverse.features(seen_T[before_P], seen_T[after_P], poses_T7[before_P])
+    asked_TF = inverse.features(seen_T, goal_1.expand_as(seen_T), poses_T7)
     hands_T4 = poses_T7[:, NUMBERS]
     size = torch.cat((known_PF, asked_TF)).square().sum(dim=1).mean().sqrt().clamp_min(1e-6)
     known = _Questions(known_PF.double() / size, inverse.moves(known_PF).double())

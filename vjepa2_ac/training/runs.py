@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vjepa2_ac import __version__
+from vjepa2_ac.checkpoints.contents import MODELS
 from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.checkpoints.places import home
 from vjepa2_ac.checkpoints.release import save
@@ -26,7 +27,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21
-from vjepa2_ac.models.inverse_model import InverseModel
+from vjepa2_ac.models.inverse_model import Inverse
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.stills import AnyEncoder
@@ -113,7 +114,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         source = load(inputs.model or "default", parts=("encoder", "predictor"), optional=("inverse", "keyframes"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
-        inverse = _inverse(recipe, _beginning(inputs, run, resume=resume), frames, encoder)
+        inverse = _inverse(recipe, _beginning(inputs, run, resume=resume), encoder)
         learner = Inversion(inverse, frames)
         sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
         trajectories = _trajectories(recipe, sampling, inputs, frames, processes)
@@ -269,9 +270,9 @@ def _trajectories(
 # --- inversion -------------------------------------------------------------------------------------------------------
 
 
-def _inverse(recipe: InvertRecipe, inputs: Inputs, frames: FrameEncoder, encoder: AnyEncoder) -> InverseModel:
-    config = recipe.inverse_config(frames.tokens_per_frame, encoder.config.embed_dim)
-    inverse = build(InverseModel, config, seed=recipe.engine.seed)
+def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder) -> Inverse:
+    config = recipe.inverse_config(encoder.config.grid, encoder.config.embed_dim)
+    inverse = cast("Inverse", build(MODELS[type(config)], config, seed=recipe.engine.seed))
     if inputs.start is not None:
         loaded = load(inputs.start, parts=("inverse",), optional=("keyframes",), precision="fp32")
         known = loaded.keyframes if recipe.part == "keyframes" and loaded.keyframes else loaded.inverse

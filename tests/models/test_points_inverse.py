@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.models.small import draw, lively
+from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.models.build import build
+from vjepa2_ac.models.inverse_model import UNITS
+from vjepa2_ac.models.points_inverse import PointsInverse, PointsInverseConfig
+
+B, N, D = 4, 6, 20
+SMALL: dict[str, Any] = {"grid": (2, 3), "embed_dim": D, "channels": 8, "points": 3, "kept": 5, "hidden_dim": 24}
+
+
+def make(**changes: Any) -> PointsInverse:
+    return lively(PointsInverse(PointsInverseConfig(**(SMALL | changes))))
+
+
+def asked() -> tuple[Tensor, Tensor, Tensor]:
+    """What is seen, the goal, and the pose."""
+    return draw(B, N, D), draw(B, N, D, seed=1), 0.3 * draw(B, 7, seed=2)
+
+
+@torch.inference_mode()
+def test_a_fresh_model_answers_each_request_with_centimetres_and_some_of_a_stroke() -> None:
+    move_B4 = build(PointsInverse, PointsInverseConfig(**SMALL)).eval()(*asked())
+    assert move_B4.shape == (B, 4)
+    for numbers, unit in ((slice(0, 3), 0.05), (slice(3, 4), 0.5)):  # [m], [stroke]
+        assert 0.02 * unit < move_B4[:, numbers].abs().mean() < unit
+
+
+@torch.inference_mode()
+def test_what_the_last_layer_says_is_in_the_models_units() -> None:
+    model = make()
+    model.move.weight.zero_()
+    model.move.bias.fill_(1.0)
+    torch.testing.assert_close(model(*asked()), torch.tensor(UNITS).expand(B, 4))
+
+
+@torch.inference_mode()
+def test_frames_are_seen_alike_and_compared() -> None:
+    """So a frame that is asked about often need be seen but once."""
+    model, (seen, goal, pose) = make(), asked()
+    told_B, told_of_goal_B = model.see(torch.cat((seen, goal))).chunk(2)
+    torch.testing.assert_close(model.moves(model.features(told_B, told_of_goal_B, pose)), model(seen, goal, pose))
+    first_BF = model.hidden1(torch.cat((told_B, told_of_goal_B - told_B, pose[:, :3] / 0.1, pose[:, 6:]), dim=1))
+    hidden_BF = torch.nn.functional.silu(model.hidden2(torch.nn.functional.silu(first_BF)))
+    torch.testing.assert_close(model.features(told_B, told_of_goal_B, pose), hidden_BF)
+
+
+@torch.inference_mode()
+def test_requests_do_not_see_each_other() -> None:
+    model, together = make(), asked()
+    alone_14 = model(*(part[1:2] for part in together))
+    torch.testing.assert_close(model(*together)[1:2], alone_14, atol=1e-6, rtol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("part", [0, 1], ids=["what is seen", "the goal"])
+@pytest.mark.parametrize("token", range(N))
+def test_every_token_of_both_frames_counts(part: int, token: int) -> None:
+    model, before, after = make(), asked(), asked()
+    after[part][:, token] += draw(D, seed=5)
+    assert ((model(*after) - model(*before)).abs().amax(dim=1) > 1e-5).all()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(("number", "counts"), list(enumerate([True, True, True, False, False, False, True])))
+def test_position_and_gripper_count_and_rotation_does_not(number: int, counts: bool) -> None:
+    model, (seen, goal, pose) = make(), asked()
+    turned = pose.clone()
+    turned[:, number] += 0.2
+    assert torch.equal(model(seen, goal, turned), model(seen, goal, pose)) is not counts
+
+
+@torch.inference_mode()
+def test_only_training_forgets_a_share_of_what_is_told() -> None:
+    model, sure = make(), make(dropout=0.0)
+    assert torch.equal(model(*asked()), model(*asked()))
+    assert torch.equal(sure.train()(*asked()), sure(*asked()))
+    assert not torch.equal(model.train()(*asked()), model(*asked()))
+
+
+def test_every_weight_can_learn() -> None:
+    model = make()
+    model(*asked()).abs().sum().backward()
+    assert [name for name, weight in model.named_parameters() if not weight.grad.any()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ((draw(B, N + 1, D), *asked()[1:]), r"expected latents \[4, 6, 20\], got \[4, 7, 20\]"),
+        ((asked()[0], draw(B, N, D + 1), asked()[2]), r"expected goals \[4, 6, 20\], got \[4, 6, 21\]"),
+        ((*asked()[:2], draw(B, 6)), r"expected poses \[4, 7\], got \[4, 6\]"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_refused(arguments: tuple[Tensor, ...], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        make()(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("grid", (0, 3), "positive"),
+        ("hidden_dim", 0, "hidden_dim must be positive, got 0"),
+        ("channels", 12, "multiple of 8"),
+        ("dropout", 1.0, "dropout lies within 0…1, got 1.0"),
+    ],
+)
+def test_nonsense_settings_are_refused(name: str, value: Any, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        PointsInverseConfig(**{name: value})
