@@ -33,7 +33,9 @@ CLASSIFIER = AttentiveClassifierConfig(embed_dim=24, num_heads=2, depth=3, num_c
 
 # What the shapes of these unreleased sizes do not tell.
 ENCODER_HINTS = {"num_heads": 2, "img_size": [32, 32], "num_frames": 4}
-HINTS = {"encoder": ENCODER_HINTS, "predictor": {"num_heads": 4}, "masked_predictor": {"num_heads": 4}}
+ENCODER_ALONE = {"encoder": ENCODER_HINTS}
+HINTS = ENCODER_ALONE | {"masked_predictor": {"num_heads": 4}}
+ACTING_HINTS = ENCODER_ALONE | {"predictor": {"num_heads": 4}}
 
 
 def random(model: nn.Module, seed: int = 0) -> Any:

@@ -117,7 +117,7 @@ def test_a_table_nobody_knows_is_not_guessed_at(tmp_path: Path) -> None:
     state = samples.encoder().state_dict() | {"pos_embed": torch.randn(1, 32, 24)}
     torch.save({"encoder": state}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"position table of 32 tokens .* say so with use_rope"):
-        load(tmp_path / "a.pt", overrides=samples.HINTS)
+        load(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE)
     hints = {"encoder": samples.ENCODER_HINTS | {"use_rope": True}}
     assert samples.same(load(tmp_path / "a.pt", overrides=hints).encoder, samples.encoder())
 

@@ -48,7 +48,7 @@ def test_either_encoder_can_be_asked_for(tmp_path: Path) -> None:
 
 def test_an_acting_file_gives_the_encoder_the_public_loader_gives(tmp_path: Path) -> None:
     file = samples.pretraining(tmp_path / "a.pt", predictor=samples.wrapped(samples.acting(), "module."))
-    loaded = load(file, overrides=samples.HINTS)
+    loaded = load(file, overrides=samples.ACTING_HINTS)
     assert samples.same(loaded.predictor, samples.acting())
     assert samples.same(loaded.encoder, samples.encoder(seed=7))
     assert loaded.predictor.config == samples.ACTING
@@ -59,7 +59,7 @@ def test_an_acting_file_gives_the_encoder_the_public_loader_gives(tmp_path: Path
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone.", "_orig_mod.", "module._orig_mod."])
 def test_the_names_of_wrappers_are_taken_off(tmp_path: Path, prefix: str) -> None:
     torch.save({"encoder": samples.wrapped(samples.encoder(), prefix)}, tmp_path / "a.pt")
-    assert samples.same(load(tmp_path / "a.pt", overrides=samples.HINTS).encoder, samples.encoder())
+    assert samples.same(load(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE).encoder, samples.encoder())
 
 
 def test_a_name_that_only_resembles_a_wrapper_stays(tmp_path: Path) -> None:
@@ -69,13 +69,13 @@ def test_a_name_that_only_resembles_a_wrapper_stays(tmp_path: Path) -> None:
 
 def test_bare_tensors_of_one_model_load(tmp_path: Path) -> None:
     torch.save(samples.encoder().state_dict(), tmp_path / "a.pt")
-    assert samples.same(load(tmp_path / "a.pt", overrides=samples.HINTS).encoder, samples.encoder())
+    assert samples.same(load(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE).encoder, samples.encoder())
 
 
 def test_a_file_in_torchs_old_layout_loads(tmp_path: Path) -> None:
     state = {"encoder": samples.encoder().state_dict()}
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
-    assert samples.same(load(tmp_path / "a.pt", overrides=samples.HINTS).encoder, samples.encoder())
+    assert samples.same(load(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE).encoder, samples.encoder())
 
 
 def test_of_several_probes_the_first_is_read(tmp_path: Path) -> None:
@@ -326,6 +326,14 @@ def test_overrides_are_checked(tmp_path: Path) -> None:
         load(file, overrides={"encoder": {"num_head": 2}})
     with pytest.raises(CheckpointError, match="no model is called 'enkoder'"):
         load(file, overrides={"enkoder": {"num_heads": 2}})
+
+
+def test_settings_of_a_model_that_a_file_does_not_hold_are_refused_and_who_needs_them_is_named(tmp_path: Path) -> None:
+    file = samples.pretraining(tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=r"^masked_predictor .* 48 channels wide.*say it with num_heads"):
+        load(file, overrides=samples.ENCODER_ALONE)
+    with pytest.raises(CheckpointError, match="holds no predictor; it holds encoder, masked_predictor"):
+        load(file, overrides=samples.ACTING_HINTS)
 
 
 def test_a_release_is_not_to_be_overridden(tmp_path: Path) -> None:

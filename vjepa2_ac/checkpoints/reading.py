@@ -9,7 +9,7 @@ training kept both the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,7 @@ def _read_official(file: Path, which: str | None, overrides: Overrides) -> Conte
     if entries and all(isinstance(value, Tensor) for value in entries.values()):
         entries = _as_entries(plain_state(entries, file, "the file"), file)
     states = _chosen_states(entries, file, which)
+    _refuse_settings_of_others(overrides, [_model_in(entry, state) for entry, state in states.items()], file)
     reader = _Reader(file, overrides, is_mapped=kind_of(file) is Kind.TORCH_ZIP)
     for entry, state in states.items():
         reader.take(entry, state, states.get("predictor"))
@@ -123,6 +124,22 @@ def _chosen_states(entries: Mapping[str, Any], file: Path, which: str | None) ->
         held = ", ".join(list(entries)[:6]) or "nothing"
         raise CheckpointError(f"{file} holds no encoder, predictor or classifiers; it holds {held}")
     return {name: plain_state(entries[name], file, f"entry '{name}'") for name in wanted}
+
+
+def _model_in(entry: str, state: State) -> str:
+    """Which of our models an entry's tensors are."""
+    if entry == PROBES:
+        return "classifier"
+    if entry != "predictor":
+        return "encoder"
+    return "predictor" if "action_encoder.weight" in state else "masked_predictor"
+
+
+def _refuse_settings_of_others(overrides: Overrides, held: Sequence[str], file: Path) -> None:
+    """Settings of a model that is not in the file would do nothing."""
+    for name in overrides:
+        if name not in held:
+            raise CheckpointError(f"{file} holds no {name}; it holds {', '.join(held)}")
 
 
 def _acts(entries: Mapping[str, Any]) -> bool:
@@ -154,21 +171,21 @@ class _Reader:
 
     def take(self, entry: str, state: State, predictor: State | None) -> None:
         """Add the model of one entry; an encoder comes before its predictor."""
-        where = f"entry '{entry}' of {self.file}"
-        if entry == PROBES:
-            self._add("classifier", classifier_config(state, self._hints("classifier", where)), state)
+        name = _model_in(entry, state)
+        hints = self._hints(name, f"{name} (entry '{entry}' of {self.file})")
+        if name == "classifier":
+            self._add(name, classifier_config(state, hints), state)
         elif entry == "predictor":
-            name = "predictor" if "action_encoder.weight" in state else "masked_predictor"
-            config = predictor_config(state, self._hints(name, where), self._encoder())
+            config = predictor_config(state, hints, self._encoder())
             state, ignored = without_position_tables(state, entry, use_rope=getattr(config, "use_rope", True))
             self.ignored += ignored
             self._add(name, config, state)
         else:
-            encoder = encoder_config(state, self._hints("encoder", where), predictor)
+            encoder = encoder_config(state, hints, predictor)
             state, ignored = without_position_tables(state, entry, use_rope=getattr(encoder, "use_rope", True))
             self.ignored += ignored
             self.metadata["encoder_entry"] = entry
-            self._add("encoder", encoder, state)
+            self._add(name, encoder, state)
 
     def contents(self, left: Iterable[Ignored]) -> Contents:
         encoder = self._encoder()
