@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,6 +23,7 @@ from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.anticipation import AnticipationClassifier, AnticipationClassifierConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
+from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
 from vjepa2_ac.world_model import WorldModel
 
 # --- what loads ------------------------------------------------------------------------------------------------------
@@ -72,6 +74,44 @@ def test_bare_tensors_of_one_model_load(tmp_path: Path) -> None:
     assert samples.same(load(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE).encoder, samples.encoder())
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "hints"),
+    [
+        (samples.acting, "predictor", {"num_heads": 4, "img_size": [32, 32], "patch_size": 8}),
+        (samples.masked, "masked_predictor", {"num_heads": 4}),
+        (samples.classifier, "classifier", {"num_heads": 2}),
+    ],
+)
+def test_bare_tensors_of_what_stands_on_an_encoder_load(
+    tmp_path: Path, model: Callable[[], torch.nn.Module], name: str, hints: dict[str, Any]
+) -> None:
+    torch.save(model().state_dict(), tmp_path / "a.pt")
+    loaded = load(tmp_path / "a.pt", overrides={name: hints})
+    assert samples.same(getattr(loaded, name), model())
+    assert loaded.encoder is None
+
+
+def test_a_distilled_file_gives_its_averaged_encoder_under_its_other_name(tmp_path: Path) -> None:
+    shape = EncoderV21Config(img_size=(32, 32), patch_size=8, embed_dim=24, depth=12, num_heads=2)
+    narrow = {"img_size": (32, 32), "patch_size": 8, "predictor_embed_dim": 48, "depth": 1, "num_heads": 4}
+    masked = MaskedPredictorV21Config(**narrow, embed_dim=24, n_output_distillation=1, teacher_embed_dim=40)
+    average, other, predictor = (
+        samples.random(model) for model in (EncoderV21(shape), EncoderV21(shape), MaskedPredictorV21(masked))
+    )
+    with torch.no_grad():
+        other.patch_embed.proj.bias.add_(1)
+    entries = {"encoder": other, "predictor": predictor, "ema_encoder": average}
+    torch.save({name: samples.wrapped(model) for name, model in entries.items()}, tmp_path / "a.pt")
+    hints = {"encoder": {"num_heads": 2, "img_size": [32, 32]}, "masked_predictor": {"num_heads": 4}}
+    loaded = load(tmp_path / "a.pt", overrides=hints)
+    assert samples.same(loaded.encoder, average)
+    assert samples.same(loaded.masked_predictor, predictor)
+    assert loaded.encoder.config == replace(shape, n_output_distillation=1)
+    assert loaded.masked_predictor.config == masked
+    assert loaded.metadata["layout"] == "V-JEPA 2.1 training file"
+    assert samples.same(load(tmp_path / "a.pt", which="encoder", overrides=hints).encoder, other)
+
+
 def test_a_file_in_torchs_old_layout_loads(tmp_path: Path) -> None:
     state = {"encoder": samples.encoder().state_dict()}
     torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
@@ -85,6 +125,7 @@ def test_of_several_probes_the_first_is_read(tmp_path: Path) -> None:
     assert samples.same(loaded.classifier, samples.classifier())
     assert loaded.classifier.config == samples.CLASSIFIER
     assert loaded.encoder is None
+    assert loaded.metadata["layout"] == "attentive probe file"
 
 
 @pytest.mark.parametrize(("verbs", "nouns"), [(4, 5), (0, 0)])

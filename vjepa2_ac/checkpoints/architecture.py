@@ -113,7 +113,7 @@ def predictor_config(state: State, hints: Hints, encoder: AnyEncoderConfig | Non
     values["tubelet_size"] = encoder.tubelet_size if encoder else 2
     values["num_mask_tokens"] = count_mask_tokens(state)
     if shapes.has("video_mod_embed") or shapes.has("predictor_embed.0.weight"):
-        return _config(MaskedPredictorV21Config, values | _levels(shapes, values["img_size"], encoder), hints)
+        return _config(MaskedPredictorV21Config, values | _levels(shapes, encoder, hints), hints)
     values["embed_dim"] = shapes.of("predictor_embed.weight", (2,))[1]
     table_1ND = state.get("predictor_pos_embed")
     values["use_rope"] = hints.overrides.get("use_rope", is_rotary(table_1ND, state))
@@ -169,7 +169,7 @@ def _blocks(shapes: _Shapes, name: str, dim: int) -> dict[str, Any]:
     return values | ({"use_silu": True, "wide_silu": False} if gated else {})
 
 
-def _levels(shapes: _Shapes, img_size: tuple[int, int], encoder: AnyEncoderConfig | None) -> dict[str, Any]:
+def _levels(shapes: _Shapes, encoder: AnyEncoderConfig | None, hints: Hints) -> dict[str, Any]:
     """What is particular to a V-JEPA 2.1 predictor: the levels of the encoder it reads, and the width of its answer."""
     levels = _levels_read(shapes)
     embed_dim = shapes.of("predictor_embed.0.weight" if levels > 1 else "predictor_embed.weight", (2,))[levels == 1]
@@ -180,7 +180,7 @@ def _levels(shapes: _Shapes, img_size: tuple[int, int], encoder: AnyEncoderConfi
         "teacher_embed_dim": None if width_out == levels * embed_dim else width_out,
         "modality_embedding": shapes.has("video_mod_embed"),
         "return_all_tokens": shapes.has("predictor_proj_context.weight"),
-        "img_size": img_size if encoder else (384, 384),
+        "img_size": encoder.img_size if encoder else hints.img_size or (384, 384),
     }
 
 
