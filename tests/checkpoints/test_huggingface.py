@@ -14,7 +14,7 @@ import transformers
 
 from tests.checkpoints import samples
 from vjepa2_ac.checkpoints import convert, load, save
-from vjepa2_ac.errors import CheckpointError
+from vjepa2_ac.errors import CheckpointError, NotEnoughDiskError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
@@ -37,6 +37,21 @@ SETTINGS: dict[str, Any] = {
     "num_pooler_layers": 2,
     "num_labels": 7,
     "layer_norm_eps": 1e-6,
+}
+
+# None of them equals the port's defaults, nor ours.
+UNLIKE: dict[str, Any] = {
+    "patch_size": 8,
+    "tubelet_size": 4,
+    "frames_per_clip": 8,
+    "in_chans": 2,
+    "qkv_bias": False,
+    "layer_norm_eps": 1e-2,
+    "pred_mlp_ratio": 2.5,
+    "pred_zero_init_mask_tokens": False,
+    "id2label": {0: "push", 1: "pull"},
+    "label2id": {"push": 0, "pull": 1},
+    "num_labels": 2,
 }
 
 
@@ -116,6 +131,32 @@ def test_there_and_back_again_is_bit_for_bit_the_same(tmp_path: Path, kind: str,
     assert {key: getattr(again, key) for key in kept} == {key: getattr(port.config, key) for key in kept}
 
 
+@torch.no_grad()
+def test_no_setting_is_taken_for_granted(tmp_path: Path) -> None:
+    port = theirs("VJEPA2ForVideoClassification", **UNLIKE)
+    port.save_pretrained(tmp_path / "a")
+    convert(tmp_path / "a", tmp_path / "r", "release")
+    convert(tmp_path / "r", tmp_path / "b", "huggingface")
+    video = torch.randn(2, 2, 8, 64, 64, generator=torch.Generator().manual_seed(0))
+    loaded = load(tmp_path / "r")
+    assert loaded.preprocessing == Preprocessing(name="hub", img_size=(64, 64))
+    assert loaded.classifier.config.norm_eps == loaded.masked_predictor.config.norm_eps == 1e-2
+    ours = loaded.classifier(loaded.encoder(video))
+    torch.testing.assert_close(ours, port(video.transpose(1, 2)).logits, atol=WITNESS_TOLERANCE, rtol=0)
+    again = transformers.VJEPA2Config.from_pretrained(tmp_path / "b")
+    kept = SETTINGS.keys() | UNLIKE.keys() | {"label2id", "architectures"}
+    assert {key: getattr(again, key) for key in kept} == {key: getattr(port.config, key) for key in kept}
+
+
+@pytest.mark.parametrize(("dtype", "said"), [(None, None), ("bf16", "bfloat16"), ("fp32", "float32")])
+def test_a_folder_says_its_precision_where_it_has_one(tmp_path: Path, dtype: str | None, said: str | None) -> None:
+    mixed = samples.encoder()
+    mixed.norm.to(torch.bfloat16)
+    save(tmp_path / "r", encoder=mixed, preprocessing=Preprocessing(img_size=(32, 32)))
+    convert(tmp_path / "r", tmp_path / "hf", "huggingface", dtype=dtype)
+    assert json.loads((tmp_path / "hf/config.json").read_text()).get("dtype") == said
+
+
 def test_our_models_survive_the_other_layout_bit_for_bit(tmp_path: Path) -> None:
     file = samples.pretraining(tmp_path / "a.pt")
     convert(file, tmp_path / "hf", "huggingface", overrides=samples.HINTS)
@@ -142,6 +183,14 @@ def test_weights_in_several_files_load(tmp_path: Path) -> None:
     whole, split = load(tmp_path / "whole"), load(tmp_path / "split")
     assert samples.same(whole.encoder, split.encoder)
     assert samples.same(whole.masked_predictor, split.masked_predictor)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": []}', '{"weight_map": null}'])
+def test_a_damaged_list_of_shards_is_refused(tmp_path: Path, text: str) -> None:
+    theirs("VJEPA2Model").save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"index\.json is damaged: it lists no weight_map"):
+        load(tmp_path)
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
@@ -180,6 +229,10 @@ def test_a_folder_that_lacks_or_adds_a_tensor_is_refused(
     [
         ({"hidden_act": "relu"}, "hidden_act is 'relu'; only 'gelu' is known"),
         ({"hidden_size": "wide"}, "hidden_size must be a whole number above 0, got 'wide'"),
+        ({"hidden_size": 0}, "hidden_size must be a whole number above 0, got 0"),
+        ({"patch_size": [16, 8]}, r"patch_size must be a whole number above 0, got \[16, 8\]"),
+        ({"mlp_ratio": 0}, "mlp_ratio must be a number above 0, got 0"),
+        ({"layer_norm_eps": "small"}, "layer_norm_eps must be a number above 0, got 'small'"),
         ({"hidden_size": 96}, r"encoder does not fit .* wrong shape"),
         ({"num_hidden_layers": 4}, r"encoder .* lacks blocks\.3"),
     ],
@@ -194,9 +247,17 @@ def test_a_config_that_contradicts_its_weights_is_refused(
         load(tmp_path)
 
 
+def test_a_patch_may_be_told_side_by_side(tmp_path: Path) -> None:
+    theirs("VJEPA2Model").save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"patch_size": [16, 16]}))
+    assert load(tmp_path).encoder.config.patch_size == 16
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        ({"num_frames": 1}, "an encoder of single pictures"),
         ({"use_rope": False}, "positions that are not rotary"),
         ({"use_silu": True}, "a gated MLP"),
         ({"img_size": (32, 64)}, "pictures that are not square"),
@@ -227,15 +288,49 @@ def test_an_inverse_has_no_place_in_the_port(tmp_path: Path) -> None:
     assert samples.same(load(tmp_path / "hf").encoder, samples.encoder())
 
 
-def test_other_settings_in_predictor_or_classifier_are_refused(tmp_path: Path) -> None:
-    masked = MaskedPredictor(replace(samples.MASKED, norm_eps=1e-5))
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"norm_eps": 1e-5}, "another norm_eps in the predictor"),
+        ({"qkv_bias": False}, "another qkv_bias in the predictor"),
+        ({"use_silu": True}, "a gated MLP"),
+        ({"use_rope": False}, "positions that are not rotary"),
+        ({"img_size": (64, 64)}, "another picture size in the predictor"),
+        ({"return_all_tokens": True}, "a predictor that returns all tokens"),
+    ],
+)
+def test_other_settings_in_the_predictor_are_refused(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    masked = MaskedPredictor(replace(samples.MASKED, **changes))
     save(tmp_path / "m", encoder=samples.encoder(), masked_predictor=masked, preprocessing=Preprocessing())
-    with pytest.raises(CheckpointError, match="another norm_eps in the predictor"):
+    with pytest.raises(CheckpointError, match=sentence):
         convert(tmp_path / "m", tmp_path / "hf", "huggingface")
-    classifier = AttentiveClassifier(replace(samples.CLASSIFIER, num_heads=4))
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"num_heads": 4}, "another number of heads"),
+        ({"norm_eps": 1e-5}, "another norm_eps in the classifier"),
+        ({"mlp_ratio": 2.0}, "a classifier whose mlp_ratio is not 4"),
+        ({"qkv_bias": False}, "this kind of classifier"),
+        ({"complete_block": False}, "this kind of classifier"),
+    ],
+)
+def test_other_settings_in_the_classifier_are_refused(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    classifier = AttentiveClassifier(replace(samples.CLASSIFIER, **changes))
     save(tmp_path / "c", encoder=samples.encoder(), classifier=classifier, preprocessing=Preprocessing())
-    with pytest.raises(CheckpointError, match="another number of heads"):
+    with pytest.raises(CheckpointError, match=sentence):
         convert(tmp_path / "c", tmp_path / "hf", "huggingface")
+
+
+def test_without_an_encoder_or_without_room_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = samples.release(tmp_path / "r")
+    with pytest.raises(CheckpointError, match="holds no encoder, which Hugging Face's layout is built around"):
+        convert(folder, tmp_path / "hf", "huggingface", without=["encoder", "predictor"])
+    monkeypatch.setattr("vjepa2_ac.checkpoints.writing.SPARE", 10**18)
+    with pytest.raises(NotEnoughDiskError, match="GB free"):
+        convert(folder, tmp_path / "hf", "huggingface", without=["predictor"])
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
 def test_the_defaults_of_both_configs_mean_the_same_model(tmp_path: Path) -> None:
