@@ -267,6 +267,8 @@ def test_networks_that_do_not_belong_together_are_refused() -> None:
     upright = ACPredictorConfig(img_size=SIZE[::-1], embed_dim=D, predictor_embed_dim=32, depth=1, num_heads=2)
     with pytest.raises(ConfigError, match=r"makes \(2, 3\) patches .* built for \(3, 2\)"):
         WorldModel(encoder, build(ACPredictor, upright), Preprocessing(img_size=SIZE))
+    with pytest.raises(ConfigError, match="takes poses of 10 numbers; here they have 7"):
+        WorldModel(encoder, make_predictor(action_embed_dim=10), Preprocessing(img_size=SIZE))
     with pytest.raises(ConfigError, match="extrinsics"):
         WorldModel(encoder, make_predictor(use_extrinsics=True), Preprocessing(img_size=SIZE))
 
