@@ -30,6 +30,7 @@ from vjepa2_ac.models.encoder_v21 import EncoderV21Config
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
 from vjepa2_ac.models.pooler import AttentiveClassifierConfig
+from vjepa2_ac.models.positions import sincos_video
 from vjepa2_ac.models.sizes import ENCODERS, PROBES, RELEASED
 
 
@@ -178,6 +179,10 @@ def test_a_table_nobody_knows_is_not_guessed_at(tmp_path: Path) -> None:
     torch.save({"encoder": state}, tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"position table of 32 tokens .* say so with use_rope"):
         load(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE)
+    state["pos_embed"] = sincos_video(24, (2, 4, 4), uniform_power=False) + 1e-3  # more than rounding
+    torch.save({"encoder": state}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="position table of 32 tokens"):
+        load(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE)
     hints = {"encoder": samples.ENCODER_HINTS | {"use_rope": True}}
     assert samples.same(load(tmp_path / "a.pt", overrides=hints).encoder, samples.encoder())
 
@@ -203,16 +208,21 @@ def test_sine_cosine_positions_without_a_table_are_refused(table: torch.Tensor |
 def test_everything_left_aside_has_a_reason(tmp_path: Path) -> None:
     table = {"module.backbone.pos_embed": torch.zeros(1, 32, 24)}
     file = samples.pretraining(
-        tmp_path / "a.pt", target_encoder=samples.wrapped(samples.encoder()) | table, note="hello", extra={"a": 1}
+        tmp_path / "a.pt",
+        target_encoder=samples.wrapped(samples.encoder()) | table,
+        note="hello",
+        extra={"a": 1},
+        text_encoder={},
     )
     contents = read(file, overrides=samples.HINTS)
     reasons = {ignored.key: ignored.reason for ignored in contents.ignored}
     assert reasons.keys() == {
-        "encoder", "opt", "scaler", "epoch", "loss", "batch_size", "world_size", "lr", "note", "extra",
+        "encoder", "opt", "scaler", "epoch", "loss", "batch_size", "world_size", "lr", "note", "extra", "text_encoder",
         "target_encoder.pos_embed",
     }  # fmt: skip
     assert "unused by a model with rotary positions" in reasons["target_encoder.pos_embed"]
     assert "--which encoder" in reasons["encoder"]
+    assert reasons["text_encoder"] == reasons["extra"] == "no model of this project is kept under this name"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+ENCODERS = ("target_encoder", "ema_encoder", "encoder")  # entries that can be asked for, in order of preference
+
 TRAINING_STATE = {  # entries of official files that are no models
     "opt": "the optimiser's state, only needed to go on training there",
     "optimizer": "the optimiser's state, only needed to go on training there",
@@ -44,7 +46,7 @@ def why_entry_is_ignored(name: str, value: object) -> Ignored:
     """The reason why an entry that is no chosen model is left aside."""
     if name in TRAINING_STATE:
         return Ignored(name, TRAINING_STATE[name])
-    if name.endswith("encoder"):
+    if name in ENCODERS:
         return Ignored(name, OTHER_ENCODER.format(name=name))
     is_plain = value is None or isinstance(value, bool | int | float | str)
     return Ignored(name, UNKNOWN_VALUE if is_plain else UNKNOWN_ENTRY)

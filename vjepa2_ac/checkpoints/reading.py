@@ -25,7 +25,7 @@ from vjepa2_ac.checkpoints.architecture import (
 )
 from vjepa2_ac.checkpoints.contents import PARTS, Contents, Part
 from vjepa2_ac.checkpoints.huggingface import INDEX, is_hugging_face, read_hugging_face
-from vjepa2_ac.checkpoints.ignored import Ignored, why_entry_is_ignored, without_position_tables
+from vjepa2_ac.checkpoints.ignored import ENCODERS, Ignored, why_entry_is_ignored, without_position_tables
 from vjepa2_ac.checkpoints.kinds import Kind, kind_of
 from vjepa2_ac.checkpoints.official import State, plain_name, plain_state, read_entries
 from vjepa2_ac.checkpoints.places import find
@@ -37,7 +37,6 @@ from vjepa2_ac.models.encoder import EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21Config
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
 
-ENCODERS = ("target_encoder", "ema_encoder", "encoder")  # in order of preference
 AC_ENCODERS = ("encoder", "target_encoder", "ema_encoder")  # in files with an action-conditioned predictor
 PROBES = "classifiers"
 
