@@ -397,6 +397,15 @@ def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
         load(folder / "model.safetensors")
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_a_file_that_cannot_be_read_is_not_said_to_be_damaged(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "vjepa2"}')
+    (tmp_path / name).unlink(missing_ok=True)
+    (tmp_path / name).mkdir()  # as good as a file that may not be read
+    with pytest.raises(CheckpointError, match=f"{name} cannot be read: Is a directory"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"model_type": "llama"}', "{}"])
 def test_a_folder_with_a_strange_config_is_refused(tmp_path: Path, text: str) -> None:
     folder = samples.release(tmp_path / "r")

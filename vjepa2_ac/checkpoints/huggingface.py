@@ -103,7 +103,9 @@ def _tensors(folder: Path) -> State:
     if not index.exists():
         return read_tensors(folder / WEIGHTS)
     try:
-        shards = sorted({str(shard) for shard in json.loads(index.read_text())["weight_map"].values()})
+        shards = sorted({str(shard) for shard in json.loads(index.read_bytes())["weight_map"].values()})
+    except OSError as error:
+        raise CheckpointError(f"{index} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index} is damaged: it lists no weight_map") from error
     tensors: State = {}

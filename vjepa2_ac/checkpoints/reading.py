@@ -85,8 +85,10 @@ def _read_config(folder: Path, asked: Path) -> dict[str, Any]:
             raise CheckpointError(f"{asked} is a training run's folder; what it made is {folder / 'release'}")
         raise CheckpointError(f"{asked} cannot be read without a {CONFIG}, and {folder} has none")
     try:
-        config = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        config = json.loads(file.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
         raise CheckpointError(f"{file} is damaged: it is no JSON") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{file} holds no settings by name")
