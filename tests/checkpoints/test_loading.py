@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.checkpoints import samples
-from vjepa2_ac.checkpoints import Loaded, load
+from vjepa2_ac.checkpoints import Loaded, load, save
 from vjepa2_ac.checkpoints.conversion import convert
 from vjepa2_ac.checkpoints.official import read_state
 from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
@@ -225,6 +225,15 @@ def test_a_missing_default_model_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_the_shipped_model_is_called_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("vjepa2_ac.checkpoints.places.SHIPPED", samples.release(tmp_path / "weights"))
     assert load("default").predictor is not None
+
+
+def test_a_folder_called_default_is_opened_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vjepa2_ac.checkpoints.places.SHIPPED", samples.release(tmp_path / "weights"))
+    monkeypatch.chdir(tmp_path)
+    save(Path("default"), encoder=samples.encoder(seed=9), preprocessing=Preprocessing())
+    for source in (Path("default"), "./default"):
+        assert samples.same(load(source).encoder, samples.encoder(seed=9))
+    assert samples.same(load("default").encoder, samples.encoder())
 
 
 # --- what does not load: one sentence naming the file and the fault --------------------------------------------------

@@ -26,7 +26,7 @@ def find(source: str | Path) -> Path:
     A source is "default" (the model shipped with this project), a path, or the name of a downloaded model.
     Raises `CheckpointError` with what to do where there is nothing of that name.
     """
-    if str(source) == "default":
+    if source == "default":  # the word; a path of that name, or ./default, is a folder
         if not (SHIPPED / "config.json").exists():
             raise CheckpointError(
                 f"this installation ships no default model (looked in {SHIPPED}); name a file instead"
