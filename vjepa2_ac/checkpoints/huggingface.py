@@ -262,12 +262,7 @@ def _split(names: Mapping[str, str], name: str, weight: Weight) -> Weights:
     number = next(iter(re.findall(r"\.(\d+)\.", f".{stem}.")), "")
     their_names = names[re.sub(r"\.\d+\.", ".{i}.", stem)].replace("{i}", number)
     variants = _variants(their_names)
-    if isinstance(weight, Joined):
-        if len(weight.pieces) != len(variants):
-            weight = torch.cat(weight.pieces)
-        else:
-            return {f"{variant}.{what}": piece for variant, piece in zip(variants, weight.pieces, strict=True)}
-    parts = weight.chunk(len(variants)) if len(variants) > 1 else (weight,)
+    parts = weight.pieces if isinstance(weight, Joined) else weight.chunk(len(variants))
     return {f"{variant}.{what}": part for variant, part in zip(variants, parts, strict=True)}
 
 
