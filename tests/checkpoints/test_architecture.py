@@ -191,7 +191,8 @@ def test_a_predictors_table_is_explained_or_set_aside_as_it_is_told(tmp_path: Pa
     two = MaskedPredictor(replace(samples.MASKED, num_mask_tokens=2))
     state = samples.wrapped(two) | {"module.predictor_pos_embed": torch.randn(1, 32, 48)}
     file = samples.pretraining(tmp_path / "a.pt", predictor=state)
-    hints = {"encoder": samples.ENCODER_HINTS | {"use_rope": True}, "masked_predictor": {"num_heads": 4}}
+    hints: dict[str, dict[str, Any]] = {"encoder": samples.ENCODER_HINTS | {"use_rope": True}}
+    hints["masked_predictor"] = {"num_heads": 4}
     with pytest.raises(CheckpointError, match=r"masked_predictor .* position table of 32 tokens"):
         load(file, overrides=hints)
     hints["masked_predictor"]["use_rope"] = True
