@@ -16,6 +16,7 @@ from typing import Any
 from vjepa2_ac.client import PlannerClient, PlannerError
 
 STEP_S = 0.25
+OLDEST_S = 2.0  # a plan that comes later is dropped: it was made of a picture that is old by now
 # What no later look will change: the request itself, or the session that is gone.
 LASTING = ("invalid_field", "invalid_input", "malformed_request", "too_large", "unauthenticated", "not_found")
 
@@ -41,7 +42,8 @@ def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
     with PlannerClient(url) as planner, planner.session(goals) as session:
         while session.status == "going":
             try:
-                step = session.step(robot.look(), robot.pose(), deadline_ms=1000)
+                seen = robot.look(), robot.pose()
+                step = session.step(*seen, look={"age_s": 0.0}, deadline_ms=1000, timeout_s=OLDEST_S)
             except PlannerError as error:
                 print(f"holding still: {error}", file=sys.stderr)  # a robot must never move on a guess
                 if error.code in LASTING:

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from planner.limits import LimitsConfig
 from server.model import Served
 from server.run import Listening
 from tests.planner.worlds import HOME, PointRobot, PointWorld, located, moved, paint
@@ -67,6 +69,41 @@ def test_the_robot_loop_ends_at_what_no_later_look_will_change(point: Listening)
     looks: list[int] = []
     with pytest.raises(PlannerError, match="are these degrees"):
         example("robot_loop").follow(Turned(), [paint(moved(0.06, 0.0, 0.0))], point.url)
+
+
+def test_the_robot_loop_makes_no_move_of_a_picture_that_is_old_by_now() -> None:
+    class Timed(Arm):
+        def look(self) -> Any:
+            looks.append(time.monotonic())
+            if len(looks) == 2 and program._loop:
+                program._loop.call_soon_threadsafe(time.sleep, 5.0)  # what comes meanwhile arrives when that is over
+            return super().look()
+
+        def move_to(self, pose: Any) -> None:
+            ages.append(time.monotonic() - looks[-1])
+            super().move_to(pose)
+
+    looks: list[float] = []
+    ages: list[float] = []
+    with running() as (program, where):
+        assert example("robot_loop").follow(Timed(), [paint(moved(0.1, 0.05, 0.0))], where.url) == "done"
+    assert max(ages) < 4.0
+
+
+def test_the_robot_loop_heeds_how_old_a_picture_the_operator_lets_it_act_on() -> None:
+    class Held(Arm):
+        def look(self) -> Any:
+            looks.append(1)
+            if len(looks) > 3:
+                raise EOFError
+            return super().look()
+
+        def move_to(self, pose: Any) -> None:
+            raise AssertionError(f"moved to {pose}")
+
+    looks: list[int] = []
+    with running(limits=LimitsConfig(oldest=1e-9)) as (_, where), pytest.raises(EOFError):
+        example("robot_loop").follow(Held(), [paint(moved(0.06, 0.0, 0.0))], where.url)
 
 
 def test_no_loop_moves_in_a_view_that_the_model_does_not_know() -> None:
