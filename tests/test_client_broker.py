@@ -166,6 +166,18 @@ def test_a_closed_broker_fetches_no_more() -> None:
     assert len(plans) == 1
 
 
+def test_what_is_fetched_while_a_broker_is_closed_is_ignored() -> None:
+    may_answer = threading.Event()
+    broker = ChunkBroker(lambda: chunk(0) if may_answer.wait(10) else None, patience_s=0.05, oldest_s=60.0)
+    with pytest.raises(LateError):
+        broker.next()
+    broker.close()
+    may_answer.set()
+    fetched()
+    with pytest.raises(LateError):
+        broker.next()
+
+
 def test_no_move_of_an_earlier_chunk_is_made_once_nothing_is_left_to_do() -> None:
     plans = [chunk(0), None]
     broker = ChunkBroker(lambda: plans.pop(0), ahead=3)

@@ -107,6 +107,8 @@ class ChunkBroker:
             plan, error = None, raised
         with self._changed:
             self._is_fetching = False
+            if self._is_closed:
+                return
             self._error = error
             if error is None:
                 self._take(plan, began_at)
