@@ -204,6 +204,7 @@ class PlanningService:
             return answers.step_response(session.key, look.id, step, answer)
 
         answer = await self._run(work, deadline, place)
+        self.sessions.get(session_id)  # whoever closed it meanwhile wants no more moves
         if answer.plan:
             self._counted(answer.plan)
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from server.run import Listening
 from tests.planner.worlds import HOME, PointWorld, located, moved, paint
 from tests.server import pictures
 from tests.server.conftest import WIRES, url_of
-from tests.server.running import locating_model, running, served, tiny_model
+from tests.server.running import SlowWorld, locating_model, running, served, tiny_model
 from vjepa2_ac.client import PlannerClient, PlannerError
 from vjepa2_ac.client.calls import Call
 from vjepa2_ac.world_model import Rollout
@@ -300,6 +301,24 @@ def test_a_session_passes_its_sub_goals(client: PlannerClient) -> None:
         name = session.id
     with pytest.raises(PlannerError, match="no session"):
         client._ask("get_session", None, {"session_id": name})
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_no_plan_comes_of_a_session_that_was_closed_meanwhile(wire: str) -> None:
+    def close() -> None:
+        world.scoring.wait(20)
+        session.close()
+        world.gate.set()
+
+    world = SlowWorld()
+    with running(served(world)) as (_, where), PlannerClient(url_of(where, wire), retries=0) as client:
+        session = client.session(paint(GOAL))
+        world.gate.clear()
+        world.scoring.clear()  # which getting ready has set
+        threading.Thread(target=close).start()
+        with pytest.raises(PlannerError) as caught:
+            session.step(paint(HOME), HOME)
+    assert caught.value.code == "not_found"
 
 
 def test_a_registered_goal_is_one_however_often_it_is_registered(client: PlannerClient) -> None:
