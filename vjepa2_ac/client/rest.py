@@ -117,7 +117,7 @@ def _take_pictures(fields: dict[str, Any]) -> list[tuple[str, tuple[str, bytes]]
         found += [(side, (side, move[side])) for move in fields.get("moves", [])]
     if "moves" in fields:
         poses = ("pose_before", "pose_after")
-        fields["moves"] = [{name: move[name] for name in poses if name in move} for move in fields["moves"]]
+        fields["moves"] = [{name: move[name] for name in poses} for move in fields["moves"]]
     found += [("pictures", ("goal", data)) for data in fields.pop("pictures", [])]
     return found
 
