@@ -13,28 +13,43 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import cv2
+import grpc
+import httpx
 import numpy as np
 import pytest
 
 from tests.planner.worlds import HOME, moved, paint
 from tests.server.pictures import noise, png
 from tests.server.running import SlowWorld, running, served
-from vjepa2_ac.client import AsyncPlannerClient, PlannerClient, PlannerError, calls
+from vjepa2_ac.client import (
+    AsyncPlannerClient,
+    Exploration,
+    Goal,
+    Plan,
+    PlannerClient,
+    PlannerError,
+    PlannerUnavailableError,
+    SessionState,
+    calls,
+    rest,
+)
 from vjepa2_ac.client.aio import AsyncSession
-from vjepa2_ac.client.calls import METHODS
+from vjepa2_ac.client.calls import METHODS, Call
 from vjepa2_ac.client.errors import Attempts
 from vjepa2_ac.client.pictures import picture_bytes
+from vjepa2_ac.client.rpc import refusal_of
 from vjepa2_ac.client.sync import Session
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.pb import planning_pb2
 
 GOAL = moved(0.04, 0.0, 0.0)
+OPENED = SessionState("s", "going", 0, 1, 0, 9.0)
 
 
 def test_it_imports_nothing_heavy_and_adds_less_than_numpy_takes() -> None:
@@ -178,9 +193,118 @@ def test_what_cannot_be_sent_is_said_so(wire: str) -> None:
             client.plan(paint(HOME), HOME, "goal", look={"age_s": "old"})  # type: ignore[typeddict-item]
 
 
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 2**64}, {"samples": "9"}, {"preset": 7}, {"dry_run": "no"}])
+def test_what_a_message_cannot_hold_is_named(wrong: dict[str, Any]) -> None:
+    ((name, value),) = wrong.items()
+    words = re.escape(f"the request cannot be sent: {name} cannot be {value!r}")
+    with PlannerClient("grpc://127.0.0.1:9") as client, pytest.raises(InputError, match=words):
+        client.plan(paint(HOME), HOME, "goal", **wrong)
+
+
 def test_numbers_of_numpy_are_numbers() -> None:
     said = calls.options({"seed": np.int64(3), "budget_ms": np.float32(200.0), "dry_run": np.bool_(True)})
     assert json.loads(json.dumps(said)) == {"seed": 3, "budget_ms": 200.0, "dry_run": True}
+
+
+SEEN = {"picture": b"now", "pose": list(HOME), "id": "7", "age_ms": 200.0, "commanded": list(HOME)}
+BARE = {"picture": b"now", "pose": list(HOME)}
+LOOK: Any = {"observation_id": "7", "age_s": 0.2, "commanded": HOME}
+MOVES = [[[0.01 * h] * 7 for h in range(2)] for _ in range(3)]
+EXPLORED = [Exploration(before=b"a", after=b"b", pose_before=HOME, pose_after=HOME)]
+TOLD_MOVES = [{"before": b"a", "after": b"b", "pose_before": list(HOME), "pose_after": list(HOME)}]
+ASKED: dict[str, tuple[Callable[[Any, Any], Any], str, dict[str, Any], float]] = {  # what is sent, and for how long
+    "plan": (
+        lambda client, _: client.plan(
+            b"now", HOME, [b"b", b"c"], sub_goal=1, deadline_ms=500, timeout_s=3, look=LOOK, seed=4
+        ),
+        "plan",
+        {
+            "observation": SEEN,
+            "goal": {"pictures": [b"b", b"c"]},
+            "sub_goal": 1,
+            "deadline_ms": 500,
+            "options": {"seed": 4},
+        },
+        3,
+    ),
+    "session": (
+        lambda client, _: client.session(b"b", seed=4),
+        "open_session",
+        {"goal": {"pictures": [b"b"]}, "options": {"seed": 4}},
+        30,
+    ),
+    "energy": (
+        lambda client, _: client.energy(b"now", HOME, "g", MOVES, sub_goal=1, timeout_s=3),
+        "energy",
+        {"observation": BARE, "goal": {"id": "g"}, "sub_goal": 1, "candidates": MOVES},
+        3,
+    ),
+    "rollout": (
+        lambda client, _: client.rollout(b"now", HOME, MOVES, goal=GOAL_KEPT, with_latents=True, timeout_s=3),
+        "rollout",
+        {"observation": BARE, "goal": {"id": "g"}, "candidates": MOVES, "with_latents": True},
+        3,
+    ),
+    "register_goal": (lambda client, _: client.register_goal(b"b"), "register_goal", {"pictures": [b"b"]}, 30),
+    "goals": (lambda client, _: client.goals(), "list_goals", {}, 30),
+    "delete_goal": (lambda client, _: client.delete_goal(GOAL_KEPT), "delete_goal", {"goal_id": "g"}, 30),
+    "delete_goal by its id": (lambda client, _: client.delete_goal("g"), "delete_goal", {"goal_id": "g"}, 30),
+    "info": (lambda client, _: client.info(), "info", {}, 30),
+    "models": (lambda client, _: client.models(), "models", {}, 30),
+    "step": (
+        lambda _, session: session.step(b"now", HOME, deadline_ms=500, timeout_s=3, look=LOOK),
+        "step",
+        {"session_id": "s", "observation": SEEN, "deadline_ms": 500},
+        3,
+    ),
+    "state": (lambda _, session: session.state(), "get_session", {"session_id": "s"}, 30),
+    "calibrate": (
+        lambda _, session: session.calibrate(EXPLORED, yaw_only=False, timeout_s=3),
+        "calibrate",
+        {"session_id": "s", "moves": TOLD_MOVES, "yaw_only": False},
+        3,
+    ),
+    "calibration": (lambda _, session: session.calibration(), "get_calibration", {"session_id": "s"}, 30),
+    "forget_calibration": (
+        lambda _, session: session.forget_calibration(),
+        "delete_calibration",
+        {"session_id": "s"},
+        30,
+    ),
+    "close": (lambda _, session: session.close(), "close_session", {"session_id": "s"}, 30),
+}
+GOAL_KEPT = Goal("g", 1, 9.0)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("name", ASKED)
+def test_all_that_a_call_was_told_is_sent(name: str, is_async: bool) -> None:
+    ask, called, fields, timeout_s = ASKED[name]
+    sent: list[tuple[Call, float]] = []
+
+    def send(call: Call, time_left_s: float) -> Any:
+        sent.append((call, time_left_s))
+        raise PlannerError("enough", code="internal")
+
+    async def send_async(call: Call, time_left_s: float) -> Any:
+        send(call, time_left_s)
+
+    async def main() -> None:
+        async with AsyncPlannerClient("http://127.0.0.1:9") as client:
+            client._wire.send = send_async
+            await ask(client, AsyncSession(client, OPENED))
+
+    client = PlannerClient("http://127.0.0.1:9")
+    client._wire.send = send
+    with client, pytest.raises(PlannerError, match="enough"):
+        asyncio.run(main()) if is_async else ask(client, Session(client, OPENED))
+    ((call, time_left_s),) = sent
+    said = call.fields
+    if "age_ms" in said.get("observation", {}):
+        assert said["observation"]["age_ms"] > 200  # a little older than when the call began
+        said = {**said, "observation": {**said["observation"], "age_ms": 200.0}}
+    assert (call.name, said) == (called, fields)
+    assert 0.5 * timeout_s < time_left_s <= timeout_s
 
 
 SLOW = b'{"goal_id": "'
@@ -225,8 +349,8 @@ BUSY = (429, {"code": "queue_full", "detail": "busy", "retry_after_s": 0.01})
 FAULT = (500, {"code": "internal", "detail": "oh"})
 BROKEN = (0, {})
 ENERGY = (200, {"model": {}, "energies": [0.5], "idle_energy": 1.0, "timings_ms": {}})
-STEP = (200, {"session_id": "s", "status": "done", "sub_goal": 0, "cost": 0.1, "passed": [], "dropped": 0})
-SESSION = {"session_id": "s", "status": "going", "sub_goal": 0, "sub_goals": 1, "steps": 0, "expires_in_s": 9}
+STEP = (200, {"session_id": "s", "status": "done", "sub_goal": 1, "cost": 0.1, "passed": [], "dropped": 0})
+SESSION = {"session_id": "s", "status": "going", "sub_goal": 0, "sub_goals": 2, "steps": 0, "expires_in_s": 9}
 
 
 def test_a_busy_service_is_asked_again(scripted: tuple[str, type[Scripted]]) -> None:
@@ -281,6 +405,47 @@ def test_an_answer_of_something_else_is_said_to_be_one(scripted: tuple[str, type
     assert caught.value.code == "not_a_planning_service"
 
 
+def test_what_else_answers_there_is_told_with_its_words_and_the_id_of_the_request() -> None:
+    with pytest.raises(PlannerError) as caught:
+        rest._answer(httpx.Response(502, headers={"x-request-id": "r1"}), b"<html>bad gateway</html>")
+    assert str(caught.value) == "the service answered 502: <html>bad gateway</html>"
+    assert (caught.value.code, caught.value.request_id) == ("http_error", "r1")
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "code"),
+    [
+        ("UNAVAILABLE", "failed to connect to all addresses; last error: …", "unreachable"),
+        ("UNAVAILABLE", "DNS resolution failed for lab:1: …", "unreachable"),
+        ("UNAVAILABLE", "Socket closed", "connection_lost"),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", "timeout"),
+        ("CANCELLED", "CANCELLED", "cancelled"),
+        ("RESOURCE_EXHAUSTED", "SERVER: Received message larger than max (2 vs. 1)", "too_large"),
+        ("UNIMPLEMENTED", "Method not found!", "not_a_planning_service"),
+        ("INTERNAL", "", "internal"),
+    ],
+)
+def test_where_no_service_answered_grpcs_own_words_are_told(status: str, words: str, code: str) -> None:
+    error = grpc.aio.AioRpcError(grpc.StatusCode[status], grpc.aio.Metadata(), grpc.aio.Metadata(), details=words)
+    refused = refusal_of(error)
+    assert isinstance(refused, PlannerUnavailableError)
+    assert (refused.code, str(refused)) == (code, f"no answer from the planning service: {words or status}")
+
+
+def test_what_an_older_service_does_not_say_is_not_known() -> None:
+    """Nor does it mean that a robot may not move, or may."""
+    signs = {"elite_spread": 0.0, "gain": 0.5, "flatness": 0.1, "gripper_contrast": 0.0}
+    said = {"plan_id": "p", "model": {}, "dt_s": 0.25, "cost": 0.1, "stop_reason": "deadline", "seed": 3}
+    rows = {name: [[0.0] * 7] for name in ("actions", "targets", "wanted")}
+    signs |= {"goal_reached": False, "goal_out_of_reach": False, "colour": "blue"}
+    plan = Plan.of({**said, **rows, "trace": [0.2], "iterations": 1, "evaluations": 9, "confidence": signs, "new": 1})
+    assert np.isnan(plan.idle_cost)
+    assert (plan.failure_probability, plan.observation_id, plan.dry_run) == (None, None, False)
+    assert (plan.gripper_costs, plan.clipped, plan.warnings, plan.timings_ms) == ({}, [], [], {})
+    trust = plan.confidence
+    assert (trust.view_unfamiliar, trust.goal_uncertainty, trust.cycle_error) == (False, None, None)
+
+
 def test_what_a_newer_service_says_besides_is_left_out(scripted: tuple[str, type[Scripted]]) -> None:
     url, handler = scripted
     handler.script += [(201, {"goal_id": "g", "sub_goals": 1, "expires_in_s": 9.0, "colour": "blue"})]
@@ -315,7 +480,22 @@ def test_a_busy_service_is_asked_for_a_step_again(scripted: tuple[str, type[Scri
     url, handler = scripted
     handler.script += [(201, SESSION), BUSY, STEP]
     with PlannerClient(url) as client:
-        assert client.session(paint(GOAL)).step(paint(HOME), HOME).status == "done"
+        session = client.session(paint(GOAL))
+        assert session.step(paint(HOME), HOME).status == "done"
+    assert (session.status, session.sub_goal) == ("done", 1)
+
+
+def test_a_session_of_asyncio_knows_how_far_it_is(scripted: tuple[str, type[Scripted]]) -> None:
+    async def main() -> AsyncSession:
+        async with AsyncPlannerClient(url) as client:
+            session = await client.session(paint(GOAL))
+            await session.step(paint(HOME), HOME)
+            return session
+
+    url, handler = scripted
+    handler.script += [(201, SESSION), STEP]
+    session = asyncio.run(main())
+    assert (session.status, session.sub_goal) == ("done", 1)
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, EOFError])
@@ -477,6 +657,18 @@ def test_a_call_of_a_client_that_another_thread_closes_says_so() -> None:
         threading.Thread(target=close).start()
         with pytest.raises(PlannerError, match="the client has been closed"):
             client.plan(paint(HOME), HOME, paint(GOAL))
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_a_client_that_another_thread_closes_just_before_a_call_says_so(wire: str) -> None:
+    def send(call: Call, timeout_s: float) -> Any:
+        client.close()
+        return wire_send(call, timeout_s)
+
+    client = PlannerClient(f"{wire}://127.0.0.1:9")
+    wire_send, client._wire.send = client._wire.send, send
+    with pytest.raises(PlannerError, match="the client has been closed"):
+        client.info()
 
 
 @pytest.mark.parametrize("wire", ["rest", "grpc"])

@@ -57,7 +57,10 @@ def fill(message: Message, plain: Any) -> None:
             getattr(message, name).SetInParent()
             fill(getattr(message, name), value)
         else:
-            setattr(message, name, value)
+            try:
+                setattr(message, name, value)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} cannot be {value!r:.60}") from None
 
 
 def _fill_items(field: Descriptor, items: Any, values: Any) -> None:

@@ -150,6 +150,9 @@ class PlannerClient:
             except PlannerError as error:
                 if not self._is_closed:
                     time.sleep(attempts.pause_after(error))
+            except (RuntimeError, ValueError):  # the wire's own words, where another thread has closed it just now
+                if not self._is_closed:
+                    raise
         raise PlannerUnavailableError("the client has been closed", code="closed")
 
 
