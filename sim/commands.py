@@ -142,7 +142,12 @@ def demo(
 
     from sim.demo import DemoConfig, has_display, open_report, show
     from sim.evaluate.settings import goals_named, tasks_named
+    from vjepa2_ac.errors import ConfigError
 
+    if expert and (model, server, planner) != ("default", None, None):
+        raise ConfigError("the expert drives by itself: leave out --model, --server and --planner")
+    if server is not None and model != "default":
+        raise ConfigError("a service plans with its own model: leave out --model")
     out = out or Path("runs/demo") / f"{datetime.now():%Y%m%d-%H%M%S}"
     config = DemoConfig(
         tasks=tasks_named(task),

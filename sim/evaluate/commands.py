@@ -88,8 +88,11 @@ def evaluate(
         raise ConfigError("the oracle searches as the planner beside it does, and a service does not tell how it does")
     if server is not None and (model != "default" or precision != "auto"):
         raise ConfigError("a service plans with its own model: leave out --model and --precision")
-    if only_baselines and (achieved, budget, confidence) != (None, None, None):
-        raise ConfigError("--only-baselines leaves the model out, which --achieved, --budget and --confidence need")
+    if only_baselines and (model, precision, server, achieved, budget, confidence) != ("default", "auto", *[None] * 4):
+        raise ConfigError(
+            "--only-baselines leaves the model out, which --model, --precision, --server, --achieved, --budget and "
+            "--confidence are about"
+        )
     jobs = chosen.jobs(
         drivers, chosen.tasks_named(task), chosen.kinds_named(kinds), range(seed_base, seed_base + episodes)
     )

@@ -79,6 +79,23 @@ def test_the_expert_needs_no_model(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (out / "report.html").is_file()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--server", "http://127.0.0.1:9", "--model", "random:tiny"], "a service plans with its own model"),
+        (["--expert", "--model", "random:tiny"], "the expert drives by itself"),
+        (["--expert", "--server", "http://127.0.0.1:9"], "the expert drives by itself"),
+        (["--expert", "--planner", "fast"], "the expert drives by itself"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*DEMO, *options, "--out", str(tmp_path / "shown")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "shown").exists()
+
+
 def test_a_missing_model_is_said_before_anything_is_started(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*DEMO, "--model", "/nowhere", "--out", str(tmp_path / "shown")]) == 2
     said = capsys.readouterr().err

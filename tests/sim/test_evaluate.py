@@ -329,6 +329,9 @@ def test_baselines_alone_need_no_model(tmp_path: Path) -> None:
         (["--server", "http://127.0.0.1:9", "--precision", "fp32"], "leave out --model and --precision"),
         (["--only-baselines", "--baselines", "nothing", "--achieved", "1"], "leaves the model out"),
         (["--only-baselines", "--baselines", "oracle", "--budget", "250"], "leaves the model out"),
+        (["--only-baselines", "--baselines", "random", "--model", "random:tiny"], "leaves the model out"),
+        (["--only-baselines", "--baselines", "random", "--precision", "fp32"], "leaves the model out"),
+        (["--only-baselines", "--baselines", "random", "--server", "http://127.0.0.1:9"], "leaves the model out"),
         (["--only-baselines"], "needs --baselines"),
     ],
 )
