@@ -40,7 +40,20 @@ def test_a_search_within_a_budget_ends_within_it(budget_ms: float) -> None:
     goal, start = (moved(x, 0.0, 0.0, gripper=0.2) for x in (0.1, 0.0))  # which can do all that a gripper can
     search(world, [problem(goal, start)], config, clock=clock)
     assert 1e3 * clock.now == pytest.approx(choice.expected_ms, rel=1e-6)
-    assert choice.expected_ms <= budget_ms
+    assert 0.7 * budget_ms <= choice.expected_ms <= 0.85 * budget_ms  # 15 % are kept back
+
+
+def test_no_search_is_smaller_or_larger_than_pays() -> None:
+    smallest, largest = (within(ms, LONG, MACHINE).config.search for ms in (1, 1e6))
+    assert (smallest.horizon, smallest.samples, smallest.iterations) == (1, 12, 2)
+    assert (largest.horizon, largest.samples, largest.iterations) == (4, 800, 10)
+    assert [(each.elites, each.kept_elites) for each in (smallest, largest)] == [(2, 2), (150, 3)]  # 6 of 32, 3 kept
+
+
+@pytest.mark.parametrize("budget_ms", [60, 100, 200])
+def test_samples_and_iterations_grow_together(budget_ms: float) -> None:
+    chosen = within(budget_ms, PlannerConfig(), MACHINE).config.search
+    assert 1.5 < chosen.samples / chosen.iterations**2 < 2.7
 
 
 def test_a_larger_budget_buys_a_larger_search() -> None:
