@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
+from planner.confidence import ConfidenceConfig
 from sim.env import FrankaEnv
 from sim.evaluate.episode import Player
 from sim.evaluate.oracle import TrueWorld, goal_states, state
 from sim.evaluate.settings import EvaluationConfig, Job, in_this_cell
+from tests.planner.failures import ON_GAIN
 
 
 def test_candidates_are_carried_out_and_taken_back() -> None:
@@ -37,11 +41,13 @@ def test_goal_states_are_those_of_the_goal_pictures() -> None:
 
 
 def test_with_a_perfect_model_the_search_reaches() -> None:
-    player = Player(EvaluationConfig(model="none", planner=in_this_cell("fast"), max_steps=5))
+    told = replace(in_this_cell("fast"), confidence=ConfidenceConfig(failure=ON_GAIN))
+    player = Player(EvaluationConfig(model="none", planner=told, max_steps=5))
     record, _ = player.play(Job(driver="oracle", task="reach", kind="box", seed=1))
     player.close()
     assert record["success_end"]
     assert record["hand_error"] < 0.02
+    assert {turn["failure_probability"] for turn in record["turns"]} == {None}  # chances are those of another model
 
 
 def test_with_a_perfect_model_the_search_grasps() -> None:
