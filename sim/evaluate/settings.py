@@ -82,9 +82,8 @@ class Job:
         return f"{self.driver}-{self.task}-{self.kind}-{self.seed:06d}"
 
 
-def jobs(drivers: Iterable[DriverName], tasks: Iterable[TaskName], kinds: Sequence[Kind], seeds: range) -> list[Job]:
-    """All combinations, each once, one line of the table after the other."""
-    tasks = tuple(dict.fromkeys(tasks))
+def jobs(drivers: Iterable[DriverName], tasks: Sequence[TaskName], kinds: Sequence[Kind], seeds: range) -> list[Job]:
+    """All combinations, one line of the table after the other."""
     return [
         Job(driver=driver, task=task, kind=kind, seed=seed)
         for driver in drivers
@@ -95,8 +94,8 @@ def jobs(drivers: Iterable[DriverName], tasks: Iterable[TaskName], kinds: Sequen
 
 
 def tasks_named(text: str) -> tuple[TaskName, ...]:
-    """`all`, or names separated by commas."""
-    return TASKS if text == "all" else tuple(task_name(name.strip()) for name in text.split(","))
+    """`all`, or names separated by commas, each once."""
+    return TASKS if text == "all" else tuple(dict.fromkeys(task_name(name.strip()) for name in text.split(",")))
 
 
 def goals_named(text: str) -> Goals:
