@@ -30,21 +30,23 @@ pre { overflow: auto; padding: .6rem; background: #8881; }
 
 def page(out: Path, said: dict[str, Any], rows: Sequence[Row], signs: Sequence[Sign], records: Sequence[Record]) -> str:
     """The report of an evaluation in `out`, whose pictures are put into the page and whose films are linked."""
-    model = " at ".join(filter(None, (said["settings"]["model"], said["settings"]["server"])))
+    model = " at ".join(filter(None, (said["settings"]["model"], said["settings"]["server"]))) or "no model"
     return "\n".join(
         [
             "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
             "<meta name='viewport' content='width=device-width'>",
             f"<title>Closed loop: {escape(model)}</title><style>{STYLE}</style></head><body>",
             f"<h1>Closed loop: {escape(model)}, split {escape(said['settings']['split'])}</h1>",
-            "<p>Episodes are driven from goal pictures and poses alone; physics judges, after 1.25 s more in "
-            "which nobody moves. Intervals are 95 % Wilson. <em>paper</em> is V-JEPA 2-AC on a real robot: another "
-            "world, beside ours for orientation.</p>",
+            "<p>The planner is shown goal pictures, camera frames and poses alone; expert and oracle know the true "
+            "state. Physics judges, after 1.25 s more in which nobody moves. Intervals are 95 % Wilson. "
+            "<em>paper</em> is V-JEPA 2-AC on a real robot: another world, beside ours for orientation.</p>",
             _success(rows),
             _modes(rows),
             _signs(signs),
-            "<h2>Episodes</h2><p>Five moments of each, then its goals. Blue: cost of what was seen; orange: what the "
-            "plan before had imagined; green: a sub-goal was passed. The height is the number at the left.</p>",
+            f"<h2>Episodes</h2><p>Of each line up to {FAILURES} that failed and {SUCCESSES} that did not: five "
+            "moments, then the goals. Blue: cost of what was seen; orange: what the plan before had imagined, which "
+            "counts the way that it leaves to the located hand, too; green: a sub-goal was passed. The height is the "
+            "number at the left.</p>",
             *(_gallery(out, row, records) for row in rows if row.driver in ("planner", "oracle")),
             f"<h2>How it was made</h2><pre>{escape(said['command'])}</pre>",
             f"<details><summary>versions and settings</summary><pre>{escape(_listed(said))}</pre></details>",

@@ -320,6 +320,9 @@ def test_baselines_alone_need_no_model(tmp_path: Path) -> None:
         ("expert", "cup", 1),
         ("expert", "box", 1),
     ]
+    page = (tmp_path / "found" / "report.html").read_text()
+    assert "<h1>Closed loop: no model, split test</h1>" in page
+    assert "expert and oracle know the true state" in page
 
 
 @pytest.mark.parametrize(
