@@ -13,6 +13,7 @@ from planner.search_config import SearchConfig
 from sim.env import FrankaEnv
 from sim.evaluate.runs import SETTINGS, read_settings
 from vjepa2_ac.config import from_dict
+from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.world_model import WorldModel
 
 SIZE = ("samples", "iterations", "horizon", "elites", "kept_elites")  # what a budget chooses
@@ -29,11 +30,20 @@ def remembered(out: Path, milliseconds: float, config: PlannerConfig) -> Planner
 
 
 def measured(milliseconds: float, config: PlannerConfig, model: str, precision: str) -> PlannerConfig:
-    """`config` with the largest search that fits, by timings of the model on one thread, as episodes are played."""
+    """`config` with the largest search that fits, by timings of the model on one thread, as episodes are played.
+
+    ConfigError where none does.
+    """
     torch.set_num_threads(1)
     world = WorldModel.open(model, precision=precision)
     env = FrankaEnv(goal_frames=False)
     observation, _ = env.reset(seed=0)
     env.close()
     latents_ND = world.encode(observation["frame"])[0]
-    return budget.within(milliseconds, config, budget.measure(world, latents_ND, cost=config.cost)).config
+    choice = budget.within(milliseconds, config, budget.measure(world, latents_ND, cost=config.cost))
+    if choice.expected_ms > milliseconds:
+        raise ConfigError(
+            f"even the smallest search is expected to take {choice.expected_ms:.0f} ms here, and the budget is "
+            f"{milliseconds:g} ms"
+        )
+    return choice.config

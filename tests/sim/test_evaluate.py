@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from planner import budget
 from planner.mpc import ControlConfig
 from planner.planning import Planner
 from sim.env import FrankaEnv
-from sim.evaluate import episode, runs
+from sim.evaluate import budgets, episode, runs
 from sim.evaluate.episode import Player
 from sim.evaluate.runs import evaluate, place
 from sim.evaluate.settings import (
@@ -182,6 +183,16 @@ def test_files_that_a_power_cut_left_empty_are_named(tmp_path: Path, capsys: pyt
 
 def test_a_task_that_is_named_twice_is_played_once() -> None:
     assert tasks_named("reach,grasp,reach") == ("reach", "grasp")
+
+
+def test_a_budget_that_not_even_the_smallest_search_keeps_is_refused(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = budget.CostModel(call=0.05, step=0.0, each=1e-4)
+    monkeypatch.setattr(budget, "measure", lambda *_, **__: slow)
+    with pytest.raises(ConfigError, match="expected to take 203 ms here, and the budget is 200 ms"):
+        budgets.measured(200.0, in_this_cell(), "small", "fp32")
+    assert budgets.measured(1000.0, in_this_cell(), "small", "fp32").search.samples > 12
 
 
 def test_a_folder_of_other_settings_is_refused(tmp_path: Path) -> None:
