@@ -20,6 +20,7 @@ from pathlib import Path
 from planner.limits import LimitsConfig
 from sim.evaluate.episode import TOKEN
 from vjepa2_ac.client import PlannerClient, PlannerError, PlannerUnavailableError
+from vjepa2_ac.files import make_folder, write
 
 PATIENCE_S = 180.0  # for a service to become ready
 STOPS_WITHIN_S = 30.0
@@ -32,8 +33,9 @@ def planning_service(model: str, limits: LimitsConfig, log: Path, patience_s: fl
 
     Raises PlannerUnavailableError with the service's own words where it cannot be brought up.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as written:
+    make_folder(log.parent)
+    write(log, "")  # which says so where it cannot be
+    with log.open("a", encoding="utf-8") as written:
         process = subprocess.Popen(
             [*_COMMAND, "--model", model],
             stdin=subprocess.PIPE,

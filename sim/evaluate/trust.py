@@ -23,7 +23,7 @@ from sim.evaluate.runs import EPISODES, SETTINGS, read_record, read_settings
 from sim.evaluate.summary import aligned
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import InputError
-from vjepa2_ac.files import write
+from vjepa2_ac.files import make_folder, write
 
 BINS = 10
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -97,7 +97,7 @@ def calibrate(folders: Sequence[Path], out: Path, beside: Path | None = None, co
     found, model = judged(plans), fitted(plans)
     fit = {"model": plans.model, "command": command, "failure": to_dict(model), "worth": asdict(found)}
     fits = [*(_of_other_costs(beside, model) if beside else ()), fit]
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     write(out, json.dumps({"format": FORMAT, "fits": fits}, indent=1) + "\n")
     return f"{told(found)}\n\n{out}"
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import pytest
@@ -110,6 +111,17 @@ def test_a_service_that_cannot_start_says_why(
     assert run([*DEMO, "--model", str(release), "--out", str(tmp_path / "shown")]) == 2
     assert "the planning service has no model: " in capsys.readouterr().err
     assert not serving(release)
+
+
+def test_a_place_where_nothing_can_be_written_is_said_before_a_service_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", Mock(side_effect=AssertionError("a service was started")))
+    (tmp_path / "thesis.txt").touch()
+    (tmp_path / "shown-service.log").mkdir()
+    for out, said in (("thesis.txt/shown", "cannot be made a folder of results"), ("shown", "cannot be written")):
+        assert run([*DEMO, "--model", "random:tiny", "--out", str(tmp_path / out)]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -91,6 +91,13 @@ def test_plans_of_other_drivers_and_plans_without_numbers_are_left_out(tmp_path:
     assert len(gathered([folder]).failed_N) == 2 * 49
 
 
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "a", range(20))
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(InputError, match=r"thesis\.txt cannot be made a folder of results"):
+        calibrate([folder], tmp_path / "thesis.txt" / "confidence.json")
+
+
 def test_the_planner_reads_what_was_fitted(tmp_path: Path) -> None:
     folders = [evaluation(tmp_path / "a", range(100)), evaluation(tmp_path / "b", range(100, 200))]
     said = calibrate(folders, tmp_path / "confidence.json", command="vjepa2-ac evaluate-confidence")
