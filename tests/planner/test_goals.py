@@ -86,3 +86,20 @@ def test_the_distribution_of_achieved_goals_comes_from_their_costs() -> None:
     assert AchievedGoals.from_costs([0.1, 0.3]).mean == pytest.approx(0.2)
     with pytest.raises(ConfigError, match="at least 2"):
         AchievedGoals.from_costs([0.1])
+
+
+def test_costs_and_steps_that_make_no_sense_are_refused() -> None:
+    for mean, deviation in ((-0.1, 0.1), (0.1, -0.1)):
+        with pytest.raises(ConfigError, match="costs are not negative"):
+            AchievedGoals(mean=mean, deviation=deviation)
+    assert AchievedGoals(mean=0.0, deviation=0.0).limit(1.0) == 0.0
+    for settings, complaint in (
+        ({"window": 0}, "window is at least 1 step"),
+        ({"window": 5, "timeout": 5}, "longer than the window of 5 steps"),
+        ({"least_progress": 1.0}, "least_progress lies within"),
+        ({"near_best": -0.1}, "near_best lies within"),
+        ({"least_fall": 1.0}, "least_fall lies within"),
+    ):
+        with pytest.raises(ConfigError, match=complaint):
+            ProgressConfig(**settings)  # type: ignore[arg-type]
+    assert ProgressConfig(window=1, least_progress=0.0).window == 1
