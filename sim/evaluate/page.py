@@ -39,7 +39,8 @@ def page(out: Path, said: dict[str, Any], rows: Sequence[Row], signs: Sequence[S
             f"<h1>Closed loop: {escape(model)}, split {escape(said['settings']['split'])}</h1>",
             "<p>The planner is shown goal pictures, camera frames and poses alone; expert and oracle know the true "
             "state. Physics judges, after 1.25 s more in which nobody moves. Intervals are 95 % Wilson. "
-            "<em>paper</em> is V-JEPA 2-AC on a real robot: another world, beside ours for orientation.</p>",
+            "<em>paper</em> is V-JEPA 2-AC on a real robot, shown one picture, or three of a placing: another world, "
+            "beside ours for orientation.</p>",
             _success(rows),
             _modes(rows),
             _signs(signs),

@@ -41,6 +41,7 @@ def test_a_row_tells_the_end_from_any_time_and_averages_over_plans() -> None:
 
 def test_a_line_shows_the_paper_beside_the_planner_alone() -> None:
     expert = record(1, NOT_ASKED, end=True, driver="expert", first_done=8)
+    assert [row.paper for row in rows([DONE, expert])] == [0.25, None]
     planner, other = (line.split("|")[1:-1] for line in table(rows([NEVER, LOST, DONE, expert])).splitlines()[2:])
     assert [cell.strip() for cell in planner] == [
         "grasp", "box", "planner", "3", "33.3%", "6.1% – 79.2%", "66.7%", "25%", "2", "20", "60",
