@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from itertools import pairwise
 
 from sim.evaluate.episode import Record
 
@@ -25,10 +24,11 @@ def costs(record: Record) -> str:
     if not real:
         return ""
     top = max(cost for _, cost in [*real, *imagined]) or 1.0
-    marks = [before for before, after in pairwise(range(len(turns))) if turns[before]["goal"] != turns[after]["goal"]]
+    # The last goal is passed again at every later look; the first time counts.
+    first = {goal: step for step in reversed(range(len(turns))) for goal, _ in turns[step]["passed"]}
     lines = [
-        f'<line x1="{_x(step + 1, last)}" x2="{_x(step + 1, last)}" y1="0" y2="{HEIGHT}" stroke="{PASSED}"/>'
-        for step in marks
+        f'<line x1="{_x(step, last)}" x2="{_x(step, last)}" y1="0" y2="{HEIGHT}" stroke="{PASSED}"/>'
+        for step in sorted(set(first.values()))
     ]
     drawn = [_line(imagined, last, top, IMAGINED, "4 3"), _line(real, last, top, MEASURED, "")]
     label = f'<text x="{EDGE}" y="12" font-size="10" fill="currentColor">{escape(f"{top:.3g}")}</text>'
