@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import psutil
 import pytest
 
 from tests.training.small import ALONE
@@ -13,15 +15,27 @@ from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.store import Store, Work, _estimate, fill, fingerprint, identity_of_files
 
 
-def test_an_item_comes_back_with_its_facts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_item_comes_back_with_its_facts(tmp_path: Path, order: Literal["C", "F"]) -> None:
     store = Store.keyed(tmp_path, {"encoder": "a"})
-    rows = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    rows = np.asarray(np.arange(12, dtype=np.uint16).reshape(3, 4), order=order)
     assert not store.has("0123")
     store.put("0123", rows, {"name": "first"})
     assert store.has("0123")
-    assert isinstance(store.rows("0123"), np.memmap)
     np.testing.assert_array_equal(store.rows("0123"), rows)
     assert store.facts("0123") == {"name": "first"}
+
+
+def test_arrays_are_mapped_not_read_and_no_file_stays_open(tmp_path: Path) -> None:
+    store = Store.keyed(tmp_path, {})
+    for number in range(20):
+        store.put(f"{number:02d}", np.full(2**18, number), {})
+    process = psutil.Process()
+    memory, files = process.memory_info().rss, process.num_fds()
+    rows = [store.rows(f"{number:02d}") for number in range(20)]  # 40 MiB
+    assert process.memory_info().rss < memory + 2**23
+    assert process.num_fds() == files
+    assert [int(array[-1]) for array in rows] == list(range(20))
 
 
 def test_a_link_that_leads_nowhere_is_a_file_like_others_until_it_is_opened(tmp_path: Path) -> None:

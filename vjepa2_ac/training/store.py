@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vjepa2_ac.checkpoints.writing import require_room
@@ -97,9 +98,16 @@ def _damage_said(path: Path) -> Iterator[None]:
 
 @lru_cache(maxsize=MAPPED)
 def _mapped(path: Path) -> NDArray[Any]:
-    """What is in a file never changes, and mapping it takes longer than reading a row."""
-    rows: NDArray[Any] = np.load(path, mmap_mode="r")
-    return rows
+    """What is in a file never changes, and mapping it takes longer than reading a row.
+
+    By torch, which closes the file then: numpy's maps keep theirs open, and a process may open 1,024 as a rule.
+    """
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        begin, size = file.tell(), path.stat().st_size
+    rows: NDArray[Any] = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8).numpy()
+    return rows[begin:].view(dtype).reshape(shape, order="F" if by_columns else "C")
 
 
 @dataclass(frozen=True, slots=True)
