@@ -180,6 +180,17 @@ def test_a_header_within_a_tenth_of_the_timestamps_is_believed(tmp_path: Path, h
     assert open_episode(ref).fps == believed
 
 
+@pytest.mark.parametrize(
+    ("header", "stride", "reference"), [(4.02, 1, 2), (20.05, 5, 6), (12.03, 3, 4), (4.2, 2, 2), (29.97, 8, 8)]
+)
+def test_a_rate_a_little_off_a_whole_number_does_not_skip_another_frame(
+    tmp_path: Path, header: float, stride: int, reference: int
+) -> None:
+    (ref,) = folder_of(tmp_path, 1, fps=header)
+    assert open_episode(ref).stride(4.0) == stride
+    assert open_episode(ref, fps_from="header").stride(4.0) == reference
+
+
 def test_a_pause_of_the_clock_does_not_change_the_rate(tmp_path: Path) -> None:
     (ref,) = folder_of(tmp_path, 1, fps=15.0)
     clock = layout.CAPTURED.format(serial="10000001")

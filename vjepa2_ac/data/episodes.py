@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from vjepa2_ac import poses
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.layout import EpisodeRef
-from vjepa2_ac.data.video import Frames, Video, open_video
+from vjepa2_ac.data.video import Frames, Video, open_video, whole_rate
 from vjepa2_ac.errors import EpisodeError, TooManyBadEpisodesError, VideoError
 
 Array = NDArray[np.float64]
@@ -138,7 +138,8 @@ def open_episode(
         raise EpisodeError(ref.name, "the trajectory holds no usable timestamps")
     contradicts = rate is not None and abs(rate - video.fps) > RATES_MAY_DIFFER * video.fps
     believe = rate is not None and (fps_from == "timestamps" or (fps_from == "either" and contradicts))
-    fps = rate if believe and rate is not None else video.fps
+    header = video.fps if fps_from == "header" else whole_rate(video.fps)
+    fps = rate if believe and rate is not None else header
     source: Literal["header", "timestamps"] = "timestamps" if believe else "header"
     return Episode(ref, metadata, camera, serial, video, poses_N7, extrinsics_N6, fps, source, rate)
 
@@ -184,15 +185,14 @@ def _measured_rate(file: h5py.File, serial: str, name: str) -> float | None:
 
 
 def _rate_of_times(times: Any, per_second: float) -> float | None:
-    """Median rate of a clock; rates within 3 % of a whole number are that number (clocks jitter, strides must not)."""
+    """Median rate of a clock."""
     times = np.asarray(times, dtype=np.float64).reshape(-1)
     if len(times) < 3 or not np.isfinite(times).all():
         return None
     step = float(np.median(np.diff(times)))
     if step <= 0:
         return None
-    rate = per_second / step
-    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) < 0.03 else rate
+    return whole_rate(per_second / step)
 
 
 def _side_file(video: Path) -> list[float]:

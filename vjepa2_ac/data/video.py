@@ -116,6 +116,11 @@ def open_video(path: Path) -> Video:
     return Video(path, float(rate), height, width, _NAMES.get(name, name), times, keys)
 
 
+def whole_rate(rate: float) -> float:
+    """Rates within 3 % of a whole number are that number: headers and clocks jitter, strides must not."""
+    return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) < 0.03 else rate
+
+
 def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = QUALITY) -> None:
     """Write RGB frames [T, H, W, 3] as H.264 in an MP4 that every player and every DROID reader opens.
 
