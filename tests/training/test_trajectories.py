@@ -17,6 +17,7 @@ from tests.training import episodes
 from tests.training.small import ALONE, SHAPE, frame_encoder
 from vjepa2_ac import poses
 from vjepa2_ac.data import layout
+from vjepa2_ac.data.video import write_video
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, TooManyBadEpisodesError
 from vjepa2_ac.images import Preprocessing
@@ -222,6 +223,16 @@ def test_a_video_that_fails_later_is_named_and_another_drawn(data: Path) -> None
     assert len(bad) == 1
 
 
+def test_frames_of_several_sizes_are_refused_before_the_first_update_and_cached_alike(
+    data: Path, encoder: FrameEncoder
+) -> None:
+    video = next((sorted(data.rglob("trajectory.h5"))[2].parent / layout.RECORDINGS).glob("*.mp4"))
+    write_video(video, np.zeros((12, 48, 64, 3), np.uint8), 4.0)
+    with pytest.raises(InputError, match=r"32 x 32 as in .*, 64 x 48 as in .*; use the latent cache \(cache=true\)"):
+        recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE)
+    assert len(open_cached(data, encoder)) == 5
+
+
 def test_a_branch_that_fails_later_is_named_and_another_pair_drawn(tmp_path: Path) -> None:
     data = episodes.branches(episodes.folder(tmp_path / "episodes", range(2)))
     twice = [*recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE)]
@@ -270,6 +281,16 @@ def track(rows: int, stride: int = 1, closes_at: int | None = None, branch: str 
 def test_every_window_that_fits_is_drawn() -> None:
     batches = batches_of([track(rows=9, stride=2)], Layout(64))
     assert set(batches[0]["poses_BT7"][:, 0, 0].tolist()) == {0.0, 1.0, 2.0}  # seven rows apart at most: 2 · 3 + 1
+
+
+def test_episodes_too_short_for_a_window_are_counted_by_one_process(capsys: pytest.CaptureFixture[str]) -> None:
+    short, long = track(rows=3), track(rows=4)
+    said = "2 of 3 episodes are too short for a window of 4 frames at 4 fps: none is drawn from them\n"
+    for rank, expected in ((0, said), (1, "")):
+        assert batches_of([short, long, short], Layout(4, 2, rank)).trajectories == [long]
+        assert capsys.readouterr().err == expected
+    batches_of([long])
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("closes_at", [1, 2, 9, 18, 19])

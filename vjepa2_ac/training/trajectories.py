@@ -111,6 +111,10 @@ def recorded_trajectories(
                     bad.add(error)
             advance()
     _tell(bad, processes)
+    sizes = {(episode.video.width, episode.video.height): episode.name for episode in opened}
+    if len(sizes) > 1:  # said now, not when they first meet in a batch, perhaps after days
+        shown = ", ".join(f"{width} x {height} as in {name}" for (width, height), name in sorted(sizes.items()))
+        raise InputError(f"frames of different sizes cannot share a batch: {shown}; use the latent cache (cache=true)")
     return [_recorded(episode, window, copy) for copy in range(1 + copies) for episode in opened]
 
 
@@ -148,6 +152,12 @@ class TrajectoryBatches:
             raise InputError(
                 f"none of {len(trajectories)} episodes is long enough for "
                 f"{window.frames_per_clip} frames at {window.fps:g} fps"
+            )
+        if len(self.trajectories) < len(trajectories) and layout.rank == 0:
+            print(
+                f"{len(trajectories) - len(self.trajectories)} of {len(trajectories)} episodes are too short for a "
+                f"window of {window.frames_per_clip} frames at {window.fps:g} fps: none is drawn from them",
+                file=sys.stderr,
             )
         if sampling.pair_share and not self.pairs:
             raise InputError(
@@ -235,9 +245,6 @@ def collated(windows: list[dict[str, Any]], config: WindowConfig, *, extrinsics:
     if "latents_TND" in windows[0]:
         batch["latents_BND"] = unpacked(np.stack([window["latents_TND"] for window in windows])).flatten(1, 2)
     else:
-        shapes = {window["frames_THW3"].shape for window in windows}
-        if len(shapes) > 1:
-            raise InputError(f"frames of different sizes cannot share a batch: {sorted(shapes)}; use the latent cache")
         batch["frames_BTHW3"] = torch.from_numpy(np.stack([window["frames_THW3"] for window in windows]))
     return batch
 
