@@ -276,11 +276,12 @@ def test_steps_that_open_or_close_the_gripper_are_counted(tmp_path: Path) -> Non
     assert only(tmp_path).gripper_events == 3  # two close it, one opens it; a fifth is none
 
 
-def test_as_many_frames_as_a_window_has_are_too_few_for_one(tmp_path: Path) -> None:
-    folder_of(tmp_path / "8", 1, rows=8)
-    folder_of(tmp_path / "9", 1, rows=9)
-    eight, nine = check_folder(tmp_path).episodes
-    assert (eight.notes, nine.notes) == (["too short for a window of 8 frames at 4 fps"], [])
+@pytest.mark.parametrize(("fps", "rows"), [(4.0, 8), (15.0, 29)])
+def test_as_many_frames_as_a_window_has_are_enough_and_fewer_too_few(tmp_path: Path, fps: float, rows: int) -> None:
+    folder_of(tmp_path / "a", 1, fps=fps, rows=rows - 1)
+    folder_of(tmp_path / "b", 1, fps=fps, rows=rows)
+    fewer, enough = check_folder(tmp_path).episodes
+    assert (fewer.notes, enough.notes) == (["too short for a window of 8 frames at 4 fps"], [])
 
 
 def test_the_share_of_bad_episodes_that_is_allowed_may_be_reached(tmp_path: Path) -> None:

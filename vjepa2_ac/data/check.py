@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.episodes import Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef
+from vjepa2_ac.data.windows import WindowConfig, window_starts
 from vjepa2_ac.errors import ConfigError, EpisodeError
 from vjepa2_ac.workers import pool
 
@@ -230,7 +231,8 @@ def _look_at_time(report: EpisodeReport, episode: Episode, config: CheckConfig) 
     length = episode.metadata.get("trajectory_length")
     if isinstance(length, int) and length != rows:
         report.notes.append("trajectory_length of the metadata is not the trajectory's")
-    if not report.is_part and len(episode) <= config.frames_per_clip * episode.stride(config.fps):
+    window = WindowConfig(frames_per_clip=config.frames_per_clip, fps=config.fps)
+    if not report.is_part and not window_starts(episode, window):
         report.notes.append(f"too short for a window of {config.frames_per_clip} frames at {config.fps:g} fps")
 
 
