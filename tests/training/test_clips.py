@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tests.data.folders import folder_of
 from tests.training import episodes
-from vjepa2_ac.data.video import write_video
+from vjepa2_ac.data.video import Video, write_video
 from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.training.clips import ClipBatches, ClipConfig, cache_footage, find_footage, recorded
 from vjepa2_ac.training.masks import MultiBlockConfig
@@ -93,6 +93,17 @@ def test_cached_frames_give_the_clips_of_the_video(tmp_path: Path) -> None:
     for seed in range(3):
         clip = cached(np.random.default_rng(seed))
         np.testing.assert_allclose(np.diff(clip.mean(axis=(1, 2, 3))), 40, atol=4)
+
+
+def test_a_long_video_is_cached_some_frames_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    footage = find_footage(film(tmp_path / "videos" / "a.mp4", frames=250, fps=4.0, size=(32, 32)).parent)
+    asked: list[int] = []
+    decode = Video.frames
+    monkeypatch.setattr(Video, "frames", lambda video, numbers: asked.append(len(numbers)) or decode(video, numbers))
+    (draw,) = cache_footage(footage, replace(CLIPS, frames_per_clip=250), tmp_path / "cache", ALONE)
+    assert asked == [64, 64, 64, 58]
+    levels = draw(np.random.default_rng(0)).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(levels, 20 * np.arange(250) % 256, atol=4)
 
 
 def test_a_batch_is_a_function_of_its_number(tmp_path: Path) -> None:

@@ -152,6 +152,9 @@ def test_recipes_that_extend_each_other_are_refused(parent: str, tmp_path: Path)
         ("tiny-pretrain", "masks=[{temporal_scale: [1, 2]}]", "shares of the clip's steps"),
         ("tiny-pretrain", "masks=[{max_context_share: 0}]", "shares of the clip's steps"),
         ("tiny-pretrain", "masks=[{max_keep: 0}]", "max_keep is at least 1"),
+        ("tiny-pretrain", "masks=[{spatial_scale: [0.01, 0.5]}]", "blocks of 0 of .* tokens may hide none"),
+        ("tiny-pretrain", "clips.scale=[0, 1]", "scale goes from a positive number"),
+        ("tiny-pretrain", "clips.ratio=[2, 1]", "ratio goes from a positive number"),
         ("tiny-pretrain", "encoder.tubelet_size=0", "tubelet_size must be positive"),
         ("default-pretrain", "encoder.tubelet_size=0", "tubelet_size must be positive, got 0"),
         (

@@ -31,6 +31,7 @@ from vjepa2_ac.training.order import ATTEMPTS, Layout, dice, first_readable, shu
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episode, identity_of_files
 
+PIECE = 64  # frames of a video decoded at once; an hour in full size would take a machine's memory
 SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v")
 
 
@@ -53,6 +54,11 @@ class ClipConfig:
             raise ConfigError("a clip has at least one frame, at a rate above 0; cache_side is in pixels")
         if not self.cameras or any(camera not in CAMERAS for camera in self.cameras):
             raise ConfigError(f"cameras are some of {', '.join(CAMERAS)}; got {self.cameras}")
+        self.crop((1, 1))
+
+    def crop(self, img_size: tuple[int, int]) -> RandomResizedCrop:
+        """The crop of a clip to this size."""
+        return RandomResizedCrop(img_size=img_size, scale=self.scale, ratio=self.ratio, flip=self.flip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +146,10 @@ def cache_footage(
 
     def read(item: Footage) -> Frames:
         video, stride = item.open(config.fps)
+        numbers = range(0, len(video), stride)
+        some = (numbers[i : i + PIECE] for i in range(0, len(numbers), PIECE))
         try:
-            return _shrunk(video.frames(range(0, len(video), stride)), config.cache_side)
+            return np.concatenate([_shrunk(video.frames(piece), config.cache_side) for piece in some])
         except VideoError as error:
             raise EpisodeError(item.name, str(error)) from error
 
@@ -200,7 +208,7 @@ class ClipBatches:
         names: Sequence[str] = (),  # of the videos that were found, to know them again
     ) -> None:
         self.draws, self.layout, self.seed, self.names = draws, layout, seed, names
-        self.crop = RandomResizedCrop(img_size=img_size, scale=config.scale, ratio=config.ratio, flip=config.flip)
+        self.crop = config.crop(img_size)
         self.masks = [MultiBlockMasks(grid_THW, mask) for mask in masks]
 
     def __getitem__(self, micro_batch: int) -> dict[str, Any]:

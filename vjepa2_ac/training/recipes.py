@@ -28,7 +28,7 @@ from vjepa2_ac.models.points_inverse import PointsInverseConfig
 from vjepa2_ac.training.clips import ClipConfig
 from vjepa2_ac.training.engine import EngineConfig
 from vjepa2_ac.training.inversion import Alike, Asked
-from vjepa2_ac.training.masks import MultiBlockConfig
+from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.posttraining import PostTrainingConfig
 from vjepa2_ac.training.pretraining import PretrainingConfig
@@ -65,6 +65,14 @@ class PretrainRecipe:
             raise ConfigError("pretraining learns from clips; an encoder of num_frames 1 takes single pictures")
         if self.clips.frames_per_clip % encoder.tubelet_size:
             raise ConfigError(f"frames_per_clip must divide by {encoder.tubelet_size}")
+        for mask in self.masks:
+            MultiBlockMasks(self.grid, mask)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Steps, rows and columns of the tokens of a clip."""
+        encoder = self.encoder_config()
+        return (self.clips.frames_per_clip // encoder.tubelet_size, *encoder.grid)
 
     def check(self) -> None:
         """Refuse what a run should not begin with."""

@@ -180,17 +180,15 @@ def _start_pretraining_from(learner: Pretraining, start: str) -> None:
 
 
 def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> ClipBatches:
-    clips, shape = recipe.clips, recipe.encoder_config()
+    clips, img_size = recipe.clips, recipe.encoder_config().img_size
     footage = find_footage(Path(inputs.data), clips.cameras)
     if clips.cache:
         draws = cache_footage(footage, clips, _cache(inputs), processes)
     else:
         draws = [recorded(item, clips) for item in footage]
-    height, width = shape.grid
-    grid_THW = (clips.frames_per_clip // shape.tubelet_size, height, width)
     names = [item.name for item in footage]
     return ClipBatches(
-        draws, clips, recipe.masks, shape.img_size, grid_THW, _layout(recipe, processes), recipe.engine.seed, names
+        draws, clips, recipe.masks, img_size, recipe.grid, _layout(recipe, processes), recipe.engine.seed, names
     )
 
 
