@@ -72,6 +72,16 @@ def test_other_encodings_give_the_same_exact_frames(tmp_path: Path, codec: str, 
     np.testing.assert_array_equal(np.concatenate([video.frames([n]) for n in range(40)]), all_THWC)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
+def test_an_avi_is_read_exactly_or_refused_where_it_does_not_say_when_frames_are_shown(
+    tmp_path: Path, codec: str
+) -> None:
+    video = open_video(encode(tmp_path / "in order.avi", codec, bf="0"))
+    np.testing.assert_allclose(grey(video.frames([31, 2])), 20 + 3 * np.array([31, 2]), atol=4)
+    with pytest.raises(VideoError, match=r"other\.avi is an AVI with B-frames"):
+        open_video(encode(tmp_path / "other.avi", codec, bf="2"))
+
+
 def test_equal_frames_give_equal_bytes(tmp_path: Path, film: Path) -> None:
     write_video(tmp_path / "again.mp4", ramp(40), 4.0)
     assert (tmp_path / "again.mp4").read_bytes() == film.read_bytes()

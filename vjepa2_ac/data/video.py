@@ -103,6 +103,8 @@ def open_video(path: Path) -> Video:
                 if packet.pts is not None and packet.size and not packet.is_discard
             )
             codec = stream.codec_context
+            if container.format.name == "avi" and codec.has_b_frames:
+                raise VideoError(f"{path.name} is an AVI with B-frames, which does not say when one is shown; use MP4")
             rate = stream.average_rate or stream.guessed_rate
             height, width, name = codec.height, codec.width, codec.name
     except (av.error.FFmpegError, OSError) as error:
