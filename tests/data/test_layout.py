@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,12 @@ def test_a_list_saved_by_a_spreadsheet_is_read(tmp_path: Path) -> None:
 def test_nothing_there_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no episodes at .*missing: there is no such folder or file"):
         find_episodes(tmp_path / "missing")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file that not even root may read")
+def test_a_list_that_cannot_be_read_is_said_so() -> None:
+    with pytest.raises(InputError, match="/proc/self/mem cannot be read"):
+        find_episodes("/proc/self/mem")
 
 
 def test_what_is_no_list_is_said_so_and_what_is_too_long_is_no_path(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vjepa2_ac.errors import EpisodeError, InputError
+from vjepa2_ac.files import read
 
 TRAJECTORY = "trajectory.h5"
 RECORDINGS = Path("recordings") / "MP4"
@@ -114,7 +115,7 @@ def _ref(folder: Path, root: Path) -> EpisodeRef:
 def lines_of(listing: Path) -> dict[int, str]:
     """The lines of a list of paths by number, without empty ones and comments. InputError for what is no list."""
     try:
-        lines = listing.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets begin with a byte order mark
+        lines = read(listing).decode("utf-8-sig").splitlines()  # spreadsheets begin with a byte order mark
     except UnicodeDecodeError:
         raise InputError(f"{listing} is no list: expected a text file with a path per line, or a folder") from None
     texts = enumerate(map(str.strip, lines), start=1)
