@@ -255,6 +255,8 @@ def test_episodes_that_do_not_know_their_camera_are_left_out_where_that_counts(
     batches = TrajectoryBatches(mixed, WINDOW, SamplingConfig(), Layout(4), seed=0, extrinsics=True)
     assert len(batches.trajectories) == len(others)
     assert f"left out: {first.name}: it has no extrinsics" in capsys.readouterr().err
+    TrajectoryBatches(mixed, WINDOW, SamplingConfig(), Layout(4, 2, rank=1), seed=0, extrinsics=True)
+    assert not capsys.readouterr().err  # said by one process of many
     assert len(TrajectoryBatches(mixed, WINDOW, SamplingConfig(), Layout(4), seed=0).trajectories) == len(mixed)
     with pytest.raises(TooManyBadEpisodesError):
         TrajectoryBatches(mixed, WINDOW, SamplingConfig(bad_episodes=0), Layout(4), seed=0, extrinsics=True)

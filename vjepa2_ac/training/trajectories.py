@@ -118,14 +118,15 @@ def recorded_trajectories(
     return [_recorded(episode, window, copy) for copy in range(1 + copies) for episode in opened]
 
 
-def _with_extrinsics(trajectories: Sequence[Trajectory], most: int) -> list[Trajectory]:
-    """Those that know where their camera stood; the others are named and counted."""
+def _with_extrinsics(trajectories: Sequence[Trajectory], most: int, rank: int) -> list[Trajectory]:
+    """Those that know where their camera stood; the others are counted, and named by the first process."""
     bad = BadEpisodes(most)
     for trajectory in trajectories:
         if trajectory.extrinsics_R6 is None:
             bad.add(EpisodeError(trajectory.name, "it has no extrinsics, which this recipe needs"))
     for name, reason in bad.reasons.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
+        if rank == 0:
+            print(f"left out: {name}: {reason}", file=sys.stderr)
     return [trajectory for trajectory in trajectories if trajectory.extrinsics_R6 is not None]
 
 
@@ -144,7 +145,7 @@ class TrajectoryBatches:
     ) -> None:
         self.window, self.sampling, self.layout, self.seed, self.extrinsics = window, sampling, layout, seed, extrinsics
         if extrinsics or window.camera_frame:
-            trajectories = _with_extrinsics(trajectories, sampling.bad_episodes)
+            trajectories = _with_extrinsics(trajectories, sampling.bad_episodes, layout.rank)
         self.trajectories = [t for t in trajectories if t.starts(window.frames_per_clip)]
         self.pairs = _pairs(trajectories, sampling.pair_frames) if sampling.pair_share else []
         self.events = _events(self.trajectories, sampling.event_change) if sampling.event_share else []
