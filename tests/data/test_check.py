@@ -237,6 +237,29 @@ def test_a_gripper_measured_a_little_outside_of_its_range_will_do(tmp_path: Path
     assert not only(tmp_path).reasons
 
 
+@pytest.mark.parametrize(
+    ("column", "most", "reason"),
+    [(0, 3.0, "that is millimetres"), (2, -3.0, "that is millimetres"), (3, 6.38, "degrees")],
+)
+def test_numbers_are_taken_for_other_units_where_no_arm_could_reach_them(
+    tmp_path: Path, column: int, most: float, reason: str
+) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    rows_N6 = folders.rows_of(ref, layout.CARTESIAN)
+    for reaches, is_bad in ((0.99 * most, False), (1.01 * most, True)):
+        rows_N6[7, column] = reaches
+        folders.change_rows(ref, layout.CARTESIAN, rows_N6)
+        assert [reason in said for said in only(tmp_path).reasons] == [True] * is_bad
+
+
+@pytest.mark.parametrize(("closed", "is_fault"), [(4, False), (5, True)])
+def test_a_folder_may_hold_some_grippers_that_start_closed(tmp_path: Path, closed: int, is_fault: bool) -> None:
+    for ref in folder_of(tmp_path, 6)[:closed]:
+        folders.change_rows(ref, layout.GRIPPER, np.linspace(1, 0, 40))
+        folders.change_rows(ref, layout.COMMANDED_GRIPPER, None)
+    assert [("start with the gripper closed" in fault) for fault in check_folder(tmp_path).faults] == [True] * is_fault
+
+
 def test_a_still_picture_of_a_hand_that_hardly_moves_is_no_frozen_camera(tmp_path: Path) -> None:
     poses_N7 = np.zeros((40, 7))
     poses_N7[:, 0] = np.linspace(0.40, 0.44, 40)

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.data.folders import ROWS, SERIALS, folder_of, recording, rows_of
 from vjepa2_ac.data import layout, writer
 from vjepa2_ac.data.episodes import open_episode
 from vjepa2_ac.data.layout import find_episodes, unfinished
-from vjepa2_ac.data.writer import write_episode, write_index
+from vjepa2_ac.data.writer import index_entry, write_episode, write_index
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, VideoError
 
 
@@ -64,6 +65,38 @@ def test_the_last_row_says_how_it_ended_and_cameras_say_what_they_are(tmp_path: 
     assert not any(rows_N[:-1].any() for rows_N in ended.values())
     kinds = [set(rows_of(ref, f"observation/camera_type/{serial}")) for serial in SERIALS.values()]
     assert kinds == [{1}, {1}, {0}]
+
+
+def test_all_clocks_count_from_when_it_was_started(tmp_path: Path) -> None:
+    started = datetime(2026, 1, 2, 3, 4, 5)
+    ref = write_episode(recording(fps=16.0, started=started), tmp_path)
+    expected_N = started.replace(tzinfo=UTC).timestamp() + np.arange(ROWS) / 16
+    robot_N = rows_of(ref, layout.ROBOT_SECONDS) + 1e-9 * rows_of(ref, layout.ROBOT_NANOS)
+    for path in (layout.STEP_STARTED, *(layout.CAPTURED.format(serial=serial) for serial in SERIALS.values())):
+        np.testing.assert_allclose(rows_of(ref, path) / 1000, expected_N, atol=6e-4, rtol=0)  # whole milliseconds
+    np.testing.assert_allclose(robot_N, expected_N, atol=6e-4, rtol=0)
+    with h5py.File(ref.folder / layout.TRAJECTORY) as file:
+        assert file.attrs["timesteps"] == ROWS
+
+
+def test_metadata_name_outer_cameras_by_serial_and_where_they_stood_at_first(tmp_path: Path) -> None:
+    left, right, wrist = recording().cameras
+    moving_N6 = np.outer(np.arange(ROWS), np.ones(6))
+    right = replace(right, serial="10000000", extrinsics_N6=moving_N6 + 2)
+    ref = write_episode(recording(cameras=(wrist, left, right)), tmp_path)
+    metadata = layout.read_metadata(ref.folder, ref.name)
+    serials = [metadata[f"{slot}_cam_serial"] for slot in ("ext1", "ext2", "wrist")]
+    assert serials == ["10000000", left.serial, wrist.serial]
+    assert metadata["ext1_cam_extrinsics"] == [2.0] * 6
+    assert metadata["right_mp4_path"] == metadata["ext1_mp4_path"]
+
+
+def test_an_index_says_how_an_episode_ended_and_keeps_seed_0(tmp_path: Path) -> None:
+    ref = write_episode(recording(success=False), tmp_path)
+    entry = index_entry(ref, layout.read_metadata(ref.folder, ref.name))
+    assert entry == {
+        "path": ref.name, "frames": ROWS, "task": "pick up the box", "success": False, "seed": 0,
+    }  # fmt: skip
 
 
 def test_what_was_recorded_is_read_back_exactly(tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ def test_a_folder_of_videos_is_found_in_order(tmp_path: Path) -> None:
     assert [item.name for item in find_footage(tmp_path)] == ["a.mp4", "b/two words.mp4"]
 
 
+def test_a_comma_in_a_path_is_none_before_a_column(tmp_path: Path) -> None:
+    film(tmp_path / "cups, red" / "a.mp4")
+    (tmp_path / "videos.csv").write_text("cups, red/a.mp4,17\n")
+    assert [item.path.name for item in find_footage(tmp_path / "videos.csv")] == ["a.mp4"]
+
+
 @pytest.mark.parametrize(
     "line", ["a film.mp4", "a film.mp4 17", "a film.mp4,17", '"a film.mp4",17', "a film.mp4 1 7", "a film.mp4,1,7"]
 )
@@ -135,8 +141,11 @@ def test_masks_are_a_function_of_the_batch_whatever_came_before(tmp_path: Path) 
     draws = [recorded(item, CLIPS) for item in find_footage(tmp_path)]
     shapes = MultiBlockConfig(blocks=1, spatial_scale=(0.1, 0.6), aspect_ratio=(0.5, 2.0))
     begun, resumed = (ClipBatches(draws, CLIPS, [shapes], (32, 32), (2, 4, 4), Layout(2), seed=0) for _ in range(2))
+    hidden = set()
     for number in range(8):
         batch = begun[number]
+        hidden.add(batch["targets"][0].shape[1])
+    assert len(hidden) > 1  # blocks of another size in other batches
     for name in ("contexts", "targets"):
         assert all(map(torch.equal, batch[name], resumed[7][name]))
 
