@@ -41,11 +41,6 @@ class Plan:
     timings: dict[str, float] = field(default_factory=dict)  # [ms] by stage
     dry_run: bool = False
 
-    @property
-    def motion(self) -> float:
-        """How far the plan takes the hand from where it is [m]."""
-        return float(np.linalg.norm(self.actions_H7[:, :3].sum(axis=0)))
-
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, strings and lists, ready for JSON."""
         content: dict[str, Any] = {}

@@ -15,11 +15,6 @@ HIGH = np.array([0.58, 0.12, 0.17])
 CENTRE = np.array([0.49, 0.0, 0.075])
 
 
-def contains(position: NDArray[np.float64], slack: float = 1e-9) -> bool:
-    """Whether the tool may be at `position` [3]."""
-    return bool(np.all(position >= LOW - slack) and np.all(position <= HIGH + slack))
-
-
 def corners() -> NDArray[np.float64]:
     """The eight corners [8, 3]."""
     return np.array(list(itertools.product(*zip(LOW, HIGH, strict=True))))

@@ -214,7 +214,8 @@ def test_every_kind_stays_in_the_workspace_and_moves_as_a_planner_may(kind: str)
     recorder.painter.close()
     poses_N7 = np.asarray(long.poses_N7)
     assert long.facts["kind"] == kind
-    assert all(workspace.contains(pose[:3], slack=0.02) for pose in poses_N7)
+    assert (poses_N7[:, :3] > workspace.LOW - 0.02).all()
+    assert (poses_N7[:, :3] < workspace.HIGH + 0.02).all()
     slack = np.array([0.03] * 6 + [0.15])  # servos catch up; the fingers by as much as the command may lead them
     assert (np.abs(pose_differences(poses_N7)) <= LIMIT + slack).all()
     assert np.ptp(poses_N7[:, :3], axis=0).max() > 0.05

@@ -79,7 +79,7 @@ class Poisoned(ToyBatches):
 
 def _on_poison(folder: Path, config: EngineConfig, name: str) -> None:
     with joined("cpu") as processes:
-        batches = Poisoned(Layout(config.batch, processes.count, processes.rank, config.accumulate))
+        batches = Poisoned(Layout(config.batch, processes.count, processes.rank))
         with pytest.raises(TrainingError) as stopped:
             fit(ToyLearner(dropout=0.0), batches, config, OPTIMIZER, Run(folder), processes)
     (folder / str(processes.rank)).write_text(str(stopped.value))

@@ -66,7 +66,7 @@ def train(
             folder.mkdir(exist_ok=True)
             run.recipe.write_text("{}")
         processes.wait()
-        layout = Layout(config.batch, processes.count, processes.rank, config.accumulate)
+        layout = Layout(config.batch, processes.count, processes.rank)
         batches: Batches = ToyBatches(layout)
         if name:
             make, batches = REAL[name]

@@ -100,19 +100,6 @@ class Landscape:
         }
         return json.dumps(content, indent=1)
 
-    @classmethod
-    def from_json(cls, text: str) -> Landscape:
-        """The landscape that `to_json` wrote."""
-        content = json.loads(text)
-        offsets, true_move = content["offsets_m"], content["true_move"]
-        return cls(
-            grid=Grid(extent=offsets[-1], points=len(offsets), repeats=content["repeats"]),
-            energies_XYZ=np.array(content["energies_xyz"]),
-            distance=content["observation_to_goal"],
-            true_move=None if true_move is None else np.array(true_move),
-            true_energy=content["true_move_energy"],
-        )
-
 
 def survey(
     model: WorldModel,

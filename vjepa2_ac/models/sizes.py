@@ -42,11 +42,10 @@ AC_PREDICTOR = ACPredictorConfig()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """The networks one released file holds, and under which name its default encoder lies."""
+    """The networks one released file holds."""
 
     encoder: EncoderConfig | EncoderV21Config
     predictor: ACPredictorConfig | MaskedPredictorConfig | MaskedPredictorV21Config
-    encoder_entry: str = "target_encoder"
 
 
 def _pretrained(encoder: EncoderConfig) -> Bundle:
@@ -59,7 +58,7 @@ def _distilled(encoder: EncoderV21Config) -> Bundle:
     predictor = MaskedPredictorV21Config(
         embed_dim=encoder.embed_dim, depth=12, n_output_distillation=1, teacher_embed_dim=1664
     )
-    return Bundle(encoder=encoder, predictor=predictor, encoder_entry="ema_encoder")
+    return Bundle(encoder=encoder, predictor=predictor)
 
 
 def _pretrained_v21(encoder: EncoderV21Config) -> Bundle:
@@ -71,7 +70,7 @@ RELEASED: dict[str, Bundle] = {
     "vith": _pretrained(ENCODERS["vit-huge"]),
     "vitg": _pretrained(ENCODERS["vit-giant-xformers"]),
     "vitg-384": _pretrained(replace(ENCODERS["vit-giant-xformers"], img_size=(384, 384))),
-    "vjepa2-ac-vitg": Bundle(encoder=ENCODERS["vit-giant-xformers"], predictor=AC_PREDICTOR, encoder_entry="encoder"),
+    "vjepa2-ac-vitg": Bundle(encoder=ENCODERS["vit-giant-xformers"], predictor=AC_PREDICTOR),
     "vjepa2_1_vitb_dist_vitG_384": _distilled(ENCODERS_V21["vit-base"]),
     "vjepa2_1_vitl_dist_vitG_384": _distilled(ENCODERS_V21["vit-large"]),
     "vjepa2_1_vitg_384": _pretrained_v21(ENCODERS_V21["vit-giant-xformers"]),

@@ -27,12 +27,6 @@ class Layout:
     batch: int  # of one process and micro-batch
     processes: int = 1
     rank: int = 0
-    accumulate: int = 1
-
-    @property
-    def samples_per_update(self) -> int:
-        """Of all processes and micro-batches together."""
-        return self.batch * self.processes * self.accumulate
 
     def samples(self, micro_batch: int) -> range:
         """The sample numbers of this process in a micro-batch; micro-batches are counted from 0 over the whole run."""

@@ -383,7 +383,7 @@ def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder
 
 
 def _layout(recipe: Recipe, processes: Processes) -> Layout:
-    return Layout(recipe.engine.batch, processes.count, processes.rank, recipe.engine.accumulate)
+    return Layout(recipe.engine.batch, processes.count, processes.rank)
 
 
 def _cache(inputs: Inputs) -> Path:
