@@ -26,6 +26,8 @@ def test_every_command_of_a_document_can_be_typed(document: Path) -> None:
         for line in re.findall(r"(?:vjepa2-ac|vjepa2_ac\.cli) .+", block):
             if "[--" not in line:  # what may be said, not what is typed
                 _parse(line)
+    for line in re.findall(r"`(vjepa2-ac [^`\n]*--[^`\n]+)`", text):  # with an option; else it is named alone
+        _parse(line)
 
 
 def test_examples_in_helps_can_be_typed_and_are_shown_as_they_are() -> None:

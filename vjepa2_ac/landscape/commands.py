@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def landscape(
     observation: Observation,
     goal: Annotated[str, typer.Option(help="What it should see: a PNG or JPEG, or `FILE.npz:STEP`.")],
-    model: Model,
+    model: Model = "default",
     pose: Pose = None,
     goal_pose: Annotated[
         str | None, typer.Option(help="Where the hand is in the goal, if that is known; marks the true move.")
