@@ -55,6 +55,7 @@ def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
                 robot.move_to(step.plan.targets[0])
             elif signs:
                 print(f"holding still: {'; '.join(step.plan.warnings)}", file=sys.stderr)
+                time.sleep(STEP_S)
         return session.status
 
 

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -128,16 +128,21 @@ def test_no_loop_moves_in_a_view_that_the_model_does_not_know() -> None:
             example("smooth_loop").follow_smoothly(Looking(), paint(goal), moves=3, url=where.url)
 
 
-def test_the_robot_loop_says_why_it_holds_still(
+def test_the_robot_loop_says_why_it_holds_still_and_for_how_long(
     point: Listening,  # noqa: F811
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Held(Arm):
         def move_to(self, pose: Any) -> None:
             raise AssertionError(f"moved to {pose}")
 
-    assert example("robot_loop").follow(Held(), [paint(HOME)], point.url) in ("done", "timed out")
-    assert "holding still: the goal looks out of reach" in capsys.readouterr().err
+    loop, waited = example("robot_loop"), []
+    monkeypatch.setattr(loop, "time", SimpleNamespace(sleep=waited.append))
+    assert loop.follow(Held(), [paint(HOME)], point.url) in ("done", "timed out")
+    held = capsys.readouterr().err.count("holding still: the goal looks out of reach")
+    assert held
+    assert waited == [0.25] * held  # as a move would, or steps would pass, and the goal be given up, in no time
 
 
 def test_the_smooth_loop_holds_still_where_a_goal_looks_out_of_reach(point: Listening) -> None:  # noqa: F811
