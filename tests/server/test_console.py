@@ -247,8 +247,8 @@ def test_samples_fill_the_form(console: Page) -> None:
     choose_sample(console, 2)
     console.until("document.querySelector('#status').textContent.startsWith('The sample')")
     console.until("[...document.querySelectorAll('.pictures img')].every((each) => each.naturalWidth === 256)")
-    assert console.js("document.querySelectorAll('#goal-drop img').length") == 3
-    assert console.js("document.querySelector('#sub-goal').options.length") == 3
+    assert console.js("document.querySelectorAll('#goal-drop img').length") == 4
+    assert console.js("document.querySelector('#sub-goal').options.length") == 4
 
 
 def test_samples_are_never_mixed(console: Page) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import gymnasium
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from sim.episode import UnsolvableError
 from sim.variation import Draw
 from vjepa2_ac.errors import ConfigError, InputError
 
+ROOT = Path(__file__).parents[2]
 PICK = "sim.envs:VJEPA2AC/FrankaPickAndPlace-v0"
 
 
@@ -294,3 +297,16 @@ def test_headless_rendering_is_chosen_on_linux_alone(platform: str, chosen: str)
     bare = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "MUJOCO_GL")}
     done = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == chosen, done.stderr
+
+
+def test_the_samples_of_the_console_are_what_the_simulation_shows(tmp_path: Path) -> None:
+    kept = ROOT / "server" / "console" / "samples"
+    shutil.copy(kept / "render", tmp_path)
+    subprocess.run([sys.executable, tmp_path / "render"], check=True, cwd=ROOT)
+    for file in sorted(kept.glob("*.jpg")):
+        drawn, shown = (np.asarray(cv2.imread(str(folder / file.name)), float) for folder in (tmp_path, kept))
+        assert np.abs(drawn - shown).mean() < 4, file.name  # grey levels; drivers draw edges differently
+    listed, kept_list = (json.loads((folder / "samples.json").read_text()) for folder in (tmp_path, kept))
+    for now, then in zip(listed, kept_list, strict=True):
+        assert now.pop("pose") == pytest.approx(then.pop("pose"), abs=1e-3)
+        assert now == then
