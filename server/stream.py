@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine
+from typing import Any
 
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, TooManyError, TooSlowError, problem_of
@@ -18,6 +19,7 @@ from server.traces import stage
 Look = m.StepRequest | Exception
 """An observation, or why what came is none."""
 Arrived = tuple[Look, float]
+Answer = m.StepResponse | m.StreamProblem
 
 
 class Newest:
@@ -52,13 +54,12 @@ class Newest:
         return item, dropped
 
 
-async def pursue(
-    service: PlanningService, session_id: str, looks: AsyncIterable[Look]
-) -> AsyncGenerator[m.StepResponse | m.StreamProblem]:
+async def pursue(service: PlanningService, session_id: str, looks: AsyncIterable[Look]) -> AsyncGenerator[Answer]:
     """Answers of a session to the newest of its observations. A bad observation gets a problem; the stream goes on.
 
-    Raises NotFoundError when the session is gone, DrainingError when the service shuts down, TooManyError at once, and
-    TooSlowError when nothing comes for as long as sessions are kept.
+    Raises NotFoundError when the session is gone, DrainingError when the service shuts down, TooManyError at once,
+    TooSlowError when nothing comes for as long as sessions are kept, and what `looks` raises, even while it plans:
+    whoever has hung up wants no answer.
     """
     if service.streams >= service.settings.max_streams:
         raise TooManyError(f"{service.streams} streams are open; no more can be", 5.0)
@@ -70,7 +71,7 @@ async def pursue(
         while (taken := await _next(newest, service.settings.session_idle_s)) is not None:
             (look, arrived_at), dropped = taken
             service.metrics.stale.inc(dropped)
-            yield await _answer(service, session_id, look, arrived_at, dropped)
+            yield await _unless_gone(reader, _answer(service, session_id, look, arrived_at, dropped))
         if service.draining.is_set():
             raise DrainingError("the service is shutting down; open a session at another one, or again later", 5.0)
         if reader.done() and (error := reader.exception()):
@@ -92,9 +93,19 @@ async def _next(newest: Newest, idle_s: float) -> tuple[Arrived, int] | None:
         raise TooSlowError(f"nothing came on this stream for {idle_s:g} s") from None
 
 
-async def _answer(
-    service: PlanningService, session_id: str, look: Look, arrived_at: float, dropped: int
-) -> m.StepResponse | m.StreamProblem:
+async def _unless_gone(reader: asyncio.Task[None], answer: Coroutine[Any, Any, Answer]) -> Answer:
+    """An answer, given up when `reader` fails; a caller who merely has no more to send still gets it."""
+    answering = asyncio.ensure_future(answer)
+    try:
+        await asyncio.wait((answering, reader), return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            reader.result()
+        return await answering
+    finally:
+        answering.cancel()
+
+
+async def _answer(service: PlanningService, session_id: str, look: Look, arrived_at: float, dropped: int) -> Answer:
     observation_id = None
     try:
         if isinstance(look, Exception):

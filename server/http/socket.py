@@ -46,13 +46,14 @@ async def stream(socket: WebSocket, session_id: str) -> None:
 
 
 async def _looks(socket: WebSocket) -> AsyncIterator[Look]:
+    """What comes. Raises WebSocketDisconnect when the caller hangs up."""
     while True:
         try:
             message = await socket.receive()
         except RuntimeError:  # it was closed while we waited
             return
         if message["type"] == "websocket.disconnect":
-            return
+            raise WebSocketDisconnect
         yield _look(message.get("text"))
 
 

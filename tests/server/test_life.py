@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import socket
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -33,11 +35,16 @@ from vjepa2_ac.client import Plan, PlannerClient, PlannerError
 from vjepa2_ac.errors import CheckpointError
 
 GOAL = moved(0.04, 0.0, 0.0)
+LOOK = json.dumps({"observation": {"pose": HOME, "picture": pictures.base64_of(HOME)}})
 
 
 def plan(where: Listening, wire: str, **more: Any) -> Plan:
     with PlannerClient(url_of(where, wire), retries=0, **more) as client:
         return client.plan(paint(HOME), HOME, paint(GOAL))
+
+
+def _stream_of(where: Listening, session_id: str) -> str:
+    return where.url.replace("http", "ws") + f"/v1/sessions/{session_id}/stream"
 
 
 def health_of(where: Listening) -> int:
@@ -203,13 +210,42 @@ def test_a_caller_who_hangs_up_stops_the_search(wire: str) -> None:
         assert len(world.scored) < 8, "the abandoned search went on to its end"
 
 
+@pytest.mark.parametrize("way", ["step", "stream", "stream that breaks"])
+def test_a_caller_who_hangs_up_leaves_a_session_as_it_was(way: str, tmp_path: Path) -> None:
+    world, plan_log = SlowWorld(), tmp_path / "plans.jsonl"
+    with running(served(world), plan_log=plan_log) as (program, where), PlannerClient(where.url) as client:
+        session = client.session(paint(GOAL))
+        world.gate.clear()
+        world.scoring.clear()  # which getting ready has set
+        if way == "step":
+            with pytest.raises(PlannerError, match="in time"):
+                session.step(paint(HOME), HOME, timeout_s=0.5)
+        else:
+            with connect(_stream_of(where, session.id)) as line:
+                line.send(LOOK)
+                assert world.scoring.wait(10)
+                line.send(LOOK)  # nor is it planned for
+                if way == "stream that breaks":
+                    line.socket.shutdown(socket.SHUT_RDWR)
+        job = program.service.host.world.job
+        assert job is not None
+        for _ in range(500):
+            if job.gone:
+                break
+            threading.Event().wait(0.01)
+        world.gate.set()
+        session.step(paint(HOME), HOME)
+        assert session.state().steps == 1
+        assert "vjepa2_ac_plan_iterations_count 1.0" in httpx.get(where.url + "/metrics").text
+        assert program.service.streams == 0
+    assert len(plan_log.read_text().splitlines()) == 1
+
+
 def test_no_more_streams_are_open_than_may_be() -> None:
     with running(max_streams=1) as (program, where), PlannerClient(where.url) as client:
-        session = client.session(paint(GOAL))
-        look = {"observation": {"pose": HOME, "picture": pictures.base64_of(HOME)}}
-        address = where.url.replace("http", "ws") + f"/v1/sessions/{session.id}/stream"
+        address = _stream_of(where, client.session(paint(GOAL)).id)
         with connect(address) as line:
-            line.send(json.dumps(look))
+            line.send(LOOK)
             line.recv(10)
             with connect(address) as another, pytest.raises(ConnectionClosed) as caught:
                 another.recv(10)
