@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.data.folders import folder_of
 from vjepa2_ac.data.episodes import Episode, open_episode
-from vjepa2_ac.data.windows import WindowConfig, draw_camera, draw_window, window_at
+from vjepa2_ac.data.windows import WindowConfig, draw_camera, draw_window, window_at, window_starts
 from vjepa2_ac.errors import ConfigError, EpisodeError
 from vjepa2_ac.poses import in_camera_frame, integrate
 
@@ -55,10 +55,12 @@ def test_frameskip_thins_poses_and_leaves_frames(episode: Episode) -> None:
     assert (len(window.frames_THWC), len(window.poses_P7), len(window.actions_A7)) == (8, 4, 3)
 
 
-def test_a_window_ends_with_its_episode_at_the_latest(episode: Episode) -> None:
-    assert window_at(episode, 32, WindowConfig()).numbers_T[-1] == 39
+def test_every_start_is_a_whole_window(episode: Episode) -> None:
+    starts = window_starts(episode, WindowConfig())
+    assert (starts[0], starts[-1]) == (0, 32)
+    assert window_at(episode, starts[-1], WindowConfig()).numbers_T[-1] == 39
     with pytest.raises(EpisodeError, match="the last is 39"):
-        window_at(episode, 33, WindowConfig())
+        window_at(episode, starts[-1] + 1, WindowConfig())
 
 
 def test_a_short_episode_says_so(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ Shapes: T frames, P = T / frameskip poses, P - 1 actions, 7 numbers of a pose or
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -99,3 +100,8 @@ def window_at(episode: Episode, start: int, config: WindowConfig) -> Window:
         actions_A7=poses.pose_differences(poses_P7),
         extrinsics_P6=extrinsics_P6,
     )
+
+
+def window_starts(episode: Episode, config: WindowConfig) -> Sequence[int]:
+    """Every start at which a whole window fits; empty for an episode that is too short."""
+    return range(len(episode) - (config.frames_per_clip - 1) * episode.stride(config.fps))
