@@ -63,6 +63,10 @@ def test_places_are_as_fine_in_bf16() -> None:
         told_BPF = model(tokens)
     assert told_BPF.dtype == torch.float32
     assert not torch.equal(told_BPF[..., :2], told_BPF[..., :2].bfloat16().float())
+    with torch.autocast("cpu", torch.bfloat16):  # as FSDP2 lends weights to an update
+        told_by_bf16_BPF = model.bfloat16()(tokens)
+    assert told_by_bf16_BPF.dtype == torch.float32
+    torch.testing.assert_close(told_by_bf16_BPF, told_BPF, atol=0.02, rtol=0)
 
 
 def test_first_weights_are_those_of_the_seed() -> None:

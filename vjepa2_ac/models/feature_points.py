@@ -4,7 +4,7 @@ Convolutions over the grid of tokens make a map of each thing, so what is learne
 them. The softmax of a map over places gives the place that is expected of the thing, more finely than a token, and the
 mean of what the tokens hold there (Finn et al., Deep Spatial Autoencoders for Visuomotor Learning, 2016, section IV).
 
-Legend: B frames, N tokens of a grid H x W, D width of a token, C channels, P points, F numbers that are told of each.
+Legend: B frames, N tokens of a grid H x W, D width of a token, C channels, P points, K numbers kept of each, F told.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ class FeaturePoints(nn.Module):
         rows, columns = (torch.linspace(-1, 1, side, device=x_BNC.device) for side in self.config.grid)
         places_BN2 = torch.cartesian_prod(rows, columns).expand(len(x_BNC), -1, -1)
         with torch.autocast(x_BNC.device.type, enabled=False):  # bf16 would round places to half a pixel
-            points_BPF: Tensor = is_there_BPN @ torch.cat((places_BN2, self.keep(x_BNC.float())), dim=-1)
+            weight, bias = self.keep.weight.float(), self.keep.bias.float()  # bf16 where processes share the weights
+            kept_BNK = F.linear(x_BNC.float(), weight, bias)
+            points_BPF: Tensor = is_there_BPN @ torch.cat((places_BN2, kept_BNK), dim=-1)
         return points_BPF
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
