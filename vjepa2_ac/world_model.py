@@ -433,6 +433,8 @@ def _check_fit(
                 f"a frame has {frame[0]} tokens of width {frame[1]}; the {name} model was built for "
                 f"{network.config.tokens_per_frame} of width {network.config.embed_dim}"
             )
+        if network and (grid := getattr(network.config, "grid", seen.grid)) != seen.grid:  # some look at no grid
+            raise ConfigError(f"the encoder makes {seen.grid} patches; the {name} model was built for {grid}")
     if imagined.action_embed_dim != SIZE:
         raise ConfigError(f"the predictor takes poses of {imagined.action_embed_dim} numbers; here they have {SIZE}")
     if imagined.use_extrinsics:
