@@ -115,7 +115,7 @@ def test_weights_of_another_variant_are_not_gone_on_from(
     room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert invert(room, tmp_path / "on", "variant=points", "inverse={}", start=room / "run" / "release") == 2
-    assert "does not fit the recipe's inverse; take the recipe that made it" in capsys.readouterr().err
+    assert "release is of variant tokens, not points: --set variant=tokens" in capsys.readouterr().err
 
 
 def test_keyframes_are_learned_from_where_the_inverse_is_and_stand_beside_it(room: Path, tmp_path: Path) -> None:

@@ -275,6 +275,10 @@ def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder) -> Inver
         loaded = load(inputs.start, parts=("inverse",), optional=("keyframes",), precision="fp32")
         known = loaded.keyframes if recipe.part == "keyframes" and loaded.keyframes else loaded.inverse
         assert known is not None
+        variant = next(name for name, shape in recipes.INVERSES.items() if isinstance(known.config, shape))
+        if variant != recipe.variant:
+            told = f"{inputs.start} is of variant {variant}, not {recipe.variant}: --set variant={variant}"
+            raise CheckpointError(told)
         _take(inverse, known.state_dict(), inputs.start, "inverse")
     return inverse
 
