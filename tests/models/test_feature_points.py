@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.build import build
@@ -50,11 +51,16 @@ def test_what_is_moved_moves_its_points_and_is_the_same_thing() -> None:
     assert ((there_PF[:, 1] - here_PF[:, 1]).abs() > 1e-4).all()
 
 
-def test_neighbours_are_seen() -> None:
-    alone, beside = frame(2, 2), frame(2, 2)
-    beside[0, 2 * 7 + 3] = -1
-    model = sure(points(layers=1))
-    assert not torch.allclose(model(alone)[..., 2:], model(beside)[..., 2:])
+def test_each_layer_adds_what_a_token_and_its_eight_neighbours_say() -> None:
+    model, tokens = points(), torch.randn(2, 35, 6, generator=torch.Generator().manual_seed(0))
+    x_BCHW = model.embed(tokens).mT.reshape(2, 8, 5, 7)
+    for norm, convolution in zip(model.norms, model.convolutions, strict=True):
+        nine_BKN = F.unfold(norm(x_BCHW), 3, padding=1)
+        said_BCN = convolution.weight.flatten(1) @ nine_BKN + convolution.bias[:, None]
+        x_BCHW = x_BCHW + F.silu(said_BCN).view_as(x_BCHW)
+    x_BNC = x_BCHW.flatten(2).mT
+    kept_BPK = model.maps(x_BNC).softmax(dim=1).mT @ model.keep(x_BNC)
+    torch.testing.assert_close(model(tokens)[..., 2:], kept_BPK)
 
 
 def test_places_are_as_fine_in_bf16() -> None:
