@@ -157,6 +157,20 @@ def test_positions_in_the_latents_are_read_in_centimetres() -> None:
     assert guess.value == pytest.approx(16, abs=3)  # [cm], the mean length of a vector with 10 cm in each axis
 
 
+def test_who_reads_imagined_frames_is_the_read_out_by_points() -> None:
+    seen = seen_with_objects()
+    split = split_frames(SCENES, 1000, 1000, rng())
+    found, reader = both_sides(seen, split, steps=2)
+    assert isinstance(split, Split)
+    asked = examples(seen, split.asked)
+    missed_Q3 = reader(asked.latents_MND)["hand"] - asked.poses_M7[:, :3]
+    by_points, attentive = found.points["hand"], found.attentive["hand"]
+    assert isinstance(by_points, Estimate)
+    assert isinstance(attentive, Estimate)
+    assert by_points.value == pytest.approx(100 * np.linalg.norm(missed_Q3, axis=1).mean())  # [cm]
+    assert by_points.value != attentive.value
+
+
 def test_without_a_simulator_nobody_knows_the_object() -> None:
     tracks = [walk(number) for number in range(6)]
     split = split_frames(tracks, 100, 100, rng())

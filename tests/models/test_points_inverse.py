@@ -10,6 +10,7 @@ from tests.models.small import draw, lively
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.inverse_model import UNITS
+from vjepa2_ac.models.looks import Looks, cycle_error, locate
 from vjepa2_ac.models.points_inverse import PointsInverse, PointsInverseConfig
 
 B, N, D = 4, 6, 20
@@ -50,6 +51,37 @@ def test_frames_are_seen_alike_and_compared() -> None:
     first_BF = model.hidden1(torch.cat((told_B, told_of_goal_B - told_B, pose[:, :3] / 0.1, pose[:, 6:]), dim=1))
     hidden_BF = torch.nn.functional.silu(model.hidden2(torch.nn.functional.silu(first_BF)))
     torch.testing.assert_close(model.features(told_B, told_of_goal_B, pose), hidden_BF)
+
+
+class SeeingAgain(PointsInverse):
+    """Sees each frame anew for every question."""
+
+    def see(self, latents_BND: Tensor) -> Tensor:
+        return latents_BND
+
+    def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
+        return super().features(super().see(seen_B), super().see(goal_B), pose_B7)
+
+
+@torch.inference_mode()
+def test_a_hand_is_located_by_frames_seen_once_as_by_frames_seen_for_every_question() -> None:
+    model, again, (seen, goal, pose) = make(), lively(SeeingAgain(PointsInverseConfig(**SMALL))), asked()
+    again.load_state_dict(model.state_dict())
+    for told, plain in zip(
+        locate(model, Looks(seen, pose), goal[0]), locate(again, Looks(seen, pose), goal[0]), strict=True
+    ):
+        torch.testing.assert_close(told, plain, atol=1e-5, rtol=0)
+    torch.testing.assert_close(cycle_error(model, seen, pose, goal), cycle_error(again, seen, pose, goal))
+
+
+def test_the_same_seed_draws_the_same_weights() -> None:
+    first, again, other = (
+        build(PointsInverse, PointsInverseConfig(**SMALL), seed=seed).state_dict() for seed in (3, 3, 4)
+    )
+    drawn = [name for name in first if name.endswith("weight") and "norms" not in name]
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not any(torch.equal(first[name], other[name]) for name in drawn)
+    assert first["points.embed.weight"].std().item() == pytest.approx((3 * D) ** -0.5, rel=0.2)
 
 
 @torch.inference_mode()
