@@ -191,6 +191,12 @@ def test_a_rate_a_little_off_a_whole_number_does_not_skip_another_frame(
     assert open_episode(ref, fps_from="header").stride(4.0) == reference
 
 
+@pytest.mark.parametrize("rate", [14.9, 16.67, 66.67])
+def test_at_the_rate_of_the_recording_itself_every_frame_is_taken(tmp_path: Path, rate: float) -> None:
+    (ref,) = folder_of(tmp_path, 1, fps=rate)
+    assert open_episode(ref).stride(rate) == 1
+
+
 def test_a_pause_of_the_clock_does_not_change_the_rate(tmp_path: Path) -> None:
     (ref,) = folder_of(tmp_path, 1, fps=15.0)
     clock = layout.CAPTURED.format(serial="10000001")

@@ -138,7 +138,7 @@ def open_episode(
         raise EpisodeError(ref.name, "the trajectory holds no usable timestamps")
     contradicts = rate is not None and abs(rate - video.fps) > RATES_MAY_DIFFER * video.fps
     believe = rate is not None and (fps_from == "timestamps" or (fps_from == "either" and contradicts))
-    header = video.fps if fps_from == "header" else whole_rate(video.fps)
+    header = video.fps if fps_from == "header" else video.rate
     fps = rate if believe and rate is not None else header
     source: Literal["header", "timestamps"] = "timestamps" if believe else "header"
     return Episode(ref, metadata, camera, serial, video, poses_N7, extrinsics_N6, fps, source, rate)
@@ -185,7 +185,7 @@ def _measured_rate(file: h5py.File, serial: str, name: str) -> float | None:
 
 
 def _rate_of_times(times: Any, per_second: float) -> float | None:
-    """Median rate of a clock."""
+    """Median rate of a clock, whole where it nearly is: strides must not jitter as clocks do."""
     times = np.asarray(times, dtype=np.float64).reshape(-1)
     if len(times) < 3 or not np.isfinite(times).all():
         return None

@@ -42,6 +42,11 @@ class Video:
     def __len__(self) -> int:
         return len(self.times)
 
+    @property
+    def rate(self) -> float:
+        """Frames a second to choose strides by: headers are a little off, and none skips another frame for that."""
+        return min(self.fps, whole_rate(self.fps))
+
     def frames(self, numbers: Sequence[int] | NDArray[np.int64]) -> Frames:
         """The frames with these numbers, RGB [T, H, W, 3], in the order asked; decodes only what lies between.
 
@@ -119,7 +124,7 @@ def open_video(path: Path) -> Video:
 
 
 def whole_rate(rate: float) -> float:
-    """Rates within 3 % of a whole number are that number: headers and clocks jitter, strides must not."""
+    """Rates within 3 % of a whole number are that number: clocks jitter."""
     return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) < 0.03 else rate
 
 

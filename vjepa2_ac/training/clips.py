@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from vjepa2_ac.data.episodes import BadEpisodes, open_episode
 from vjepa2_ac.data.layout import CAMERAS, EpisodeRef, find_episodes, is_folder, is_there, lines_of, readings
-from vjepa2_ac.data.video import Frames, Video, open_video, whole_rate
+from vjepa2_ac.data.video import Frames, Video, open_video
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, VideoError
 from vjepa2_ac.images import RandomResizedCrop
 from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
@@ -78,7 +78,7 @@ class Footage:
             video = open_video(self.path)
         except VideoError as error:
             raise EpisodeError(self.name, str(error)) from error
-        return video, max(1, math.ceil(whole_rate(video.fps) / fps))
+        return video, max(1, math.ceil(video.rate / fps))
 
 
 def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Footage]:
