@@ -230,6 +230,7 @@ def test_frames_of_several_sizes_are_refused_before_the_first_update_and_cached_
     write_video(video, np.zeros((12, 48, 64, 3), np.uint8), 4.0)
     with pytest.raises(InputError, match=r"32 x 32 as in .*, 64 x 48 as in .*; use the latent cache \(cache=true\)"):
         recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE)
+    assert len(recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE, batch=1)) == 5  # nothing to share
     assert len(open_cached(data, encoder)) == 5
 
 
@@ -286,12 +287,14 @@ def test_every_window_that_fits_is_drawn() -> None:
 
 
 def test_episodes_too_short_for_a_window_are_counted_by_one_process(capsys: pytest.CaptureFixture[str]) -> None:
-    short, long = track(rows=3), track(rows=4)
+    shorter, short, long = (track(rows=rows) for rows in (2, 3, 4))
     said = "2 of 3 episodes are too short for a window of 4 frames at 4 fps: none is drawn from them\n"
     for rank, expected in ((0, said), (1, "")):
-        assert batches_of([short, long, short], Layout(4, 2, rank)).trajectories == [long]
+        copies = 2 * [shorter, long, short]  # in other colours, say
+        assert batches_of(copies, Layout(4, 2, rank)).trajectories == [long, long]
         assert capsys.readouterr().err == expected
     batches_of([long])
+    batches_of([long, *2 * [track(rows=3, branch="a")]], pair_share=0.5)  # long enough for pairs
     assert capsys.readouterr().err == ""
 
 

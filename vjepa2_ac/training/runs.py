@@ -258,7 +258,7 @@ def _trajectories(
 ) -> list[Trajectory]:
     source, window, copies = Path(inputs.data), recipe.window, recipe.colour_jitter
     if not recipe.cache:
-        return recorded_trajectories(source, window, sampling, processes, copies=copies)
+        return recorded_trajectories(source, window, sampling, processes, copies=copies, batch=recipe.engine.batch)
     cache, every_frame = _cache(inputs), recipe.cache_every_frame
     return cached_trajectories(
         source, window, sampling, frames, cache, processes, every_frame=every_frame, copies=copies

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,9 +97,18 @@ def cached_trajectories(
 
 
 def recorded_trajectories(
-    source: Path, window: WindowConfig, sampling: SamplingConfig, processes: Processes, *, copies: int = 0
+    source: Path,
+    window: WindowConfig,
+    sampling: SamplingConfig,
+    processes: Processes,
+    *,
+    copies: int = 0,
+    batch: int = 2,
 ) -> list[Trajectory]:
-    """Trajectories whose frames are decoded when they are drawn; the same as those from the cache."""
+    """Trajectories whose frames are decoded when they are drawn; the same as those from the cache.
+
+    InputError where frames are of several sizes and more than one window comes in a batch.
+    """
     bad = BadEpisodes(sampling.bad_episodes)
     opened = []
     refs = find_episodes(source)
@@ -112,7 +122,7 @@ def recorded_trajectories(
             advance()
     _tell(bad, processes)
     sizes = {(episode.video.width, episode.video.height): episode.name for episode in opened}
-    if len(sizes) > 1:  # said now, not when they first meet in a batch, perhaps after days
+    if len(sizes) > 1 and batch > 1:  # said now, not when they first meet in a batch, perhaps after days
         shown = ", ".join(f"{width} x {height} as in {name}" for (width, height), name in sorted(sizes.items()))
         raise InputError(f"frames of different sizes cannot share a batch: {shown}; use the latent cache (cache=true)")
     return [_recorded(episode, window, copy) for copy in range(1 + copies) for episode in opened]
@@ -154,9 +164,10 @@ class TrajectoryBatches:
                 f"none of {len(trajectories)} episodes is long enough for "
                 f"{window.frames_per_clip} frames at {window.fps:g} fps"
             )
-        if len(self.trajectories) < len(trajectories) and layout.rank == 0:
+        found, drawn = ({each.name for each in some} for some in (trajectories, chain(self.trajectories, *self.pairs)))
+        if len(drawn) < len(found) and layout.rank == 0:
             print(
-                f"{len(trajectories) - len(self.trajectories)} of {len(trajectories)} episodes are too short for a "
+                f"{len(found) - len(drawn)} of {len(found)} episodes are too short for a "
                 f"window of {window.frames_per_clip} frames at {window.fps:g} fps: none is drawn from them",
                 file=sys.stderr,
             )
