@@ -23,6 +23,7 @@ def test_an_item_comes_back_with_its_facts(tmp_path: Path, order: Literal["C", "
     store.put("0123", rows, {"name": "first"})
     assert store.has("0123")
     np.testing.assert_array_equal(store.rows("0123"), rows)
+    assert not store.rows("0123").flags.writeable
     assert store.facts("0123") == {"name": "first"}
 
 

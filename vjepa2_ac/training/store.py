@@ -100,13 +100,15 @@ def _damage_said(path: Path) -> Iterator[None]:
 def _mapped(path: Path) -> NDArray[Any]:
     """What is in a file never changes, and mapping it takes longer than reading a row.
 
-    By torch, which closes the file then: numpy's maps keep theirs open, and a process may open 1,024 as a rule.
+    By torch, which closes the file then: numpy's maps keep theirs open, and a process may open 1,024 as a rule. Torch's
+    may be written to, and this process alone would see it; so that is refused.
     """
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
         begin, size = file.tell(), path.stat().st_size
     rows: NDArray[Any] = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8).numpy()
+    rows.flags.writeable = False
     return rows[begin:].view(dtype).reshape(shape, order="F" if by_columns else "C")
 
 
