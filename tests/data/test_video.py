@@ -24,12 +24,12 @@ def film(tmp_path: Path) -> Path:
     return tmp_path / "film.mp4"
 
 
-def encode(path: Path, codec: str, **options: str) -> Path:
+def encode(path: Path, codec: str, rows: int = 40, **options: str) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(15), options=options)
         stream.width = stream.height = 64
         stream.pix_fmt = "yuv420p"
-        for pixels in ramp(40).repeat(2, axis=1).repeat(2, axis=2):
+        for pixels in ramp(rows).repeat(2, axis=1).repeat(2, axis=2):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return path

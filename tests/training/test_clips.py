@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
+import av
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from tests.data.folders import folder_of
+from tests.data.test_video import encode
 from tests.training import episodes
-from vjepa2_ac.data.video import Video, write_video
+from vjepa2_ac.data.video import open_video, write_video
 from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.training.clips import ClipBatches, ClipConfig, cache_footage, find_footage, recorded
 from vjepa2_ac.training.masks import MultiBlockConfig
@@ -101,15 +105,28 @@ def test_cached_frames_give_the_clips_of_the_video(tmp_path: Path) -> None:
         np.testing.assert_allclose(np.diff(clip.mean(axis=(1, 2, 3))), 40, atol=4)
 
 
-def test_a_long_video_is_cached_some_frames_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    footage = find_footage(film(tmp_path / "videos" / "a.mp4", frames=250, fps=4.0, size=(32, 32)).parent)
-    asked: list[int] = []
-    decode = Video.frames
-    monkeypatch.setattr(Video, "frames", lambda video, numbers: asked.append(len(numbers)) or decode(video, numbers))
+def test_no_more_than_a_frame_of_a_long_video_is_held_in_full_size(tmp_path: Path) -> None:
+    footage = find_footage(film(tmp_path / "videos" / "a.mp4", frames=250, fps=4.0, size=(128, 128)).parent)
+    tracemalloc.start()
     (draw,) = cache_footage(footage, replace(CLIPS, frames_per_clip=250), tmp_path / "cache", ALONE)
-    assert asked == [64, 64, 64, 58]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 250 * 128 * 128 * 3 / 3  # [bytes], of all in full size
     levels = draw(np.random.default_rng(0)).mean(axis=(1, 2, 3))
     np.testing.assert_allclose(levels, 20 * np.arange(250) % 256, atol=4)
+
+
+def test_a_video_whose_keys_are_not_enough_is_decoded_twice_at_most(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = encode(tmp_path / "a.mp4", "libx264", rows=150, **{"x264-params": "intra-refresh=1:keyint=10"})
+    footage, opened = find_footage(tmp_path), Mock(wraps=av.open)
+    assert len(open_video(path).keys) > 2
+    monkeypatch.setattr(av, "open", opened)
+    (draw,) = cache_footage(footage, replace(CLIPS, fps=15.0, frames_per_clip=150), tmp_path / "cache", ALONE)
+    assert opened.call_count <= 2 + 2  # and its header is read for its size and its rate
+    levels = draw(np.random.default_rng(0)).mean(axis=(1, 2, 3))
+    np.testing.assert_allclose(levels[:70], 20 + 3 * np.arange(70), atol=4)
 
 
 def test_a_batch_is_a_function_of_its_number(tmp_path: Path) -> None:

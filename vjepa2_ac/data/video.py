@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -54,30 +54,41 @@ class Video:
         H.264 carries no checksum.)
         """
         wanted = sorted({int(number) for number in numbers})
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
-            raise VideoError(f"{self.path.name} has frames 0 … {len(self) - 1}; asked for {wanted[0]} … {wanted[-1]}")
-        try:
-            found = self._found(wanted)
-        except (av.error.FFmpegError, OSError) as error:
-            raise VideoError(f"cannot decode {self.path.name}: {_reason(error)}") from error
-        if missing := [number for number in wanted if number not in found]:
-            raise VideoError(f"{self.path.name} is damaged: frame {missing[0]} of {len(self)} does not decode")
+        found = dict(self.one_by_one(wanted))
         if not wanted:
             return np.empty((0, self.height, self.width, 3), dtype=np.uint8)
         return np.stack([found[int(number)] for number in numbers])
 
-    def _found(self, wanted: list[int]) -> dict[int, Frames]:
+    def one_by_one(self, wanted: Sequence[int]) -> Iterator[tuple[int, Frames]]:
+        """The same with their numbers, which rise, one frame [H, W, 3] after the other, so that none need be held."""
+        if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
+            raise VideoError(f"{self.path.name} has frames 0 … {len(self) - 1}; asked for {wanted[0]} … {wanted[-1]}")
+        missing = list(wanted)
+        try:
+            for number, frame_HW3 in self._found(wanted):
+                missing.remove(number)
+                yield number, frame_HW3
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(f"cannot decode {self.path.name}: {_reason(error)}") from error
+        if missing:
+            raise VideoError(f"{self.path.name} is damaged: frame {missing[0]} of {len(self)} does not decode")
+
+    def _found(self, wanted: Sequence[int]) -> Iterator[tuple[int, Frames]]:
         """The frames there are, decoded from the keys before them; from the first frame on where a key is not enough.
 
         (An open group of pictures leans on the one before it; with intra refresh a key is whole only some frames on.)
         """
+        given = 0
         with contextlib.suppress(av.error.FFmpegError):
-            if len(found := self._decode(wanted, self.keys)) == len(wanted):
-                return found
-        return self._decode(wanted, ())
+            for number, frame_HW3 in self._decode(wanted, self.keys):
+                if number != wanted[given]:
+                    break
+                yield number, frame_HW3
+                given += 1
+        if given < len(wanted):
+            yield from self._decode(wanted[given:], ())
 
-    def _decode(self, wanted: list[int], keys: tuple[int, ...]) -> dict[int, Frames]:
-        found: dict[int, Frames] = {}
+    def _decode(self, wanted: Sequence[int], keys: tuple[int, ...]) -> Iterator[tuple[int, Frames]]:
         with av.open(for_ffmpeg(self.path)) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a smeared picture
@@ -87,10 +98,9 @@ class Video:
                 for frame in container.decode(stream):
                     if frame.pts in missing:
                         # The plain conversion is the one decord makes, so pixels equal those of the reference.
-                        found[missing.pop(frame.pts)] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                        yield missing.pop(frame.pts), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                     if not missing or (frame.pts is not None and frame.pts > max(missing)):
                         break
-        return found
 
 
 def open_video(path: Path) -> Video:
@@ -156,7 +166,7 @@ def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = Q
         container.mux(stream.encode())
 
 
-def _runs(wanted: list[int], keys: tuple[int, ...]) -> list[tuple[int, list[int]]]:
+def _runs(wanted: Sequence[int], keys: tuple[int, ...]) -> list[tuple[int, list[int]]]:
     """The wanted frames as runs: where decoding starts, and the frames it passes before the next start."""
     runs: list[tuple[int, list[int]]] = []
     for number in wanted:
