@@ -45,9 +45,9 @@ def page(out: Path, said: dict[str, Any], rows: Sequence[Row], signs: Sequence[S
             _modes(rows),
             _signs(signs),
             f"<h2>Episodes</h2><p>Of each line up to {FAILURES} that failed and {SUCCESSES} that did not: five "
-            "moments, then the goals. Blue: cost of what was seen; orange: what the plan before had imagined, which "
-            "counts the way that it leaves to the located hand, too; green: a sub-goal was passed. The height is the "
-            "number at the left.</p>",
+            "moments, then the goals. Blue: cost of what was seen; orange: what the plan before had imagined, to "
+            "which the way still to go to the goal's located hand is added; green: a sub-goal was passed. The number "
+            "at the left is the height.</p>",
             *(_gallery(out, row, records) for row in rows if row.driver in ("planner", "oracle")),
             f"<h2>How it was made</h2><pre>{escape(said['command'])}</pre>",
             f"<details><summary>versions and settings</summary><pre>{escape(_listed(said))}</pre></details>",
