@@ -94,11 +94,13 @@ def sweep(
     asked = {each.name: _asked(out, field, weights, each) for each in variants}
     empty = [each.name for each in variants if not each.is_baseline and _is_baseline(asked, each)]
     there = [each for each in variants if each.name not in empty]
+    played = [each for each in there if play is None or each in play]
+    # All now: a budget that no search keeps is refused before hours are spent on the others.
+    sized = {each.name: _sized(out / each.folder, asked[each.name], each) for each in played}
     found: list[Line] = []
-    for variant in [each for each in there if play is None or each in play]:
+    for variant in played:
         folder, config = out / variant.folder, asked[variant.name]
-        config = replace(config, control=known.told(folder, config))
-        config = replace(config, planner=_sized(folder, config))
+        config = replace(config, planner=sized[variant.name], control=known.told(folder, config))
         records = evaluate(folder, config, field.jobs(variant), workers=workers, advance=_named(variant, advance))
         publish(folder, config, records, command)
         found = lines(out, field, there, weights)
@@ -173,11 +175,14 @@ def _asked(out: Path, field: Field, weights: str, variant: Variant) -> Evaluatio
     )  # fmt: skip
 
 
-def _sized(folder: Path, config: EvaluationConfig) -> PlannerConfig:
+def _sized(folder: Path, config: EvaluationConfig, variant: Variant) -> PlannerConfig:
     if config.budget_ms is None:
         return config.planner
     known = budgets.remembered(folder, config.budget_ms, config.planner)
-    return known or budgets.measured(config.budget_ms, config.planner, config.model, config.precision)
+    try:
+        return known or budgets.measured(config.budget_ms, config.planner, config.model, config.precision)
+    except ConfigError as error:
+        raise ConfigError(f"variant {variant.name!r}: {error}") from error
 
 
 def _is_baseline(asked: dict[str, EvaluationConfig], variant: Variant) -> bool:

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from planner.mpc import ControlConfig
 from planner.planning import PlannerConfig
 from sim.bounds import wilson
 from sim.episode import EDITION
-from sim.evaluate import achieved
+from sim.evaluate import achieved, budgets
 from sim.evaluate.comparison import Key, difference_interval, holm, outcomes, paired, rate_interval, sign_flip_test
 from sim.evaluate.episode import Player
 from sim.evaluate.runs import EPISODES, SETTINGS, place, versions
@@ -251,6 +252,17 @@ def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, m
     assert lines(tmp_path / "out", field, read(yaml, given=["search.samples=5"]), "") == []
     assert lines(tmp_path / "out", field, [replace(each, budget=250.0) for each in variants], "") == []
     assert lines(tmp_path / "out", replace(field, achieved_scenes=3), variants, "") == []
+
+
+def test_a_budget_that_cannot_be_kept_is_refused_before_anything_is_played(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Player, "play", Mock(side_effect=AssertionError("an episode was played")))
+    monkeypatch.setattr(budgets, "measured", Mock(side_effect=ConfigError("even the smallest search …")))
+    (tmp_path / "table.yaml").write_text("variants: {budgets: {quick: {budget: 250}}}")
+    field = Field(model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1)
+    with pytest.raises(ConfigError, match="variant 'quick': even the smallest search"):
+        sweep(tmp_path / "out", field, read(tmp_path / "table.yaml"))
 
 
 def test_the_list_says_all_that_a_variant_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
