@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,9 +20,30 @@ def test_blocks_that_hide_everything_are_refused_and_do_not_try_for_ever() -> No
 
 
 def test_blocks_that_may_hide_nothing_are_refused() -> None:
-    for config in (MultiBlockConfig(), MultiBlockConfig(spatial_scale=(0.25, 0.25), aspect_ratio=(0.1, 1.0))):
+    for config in (
+        MultiBlockConfig(),
+        MultiBlockConfig(spatial_scale=(0.1, 1.0), aspect_ratio=(1.0, 1.0)),
+        MultiBlockConfig(spatial_scale=(0.25, 0.25), aspect_ratio=(0.1, 1.0)),
+        MultiBlockConfig(spatial_scale=(0.25, 0.25), aspect_ratio=(1.0, 10.0)),
+    ):
         with pytest.raises(ConfigError, match="tokens may hide none"):
             MultiBlockMasks((2, 2, 2), config)
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.7, 3), (0.1, 1)])
+def test_a_share_of_the_steps_is_rounded_down_and_never_none(share: float, steps: int) -> None:
+    config = MultiBlockConfig(blocks=1, spatial_scale=(0.25, 0.25), max_context_share=share)
+    seen = MultiBlockMasks((5, 4, 4), config)(8, torch.Generator().manual_seed(0)).context_BK // 16
+    assert set(seen.flatten().tolist()) == set(range(steps))
+
+
+def test_more_than_is_visible_is_not_kept() -> None:
+    config = MultiBlockConfig(blocks=2, spatial_scale=(0.25, 0.25), temporal_scale=(0.5, 0.5))
+    every, most = (
+        MultiBlockMasks((4, 4, 4), replace(config, max_keep=keep))(8, torch.Generator().manual_seed(0))
+        for keep in (None, 1000)
+    )
+    assert torch.equal(most.context_BK, every.context_BK)
 
 
 def masks_of(case: Case) -> MultiBlockMasks:

@@ -89,6 +89,8 @@ def test_rows_between_those_of_a_window_count_as_time() -> None:
     assert {hand for first, goal, hand in drawn(episode(fine, stride=4)) if hand not in (first, goal)} == {
         4 * row for row in KEYFRAMES
     }
+    brief = 20 * [0.0] + 8 * [1.0] + 24 * [0.0]  # closed for half a second
+    assert all(hand == goal for _, goal, hand in drawn(episode(brief, stride=4)))
 
 
 def test_without_keyframes_any_other_moment_is_the_goal() -> None:
