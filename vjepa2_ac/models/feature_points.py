@@ -64,12 +64,10 @@ class FeaturePoints(nn.Module):
         x_BNC = x_BCHW.flatten(2).mT
         is_there_BPN = self.maps(x_BNC).float().softmax(dim=1).mT
         rows, columns = (torch.linspace(-1, 1, side, device=x_BNC.device) for side in self.config.grid)
-        places_BN2 = torch.cartesian_prod(rows, columns).expand(len(x_BNC), -1, -1)
         with torch.autocast(x_BNC.device.type, enabled=False):  # bf16 would round places to half a pixel
-            weight, bias = self.keep.weight.float(), self.keep.bias.float()  # bf16 where processes share the weights
-            kept_BNK = F.linear(x_BNC.float(), weight, bias)
-            points_BPF: Tensor = is_there_BPN @ torch.cat((places_BN2, kept_BNK), dim=-1)
-        return points_BPF
+            places_BP2 = is_there_BPN @ torch.cartesian_prod(rows, columns)
+        kept_BPK = self.keep(is_there_BPN.to(x_BNC.dtype) @ x_BNC)
+        return torch.cat((places_BP2, kept_BPK.float()), dim=-1)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Draw first weights, small enough that maps begin flat."""
