@@ -90,42 +90,34 @@ def test_the_robot_loop_makes_no_move_of_a_picture_that_is_old_by_now() -> None:
     assert max(ages) < 4.0
 
 
+class Still(Arm):
+    """Looks three times and must not be moved."""
+
+    looks = 0
+
+    def look(self) -> Any:
+        self.looks += 1
+        if self.looks > 3:
+            raise EOFError
+        return super().look()
+
+    def move_to(self, pose: Any) -> None:
+        raise AssertionError(f"moved to {pose}")
+
+
 def test_the_robot_loop_heeds_how_old_a_picture_the_operator_lets_it_act_on() -> None:
-    class Held(Arm):
-        def look(self) -> Any:
-            looks.append(1)
-            if len(looks) > 3:
-                raise EOFError
-            return super().look()
-
-        def move_to(self, pose: Any) -> None:
-            raise AssertionError(f"moved to {pose}")
-
-    looks: list[int] = []
     with running(limits=LimitsConfig(oldest=1e-9)) as (_, where), pytest.raises(EOFError):
-        example("robot_loop").follow(Held(), [paint(moved(0.06, 0.0, 0.0))], where.url)
+        example("robot_loop").follow(Still(), [paint(moved(0.06, 0.0, 0.0))], where.url)
 
 
 def test_no_loop_moves_in_a_view_that_the_model_does_not_know() -> None:
-    class Looking(Arm):
-        def look(self) -> Any:
-            looks.append(1)
-            if len(looks) > 3:
-                raise EOFError
-            return super().look()
-
-        def move_to(self, pose: Any) -> None:
-            raise AssertionError(f"moved to {pose}")
-
-    looks: list[int] = []
     goal = moved(0.06, 0.0, 0.0)
     world = PointWorld(located_B4=located(goal), cycle_error=0.31)
     with running(lambda: Served(world=world, name="point", version="1")) as (_, where):
         with pytest.raises(EOFError):
-            example("robot_loop").follow(Looking(), [paint(goal)], where.url)
-        looks.clear()
+            example("robot_loop").follow(Still(), [paint(goal)], where.url)
         with pytest.raises(PlannerError, match="does not know such a view"):
-            example("smooth_loop").follow_smoothly(Looking(), paint(goal), moves=3, url=where.url)
+            example("smooth_loop").follow_smoothly(Still(), paint(goal), moves=3, url=where.url)
 
 
 def test_the_robot_loop_says_why_it_holds_still_and_for_how_long(
