@@ -63,7 +63,7 @@ class Video:
         """The same with their numbers, which rise, one frame [H, W, 3] after the other, so that none need be held."""
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             raise VideoError(f"{self.path.name} has frames 0 … {len(self) - 1}; asked for {wanted[0]} … {wanted[-1]}")
-        missing = list(wanted)
+        missing = set(wanted)
         try:
             for number, frame_HW3 in self._found(wanted):
                 missing.remove(number)
@@ -71,7 +71,7 @@ class Video:
         except (av.error.FFmpegError, OSError) as error:
             raise VideoError(f"cannot decode {self.path.name}: {_reason(error)}") from error
         if missing:
-            raise VideoError(f"{self.path.name} is damaged: frame {missing[0]} of {len(self)} does not decode")
+            raise VideoError(f"{self.path.name} is damaged: frame {min(missing)} of {len(self)} does not decode")
 
     def _found(self, wanted: Sequence[int]) -> Iterator[tuple[int, Frames]]:
         """The frames there are, decoded from the keys before them; from the first frame on where a key is not enough.
@@ -95,11 +95,12 @@ class Video:
             for key, numbers in _runs(wanted, keys):
                 container.seek(self.times[key], stream=stream)
                 missing = {self.times[number]: number for number in numbers}
+                last = max(missing)
                 for frame in container.decode(stream):
                     if frame.pts in missing:
                         # The plain conversion is the one decord makes, so pixels equal those of the reference.
                         yield missing.pop(frame.pts), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-                    if not missing or (frame.pts is not None and frame.pts > max(missing)):
+                    if not missing or (frame.pts is not None and frame.pts > last):
                         break
 
 
