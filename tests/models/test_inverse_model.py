@@ -51,7 +51,7 @@ def test_a_fresh_model_answers_each_request_with_centimetres_and_some_of_a_strok
     move_B4 = fresh(kind)(*asked())
     assert move_B4.shape == (B, 4)
     for numbers, unit in ((slice(0, 3), 0.05), (slice(3, 4), 0.5)):  # [m], [stroke]
-        assert 0.02 * unit < move_B4[:, numbers].abs().mean() < unit
+        assert 0.1 * unit < move_B4[:, numbers].abs().mean() < unit
 
 
 @torch.inference_mode()
@@ -90,8 +90,8 @@ class SeeingAgain(PointsInverse):
     def see(self, latents_BND: Tensor) -> Tensor:
         return latents_BND
 
-    def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
-        return super().features(super().see(seen_B), super().see(goal_B), pose_B7)
+    def compare(self, seen_B: Tensor, goal_B: Tensor) -> Tensor:
+        return super().compare(super().see(seen_B), super().see(goal_B))
 
 
 @torch.inference_mode()
@@ -120,7 +120,7 @@ def test_requests_do_not_see_each_other(kind: str) -> None:
 def test_every_token_of_both_frames_counts(kind: str, part: int, token: int) -> None:
     model, before, after = make(kind), asked(), asked()
     after[part][:, token] += draw(D, seed=5)
-    assert ((model(*after) - model(*before)).abs().amax(dim=1) > 1e-5).all()
+    assert ((model(*after) - model(*before)).abs().amax(dim=1) > 1e-4).all()
 
 
 @torch.inference_mode()

@@ -49,7 +49,9 @@ class Inverse(nn.Module):
     Each frame is seen once, however many questions are asked of it; `features` compares two that were seen.
     """
 
-    config: Any  # of its shape; says `tokens_per_frame` and `embed_dim`
+    config: Any  # of its shape; says `tokens_per_frame`, `embed_dim` and `dropout`
+    hidden1: nn.Linear
+    hidden2: nn.Linear
     move: nn.Linear
 
     def forward(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
@@ -61,12 +63,19 @@ class Inverse(nn.Module):
         return self.moves(self.features(self.see(latents_BND), self.see(goal_BND), pose_B7))
 
     def see(self, latents_BND: Tensor) -> Tensor:
-        """What `features` needs of each frame [B, …]."""
+        """What `compare` needs of each frame [B, …]; the latents themselves unless a model looks at each alone."""
+        return latents_BND
+
+    def compare(self, seen_B: Tensor, goal_B: Tensor) -> Tensor:
+        """What two frames that were seen tell together [B, X]."""
         raise NotImplementedError
 
     def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
         """What the move is read from [B, hidden]: near to each other where two questions look alike to the model."""
-        raise NotImplementedError
+        told_BX = F.dropout(self.compare(seen_B, goal_B), self.config.dropout, self.training)
+        at_B4 = pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
+        x = F.silu(self.hidden1(torch.cat((told_BX, at_B4.to(told_BX.dtype)), dim=1)))
+        return F.silu(self.hidden2(x))
 
     def moves(self, features_BF: Tensor) -> Tensor:
         """The moves [B, 4] that features say."""
@@ -85,11 +94,6 @@ class Inverse(nn.Module):
                 raise InputError(f"expected {name} {list(shape)}, got {list(given.shape)}")
 
 
-def at(pose_B7: Tensor) -> Tensor:
-    """A pose as inverses take it in [B, 4], in its units."""
-    return pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
-
-
 class InverseModel(Inverse):
     """Every token is looked at in its place, by itself and beside the goal's."""
 
@@ -106,18 +110,11 @@ class InverseModel(Inverse):
         self.move = nn.Linear(hidden, len(NUMBERS))
         self.initialise()
 
-    def see(self, latents_BND: Tensor) -> Tensor:
-        """The latents themselves [B, N, D]."""
-        return latents_BND
-
-    def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
-        """What the move is read from [B, hidden]."""
-        latents_BND, goal_BND = seen_B, goal_B
-        both_BNC = F.silu(self.both_embed(torch.cat((latents_BND, goal_BND), dim=-1)))
-        tokens_BNC = torch.cat((self.seen_embed(latents_BND), self.goal_embed(goal_BND), both_BNC), dim=-1)
-        tokens = F.dropout((tokens_BNC + self.places).flatten(1), self.config.dropout, self.training)
-        x = F.silu(self.hidden1(torch.cat((tokens, at(pose_B7).to(tokens.dtype)), dim=1)))
-        return F.silu(self.hidden2(x))
+    def compare(self, seen_B: Tensor, goal_B: Tensor) -> Tensor:
+        """The tokens [B, N, D] of both frames, each alone and side by side, in their places."""
+        both_BNC = F.silu(self.both_embed(torch.cat((seen_B, goal_B), dim=-1)))
+        tokens_BNC = torch.cat((self.seen_embed(seen_B), self.goal_embed(goal_B), both_BNC), dim=-1)
+        return (tokens_BNC + self.places).flatten(1)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Draw first weights that keep the size of what goes through."""

@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vjepa2_ac.config import require
 from vjepa2_ac.models.build import draw, draw_weights
 from vjepa2_ac.models.feature_points import FeaturePoints, FeaturePointsConfig
-from vjepa2_ac.models.inverse_model import NUMBERS, Inverse, at
+from vjepa2_ac.models.inverse_model import NUMBERS, Inverse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +69,9 @@ class PointsInverse(Inverse):
         points_BPF: Tensor = self.points(latents_BND)
         return points_BPF.flatten(1)
 
-    def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
-        """What the move is read from [B, hidden]."""
-        told = F.dropout(torch.cat((seen_B, goal_B - seen_B), dim=1), self.config.dropout, self.training)
-        x = F.silu(self.hidden1(torch.cat((told, at(pose_B7).to(told.dtype)), dim=1)))
-        return F.silu(self.hidden2(x))
+    def compare(self, seen_B: Tensor, goal_B: Tensor) -> Tensor:
+        """What the points tell of the first frame, and by how much the goal differs [B, 2 X]."""
+        return torch.cat((seen_B, goal_B - seen_B), dim=1)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Draw first weights that keep the size of what goes through."""
