@@ -21,6 +21,7 @@ from vjepa2_ac.poses import GRIPPER, PARTS, POSITION, ROTATION, Array, integrate
 
 Corner = tuple[float, float, float]
 NOTICED = 1e-7  # differences below this are rounding
+CLOCKS_APART = 0.1  # [s] by which a picture may seem to come from the future: a camera's clock and a robot's differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,7 @@ def away(commanded: ArrayLike, measured: ArrayLike, limits: LimitsConfig) -> str
 def refuse_stale(taken_at: float, now: float, limits: LimitsConfig) -> None:
     """Raise StaleObservationError when an observation of `taken_at` [s] is too old `now`, or from the future."""
     age = now - taken_at
-    if not -0.1 <= age <= limits.oldest:
+    if not -CLOCKS_APART <= age <= limits.oldest:
         raise StaleObservationError(
             f"the observation is {age:.2f} s old; at most {limits.oldest:.2f} s may be acted on"
         )

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, WithJsonSchema
 
+from planner.limits import CLOCKS_APART
 from server.errors import MalformedError
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.pictures import WANTED
@@ -67,7 +68,9 @@ class Observation(Message):
     picture: Bytes = Field(b"", description="PNG or JPEG, base64 in JSON; a part of its own in multipart requests")
     pose: Vector = Field(default_factory=list, description="[7]: x y z [m], roll pitch yaw [rad], gripper 0 … 1")
     id: Annotated[str, Field(max_length=128)] | None = Field(None, description="yours; repeated in the answer")
-    age_ms: Annotated[Number, Field(ge=0)] | None = Field(None, description="[ms] since the picture was taken")
+    age_ms: Annotated[Number, Field(ge=-1e3 * CLOCKS_APART)] | None = Field(
+        None, description="[ms] since the picture was taken; a little below 0 where clocks differ"
+    )
     commanded: Vector | None = Field(
         None, description="[7]: where the hand was told to be, within one action of the pose, if actions start there"
     )

@@ -17,6 +17,7 @@ from vjepa2_ac.errors import FieldError
         (m.CalibrationRequest, {"yaw_only": 0}, "yaw_only: 0; expected a valid boolean"),
         (m.CalibrationRequest, {"moves": [{}] * 33}, "moves: 33 of them; expected at most 32 items"),
         (m.RegisterGoalRequest, {"pictures": [b""] * 17}, "pictures: 17 of them; expected at most 16 items"),
+        (m.Observation, {"age_ms": -101.0}, "age_ms: -101.0; expected greater than or equal to -100"),
         (m.PlanRequest, {"deadline_ms": 3_600_001}, "deadline_ms: 3600001; expected less than or equal to 3600000"),
         (m.PlanRequest, {"options": {"samples": 2}}, "options.samples: 2; expected greater than or equal to 3"),
         (m.PlanRequest, {"options": {"seed": 2**63}}, f"options.seed: {2**63}; expected less than {2**63}"),

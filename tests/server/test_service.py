@@ -68,6 +68,13 @@ def test_missed_deadlines_and_stale_pictures_are_counted() -> None:
     in_service(test)
 
 
+def test_a_picture_from_a_clock_that_is_a_little_ahead_is_planned_from() -> None:
+    async def test(service: PlanningService, clock: Clock) -> None:
+        assert (await service.plan(m.PlanRequest(observation=seen(age_ms=-40.0), goal=GOAL))).actions
+
+    in_service(test)
+
+
 def test_a_service_that_stops_opens_no_session() -> None:
     async def test(service: PlanningService, clock: Clock) -> None:
         service.refuse_new()
