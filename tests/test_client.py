@@ -193,6 +193,20 @@ def test_what_cannot_be_sent_is_said_so(wire: str) -> None:
             client.plan(paint(HOME), HOME, "goal", look={"age_s": "old"})  # type: ignore[typeddict-item]
 
 
+def test_a_files_name_as_text_is_no_id_and_no_picture() -> None:
+    wanted = re.escape("a picture's file is given as a Path, not as text: Path('goal.jpg')")
+    name: Any = "goal.jpg"
+    with PlannerClient("http://127.0.0.1:9") as client:
+        for ask in (
+            lambda: client.plan(paint(HOME), HOME, name),
+            lambda: client.plan(name, HOME, paint(GOAL)),
+            lambda: client.session([paint(HOME), name]),
+            lambda: client.register_goal(name),
+        ):
+            with pytest.raises(InputError, match=wanted):
+                ask()
+
+
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"seed": 2**64}, {"samples": "9"}, {"preset": 7}, {"dry_run": "no"}])
 def test_what_a_message_cannot_hold_is_named(wrong: dict[str, Any]) -> None:
     ((name, value),) = wrong.items()

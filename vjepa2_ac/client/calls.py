@@ -125,14 +125,14 @@ def goal(what: GoalLike) -> dict[str, Any]:
     """The fields of a goal."""
     if isinstance(what, Goal):
         return {"id": what.goal_id}
-    if isinstance(what, str):
+    if isinstance(what, str) and not Path(what).suffix:  # an id has none: a file's name is no goal's
         return {"id": what}
     return {"pictures": pictures(what)}
 
 
-def pictures(what: Picture | Sequence[Picture]) -> list[bytes]:
+def pictures(what: Picture | str | Sequence[Picture]) -> list[bytes]:
     """The bytes of one picture or of several; an array [T, H, W, 3] is several."""
-    if isinstance(what, (bytes, Path)) or (isinstance(what, np.ndarray) and what.ndim == 3):
+    if isinstance(what, (bytes, Path, str)) or (isinstance(what, np.ndarray) and what.ndim == 3):
         return [picture_bytes(what)]
     try:
         several = iter(what)

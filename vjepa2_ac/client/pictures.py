@@ -16,10 +16,12 @@ Picture = NDArray[np.uint8] | bytes | Path
 """A frame [H, W, 3] uint8 RGB, the bytes of a PNG or JPEG, or a file of one."""
 
 
-def picture_bytes(picture: Picture) -> bytes:
-    """What goes over the wire. Raises InputError for an array that is no frame, or a file that cannot be read."""
+def picture_bytes(picture: Picture | str) -> bytes:
+    """What goes over the wire. Raises InputError for text, an array that is no frame, or a file that cannot be read."""
     if isinstance(picture, bytes):
         return picture
+    if isinstance(picture, str):
+        raise InputError(f"a picture's file is given as a Path, not as text: Path({picture!r})")
     if isinstance(picture, Path):
         if not is_file(picture):
             raise InputError(f"no picture at {picture}")
