@@ -78,6 +78,19 @@ def test_a_file_that_was_cut_off_is_named_and_made_again_once_it_is_deleted(
     assert not store.has("0123")
 
 
+def test_what_killed_writers_left_is_removed_once_nobody_can_be_writing_it(tmp_path: Path) -> None:
+    store = Store.keyed(tmp_path, {})
+    store.put("0", np.array([0]), {"root": 0})
+    left, begun = (store._path("0", "npy").with_name(f".0.npy.{mark}") for mark in ("0a1b2c3d", "4e5f6a7b"))
+    left.touch()
+    begun.touch()
+    os.utime(left, (0, 0))
+    fill(store, range(1), squares([]), BadEpisodes(0), ALONE)
+    assert store.has("0")
+    assert not left.exists()
+    assert begun.exists()
+
+
 def test_where_nothing_can_be_put_is_said(tmp_path: Path) -> None:
     store = Store.keyed(tmp_path, {})
     (store.folder / "01").symlink_to("/proc")  # where not even root may write

@@ -7,14 +7,15 @@ fill the same store, and one that was killed goes on where it stopped.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +33,7 @@ from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.run import written_aside
 
 MAPPED = 8192  # arrays at once, far below what a process may map
+DAY = 86_400  # [s]
 
 Facts = dict[str, Any]
 ItemT = TypeVar("ItemT")
@@ -83,11 +85,18 @@ class Store:
                 f"{path} is not there and cannot be written: {error.strerror}; choose another --cache"
             ) from error
 
+    def tidy(self) -> None:
+        """Remove what killed writers left half written; others may be at work here, but on no file for a day."""
+        for leftover in self.folder.glob("*/.*"):
+            with contextlib.suppress(OSError):
+                if time.time() - leftover.stat().st_mtime > DAY:
+                    leftover.unlink()
+
     def _path(self, identity: str, suffix: str) -> Path:
         return self.folder / identity[:2] / f"{identity}.{suffix}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _damage_said(path: Path) -> Iterator[None]:
     """Say in a sentence that a file of a store is not what was put there: a disk or a copy may have cut it off."""
     try:
@@ -131,6 +140,8 @@ def fill(
 
     The size is estimated and shown first; NotEnoughDiskError when it does not fit. What fails is counted in `bad`.
     """
+    if processes.is_first:
+        store.tidy()
     identities = [work.identify(item) for item in items]
     missing = [(key, item) for key, item in zip(identities, items, strict=True) if not store.has(key)]
     if processes.is_first and missing:
