@@ -237,6 +237,7 @@ def test_faster_recordings_are_thinned_to_the_models_rate(tmp_path: Path) -> Non
     folder_of(tmp_path, episodes=1, rows=40, fps=15.0)
     (track,) = read_tracks(tmp_path, camera="left", fps=4.0, scenes=1, seed=0, bad=BadEpisodes(0))
     assert len(track) == 10 == len(track.frames())
+    assert track.fps == 3.75
 
 
 def test_an_empty_folder_has_no_tracks(tmp_path: Path) -> None:

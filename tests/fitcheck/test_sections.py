@@ -302,7 +302,7 @@ def test_keyframes_that_are_asked_for_lie_before_their_goals() -> None:
     poses_R7 = np.zeros((24, 7))
     poses_R7[:, 6] = closedness_R
     tracks = [walk(0, rows=24, poses_R7=poses_R7), walk(1, is_part=True), walk(2, poses_R7=np.zeros((14, 7)))]
-    found = find_keyframes(tracks, 300, 4.0, np.random.default_rng(0))
+    found = find_keyframes(tracks, 300, np.random.default_rng(0))
     assert len(found) == 300
     assert {glance.track for glance in found} == {0}
     for _, now, goal, hand, since in found:
@@ -310,7 +310,16 @@ def test_keyframes_that_are_asked_for_lie_before_their_goals() -> None:
         assert hand == (6, 12, 18)[passed]
         assert since == (0, 6, 12)[passed]
         assert hand <= goal < (18, 24, 24)[passed]
-    assert find_keyframes(tracks[1:], 50, 4.0, np.random.default_rng(0)) == []
+    assert find_keyframes(tracks[1:], 50, np.random.default_rng(0)) == []
+
+
+@pytest.mark.parametrize(("fps", "lasts"), [(4.0, False), (2.5, True)])
+def test_a_keyframe_lasts_a_second_whatever_a_tracks_rate(fps: float, lasts: bool) -> None:
+    poses_R7 = np.zeros((24, 7))
+    poses_R7[10:14, 6] = 1.0
+    track = walk(0, poses_R7=poses_R7, fps=fps)
+    hands = {glance.hand for glance in find_keyframes([track], 100, np.random.default_rng(0))}
+    assert hands == ({10, 14} if lasts else set())
 
 
 def test_a_model_that_takes_goals_for_keyframes_is_off_by_the_way_between() -> None:

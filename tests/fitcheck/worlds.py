@@ -81,6 +81,7 @@ def walk(number: int, rows: int = ROWS, **changes: Any) -> Track:
         "group": f"episode {number}",
         "branch": None,
         "is_part": False,
+        "fps": 4.0,
         "poses_R7": poses_R7,
         "objects_R3": None,
         "held_R": held_R,

@@ -37,7 +37,7 @@ def wandering(number: int, rows: int = 12, *, broken: bool = False) -> Trajector
             raise EpisodeError(f"episode {number}", "its video ends early")
         return {"latents_TND": packed(latents_RND[torch.from_numpy(rows_T)])}
 
-    return Trajectory(f"episode {number}", poses_R7, None, 1, None, read)
+    return Trajectory(f"episode {number}", poses_R7, None, 1, 4.0, None, read)
 
 
 def pairs_of(

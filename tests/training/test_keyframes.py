@@ -21,7 +21,7 @@ from vjepa2_ac.training.trajectories import Trajectory
 ROWS = len(TWICE)
 
 
-def episode(closedness_R: list[float] = TWICE, stride: int = 1) -> Trajectory:
+def episode(closedness_R: list[float] = TWICE, stride: int = 1, fps: float | None = None) -> Trajectory:
     """Row r stands r grid steps along x, and shows r."""
     poses_R7 = np.zeros((len(closedness_R), 7))
     poses_R7[:, 0] = GRID * np.arange(len(closedness_R))
@@ -31,7 +31,7 @@ def episode(closedness_R: list[float] = TWICE, stride: int = 1) -> Trajectory:
         shown = torch.from_numpy(rows_T).float()[:, None, None].expand(-1, TOKENS, 4)
         return {"latents_TND": packed(shown)}
 
-    return Trajectory("an episode", poses_R7, None, stride, None, read)
+    return Trajectory("an episode", poses_R7, None, stride, fps or 4.0 * stride, None, read)
 
 
 def drawn(trajectory: Trajectory, samples: int = 4000, event_share: float = 0.0) -> NDArray[np.int64]:
@@ -91,6 +91,12 @@ def test_rows_between_those_of_a_window_count_as_time() -> None:
     }
     brief = 20 * [0.0] + 8 * [1.0] + 24 * [0.0]  # closed for half a second
     assert all(hand == goal for _, goal, hand in drawn(episode(brief, stride=4)))
+
+
+def test_an_episode_whose_rate_no_whole_stride_brings_to_the_windows_has_its_own_seconds() -> None:
+    closed = 10 * [0.0] + 7 * [1.0] + 9 * [0.0]  # at five rows a second for 1.4 s
+    hands = {hand for first, goal, hand in drawn(episode(closed, stride=2, fps=5.0)) if hand not in (first, goal)}
+    assert hands == {10, 17}
 
 
 def test_without_keyframes_any_other_moment_is_the_goal() -> None:

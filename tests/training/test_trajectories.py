@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections import Counter
 from dataclasses import replace
@@ -102,6 +103,24 @@ def test_the_cache_is_made_once(data: Path, encoder: FrameEncoder, monkeypatch: 
     monkeypatch.setattr(FrameEncoder, "__call__", lambda *_: pytest.fail("encoded again"))
     again = open_cached(data, encoder)
     assert [t.name for t in again] == [t.name for t in first]
+
+
+def test_a_trajectory_knows_how_fast_its_rows_follow(tmp_path: Path, encoder: FrameEncoder) -> None:
+    data, cache = episodes.folder(tmp_path / "five a second", range(1), fps=5.0), tmp_path / "cache"
+
+    def kept(every_frame: bool) -> tuple[int, float]:
+        given = (data, WINDOW, SamplingConfig(), encoder, cache, ALONE)
+        (trajectory,) = cached_trajectories(*given, every_frame=every_frame)
+        return trajectory.stride, trajectory.fps
+
+    (recorded,) = recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE)
+    assert (recorded.stride, recorded.fps) == kept(every_frame=True) == (2, 5.0)
+    assert kept(every_frame=False) == (1, 2.5)
+    for facts in cache.glob("*/*/*.json"):  # as earlier versions wrote them
+        said = json.loads(facts.read_text())
+        del said["fps"]
+        facts.write_text(json.dumps(said))
+    assert kept(every_frame=True) == (2, 8.0)
 
 
 def test_another_encoder_has_another_cache(data: Path, encoder: FrameEncoder) -> None:
@@ -278,7 +297,7 @@ def track(rows: int, stride: int = 1, closes_at: int | None = None, branch: str 
     if closes_at is not None:
         poses_R7[closes_at:, 6] = 1.0
     read = lambda rows_T: {"latents_TND": np.zeros((len(rows_T), 2, 3), np.uint16)}  # noqa: E731  # as brief as it is
-    return Trajectory(f"{branch} {rows}", poses_R7, None, stride, branch, read)
+    return Trajectory(f"{branch} {rows}", poses_R7, None, stride, 4.0 * stride, branch, read)
 
 
 def test_every_window_that_fits_is_drawn() -> None:

@@ -79,9 +79,9 @@ def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) 
     return sorted(found)
 
 
-def find_keyframes(tracks: Sequence[Track], count: int, fps: float, rng: np.random.Generator) -> list[Glance]:
+def find_keyframes(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
     """So many moments with goals after the next keyframe, or after the next two, in episodes that are not parts."""
-    keyframes = [[] if track.is_part else keyframes_of(track.closedness, fps) for track in tracks]
+    keyframes = [[] if track.is_part else keyframes_of(track.closedness, track.fps) for track in tracks]
     long = [which for which, rows in enumerate(keyframes) if rows]
     found = []
     for which in rng.choice(long, count) if long else ():

@@ -82,5 +82,5 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: 
     ]
     unseen_rollouts = drawn(unseen_long, config.moments // 2, next(rngs))
     glances = find_glances(tracks, 8 * config.moments, next(rngs))
-    keyframes = find_keyframes(tracks, 8 * config.moments, config.fps, next(rngs))
+    keyframes = find_keyframes(tracks, 8 * config.moments, next(rngs))
     return Questions(rollouts, ranking, moments, transitions, pairs, split, unseen_rollouts, glances, keyframes)

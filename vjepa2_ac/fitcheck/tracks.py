@@ -25,12 +25,13 @@ REACH = 1.0  # [m] from the robot's base; a Franka's arm is 0.855 m long
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One episode at the rate the model works at."""
+    """One episode at the rate the model works at, or the nearest below it that whole strides come to."""
 
     name: str
     group: str  # what shares its scene: an episode and the short ones that show parts of it
     branch: str | None  # shared by episodes that left the same state
     is_part: bool  # shows a few steps of another episode: a branch or a repaint
+    fps: float  # moments a second
     poses_R7: Array
     objects_R3: Array | None  # where the object is, base frame [m]; only simulations know
     held_R: NDArray[np.bool_] | None  # whether it is in the hand
@@ -83,7 +84,8 @@ def read_tracks(
 
 
 def _track(episode: Episode, fps: float) -> Track:
-    rows_R = np.arange(0, len(episode), episode.stride(fps))
+    stride = episode.stride(fps)
+    rows_R = np.arange(0, len(episode), stride)
     truth = episode.simulation()
     objects, held = truth.get("object_position"), truth.get("is_held")
     facts = episode.metadata.get("simulation") or {}
@@ -92,6 +94,7 @@ def _track(episode: Episode, fps: float) -> Track:
         group=_group(episode.metadata, episode.ref),
         branch=episode.ref.branch(facts.get("branch")),
         is_part=episode.is_part,
+        fps=episode.fps / stride,
         poses_R7=episode.poses_N7[rows_R],
         objects_R3=None if objects is None else objects[rows_R],
         held_R=None if held is None else held[rows_R].astype(bool),

@@ -40,7 +40,7 @@ class KeyframePairs(MomentPairs):
         event_share: float = 0.0,
     ) -> None:
         super().__init__(trajectories, window, layout, seed, alike)
-        self.keyframes = [_keyframes(trajectory, window) for trajectory in self.trajectories]
+        self.keyframes = [_keyframes(trajectory) for trajectory in self.trajectories]
         self.event_share = event_share  # of the pairs, drawn so that a keyframe lies between them
         self.eventful = [which for which, keyframes_K in enumerate(self.keyframes) if len(keyframes_K)]
         if event_share and not self.eventful:
@@ -71,6 +71,6 @@ class KeyframePairs(MomentPairs):
         return window_at(trajectory, np.array([first, goal]), np.array([first, hand]))
 
 
-def _keyframes(trajectory: Trajectory, window: WindowConfig) -> NDArray[np.int64]:
+def _keyframes(trajectory: Trajectory) -> NDArray[np.int64]:
     closedness_R = trajectory.poses_R7[:, poses.GRIPPER][:, 0]
-    return np.array(keyframes_of(closedness_R, window.fps * trajectory.stride), dtype=np.int64)
+    return np.array(keyframes_of(closedness_R, trajectory.fps), dtype=np.int64)

@@ -58,6 +58,7 @@ class Trajectory:
     poses_R7: Array
     extrinsics_R6: Array | None
     stride: int  # rows from one frame of a window to the next
+    fps: float  # rows a second
     branch: str | None  # shared by episodes that left the same state
     read: Callable[[NDArray[np.int64]], dict[str, Any]]  # rows -> latents_TND (bf16 bits) or frames_THW3
 
@@ -93,7 +94,8 @@ def cached_trajectories(
     items = [_Item(ref, camera, copy) for copy in range(1 + copies) for ref in refs for camera in window.cameras]
     made = fill(store, items, work, bad, processes)
     _tell(bad, processes)
-    return [_stored(store, identity, item.ref) for identity, item in made]  # as found now, not as when it was encoded
+    # As found now, not as when it was encoded.
+    return [_stored(store, identity, item.ref, window) for identity, item in made]
 
 
 def recorded_trajectories(
@@ -324,6 +326,7 @@ def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool)
             "name": episode.name,
             "camera": episode.camera,
             "stride": episode.stride(window.fps) // step_of(episode),
+            "fps": episode.fps / step_of(episode),
             "branch": _branch(episode, copy),
             "poses": episode.poses_N7[rows_R].tolist(),
             "extrinsics": extrinsics,
@@ -342,7 +345,7 @@ def _identity(item: _Item) -> str:
     return identity_of_episode(item.ref.folder, also=(str(item.ref.folder), item.camera, *colours))
 
 
-def _stored(store: Store, identity: str, ref: EpisodeRef) -> Trajectory:
+def _stored(store: Store, identity: str, ref: EpisodeRef, window: WindowConfig) -> Trajectory:
     facts = store.facts(identity)
     extrinsics = facts["extrinsics"]
     return Trajectory(
@@ -350,6 +353,7 @@ def _stored(store: Store, identity: str, ref: EpisodeRef) -> Trajectory:
         poses_R7=np.asarray(facts["poses"]),
         extrinsics_R6=None if extrinsics is None else np.asarray(extrinsics),
         stride=facts["stride"],
+        fps=facts.get("fps", window.fps * facts["stride"]),  # caches of earlier versions do not say it
         branch=ref.branch(facts["branch"]),
         read=lambda rows_T: {"latents_TND": store.rows(identity)[rows_T]},
     )
@@ -362,6 +366,7 @@ def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
         poses_R7=episode.poses_N7[:rows],
         extrinsics_R6=None if episode.extrinsics_N6 is None else episode.extrinsics_N6[:rows],
         stride=episode.stride(window.fps),
+        fps=episode.fps,
         branch=episode.ref.branch(_branch(episode, copy)),
         read=lambda rows_T: {"frames_THW3": _coloured(episode, episode.frames(rows_T), copy)},
     )
