@@ -30,9 +30,10 @@ from vjepa2_ac.fitcheck.drift import drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.footage import see, stretches
 from vjepa2_ac.fitcheck.located import NEAR, find_glances, find_keyframes, locate
-from vjepa2_ac.fitcheck.pairs import find_pairs, judge_pairs
+from vjepa2_ac.fitcheck.pairs import Pairs, find_pairs, judge_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, choose_moments, percentile, rank, same_norm
+from vjepa2_ac.fitcheck.report import Subject, examine
 from vjepa2_ac.fitcheck.whereabouts import whereabouts
 from vjepa2_ac.models.looks import EARLIER
 
@@ -320,6 +321,15 @@ def test_a_keyframe_lasts_a_second_whatever_a_tracks_rate(fps: float, lasts: boo
     track = walk(0, poses_R7=poses_R7, fps=fps)
     hands = {glance.hand for glance in find_keyframes([track], 100, np.random.default_rng(0))}
     assert hands == ({10, 14} if lasts else set())
+
+
+def test_of_parts_alone_is_measured_what_needs_no_whole_episode() -> None:
+    tracks, config = [*branches(1), *branches(2)], FitCheckConfig(moments=4)
+    asked = choose(tracks, config)
+    column = examine(Subject("perfect", PERFECT), footage(tracks), asked, config, lambda steps=1, note="": None)
+    assert isinstance(column.pairs, Pairs)
+    for section in (column.drift, column.ranking, column.controls, column.located, column.keyframes):
+        assert section == NotMeasured("all episodes are parts of others, branches or repaints")
 
 
 def test_a_model_that_takes_goals_for_keyframes_is_off_by_the_way_between() -> None:

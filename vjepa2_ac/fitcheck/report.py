@@ -164,6 +164,12 @@ def examine(
         advance()
         return answer
 
+    def whole(ask: Callable[[], AnswerT]) -> Callable[[], AnswerT | NotMeasured]:
+        """What is asked of whole episodes, where there are any."""
+        if all(track.is_part for track in footage.tracks):
+            return lambda: NotMeasured("all episodes are parts of others, branches or repaints")
+        return ask
+
     readout, reader = timed("read-outs", lambda: _readout(model, footage, questions, config, known))
     steered = model if subject.has_predictor else None
     axes = timed("axes", lambda: along_axes(steered, footage, questions.moments[::2], seed))
@@ -172,17 +178,17 @@ def examine(
         return Column(subject.name, none, none, none, none, axes, readout, none, none, none, subject.facts, seconds)
     return Column(
         name=subject.name,
-        drift=timed("drift", lambda: _drift(model, footage, questions, config)),
-        ranking=timed("percentiles", lambda: rank(model, footage, questions.ranking, config.candidates, seed)),
+        drift=timed("drift", whole(lambda: _drift(model, footage, questions, config))),
+        ranking=timed("percentiles", whole(lambda: rank(model, footage, questions.ranking, config.candidates, seed))),
         controls=timed(
-            "false actions", lambda: controls(model, footage, questions.moments, questions.transitions, seed)
+            "false actions", whole(lambda: controls(model, footage, questions.moments, questions.transitions, seed))
         ),
         pairs=timed("pairs", lambda: _pairs(model, footage, questions, config)),
         axes=axes,
         readout=readout,
-        whereabouts=timed("whereabouts", lambda: _whereabouts(model, footage, questions, config, reader)),
-        located=timed("located hand", lambda: _located(model, footage, questions)),
-        keyframes=timed("keyframes", lambda: _keyframes(model, footage, questions)),
+        whereabouts=timed("whereabouts", whole(lambda: _whereabouts(model, footage, questions, config, reader))),
+        located=timed("located hand", whole(lambda: _located(model, footage, questions))),
+        keyframes=timed("keyframes", whole(lambda: _keyframes(model, footage, questions))),
         facts=subject.facts,
         seconds=seconds,
     )
