@@ -57,10 +57,11 @@ class Variant:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All that is said of it, for people."""
+        """All that holds of it, for people."""
         budget = () if self.budget is None else (f"in {self.budget:g} ms",)
+        last = {setting.partition("=")[0].strip(): setting for setting in self.settings}  # a variant's goes last
         few = () if self.episodes is None else (f"at most {self.episodes} episodes a line",)
-        return (self.planner, *self.settings, *budget, *few)
+        return (self.planner, *last.values(), *budget, *few)
 
     @property
     def folder(self) -> str:

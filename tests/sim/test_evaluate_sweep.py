@@ -268,11 +268,12 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_anything_is_played(
 def test_the_list_says_all_that_a_variant_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "table.yaml"
     path.write_text(
+        "baseline: {set: {looks: 2, settled: 3}}\n"
         "variants: {budgets: {quick: {budget: 250}, published: {planner: paper, episodes: 5, set: {looks: 0}}}}"
     )
-    assert run(["evaluate-sweep", str(path), "--list"]) == 0
+    assert run(["evaluate-sweep", str(path), "--list", "--set", "settled=4"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "– · baseline: default",
-        "budgets · quick: default, in 250 ms",
-        "budgets · published: paper, looks=0, at most 5 episodes a line",
+        "– · baseline: default, looks=2, settled=4",
+        "budgets · quick: default, looks=2, settled=4, in 250 ms",
+        "budgets · published: paper, looks=0, settled=4, at most 5 episodes a line",
     ]
