@@ -93,6 +93,8 @@ def evaluate(
             "--only-baselines leaves the model out, which --model, --precision, --server, --achieved, --budget and "
             "--confidence are about"
         )
+    if only_baselines and "oracle" not in drivers and (planner, settings or [], calibrate) != ("default", [], False):
+        raise ConfigError("of the baselines, --planner, --set and --calibrate are about the oracle alone")
     jobs = chosen.jobs(
         drivers, chosen.tasks_named(task), chosen.kinds_named(kinds), range(seed_base, seed_base + episodes)
     )

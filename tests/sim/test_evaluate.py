@@ -346,6 +346,9 @@ def test_baselines_alone_need_no_model(tmp_path: Path) -> None:
         (["--only-baselines", "--baselines", "random", "--model", "random:tiny"], "leaves the model out"),
         (["--only-baselines", "--baselines", "random", "--precision", "fp32"], "leaves the model out"),
         (["--only-baselines", "--baselines", "random", "--server", "http://127.0.0.1:9"], "leaves the model out"),
+        (["--only-baselines", "--baselines", "random", "--planner", "paper"], "about the oracle alone"),
+        (["--only-baselines", "--baselines", "expert,nothing", "--set", "cost.pools=[2]"], "about the oracle alone"),
+        (["--only-baselines", "--baselines", "expert", "--calibrate"], "about the oracle alone"),
         (["--only-baselines"], "needs --baselines"),
     ],
 )
