@@ -102,7 +102,7 @@ def replay(
     first = next(lines_of(log), None)
     if first is None:
         raise InputError(f"there is no plan in {log}")
-    name = model or first["model"]["name"]
+    name = model or first[1]["model"]["name"]
     different = 0
     for outcome in replayed(log, open_model(read_settings(model=name, precision=precision, device=device))):
         words = "same" if outcome.is_same else f"differs by up to {outcome.difference:.2g}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,8 @@ class Outcome:
 
 
 def replay(path: Path, served: Served) -> Iterator[Outcome]:
-    """The outcome of each line of a log. Raises InputError for one that cannot be made again."""
-    for number, line in enumerate(lines_of(path), start=1):
+    """The outcome of each whole line of a log. Raises InputError for one that cannot be made again."""
+    for number, line in lines_of(path):
         where = f"{path}, line {number}"
         if line["unrecorded"]:
             raise InputError(
@@ -98,8 +99,8 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
     return Planner(world, config, camera=camera).plan(request)
 
 
-def lines_of(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a plan log. Raises InputError for what is none."""
+def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of a plan log by their numbers, but for those broken off. Raises InputError for what is none."""
     if not path.is_file():
         raise InputError(f"there is no plan log {path}")
     with path.open(encoding="utf-8") as file:
@@ -108,9 +109,12 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
                 line = json.loads(text)
             except ValueError:
                 line = None
+                if text.startswith("{"):
+                    print(f"{path}, line {number} was broken off as it was written: it is left out", file=sys.stderr)
+                    continue
             if not isinstance(line, dict) or not line.keys() >= NEEDED:
                 raise InputError(f"{path}, line {number} is not a line of a plan log")
-            yield line
+            yield number, line
 
 
 def _frame(folder: Path, name: str, where: str) -> Frame:

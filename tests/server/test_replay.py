@@ -180,6 +180,20 @@ def test_a_line_that_a_full_disk_broke_off_takes_no_other_along(tmp_path: Path) 
         assert log.read_text().splitlines() == [*before.splitlines(), '{"plan_id": "1"}']
 
 
+def test_what_stands_around_a_line_that_was_broken_off_is_replayed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "plans.jsonl"
+    plans = serve_some(log, log_pictures=True)
+    lines = log.read_text().splitlines()
+    log.write_text("\n".join((lines[0], lines[1][:200], *lines[2:], lines[1][:5])))
+    outcomes = list(replay(log, tiny_model()))
+    assert [outcome.plan_id for outcome in outcomes] == [plan.plan_id for plan in (plans[0], *plans[2:])]
+    assert capsys.readouterr().err.splitlines() == [
+        f"{log}, line {number} was broken off as it was written: it is left out" for number in (2, len(lines) + 1)
+    ]
+
+
 def test_what_is_no_plan_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["replay", str(tmp_path / "none.jsonl")]) == 2
     assert "there is no plan log" in capsys.readouterr().err
