@@ -11,11 +11,10 @@ import numpy as np
 
 from planner.limits import LimitsConfig, away
 from vjepa2_ac.errors import FieldError
-from vjepa2_ac.poses import PARTS, Array
+from vjepa2_ac.poses import FAR, PARTS, Array
 
 POSE = f"7 numbers: {' '.join(PARTS)} in metres, radians and 0 open … 1 closed"
 ACTION = "7 numbers: Δx Δy Δz in metres, three angles in radians, Δgripper"
-FAR = 10.0  # [m] no arm reaches there: such numbers are millimetres
 LARGEST_ACTION = 1.0  # [m]
 MARGIN = 0.1  # [m] around the workspace, from where a hand may still come back
 ROUNDING = 1e-6  # a gripper may be this much outside of 0…1

@@ -100,6 +100,8 @@ def test_a_pose_can_be_written_with_spaces_or_commas() -> None:
         ("0.5 0 0.3", "x y z roll pitch yaw gripper"),
         ("a b c d e f g", "not seven numbers"),
         ("nan" + " 0" * 6, "finite"),
+        ("500 0 300 3.14 0 0 0", "not in metres"),
+        ("0.5 0 0.3 180 0 0 0", "not in radians"),
     ],
 )
 def test_a_wrong_pose_is_refused_in_words(text: str, complaint: str) -> None:

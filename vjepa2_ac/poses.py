@@ -26,6 +26,7 @@ PARTS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 POSITION = slice(0, 3)  # [m]
 ROTATION = slice(3, 6)  # [rad]
 GRIPPER = slice(6, 7)  # 0 open … 1 closed; a slice, so that it concatenates
+FAR = 10.0  # [m] no arm reaches there: such numbers are millimetres
 
 
 def integrate(pose: ArrayLike, action: ArrayLike) -> Array:
@@ -113,4 +114,9 @@ def parse_pose(text: str, what: str = "pose") -> Array:
         numbers = [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
         raise InputError(f"{what} {text!r} is not seven numbers: {error}") from None
-    return vector(numbers, what)
+    pose = vector(numbers, what)
+    if (np.abs(pose[POSITION]) > FAR).any():
+        raise InputError(f"{what} {text!r} is not in metres (are these millimetres?)")
+    if (np.abs(pose[ROTATION]) > 2 * np.pi).any():
+        raise InputError(f"{what} {text!r} is not in radians (are these degrees?)")
+    return pose
