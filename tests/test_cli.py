@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
         raise {
             "input": InputError("pose has 6 numbers; expected 7"),
             "fault": ZeroDivisionError("division by zero"),
+            "long": OSError(errno.ENAMETOOLONG, "File name too long", "a-long-name"),
             "interrupt": KeyboardInterrupt(),
             "no": typer.Exit(1),
             "abort": typer.Abort(),
@@ -46,6 +48,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     [
         ("input", 2, "error: pose has 6 numbers; expected 7\n"),
         ("fault", 70, "fault in vjepa2-ac: ZeroDivisionError: division by zero\nRun again with --debug"),
+        ("long", 2, "error: a path is too long: a-long-name\n"),
         ("interrupt", 130, "interrupted\n"),
         ("no", 1, ""),
         ("abort", 1, "nothing was done\n"),

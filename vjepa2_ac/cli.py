@@ -7,6 +7,7 @@ goal) · 2 wrong usage or unusable input · 70 a fault in this program · 130 in
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import sys
@@ -64,6 +65,8 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         if isinstance(error, VJEPA2ACError):
             return _complain(f"error: {error}", 2)
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # whichever option it came by
+            return _complain(f"error: a path is too long: {error.filename}", 2)
         return _complain(
             f"fault in vjepa2-ac: {type(error).__name__}: {error}"
             + ("" if debug else "\nRun again with --debug for the traceback."),
