@@ -41,6 +41,12 @@ def test_a_pretraining_file_gives_its_averaged_encoder_and_its_predictor(tmp_pat
     assert loaded.preprocessing == Preprocessing(name="hub", img_size=(32, 32))
 
 
+def test_a_device_that_is_not_here_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"no device cuda: .* can use 0 CUDA devices here"):
+        load("default", device="cuda")
+
+
 def test_either_encoder_can_be_asked_for(tmp_path: Path) -> None:
     file = samples.pretraining(tmp_path / "a.pt")
     assert samples.same(load(file, which="encoder", overrides=samples.HINTS).encoder, samples.encoder(seed=7))

@@ -10,6 +10,7 @@ import torch
 
 from vjepa2_ac.checkpoints.assemble import assemble
 from vjepa2_ac.checkpoints.reading import Overrides, read
+from vjepa2_ac.devices import choose_device
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
@@ -60,6 +61,7 @@ def load(
 
     Nothing in a file is ever executed. Memory peaks at the weights as loaded plus one tensor.
     """
+    device = choose_device(device)
     contents = read(source, which=which, overrides=overrides)
     chosen = {name: part for name, part in contents.parts.items() if parts is None or name in parts + optional}
     missing = [name for name in parts or () if name not in chosen]
