@@ -18,7 +18,9 @@ from vjepa2_ac.checkpoints.kinds import Kind, kind_of
 from vjepa2_ac.checkpoints.safetensors import write_tensors
 from vjepa2_ac.errors import CheckpointError, ConfigError, NotEnoughDiskError
 from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.encoder import Encoder
+from vjepa2_ac.models.inverse_model import InverseModel
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
 
 
@@ -240,6 +242,21 @@ def test_what_is_joined_must_fit_and_brings_what_belongs_to_it(tmp_path: Path) -
     convert(tmp_path / "both", tmp_path / "wide", "release", without=["encoder"])
     with pytest.raises(CheckpointError, match=r"for tokens 48 wide, the encoder .* gives 24"):
         convert(tmp_path / "e", tmp_path / "never", "release", beside=[tmp_path / "wide"])
+
+
+def test_what_is_joined_must_be_for_as_many_tokens(tmp_path: Path) -> None:
+    size = (32, 32)
+    save(tmp_path / "e", encoder=samples.encoder(), preprocessing=Preprocessing(img_size=size))
+    others = {
+        "predictor": ACPredictor(replace(samples.ACTING, img_size=(64, 64))),
+        "inverse": InverseModel(replace(samples.INVERSE, tokens_per_frame=64)),
+    }
+    for name, model in others.items():
+        large = Encoder(replace(samples.ENCODER, img_size=(64, 64)))
+        save(tmp_path / name, encoder=large, **{name: model}, preprocessing=Preprocessing(img_size=(64, 64)))  # type: ignore[arg-type]
+        convert(tmp_path / name, tmp_path / f"{name} alone", "release", without=["encoder"])
+        with pytest.raises(CheckpointError, match=rf"the {name} is for 64 tokens of a frame, .* gives 4 x 4"):
+            convert(tmp_path / "e", tmp_path / "never", "release", beside=[tmp_path / f"{name} alone"])
 
 
 @pytest.mark.parametrize("metadata", [["a"], "abc", 3])

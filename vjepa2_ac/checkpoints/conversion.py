@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -82,7 +82,7 @@ def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
             normalize_latents = joining.normalize_latents
         if "classifier" in joining.parts:
             metadata |= {name: joining.metadata[name] for name in LABELS if name in joining.metadata}
-    _require_one_width(contents.source, parts)
+    _require_alike(contents.source, parts)
     return replace(
         contents,
         parts=parts,
@@ -98,15 +98,22 @@ def _prepared(for_part: Mapping[str, Preprocessing], otherwise: Preprocessing) -
     return replace(for_part.get("predictor", encoder), img_size=encoder.img_size)
 
 
-def _require_one_width(source: Path, parts: Mapping[str, Part]) -> None:
-    """What stands on an encoder takes tokens of its width."""
+def _require_alike(source: Path, parts: Mapping[str, Part]) -> None:
+    """What stands on an encoder takes tokens of its width, and a frame's in its rows and columns."""
     if "encoder" not in parts:
         return
-    width = parts["encoder"].config.embed_dim
+    seen: Any = parts["encoder"].config
+    width, (rows, columns) = seen.embed_dim, seen.grid
     for name, part in parts.items():
         theirs = getattr(part.config, "embed_dim", width)
         if theirs != width:
             raise CheckpointError(f"the {name} is for tokens {theirs} wide, the encoder of {source} gives {width}")
+        tokens = getattr(part.config, "tokens_per_frame", None)  # of what sees frames one by one
+        grid = getattr(part.config, "grid", (rows, columns))
+        if tokens is not None and (tokens, grid) != (rows * columns, (rows, columns)):
+            raise CheckpointError(
+                f"the {name} is for {tokens} tokens of a frame, the encoder of {source} gives {rows} x {columns}"
+            )
 
 
 def _leave_out(contents: Contents, names: Sequence[str]) -> Contents:
