@@ -99,7 +99,7 @@ def begin(cell: Cell, task: TaskName, rng: np.random.Generator, take_picture: Ca
     Raises UnsolvableError where the expert fails; then draw another scene.
     """
     if task == "reach_with_object":
-        _play(cell, Expert("grasp"), [], None)
+        play(cell, Expert("grasp"))
         if not cell.truth().is_held:
             raise UnsolvableError(f"scene {cell.draw.entropy}: the object slipped before the episode began")
     hand = _place_to_reach(cell, task, rng)
@@ -119,7 +119,7 @@ def _demonstrate(cell: Cell, task: TaskName, hand: Array, take_picture: Callable
             frames.append(take_picture())
 
     expert = Expert(task, hand)
-    _play(cell, expert, list(GOAL_WAYPOINTS[task]), remember)
+    play(cell, expert, remember)
     end = cell.truth()
     goal = Goal(
         hand=end.hand,
@@ -142,13 +142,13 @@ def settled(cell: Cell, judge: Judge) -> Any:
     return stages
 
 
-def _play(cell: Cell, expert: Expert, stops: list[str], at_stop: Callable[[], None] | None) -> None:
-    """Let the expert play to its end, calling `at_stop` when it leaves one of the waypoints in `stops`."""
+def play(cell: Cell, expert: Expert, at_goal: Callable[[], object] = lambda: None) -> None:
+    """Let the expert play to its end, calling `at_goal` at each of its task's goals."""
     for _ in range(2 * MAX_STEPS[expert.task]):
         before = expert.stage
         action = expert.act(cell.truth())
-        if at_stop is not None and before in stops and expert.stage != before:
-            at_stop()
+        if before in GOAL_WAYPOINTS[expert.task] and expert.stage != before:
+            at_goal()
         if expert.done:
             return
         cell.controller.step(action)

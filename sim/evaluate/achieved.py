@@ -6,7 +6,7 @@ What is found belongs to the model and its cost, and holds for every episode tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from planner.goals import AchievedGoals
 from planner.planning import PlannerConfig
 from planner.protocols import World
 from sim.env import FrankaEnv
+from sim.episode import play
 from sim.evaluate.runs import SETTINGS, read_settings
-from sim.expert import GOAL_WAYPOINTS
-from sim.tasks import MAX_STEPS, TASKS
+from sim.tasks import TASKS
 from vjepa2_ac.config import from_dict
 
 Frame = NDArray[np.uint8]
@@ -58,18 +58,12 @@ def remembered(out: Path, scenes: int) -> AchievedGoals | None:
     return from_dict(AchievedGoals, settings["control"]["progress"]["achieved"], str(out / SETTINGS))
 
 
-def near_goals(env: FrankaEnv, seed: int) -> Iterator[tuple[Frame, Frame]]:
+def near_goals(env: FrankaEnv, seed: int) -> list[tuple[Frame, Frame]]:
     """Every goal picture of an episode, and one taken where the hand stands about a centimetre beside."""
     _, info = env.reset(seed=seed)
-    rng, expert, goals = np.random.default_rng(seed), env.expert(), iter(info["goal"])
-    for _ in range(2 * MAX_STEPS[env.task]):
-        before = expert.stage
-        action = expert.act(env.truth())
-        if before in GOAL_WAYPOINTS[env.task] and expert.stage != before:
-            yield next(goals), _from_beside(env, rng)
-        if expert.done:
-            return
-        env.cell.controller.step(action)
+    rng, seen = np.random.default_rng(seed), list[Frame]()
+    play(env.cell, env.expert(), lambda: seen.append(_from_beside(env, rng)))
+    return list(zip(info["goal"], seen, strict=True))
 
 
 def _from_beside(env: FrankaEnv, rng: np.random.Generator) -> Frame:

@@ -31,11 +31,9 @@ from planner.planning import Planner, PlannerConfig
 from sim.cameras import LOOK_AT
 from sim.control import check_action
 from sim.env import FrankaEnv
-from sim.episode import Snapshot
+from sim.episode import Snapshot, play
 from sim.evaluate.drivers import Frame, Turn, calibrated, turn
 from sim.evaluate.exploring import Explored
-from sim.expert import GOAL_WAYPOINTS
-from sim.tasks import MAX_STEPS
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
 from vjepa2_ac.models.looks import Looks
@@ -177,15 +175,8 @@ def state(env: FrankaEnv) -> Array:
 
 def goal_states(env: FrankaEnv) -> list[Array]:
     """The states in which the goal pictures were taken: the expert plays the episode again, and it is taken back."""
-    start, expert, found = env.cell.snapshot(), env.expert(), []
-    for _ in range(2 * MAX_STEPS[env.task]):
-        before = expert.stage
-        action = expert.act(env.truth())
-        if before in GOAL_WAYPOINTS[env.task] and expert.stage != before:
-            found.append(state(env))
-        if expert.done:
-            break
-        env.cell.controller.step(action)
+    start, found = env.cell.snapshot(), list[Array]()
+    play(env.cell, env.expert(), lambda: found.append(state(env)))
     env.cell.restore(start)
     return found
 
