@@ -45,6 +45,34 @@ def test_what_only_the_simulator_knows_is_kept_apart(ref: EpisodeRef) -> None:
     assert episode.metadata["simulation"] == {"seed": 0}
 
 
+def test_of_a_real_robot_nothing_is_known_that_only_a_simulator_knows(ref: EpisodeRef) -> None:
+    folders.change_rows(ref, "simulation", None)
+    assert open_episode(ref).simulation() == {}
+
+
+def test_rows_of_any_name_are_there_or_none(ref: EpisodeRef) -> None:
+    episode = open_episode(ref)
+    rows_N = episode.rows(layout.GRIPPER)
+    assert rows_N is not None
+    np.testing.assert_array_equal(rows_N, episode.poses_N7[:, 6])
+    assert episode.rows("observation/of_the_moon") is None
+
+
+def test_a_branch_of_another_episode_is_a_part(ref: EpisodeRef) -> None:
+    assert not open_episode(ref).is_part
+    folders.change_metadata(ref, simulation={"seed": 0, "left_at": 3})
+    assert open_episode(ref).is_part
+    folders.change_metadata(ref, simulation=None)
+    assert not open_episode(ref).is_part
+
+
+@pytest.mark.parametrize("as_said", [Path, str])
+def test_an_episode_opened_by_its_folder_is_called_as_that_was_said(ref: EpisodeRef, as_said: type) -> None:
+    assert open_episode(as_said(ref.folder)).name == str(ref.folder)
+    with pytest.raises(EpisodeError, match="there is no such folder"):
+        open_episode(as_said(ref.folder / "none"))
+
+
 def test_an_episode_says_how_long_it_lasted(ref: EpisodeRef) -> None:
     assert open_episode(ref).seconds == 10.0
 
@@ -140,6 +168,11 @@ def test_a_file_that_may_not_be_read_is_a_bad_episode(ref: EpisodeRef, monkeypat
 def test_a_video_a_little_short_leaves_the_moments_both_have(ref: EpisodeRef) -> None:
     folders.shorten_video(ref, 38)
     assert len(open_episode(ref)) == 38
+
+
+def test_a_video_a_little_long_leaves_the_moments_both_have(ref: EpisodeRef) -> None:
+    write_video(folders.video_of(ref), folders.ramp(42), 4.0)
+    assert len(open_episode(ref)) == 40
 
 
 @pytest.mark.parametrize(("rows", "frames"), [(100, 95), (20, 18)])

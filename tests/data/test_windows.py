@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,13 @@ def test_the_camera_frame_is_the_hand_as_the_camera_sees_it(episode: Episode) ->
     np.testing.assert_allclose(window.poses_P7, in_camera_frame(plain.poses_P7, plain.extrinsics_P6))
 
 
+def test_an_episode_without_extrinsics_has_windows_without_them(episode: Episode) -> None:
+    bare = replace(episode, extrinsics_N6=None)
+    assert window_at(bare, 3, WindowConfig()).extrinsics_P6 is None
+    with pytest.raises(EpisodeError, match="10000001_left is missing"):
+        window_at(bare, 3, WindowConfig(camera_frame=True))
+
+
 def test_frameskip_thins_poses_and_leaves_frames(episode: Episode) -> None:
     window = window_at(episode, 0, WindowConfig(frameskip=2))
     assert (len(window.frames_THWC), len(window.poses_P7), len(window.actions_A7)) == (8, 4, 3)
@@ -79,7 +87,15 @@ def test_each_camera_is_drawn_about_as_often() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"frames_per_clip": 1}, {"fps": 0}, {"fps": np.nan}, {"fps": np.inf}, {"frameskip": 0}, {"cameras": ("front",)}],
+    [
+        {"frames_per_clip": 1},
+        {"fps": 0},
+        {"fps": np.nan},
+        {"fps": np.inf},
+        {"frameskip": 0},
+        {"cameras": ("front",)},
+        {"cameras": ()},
+    ],
 )
 def test_nonsense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
