@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
 from vjepa2_ac.models.sizes import ENCODERS, ENCODERS_V21
 from vjepa2_ac.training import recipes
@@ -113,6 +114,16 @@ def test_a_file_that_is_no_recipe_is_refused_in_words(text: bytes, message: str,
     mine = tmp_path / "mine.yaml"
     mine.write_bytes(b"extends: tiny-train\n" + text)
     with pytest.raises(ConfigError, match=message):
+        recipes.read(mine)
+
+
+def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="nnn cannot be read: File name too long"):
+        recipes.read(300 * "n")
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: tiny-train\n")
+    monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(InputError, match=r"mine\.yaml cannot be read: Permission denied"):
         recipes.read(mine)
 
 

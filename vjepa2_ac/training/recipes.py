@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
-from vjepa2_ac import yaml_settings
+from vjepa2_ac import files, yaml_settings
 from vjepa2_ac.config import ConfigT, from_dict, nearest, to_dict
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError
@@ -233,14 +233,14 @@ def _resolved(source: str, seen: tuple[str, ...] = ()) -> Settings:
 def _found(parent: str, source: str) -> str:
     """What the recipe `source` extends: a packaged one, or a file beside it, else in the working directory."""
     beside = (Path(source).parent / parent).resolve()
-    return str(beside) if parent not in names() and beside.is_file() else parent
+    return str(beside) if parent not in names() and files.is_file(beside) else parent
 
 
 def _load(source: str) -> Settings:
     if source in names():
         text = next(path for path in _folder() if path.name == f"{source}.yaml").read_bytes()
-    elif Path(source).is_file():
-        text = Path(source).read_bytes()
+    elif files.is_file(Path(source)):
+        text = files.read(Path(source))
     else:
         meant = nearest(source, names())
         hint = f"did you mean '{meant}'?" if meant else f"there are {', '.join(names())}"
