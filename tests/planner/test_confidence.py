@@ -14,6 +14,7 @@ from planner.search import search
 from planner.search_config import SearchConfig
 from tests.planner.problems import problem
 from tests.planner.worlds import HOME, UNSURE, PointWorld, located, moved
+from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.world_model import Rollout
 
 
@@ -49,6 +50,7 @@ def test_a_goal_already_reached_is_not_out_of_reach_once_it_is_known_what_reache
     assert confidence(HOME).goal_out_of_reach
     known = confidence(HOME, ConfidenceConfig(achieved_cost=0.01))
     assert (known.goal_reached, known.goal_out_of_reach) == (True, False)
+    assert not confidence(moved(0.04, 0.0, 0.0), ConfidenceConfig(achieved_cost=0.01)).goal_reached
 
 
 def test_a_goal_to_which_all_moves_come_alike_looks_out_of_reach_whatever_they_gain() -> None:
@@ -56,6 +58,51 @@ def test_a_goal_to_which_all_moves_come_alike_looks_out_of_reach_whatever_they_g
     alike = replace(found, idle_cost=1.0, cost=0.5, first_costs_S=torch.tensor([1.0, *[0.5] * 9]))
     assert judge(alike).gain == 0.5
     assert judge(alike).goal_out_of_reach
+
+
+@pytest.mark.parametrize(
+    ("gain", "flatness", "stuck"), [(0.019, 0.5, True), (0.021, 0.5, False), (0.5, 0.979, False), (0.5, 0.981, True)]
+)
+def test_a_plan_that_gains_little_or_among_moves_that_are_alike_looks_out_of_reach(
+    gain: float, flatness: float, stuck: bool
+) -> None:
+    found = search(PointWorld(), [problem(moved(0.03, 0.0, 0.0))], SearchConfig())[0]
+    costs_S = torch.tensor([flatness, 1.0, 1.0, math.inf])
+    said = judge(replace(found, idle_cost=1.0, cost=1.0 - gain, first_costs_S=costs_S))
+    assert (said.gain, said.flatness) == (pytest.approx(gain), pytest.approx(flatness))
+    assert said.goal_out_of_reach == stuck
+
+
+@pytest.mark.parametrize(
+    ("idle", "cost"), [(math.inf, 1.0), (math.nan, 1.0), (1.0, math.nan), (1.0, math.inf), (0.0, -1.0)]
+)
+def test_where_costs_are_no_numbers_nothing_is_gained(idle: float, cost: float) -> None:
+    found = search(PointWorld(), [problem(moved(0.03, 0.0, 0.0))], SearchConfig())[0]
+    said = judge(replace(found, idle_cost=idle, cost=cost, first_costs_S=torch.full((4,), math.nan)))
+    assert (said.gain, said.flatness, said.goal_out_of_reach) == (0.0, 1.0, True)
+
+
+def test_elites_are_as_far_apart_as_their_first_moves_lead() -> None:
+    found = search(PointWorld(), [problem(HOME)], SearchConfig())[0]
+    elites_KHA = torch.zeros(2, 2, 7)
+    elites_KHA[0, 0] = torch.tensor([0.03, 0.0, 0.08, 0.5, 0.0, 0.0, 1.0])
+    elites_KHA[:, 1, 0] = torch.tensor([-1.0, 1.0])  # later moves may differ
+    assert judge(replace(found, elites_KHA=elites_KHA)).elite_spread == pytest.approx(math.hypot(0.03, 0.08) / 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"least_gain": -0.01},
+        {"least_gain": 1.0},
+        {"most_flatness": 0.0},
+        {"most_flatness": 1.01},
+        {"most_cycle_error": 0.0},
+    ],
+)
+def test_a_sign_that_would_always_or_never_warn_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(wrong))} .*, got"):
+        ConfidenceConfig(**wrong)  # type: ignore[arg-type]  # shares and metres
 
 
 def test_a_cost_that_does_not_depend_on_the_move_is_flat() -> None:
