@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from planner import calibration
 from planner.calibration import CalibrationConfig, Exploration, best_turn, calibrate, evaluations, exploratory_actions
+from planner.costs import CostConfig
 from tests.planner.worlds import HOME, SCALE, PointWorld, paint
 from vjepa2_ac.errors import ConfigError, InputError, PlanningError
 from vjepa2_ac.models.inverse_model import NUMBERS
@@ -83,6 +86,11 @@ def test_noise_averages_out_and_stays_in_the_residual() -> None:
     turn = best_turn(MOVES_M3 @ rotation_matrix([0, 0, 0.5]) + noise, MOVES_M3)
     assert turn.yaw == pytest.approx(0.5, abs=0.2)
     assert 0.2 < turn.residual < 0.7
+    assert (turn.roll, turn.pitch) == (0.0, 0.0)  # for a camera that keeps its height and tilt
+    seen_M3 = MOVES_M3 @ rotation_matrix([0, 0, 0.5]) + noise
+    for yaw in np.linspace(-np.pi, np.pi, 63):
+        missed = np.linalg.norm(MOVES_M3 - seen_M3 @ rotation_matrix([0, 0, yaw]).T)
+        assert turn.residual <= missed / np.linalg.norm(MOVES_M3)
 
 
 def test_a_view_that_shows_nothing_leaves_everything_unexplained() -> None:
@@ -93,12 +101,32 @@ def test_a_view_that_shows_nothing_leaves_everything_unexplained() -> None:
 def test_moves_along_one_line_are_not_enough() -> None:
     with pytest.raises(InputError, match="both horizontal directions"):
         best_turn(MOVES_M3[:2], MOVES_M3[:2])
+    with pytest.raises(InputError, match="at least two directions"):
+        best_turn(MOVES_M3[:2], MOVES_M3[:2], yaw_only=False)
     with pytest.raises(InputError, match="at least 2 moves"):
         best_turn(MOVES_M3[:1], MOVES_M3[:1])
     upright_M3 = MOVES_M3[[0, 1, 4, 5]]
     with pytest.raises(InputError, match="both horizontal directions"):
         best_turn(upright_M3, upright_M3)
     assert best_turn(upright_M3, upright_M3, yaw_only=False).residual == pytest.approx(0.0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_moves_that_are_not_enough_are_refused_before_the_model_is_asked(count: int) -> None:
+    world = PointWorld()
+    with pytest.raises(InputError, match=f"got {count}" if count < 2 else "both horizontal directions"):
+        calibrate(world, explore(world)[:count])
+    assert world.scored == []
+
+
+def test_how_to_ask_is_as_it_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, cost = PointWorld(yaw=0.5), CostConfig(distance="l2")
+    asked = Mock(wraps=calibration.search)
+    monkeypatch.setattr(calibration, "search", asked)
+    upright = [explore(world)[m] for m in (0, 1, 4, 5)]
+    config = CalibrationConfig(rounds=3, yaw_only=False, search=replace(CalibrationConfig().search, samples=32))
+    calibrate(world, upright, config, cost)
+    assert [call.args[2:] for call in asked.call_args_list] == 3 * [(config.search, cost)]
 
 
 def test_moves_that_hardly_go_aside_are_not_enough_however_many() -> None:
@@ -153,6 +181,8 @@ def test_the_inverse_is_asked_with_poses_in_the_frame_of_the_model() -> None:
 
 def test_every_round_imagines_as_many_candidates() -> None:
     assert evaluations(6, CalibrationConfig(rounds=3)) == 3 * evaluations(6, CalibrationConfig(rounds=1)) > 0
+    config = CalibrationConfig()
+    assert evaluations(6) == 2 * evaluations(3) == 6 * config.rounds * config.search.most_evaluations
     with pytest.raises(ConfigError, match="at least 1 round"):
         CalibrationConfig(rounds=0)
 
