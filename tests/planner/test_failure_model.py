@@ -30,6 +30,20 @@ def test_chances_follow_the_logistic_curve() -> None:
     assert far == farther
 
 
+def test_signs_count_in_deviations_from_their_centre_and_no_further_than_was_seen() -> None:
+    place = SIGNS.index("gain")
+    centre, scale = ((*[0.0] * place, 0.2, *[0.0] * (8 - place)), (*[1.0] * place, 0.1, *[1.0] * (8 - place)))
+    model = replace(ON_GAIN, centre=centre, scale=scale, intercept=0.0)
+    for gain, terms in ((0.2, 0.0), (0.3, 1.0), (0.1, -1.0), (0.6, 4.0), (9.0, 5.0), (-9.0, -5.0)):
+        assert model.probability(NOTHING | {"gain": gain}) == pytest.approx(1 / (1 + math.exp(4 * terms)))
+
+
+def test_a_chance_is_a_number_however_sure() -> None:
+    sure = replace(ON_GAIN, coefficients=tuple(250 * each for each in ON_GAIN.coefficients))
+    assert sure.probability(NOTHING | {"gain": 5.0}) == pytest.approx(0.0)
+    assert sure.probability(NOTHING | {"gain": -5.0}) == pytest.approx(1.0)
+
+
 def test_what_is_no_number_has_no_chance() -> None:
     assert ON_GAIN.probability(NOTHING | {"log_cost": math.nan}) is None
 
@@ -48,7 +62,9 @@ def test_signs_are_what_a_plan_says_and_the_logarithms_of_its_costs() -> None:
     assert signs(said, 1.0, math.e) == said | {"log_idle_cost": pytest.approx(1.0), "log_cost": 0.0}
     nothing_located = signs(said | {"goal_uncertainty": None, "cycle_error": None}, 1.0, math.e)
     assert (nothing_located["goal_uncertainty"], nothing_located["cycle_error"]) == (0.0, 0.0)
-    assert math.isnan(signs(said, 1.0, math.nan)["log_idle_cost"])
+    for none in (math.nan, math.inf):
+        assert math.isnan(signs(said, 1.0, none)["log_idle_cost"])
+    assert math.isfinite(signs(said, 0.0, 1.0)["log_cost"])
 
 
 def test_a_plan_says_its_chance_of_failure() -> None:
@@ -71,9 +87,14 @@ def test_a_file_is_read_for_its_own_model_alone(tmp_path: Path) -> None:
     assert read(path, weights="abc") == (ON_GAIN, ON_PLACES)
     with pytest.raises(ConfigError, match=r"other weights \(abc, not abd\)"):
         read(path, weights="abd")
-    path.write_text('{"format": "vjepa2-ac failure model, version 1"}')
-    with pytest.raises(InputError, match="is not a file of vjepa2-ac failure models, version 2"):
-        read(path, weights="abc")
+    for foreign in ('{"format": "vjepa2-ac failure model, version 1"}', "[]"):
+        path.write_text(foreign)
+        with pytest.raises(InputError, match="is not a file of vjepa2-ac failure models, version 2"):
+            read(path, weights="abc")
+    path.write_text("{")
+    for unreadable in (path, tmp_path / "none.json"):
+        with pytest.raises(InputError, match=f"cannot read .*{unreadable.name}"):
+            read(unreadable, weights="abc")
     for damaged in ("", ', "fits": [{}]', ', "fits": [1]', ', "fits": null'):
         path.write_text(f'{{"format": "{FORMAT}"{damaged}}}')
         with pytest.raises(InputError, match="is not a whole file"):
