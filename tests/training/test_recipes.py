@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -72,6 +73,9 @@ def test_settings_change_a_recipe_by_full_or_short_name() -> None:
         ("engine.stepz=7", "did you mean 'steps'"),
         ("engin.steps=7", "did you mean 'engine'"),
         ("predictor.dept=7", "did you mean 'depth'"),
+        ("zzz=7", "TrainRecipe has no 'zzz'; it has about, predictor, "),
+        ("frames_per_clip.x=7", "TrainRecipe has no 'frames_per_clip'"),
+        ("about.x=7", "about has no settings inside"),
         ("steps", "key=value"),
         ("steps=many", "whole number"),
         ("lr=-1", "negative"),
@@ -85,9 +89,24 @@ def test_a_wrong_setting_is_refused_in_words(setting: str, message: str) -> None
         recipes.read("tiny-train", [setting])
 
 
+def test_a_short_name_that_two_sections_have_must_say_which() -> None:
+    with pytest.raises(ConfigError, match=r"--set stretch: say which, loss\.stretch or optimizer\.stretch"):
+        recipes.read("tiny-pretrain", ["stretch=2.0"])
+
+
 def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'droid'"):
         recipes.read("droit")
+    with pytest.raises(ConfigError, match="no recipe 'zzz'; there are cooldown-"):
+        recipes.read("zzz")
+
+
+def test_a_recipe_says_what_it_is_for() -> None:
+    assert recipes.about("tiny-invert")[0] == "invert"
+    for name in recipes.names():
+        kind, words = recipes.about(name)
+        assert kind == next(kind for kind, cls in recipes.KINDS.items() if isinstance(recipes.read(name), cls))
+        assert words == words.strip() != ""
 
 
 def test_a_recipe_file_may_extend_a_packaged_one(tmp_path: Path) -> None:
@@ -106,6 +125,7 @@ def test_a_recipe_file_may_extend_a_packaged_one(tmp_path: Path) -> None:
         (b"engine: {1: 3}\n", "EngineConfig has no '1'"),
         (b"predictor: {on: 3}\n", "ACPredictorConfig has no 'True'"),  # as YAML 1.1 reads it
         (b"kind: [train]\n", "kind must be one of"),
+        (b"kind: walk\n", "kind must be one of pretrain, train, invert, got 'walk'"),
         (b"about: caf\xe9\n", "is not YAML"),
         (b"optimizer: {lr: .nan}\n", "lr must be a number, got nan"),
     ],
@@ -134,6 +154,13 @@ def test_a_setting_may_be_said_again_where_another_one_is_taken_over(tmp_path: P
     assert (recipe.engine.steps, recipe.engine.batch) == (4, 2)
 
 
+def test_numbers_that_yaml_takes_for_text_are_numbers_wherever_they_stand(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: tiny-train\noptimizer: {lr: 1e-3, betas: [9e-1, .99]}\n")
+    rates = recipes.read(mine).optimizer
+    assert (rates.lr, rates.betas) == (1e-3, (0.9, 0.99))
+
+
 def test_a_recipe_that_another_extends_is_looked_for_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine, elsewhere = tmp_path / "ours" / "mine.yaml", tmp_path / "elsewhere"
     for folder, steps in ((mine.parent, 3), (elsewhere, 4)):
@@ -159,6 +186,20 @@ def test_recipes_that_extend_each_other_are_refused(parent: str, tmp_path: Path)
     [
         ("tiny-train", "seed=20261129123456", "a seed lies between 0 and 4294967295"),
         ("tiny-train", "loss.exponent=0", "exponent is above 0"),
+        ("tiny-train", "colour_jitter=-1", "colour_jitter is at least 0"),
+        ("tiny-train", "window.frameskip=2", "window.frameskip must be 1"),
+        ("tiny-train", "predictor.depth=0", "depth"),
+        ("tiny-invert", "colour_jitter=-1", "colour_jitter is at least 0"),
+        ("tiny-keyframes", "event_share=1.5", "event_share is a share"),
+        ("tiny-keyframes", "event_share=-0.1", "event_share is a share"),
+        ("tiny-pretrain", "masks=[]", "at least one mask"),
+        ("pretrain-vitl-256", "clips.frames_per_clip=15", "frames_per_clip must divide by 2"),
+        ("tiny-pretrain", "predictor.embed_dim=7", "predictor.embed_dim is 7, but the encoder makes it 48"),
+        (
+            "tiny-pretrain",
+            "predictor.img_size=[32, 64]",
+            r"img_size is \[32, 64\], but the encoder makes it \(32, 32\)",
+        ),
         ("tiny-pretrain", "loss.exponent=-1", "exponent is above 0"),
         ("tiny-pretrain", "masks=[{temporal_scale: [1, 2]}]", "shares of the clip's steps"),
         ("tiny-pretrain", "masks=[{max_context_share: 0}]", "shares of the clip's steps"),
@@ -179,6 +220,22 @@ def test_recipes_that_extend_each_other_are_refused(parent: str, tmp_path: Path)
 def test_what_could_only_fail_later_is_refused_at_once(name: str, setting: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         recipes.read(name, [setting])
+
+
+def test_what_follows_from_the_encoder_may_be_said_again() -> None:
+    again = recipes.read("tiny-pretrain", ["predictor.img_size=[32, 32]", "predictor.embed_dim=48"])
+    assert isinstance(again, PretrainRecipe)
+    plain = recipes.read("tiny-pretrain")
+    assert isinstance(plain, PretrainRecipe)
+    assert again.predictor_config() == plain.predictor_config()
+
+
+def test_pairs_begin_in_no_odd_batch() -> None:
+    for setting, is_refused in (("batch=5", True), ("batch=4", False)):
+        recipe = recipes.read("tiny-train", ["pair_share=0.5", setting])
+        with pytest.raises(ConfigError, match=r"an even engine\.batch, got 5") if is_refused else nullcontext():
+            recipe.check()
+    recipes.read("tiny-train", ["batch=5"]).check()
 
 
 def test_an_inverse_begins_with_no_length_of_clips() -> None:
