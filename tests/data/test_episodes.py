@@ -211,6 +211,8 @@ def test_a_header_within_a_tenth_of_the_timestamps_is_believed(tmp_path: Path, h
     (ref,) = folder_of(tmp_path, 1, fps=15.0)
     write_video(folders.video_of(ref), folders.ramp(40), header)
     assert open_episode(ref).fps == believed
+    asked = open_episode(ref, fps_from="timestamps")
+    assert (asked.fps, asked.fps_from) == (15.0, "timestamps")
 
 
 @pytest.mark.parametrize(

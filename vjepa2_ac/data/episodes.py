@@ -137,7 +137,7 @@ def open_episode(
     if fps_from == "timestamps" and rate is None:
         raise EpisodeError(ref.name, "the trajectory holds no usable timestamps")
     contradicts = rate is not None and abs(rate - video.fps) > RATES_MAY_DIFFER * video.fps
-    believe = rate is not None and (fps_from == "timestamps" or (fps_from == "either" and contradicts))
+    believe = fps_from == "timestamps" or (fps_from == "either" and contradicts)
     header = video.fps if fps_from == "header" else video.rate
     fps = rate if believe and rate is not None else header
     source: Literal["header", "timestamps"] = "timestamps" if believe else "header"
