@@ -45,6 +45,7 @@ from vjepa2_ac.client.errors import Attempts
 from vjepa2_ac.client.pictures import picture_bytes
 from vjepa2_ac.client.rpc import refusal_of
 from vjepa2_ac.client.sync import Session
+from vjepa2_ac.client.wires import Address
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.pb import planning_pb2
 
@@ -124,7 +125,10 @@ def test_an_array_that_is_no_frame_is_refused(wrong: Any) -> None:
         "http://host:port",
         "http://a b:80",
         "http://a:80\n",
+        "http://a:0",
         "grpc://a:80/path",
+        "grpc://a:80?query",
+        "grpc://a:80#part",
         "http://a..b",
         f"http://{64 * 'a'}.b",
         "http://xn--0:80",
@@ -146,6 +150,11 @@ def test_an_odd_name_of_a_host_is_one(host: str) -> None:
 def test_a_token_that_no_header_can_hold_is_refused(wire: str, token: str) -> None:
     with pytest.raises(InputError, match="the token holds what no header can"):
         PlannerClient(f"{wire}://127.0.0.1:9", token=token)
+
+
+def test_the_end_of_a_line_is_no_part_of_a_token_nor_a_slash_of_an_address() -> None:
+    address = Address("grpc://lab:80/", token=" correct-horse\n")
+    assert (address._target, address._shown) == ("lab:80", "correct-horse")
 
 
 @pytest.mark.parametrize("wire", ["https", "grpcs"])
@@ -215,7 +224,36 @@ def test_what_a_message_cannot_hold_is_named(wrong: dict[str, Any]) -> None:
         client.plan(paint(HOME), HOME, "goal", **wrong)
 
 
+@pytest.mark.parametrize("wrong", [np.zeros(7), np.zeros((2, 7)), np.zeros((1, 2, 6)), np.zeros((1, 1, 2, 7))])
+def test_moves_of_another_shape_are_refused_here(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"candidates have shape \[.*\]; expected \[candidates, horizon, 7\]"):
+        calls.candidates(wrong)
+
+
+@pytest.mark.parametrize("wrong", [0.4, [HOME]])
+def test_what_is_no_row_of_numbers_is_refused_here(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"pose has shape .* expected one row of numbers"):
+        calls.observation(b"now", wrong, {})
+    with pytest.raises(InputError, match=r"camera_turn has shape .* expected one row of numbers"):
+        calls.options({"camera_turn": wrong})
+
+
+def test_a_goal_is_a_picture_or_several_or_one_that_was_registered(tmp_path: Path) -> None:
+    frames_THW3 = np.stack([paint(HOME), paint(GOAL)])
+    told = [picture_bytes(frame_HW3) for frame_HW3 in frames_THW3]
+    (tmp_path / "a.png").write_bytes(told[0])
+    for one in (frames_THW3[0], told[0], tmp_path / "a.png", [told[0]]):
+        assert calls.goal(one) == {"pictures": told[:1]}
+    for several in (frames_THW3, list(frames_THW3), (tmp_path / "a.png", told[1])):
+        assert calls.goal(several) == {"pictures": told}
+    assert calls.goal("g") == calls.goal(GOAL_KEPT) == {"id": "g"}
+
+
 def test_numbers_of_numpy_are_numbers() -> None:
+    assert calls.options({"camera_turn": np.zeros(3), "camera_about": (1, 2, 3), "preset": None}) == {
+        "camera_turn": [0.0, 0.0, 0.0],
+        "camera_about": [1.0, 2.0, 3.0],
+    }
     said = calls.options({"seed": np.int64(3), "budget_ms": np.float32(200.0), "dry_run": np.bool_(True)})
     assert json.loads(json.dumps(said)) == {"seed": 3, "budget_ms": 200.0, "dry_run": True}
 
