@@ -155,6 +155,16 @@ def test_moves_that_are_left_of_a_chunk_are_due_after_those_that_were_skipped(mo
     assert broker.dropped == 0
 
 
+def test_a_loop_that_keeps_pace_is_given_all_of_a_long_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, plans = [0.0], [chunk(0, 20), chunk(20, 20)]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    broker = ChunkBroker(lambda: plans.pop(0), ahead=0, oldest_s=1.0)
+    for number in range(20):
+        now[0] = 0.25 * number + 0.9  # each is due a quarter of a second after the one before
+        assert broker.next().action[0] == number  # type: ignore[union-attr]
+    assert broker.dropped == 0
+
+
 def test_a_closed_broker_fetches_no_more() -> None:
     plans = [chunk(0, 2), chunk(10)]
     with ChunkBroker(lambda: plans.pop(0), ahead=0, patience_s=0.05) as broker:
@@ -191,6 +201,7 @@ def test_a_loop_that_has_run_dry_is_told_after_a_bounded_time() -> None:
     broker = ChunkBroker(lambda: never.wait(5) and None, patience_s=0.05)
     with pytest.raises(LateError, match="no plan came within"):
         broker.next()
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "chunk-broker")  # a program may end
     never.set()
 
 
@@ -199,3 +210,15 @@ def test_an_error_of_the_fetch_belongs_to_the_loop_which_may_go_on() -> None:
     with pytest.raises(ValueError, match="the camera is gone"):
         broker.next()
     assert taken(broker) == [5.0]
+
+
+def test_an_error_waits_until_the_moves_before_it_are_made_and_nothing_is_fetched_over_it() -> None:
+    plans = scripted(chunk(0), ValueError("the camera is gone"), chunk(20))
+    broker = ChunkBroker(plans, ahead=3)
+    assert [broker.next().action[0] for _ in range(2)] == [0.0, 1.0]  # type: ignore[union-attr]
+    fetched()
+    assert [broker.next().action[0] for _ in range(2)] == [2.0, 3.0]  # type: ignore[union-attr]
+    fetched()
+    with pytest.raises(ValueError, match="the camera is gone"):
+        broker.next()
+    assert broker.next().action[0] == 20.0  # type: ignore[union-attr]
