@@ -212,6 +212,8 @@ def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert answered(capsys)["evaluations"] > 12
     assert plan(folder, "--deadline-ms", "0.001") == 2
     assert "not one iteration was finished" in capsys.readouterr().err
+    assert plan(folder, "--budget-ms", "0.001") == 0
+    assert "warning     even the smallest search is expected to take" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
