@@ -45,6 +45,7 @@ UNLIKE: dict[str, Any] = {
     "tubelet_size": 4,
     "frames_per_clip": 8,
     "in_chans": 2,
+    "num_hidden_layers": 11,  # which takes two digits
     "qkv_bias": False,
     "layer_norm_eps": 1e-2,
     "pred_mlp_ratio": 2.5,
