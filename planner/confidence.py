@@ -87,4 +87,5 @@ def _number(value: float | None) -> float | None:
 
 
 def _share(part: float, whole: float) -> float:
-    return part / whole if math.isfinite(part) and math.isfinite(whole) and whole > 0 else 0.0
+    # A part is the whole less something, and no finite number where the whole is none.
+    return part / whole if math.isfinite(part) and whole > 0 else 0.0
