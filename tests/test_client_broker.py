@@ -57,6 +57,9 @@ def taken(broker: ChunkBroker) -> list[float]:
 def test_actions_come_one_at_a_time_until_nothing_is_left() -> None:
     with ChunkBroker(scripted(chunk(0, 3), chunk(10, 2), None), ahead=0) as broker:
         assert taken(broker) == [0.0, 1.0, 2.0, 10.0, 11.0]
+        for _ in range(2):  # nor is anything fetched again
+            assert broker.next() is None
+            fetched()
 
 
 def test_the_next_chunk_is_fetched_while_the_last_action_is_made() -> None:
