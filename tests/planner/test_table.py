@@ -66,6 +66,7 @@ def test_every_line_says_what_the_plan_says() -> None:
     ("changes", "line"),
     [
         ({"goals": 3, "sub_goal": 1}, "from now.png towards goal1.png (2 of 3)"),
+        ({"goals": 2}, "from now.png towards goal0.png (1 of 2)"),
         ({"server": "grpc://there"}, "model point 7 at grpc://there"),
         ({"idle_cost": float("nan")}, "cost        0.750000"),
         (
