@@ -9,14 +9,14 @@
 set -euo pipefail
 
 out=${1:-runs/default}
-episodes=${EPISODES:-1500} wide=${WIDE:-1000} branches=${BRANCHES:-5} views=${VIEWS:-2000} harsh=${HARSH:-1700}
+episodes=${EPISODES:-1500} wide=${WIDE:-1000} branches=${BRANCHES:-5} views=${VIEWS:-1400} harsh=${HARSH:-1000}
 repaints=${REPAINTS:-8}
 held_out=${HELD_OUT:-100} size=${SIZE:-256} workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
 pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} train=${TRAIN:-default-train}
 rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
 invert=${INVERT:-default-invert} invert_views=${INVERT_VIEWS:-default-invert-views}
-keyframes=${KEYFRAMES:-default-keyframes} keyframes_colours=${KEYFRAMES_COLOURS:-default-keyframes-colours}
-tasks=${TASKS:-980} tasks_seen=${TASKS_SEEN:-504} more_tasks=${MORE_TASKS:-2000} # of train, of views, of views again
+keyframes=${KEYFRAMES:-default-keyframes}
+tasks=${TASKS:-600} tasks_seen=${TASKS_SEEN:-504} # of train, of views
 fit_check=${FIT_CHECK:-} # more of its flags
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
@@ -69,11 +69,8 @@ solving=("${collect[@]}" --branches 0 --mix expert=0.6,noisy=0.4)
 "${solving[@]}" --out "$out/tasks/train" --episodes "$tasks" --seed-base 30000
 "${solving[@]}" --out "$out/tasks/views" --episodes "$tasks_seen" --repaints 3 --repaint-steps 40 \
     --split views --seed-base 32000
-"${collect[@]}" --out "$out/tasks/more" --episodes "$more_tasks" --branches 0 --mix expert=0.5,noisy=0.5 \
-    --split views --seed-base 33000
 # Everything is learned in scenes of the train split first, then goes on with those of the wide split beside them, the
-# inverse at last with those of the views split, and then of the harsh one too; keyframes from tasks being solved, at
-# last in colours of their own too.
+# inverse at last with those of the views and harsh splits; keyframes from tasks being solved.
 learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
 learn train "$out/steps" "$train" "$data/train" --encoder "$out/first-encoder/release"
 learn train "$out/rollouts" "$rollout" "$data/train" --encoder "$out/first-encoder/release" \
@@ -81,19 +78,18 @@ learn train "$out/rollouts" "$rollout" "$data/train" --encoder "$out/first-encod
 learn pretrain "$out/encoder" "$cooldown" "$data" --start "$out/first-encoder"
 learn train "$out/last" "$last" "$data" --encoder "$out/encoder/release" --start "$out/rollouts/release"
 learn invert "$out/inverse" "$invert" "$data" --model "$out/last/release"
-find "$data/train" "$out/views" -name trajectory.h5 -printf '%h\n' | sort > "$out/views.txt"
-learn invert "$out/views-inverse" "$invert_views" "$out/views.txt" --model "$out/last/release" \
-    --start "$out/inverse/release"
 find "$data/train" "$out/views" "$out/harsh" -name trajectory.h5 -printf '%h\n' | sort > "$out/looks.txt"
 learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out/last/release" \
-    --start "$out/views-inverse/release"
-find "$out/tasks/train" "$out/tasks/views" -name trajectory.h5 -printf '%h\n' | sort > "$out/tasks.txt"
-learn invert "$out/keyframes" "$keyframes" "$out/tasks.txt" --model "$out/looks-inverse/release" \
+    --start "$out/inverse/release"
+{
+    find "$out/tasks" -name trajectory.h5 -printf '%h\n'
+    for folder in "$data/train" "$data/wide" "$out/views"; do  # and who else solves one
+        sed -nE 's/^\{"path": "([^"]+)".*"kind": "(expert|noisy)".*/\1/p' "$folder/index.jsonl" |
+            while IFS= read -r path; do echo "$folder/$path"; done
+    done
+} | sort > "$out/tasks.txt"
+learn invert "$out/model" "$keyframes" "$out/tasks.txt" --model "$out/looks-inverse/release" \
     --start "$out/looks-inverse/release"
-learn invert "$out/more-keyframes" "$keyframes" "$out/tasks" --model "$out/keyframes/release" \
-    --start "$out/keyframes/release"
-learn invert "$out/model" "$keyframes_colours" "$out/tasks" --model "$out/more-keyframes/release" \
-    --start "$out/more-keyframes/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$data/train" --cache "$out/cache" $fit_check
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

@@ -25,7 +25,7 @@ class ConfidenceConfig:
     least_gain: float = 0.02  # a plan that lowers the cost by a smaller share is not worth its move
     most_flatness: float = 0.98
     achieved_cost: float | None = None  # costs up to this one are those of achieved goals; None: not known
-    most_cycle_error: float = FAMILIAR  # [m]; in views that a model knows, the ways there and back agree far better
+    most_cycle_error: float = FAMILIAR  # [m]; in views that a model knows, it contradicts itself far less
     failure: FailureModel | None = None  # what the signs mean for this model; None: not known
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ class Confidence:
     flatness: float  # cost of the best against the median of the first candidates: near 1, moves hardly matter
     gripper_contrast: float  # share by which the gripper's best option beats the next one; 0 with a single option
     goal_uncertainty: float | None  # [m] how far off the goal's hand is expected to be located; None: it is not
-    cycle_error: float | None  # [m] between the ways to the goal's hand and back; None: it is not located
+    cycle_error: float | None  # [m] by which the ways to it and back contradict each other; None: it is not located
     goal_reached: bool  # the cost of doing nothing is that of an achieved goal
     goal_out_of_reach: bool  # it is not, and yet no move within reach comes nearer, nor is the gripper to change
     view_unfamiliar: bool  # the ways there and back contradict each other: the model does not know what it sees

@@ -276,8 +276,8 @@ class Planner:
 
 
 def _unfamiliar(cycle_error: float | None) -> str:
-    lost = "no number remains of where it was" if cycle_error is None else f"it ends {100 * cycle_error:.0f} cm away"
-    return f"the model does not know such a view: going to the goal's hand and back, {lost}"
+    much = "no number" if cycle_error is None else f"{100 * cycle_error:.0f} cm"
+    return f"the model does not know such a view: its ways to the goal's hand and back contradict each other by {much}"
 
 
 def _of_equal_history(requests: Sequence[Request]) -> list[list[int]]:

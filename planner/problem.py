@@ -55,7 +55,7 @@ class Found:
     evaluations: int  # candidates imagined
     stop_reason: StopReason
     goal_uncertainty: float | None = None  # [m] of where the hand is in the goal; None: nobody located it
-    cycle_error: float | None = None  # [m] between the ways there and back
+    cycle_error: float | None = None  # [m] by which the ways there and back contradict each other
 
 
 class Stopwatch:

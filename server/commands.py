@@ -99,7 +99,7 @@ def replay(
     from server.settings import read_settings
     from vjepa2_ac.errors import InputError
 
-    first = next(lines_of(log), None)
+    first = next(lines_of(log, told=False), None)  # what is broken off is told as it is replayed
     if first is None:
         raise InputError(f"there is no plan in {log}")
     name = model or first[1]["model"]["name"]

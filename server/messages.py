@@ -133,10 +133,10 @@ class Confidence(Message):
     )
     goal_reached: bool
     cycle_error: float | None = Field(
-        None, description="[m] between the ways to the goal's hand and back, as the model sees them, if it does"
+        None, description="[m] by which the model's ways to the goal's hand and back contradict each other, if it does"
     )
     goal_out_of_reach: bool
-    view_unfamiliar: bool = Field(description="those ways contradict each other: the model does not know such a view")
+    view_unfamiliar: bool = Field(description="by that, the model does not know such a view")
 
 
 class Clipping(Message):

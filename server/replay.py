@@ -99,7 +99,7 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
     return Planner(world, config, camera=camera).plan(request)
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def lines_of(path: Path, *, told: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
     """The lines of a plan log by their numbers, but for those broken off. Raises InputError for what is none."""
     if not path.is_file():
         raise InputError(f"there is no plan log {path}")
@@ -110,7 +110,9 @@ def lines_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             except ValueError:
                 line = None
                 if text.startswith("{"):
-                    print(f"{path}, line {number} was broken off as it was written: it is left out", file=sys.stderr)
+                    broken = f"{path}, line {number} was broken off as it was written: it is left out"
+                    if told:
+                        print(broken, file=sys.stderr)
                     continue
             if not isinstance(line, dict) or not line.keys() >= NEEDED:
                 raise InputError(f"{path}, line {number} is not a line of a plan log")

@@ -43,7 +43,7 @@ def test_an_inverse_is_part_of_which_model_it_is(tmp_path: Path) -> None:
     assert first == version_of(model)
     assert model.inverse is not None
     with torch.no_grad():
-        model.inverse.places[3, 2] += 0.01
+        model.inverse.move.bias[2] += 0.01
     other = version_of(model)
     model.inverse = None
     assert len({first, other, version_of(model)}) == 3

@@ -27,7 +27,7 @@ from vjepa2_ac.memory import Pieces
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
-from vjepa2_ac.models.inverse_model import Inverse
+from vjepa2_ac.models.inverse_model import InverseModel
 from vjepa2_ac.models.looks import Located, Looks, at_first_sight, cycle_error, locate
 from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.models.stills import AnyEncoder, encode_stills
@@ -111,8 +111,8 @@ class WorldModel:
         precision: str = "auto",
         device: torch.device | str | None = None,
         normalize_latents: bool = True,
-        inverse: Inverse | None = None,
-        keyframes: Inverse | None = None,
+        inverse: InverseModel | None = None,
+        keyframes: InverseModel | None = None,
     ) -> None:
         _check_fit(encoder, predictor, preprocessing, inverse=inverse, keyframes=keyframes)
         self.device = torch.device(device or default_device())
@@ -234,7 +234,7 @@ class WorldModel:
         error_B = None if inverse is None else cycle_error(inverse, latents_BND, pose_B7, goal_BND)
         return Located(hand_B4, uncertainty_B, error_B)
 
-    def _asked(self, *, keyframe: bool) -> Inverse | None:
+    def _asked(self, *, keyframe: bool) -> InverseModel | None:
         """The network that locates hands."""
         if not keyframe:
             return self.inverse
@@ -416,7 +416,7 @@ def check_shape(values: Tensor, what: str, shape: tuple[int | None, ...]) -> Non
 
 
 def _check_fit(
-    encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing, **locating: Inverse | None
+    encoder: AnyEncoder, predictor: ACPredictor, preprocessing: Preprocessing, **locating: InverseModel | None
 ) -> None:
     seen, imagined = encoder.config, predictor.config
     if seen.embed_dim != imagined.embed_dim or seen.grid != imagined.grid:
@@ -426,15 +426,12 @@ def _check_fit(
         )
     if tuple(preprocessing.img_size) != tuple(seen.img_size):
         raise ConfigError(f"preprocessing makes {preprocessing.img_size} pixels; the encoder takes {seen.img_size}")
-    frame = (imagined.tokens_per_frame, imagined.embed_dim)
     for name, network in locating.items():
-        if network and (network.config.tokens_per_frame, network.config.embed_dim) != frame:
+        if network and (network.config.grid, network.config.embed_dim) != (seen.grid, seen.embed_dim):
             raise ConfigError(
-                f"a frame has {frame[0]} tokens of width {frame[1]}; the {name} model was built for "
-                f"{network.config.tokens_per_frame} of width {network.config.embed_dim}"
+                f"the encoder makes {seen.grid} patches of width {seen.embed_dim}; "
+                f"the {name} model was built for {network.config.grid} of width {network.config.embed_dim}"
             )
-        if network and (grid := getattr(network.config, "grid", seen.grid)) != seen.grid:  # some look at no grid
-            raise ConfigError(f"the encoder makes {seen.grid} patches; the {name} model was built for {grid}")
     if imagined.action_embed_dim != SIZE:
         raise ConfigError(f"the predictor takes poses of {imagined.action_embed_dim} numbers; here they have {SIZE}")
     if imagined.use_extrinsics:

@@ -79,7 +79,7 @@ def _confidence(plan: Plan) -> str:
     signs = plan.confidence
     unsure, lost = signs.goal_uncertainty, signs.cycle_error
     located = "" if unsure is None else f", goal located within {100 * unsure:.1f} cm"
-    located += "" if lost is None else f", there and back {100 * lost:.1f} cm apart"
+    located += "" if lost is None else f", contradicting itself by {100 * lost:.1f} cm"
     return (
         f"{_verdict(signs)}; elites within {100 * signs.elite_spread:.2f} cm, flatness {signs.flatness:.4f}, "
         f"gripper contrast {signs.gripper_contrast:.4f}{located}"

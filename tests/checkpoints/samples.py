@@ -28,7 +28,7 @@ MASKED = MaskedPredictorConfig(
     num_mask_tokens=3,
 )
 ACTING = ACPredictorConfig(img_size=(32, 32), patch_size=8, embed_dim=24, predictor_embed_dim=48, depth=2, num_heads=4)
-INVERSE = InverseModelConfig(tokens_per_frame=16, embed_dim=24, token_dim=4, hidden_dim=16)
+INVERSE = InverseModelConfig(grid=(4, 4), embed_dim=24, channels=8, layers=1, points=3, kept=2, hidden_dim=16)
 CLASSIFIER = AttentiveClassifierConfig(embed_dim=24, num_heads=2, depth=3, num_classes=5, norm_eps=1e-6)
 
 # What the shapes of these unreleased sizes do not tell.
@@ -114,7 +114,8 @@ def release(
 def locating(folder: Path, dtype: torch.dtype | None = None) -> Path:
     """A release of a world model that has an inverse."""
     models = {"encoder": encoder(), "predictor": acting(), "inverse": inverse()}
-    save(folder, **models, preprocessing=Preprocessing(img_size=(32, 32)), dtype=dtype)
+    metadata = {"updates": 5, "inverse": {"updates": 7}}
+    save(folder, **models, preprocessing=Preprocessing(img_size=(32, 32)), dtype=dtype, metadata=metadata)
     return folder
 
 

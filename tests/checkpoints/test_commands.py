@@ -56,7 +56,7 @@ def test_inspect_shows_an_inverse_with_its_shape(tmp_path: Path, capsys: pytest.
     assert run(["inspect", str(folder), "--json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
     assert [model["name"] for model in models] == ["encoder", "predictor", "inverse"]
-    assert models[2]["config"]["tokens_per_frame"] == 16
+    assert models[2]["config"]["grid"] == [4, 4]
 
 
 def test_inspect_says_why_a_file_would_not_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

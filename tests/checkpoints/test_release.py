@@ -249,13 +249,13 @@ def test_what_is_joined_must_be_for_as_many_tokens(tmp_path: Path) -> None:
     save(tmp_path / "e", encoder=samples.encoder(), preprocessing=Preprocessing(img_size=size))
     others = {
         "predictor": ACPredictor(replace(samples.ACTING, img_size=(64, 64))),
-        "inverse": InverseModel(replace(samples.INVERSE, tokens_per_frame=64)),
+        "inverse": InverseModel(replace(samples.INVERSE, grid=(8, 8))),
     }
     for name, model in others.items():
         large = Encoder(replace(samples.ENCODER, img_size=(64, 64)))
         save(tmp_path / name, encoder=large, **{name: model}, preprocessing=Preprocessing(img_size=(64, 64)))  # type: ignore[arg-type]
         convert(tmp_path / name, tmp_path / f"{name} alone", "release", without=["encoder"])
-        with pytest.raises(CheckpointError, match=rf"the {name} is for 64 tokens of a frame, .* gives 4 x 4"):
+        with pytest.raises(CheckpointError, match=rf"the {name} is for 8 x 8 tokens of a frame, .* gives 4 x 4"):
             convert(tmp_path / "e", tmp_path / "never", "release", beside=[tmp_path / f"{name} alone"])
 
 
@@ -344,8 +344,10 @@ def test_an_inverse_can_be_left_out_and_joined_again(tmp_path: Path) -> None:
     convert(folder, tmp_path / "model", "release", without=["inverse"])
     convert(folder, tmp_path / "inverse", "release", without=["encoder", "predictor"])
     convert(tmp_path / "model", tmp_path / "joined", "release", beside=[tmp_path / "inverse"])
-    assert load(tmp_path / "model").inverse is None
-    joined = load(tmp_path / "joined")
+    alone, joined = load(tmp_path / "model"), load(tmp_path / "joined")
+    assert alone.inverse is None
+    assert "inverse" not in alone.metadata  # how it was learned goes and comes with it
+    assert (joined.metadata["updates"], joined.metadata["inverse"]) == (5, {"updates": 7})
     assert samples.same(joined.inverse, samples.inverse())
     assert samples.same(joined.predictor, samples.acting())
 

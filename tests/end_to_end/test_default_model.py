@@ -28,10 +28,8 @@ TINY = {
     "INVERT": "tiny-invert",
     "INVERT_VIEWS": "tiny-invert",
     "KEYFRAMES": "tiny-keyframes",
-    "KEYFRAMES_COLOURS": "tiny-keyframes",
     "TASKS": "3",
     "TASKS_SEEN": "2",
-    "MORE_TASKS": "2",
     "FIT_CHECK": "--moments 8 --candidates 8 --read-out-steps 20",
 }
 OUT_OF_TIME = 75
@@ -57,6 +55,21 @@ def test_a_step_that_had_to_be_killed_is_out_of_time_if_it_is(seconds: str, code
     stub.chmod(0o755)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SECONDS_AT_MOST": seconds}
     assert subprocess.run([SCRIPT, tmp_path / "out"], env=env, capture_output=True).returncode == code
+
+
+def test_keyframes_learn_from_whoever_solves_a_task_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    stub = tmp_path / "vjepa2-ac"
+    lines = "".join(f'{{"path": "a/{kind}", "frames": 41, "kind": "{kind}"}}\n' for kind in ("noisy", "near"))
+    given = '[ "$1" = collect ] || exit 0\nwhile [ "$1" != --out ]; do shift; done\ncat > "$2/index.jsonl" <<"END"\n'
+    stub.write_text(f"#!/bin/sh\n{given}{lines}END\n")
+    stub.chmod(0o755)
+    out = tmp_path / r"a & b #1\2"
+    folders = [out / name for name in ("episodes/train", "episodes/wide", "views")]
+    for folder in (*folders, *(out / name for name in ("harsh", "held-out", "tasks/train", "tasks/views"))):
+        folder.mkdir(parents=True)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    assert subprocess.run([SCRIPT, out], env=env, capture_output=True).returncode == 0
+    assert (out / "tasks.txt").read_text().splitlines() == [f"{folder}/a/noisy" for folder in folders]
 
 
 def test_ctrl_c_ends_it_and_what_it_is_at(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ QUICK = ["--moments", "4", "--candidates", "4", "--horizon", "2", "--precision",
 
 
 def write_model(folder: Path, seed: int, width: int = 24, *, with_inverse: bool = False) -> Path:
-    inverse = InverseModelConfig(tokens_per_frame=4, embed_dim=width, token_dim=2, hidden_dim=8)
+    inverse = InverseModelConfig(grid=(2, 2), embed_dim=width, channels=8, layers=1, points=2, hidden_dim=8)
     save(
         folder,
         encoder=build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=width, depth=1, num_heads=2), seed=seed),

@@ -1,4 +1,4 @@
-"""Both kinds of inverse: by every token in its place, and by feature points."""
+"""The inverse model: the hand's move between two frames, read from where feature points lie in each."""
 
 from __future__ import annotations
 
@@ -14,30 +14,17 @@ from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.inverse_model import UNITS, InverseModel, InverseModelConfig
 from vjepa2_ac.models.looks import Looks, cycle_error, locate
-from vjepa2_ac.models.points_inverse import PointsInverse, PointsInverseConfig
 
 B, N, D = 4, 6, 20
-TOKENS: dict[str, Any] = {"tokens_per_frame": N, "embed_dim": D, "token_dim": 5, "hidden_dim": 24}
-POINTS: dict[str, Any] = {"grid": (2, 3), "embed_dim": D, "channels": 8, "points": 3, "kept": 5, "hidden_dim": 24}
-both_kinds = pytest.mark.parametrize("kind", ["tokens", "points"])
+SHAPE: dict[str, Any] = {"grid": (2, 3), "embed_dim": D, "channels": 8, "points": 3, "kept": 5, "hidden_dim": 24}
 
 
-def fresh(kind: str, seed: int = 0) -> InverseModel | PointsInverse:
-    if kind == "points":
-        return build(PointsInverse, PointsInverseConfig(**POINTS), seed=seed).eval()
-    return build(InverseModel, InverseModelConfig(**TOKENS), seed=seed).eval()
+def fresh(seed: int = 0) -> InverseModel:
+    return build(InverseModel, InverseModelConfig(**SHAPE), seed=seed).eval()
 
 
-def make(kind: str, **changes: Any) -> InverseModel | PointsInverse:
-    return by_points(**changes) if kind == "points" else by_tokens(**changes)
-
-
-def by_tokens(**changes: Any) -> InverseModel:
-    return lively(InverseModel(InverseModelConfig(**TOKENS | changes)))
-
-
-def by_points(**changes: Any) -> PointsInverse:
-    return lively(PointsInverse(PointsInverseConfig(**POINTS | changes)))
+def make(**changes: Any) -> InverseModel:
+    return lively(InverseModel(InverseModelConfig(**SHAPE | changes)))
 
 
 def asked() -> tuple[Tensor, Tensor, Tensor]:
@@ -46,36 +33,24 @@ def asked() -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.inference_mode()
-@both_kinds
-def test_a_fresh_model_answers_each_request_with_centimetres_and_some_of_a_stroke(kind: str) -> None:
-    move_B4 = fresh(kind)(*asked())
+def test_a_fresh_model_answers_each_request_with_centimetres_and_some_of_a_stroke() -> None:
+    move_B4 = fresh()(*asked())
     assert move_B4.shape == (B, 4)
     for numbers, unit in ((slice(0, 3), 0.05), (slice(3, 4), 0.5)):  # [m], [stroke]
         assert 0.1 * unit < move_B4[:, numbers].abs().mean() < unit
 
 
 @torch.inference_mode()
-@both_kinds
-def test_what_the_last_layer_says_is_in_the_models_units(kind: str) -> None:
-    model = make(kind)
+def test_what_the_last_layer_says_is_in_the_models_units() -> None:
+    model = make()
     model.move.weight.zero_()
     model.move.bias.fill_(1.0)
     torch.testing.assert_close(model(*asked()), torch.tensor(UNITS).expand(B, 4))
 
 
 @torch.inference_mode()
-def test_tokens_go_in_by_themselves_and_together_at_their_places_and_the_pose_in_its_units() -> None:
-    model, (seen, goal, pose) = by_tokens(), asked()
-    both = F.silu(model.both_embed(torch.cat((seen, goal), dim=2)))
-    tokens = torch.cat((model.seen_embed(seen), model.goal_embed(goal), both), dim=2) + model.places
-    at = torch.stack((*(pose[:, :3] / 0.1).unbind(1), pose[:, 6]), dim=1)
-    hidden = F.silu(model.hidden2(F.silu(model.hidden1(torch.cat((tokens.flatten(1), at), dim=1)))))
-    torch.testing.assert_close(model.features(seen, goal, pose), hidden)
-
-
-@torch.inference_mode()
 def test_frames_are_seen_alike_and_their_points_compared_beside_the_pose_in_its_units() -> None:
-    model, (seen, goal, pose) = by_points(), asked()
+    model, (seen, goal, pose) = make(), asked()
     told_B, told_of_goal_B = model.see(torch.cat((seen, goal))).chunk(2)
     at = torch.stack((*(pose[:, :3] / 0.1).unbind(1), pose[:, 6]), dim=1)
     told = torch.cat((told_B, told_of_goal_B - told_B, at), dim=1)
@@ -84,19 +59,19 @@ def test_frames_are_seen_alike_and_their_points_compared_beside_the_pose_in_its_
     torch.testing.assert_close(model.moves(hidden), model(seen, goal, pose))
 
 
-class SeeingAgain(PointsInverse):
+class SeeingAgain(InverseModel):
     """Sees each frame anew for every question."""
 
     def see(self, latents_BND: Tensor) -> Tensor:
         return latents_BND
 
-    def compare(self, seen_B: Tensor, goal_B: Tensor) -> Tensor:
-        return super().compare(super().see(seen_B), super().see(goal_B))
+    def features(self, seen_BX: Tensor, goal_BX: Tensor, pose_B7: Tensor) -> Tensor:
+        return super().features(super().see(seen_BX), super().see(goal_BX), pose_B7)
 
 
 @torch.inference_mode()
 def test_a_hand_is_located_by_frames_seen_once_as_by_frames_seen_for_every_question() -> None:
-    model, again, (seen, goal, pose) = by_points(), lively(SeeingAgain(PointsInverseConfig(**POINTS))), asked()
+    model, again, (seen, goal, pose) = make(), lively(SeeingAgain(InverseModelConfig(**SHAPE))), asked()
     again.load_state_dict(model.state_dict())
     for told, plain in zip(
         locate(model, Looks(seen, pose), goal[0]), locate(again, Looks(seen, pose), goal[0]), strict=True
@@ -106,9 +81,8 @@ def test_a_hand_is_located_by_frames_seen_once_as_by_frames_seen_for_every_quest
 
 
 @torch.inference_mode()
-@both_kinds
-def test_requests_do_not_see_each_other(kind: str) -> None:
-    model, together = make(kind), asked()
+def test_requests_do_not_see_each_other() -> None:
+    model, together = make(), asked()
     alone_14 = model(*(part[1:2] for part in together))
     torch.testing.assert_close(model(*together)[1:2], alone_14, atol=1e-6, rtol=0)
 
@@ -116,56 +90,50 @@ def test_requests_do_not_see_each_other(kind: str) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("part", [0, 1], ids=["what is seen", "the goal"])
 @pytest.mark.parametrize("token", range(N))
-@both_kinds
-def test_every_token_of_both_frames_counts(kind: str, part: int, token: int) -> None:
-    model, before, after = make(kind), asked(), asked()
+def test_every_token_of_both_frames_counts(part: int, token: int) -> None:
+    model, before, after = make(), asked(), asked()
     after[part][:, token] += draw(D, seed=5)
     assert ((model(*after) - model(*before)).abs().amax(dim=1) > 1e-4).all()
 
 
 @torch.inference_mode()
-@both_kinds
-def test_the_same_tokens_elsewhere_are_another_place(kind: str) -> None:
-    model, (seen, goal, pose) = make(kind), asked()
+def test_the_same_tokens_elsewhere_are_another_place() -> None:
+    model, (seen, goal, pose) = make(), asked()
     assert not torch.allclose(model(seen, goal.flip(1), pose), model(seen, goal, pose), atol=1e-3)
 
 
 @torch.inference_mode()
 @pytest.mark.parametrize(("number", "counts"), list(enumerate([True, True, True, False, False, False, True])))
-@both_kinds
-def test_position_and_gripper_count_and_rotation_does_not(kind: str, number: int, counts: bool) -> None:
-    model, (seen, goal, pose) = make(kind), asked()
+def test_position_and_gripper_count_and_rotation_does_not(number: int, counts: bool) -> None:
+    model, (seen, goal, pose) = make(), asked()
     turned = pose.clone()
     turned[:, number] += 0.2
     assert torch.equal(model(seen, goal, turned), model(seen, goal, pose)) is not counts
 
 
 @torch.inference_mode()
-@both_kinds
-def test_only_training_forgets_a_share_of_what_is_seen(kind: str) -> None:
-    model, sure = make(kind), make(kind, dropout=0.0)
+def test_only_training_forgets_a_share_of_what_is_seen() -> None:
+    model, sure = make(), make(dropout=0.0)
     assert torch.equal(model(*asked()), model(*asked()))
     assert torch.equal(sure.train()(*asked()), sure(*asked()))
     assert not torch.equal(model.train()(*asked()), model(*asked()))
 
 
-@both_kinds
-def test_every_weight_can_learn(kind: str) -> None:
-    model = make(kind)
+def test_every_weight_can_learn() -> None:
+    model = make()
     model(*asked()).abs().sum().backward()
     assert [name for name, weight in model.named_parameters() if not weight.grad.any()] == []
 
 
-@both_kinds
-def test_the_same_seed_draws_the_same_weights(kind: str) -> None:
-    first, again, other = (fresh(kind, seed).state_dict() for seed in (3, 3, 4))
+def test_the_same_seed_draws_the_same_weights() -> None:
+    first, again, other = (fresh(seed).state_dict() for seed in (3, 3, 4))
     drawn = [name for name in first if name.endswith("weight") and "norms" not in name]
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in drawn)
 
 
 def test_maps_begin_flat() -> None:
-    assert fresh("points").state_dict()["points.embed.weight"].std().item() == pytest.approx((3 * D) ** -0.5, rel=0.2)
+    assert fresh().state_dict()["points.embed.weight"].std().item() == pytest.approx((3 * D) ** -0.5, rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -177,27 +145,22 @@ def test_maps_begin_flat() -> None:
         ((*asked()[:2], draw(B, 6)), r"expected poses \[4, 7\], got \[4, 6\]"),
     ],
 )
-@both_kinds
-def test_arguments_that_do_not_go_together_are_refused(
-    kind: str, arguments: tuple[Tensor, ...], complaint: str
-) -> None:
+def test_arguments_that_do_not_go_together_are_refused(arguments: tuple[Tensor, ...], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        make(kind)(*arguments)
+        make()(*arguments)
 
 
 @pytest.mark.parametrize(
-    ("config", "name", "value", "complaint"),
+    ("name", "value", "complaint"),
     [
-        (InverseModelConfig, "tokens_per_frame", 0, "sizes are positive"),
-        (InverseModelConfig, "hidden_dim", -1, "sizes are positive"),
-        (InverseModelConfig, "dropout", 1.0, "dropout lies within 0…1, got 1.0"),
-        (InverseModelConfig, "dropout", -0.1, "dropout lies within"),
-        (PointsInverseConfig, "grid", (0, 3), "positive"),
-        (PointsInverseConfig, "hidden_dim", 0, "hidden_dim must be positive, got 0"),
-        (PointsInverseConfig, "channels", 12, "multiple of 8"),
-        (PointsInverseConfig, "dropout", 1.0, "dropout lies within 0…1, got 1.0"),
+        ("grid", (0, 3), "positive"),
+        ("hidden_dim", 0, "hidden_dim must be positive, got 0"),
+        ("hidden_dim", -1, "hidden_dim must be positive, got -1"),
+        ("channels", 12, "multiple of 8"),
+        ("dropout", 1.0, "dropout lies within 0…1, got 1.0"),
+        ("dropout", -0.1, "dropout lies within"),
     ],
 )
-def test_nonsense_settings_are_refused(config: Any, name: str, value: Any, complaint: str) -> None:
+def test_nonsense_settings_are_refused(name: str, value: Any, complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
-        config(**{name: value})
+        InverseModelConfig(**{name: value})

@@ -134,7 +134,7 @@ def test_how_surely_the_goal_is_located_is_said_of_each_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "unfamiliar"), [(0.0, False), (0.09, False), (0.11, True), (math.nan, True), (math.inf, True)]
+    ("error", "unfamiliar"), [(0.0, False), (0.029, False), (0.031, True), (math.nan, True), (math.inf, True)]
 )
 def test_a_model_that_contradicts_itself_on_the_way_does_not_know_the_view(error: float, unfamiliar: bool) -> None:
     goal = moved(0.03, 0.0, 0.0)

@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_plan_to_the_last_bit(model: WorldModel) ->
 
 
 def test_a_plan_goes_where_an_inverse_locates_the_hand(model: WorldModel) -> None:
-    inverse = build(InverseModel, InverseModelConfig(tokens_per_frame=TOKENS, embed_dim=WIDTH), seed=1)
+    inverse = build(InverseModel, InverseModelConfig(grid=model.grid, embed_dim=WIDTH), seed=1)
     world = WorldModel(
         model.encoder, model.predictor, model.preprocessing, precision="fp32", device="cpu", inverse=inverse
     )

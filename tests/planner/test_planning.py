@@ -291,9 +291,9 @@ def test_of_a_view_that_the_model_does_not_know_a_plan_warns_and_gives_no_chance
     assert known.warnings == ()
     assert unknown.failure_probability is nowhere.failure_probability is None
     assert unknown.warnings == (
-        "the model does not know such a view: going to the goal's hand and back, it ends 31 cm away",
+        "the model does not know such a view: its ways to the goal's hand and back contradict each other by 31 cm",
     )
-    assert "no number remains" in nowhere.warnings[0]
+    assert "by no number" in nowhere.warnings[0]
     np.testing.assert_array_equal(known.actions_H7, unknown.actions_H7)
 
 

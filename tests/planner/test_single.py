@@ -192,7 +192,7 @@ def test_a_view_that_the_model_does_not_know_is_said_first(
     assert plan(folder) == 0
     told = capsys.readouterr().out
     assert "confidence  view unfamiliar; " in told
-    assert "there and back 31.0 cm apart" in told
+    assert "contradicting itself by 31.0 cm" in told
     assert "warning     the model does not know such a view: " in told
     assert "failure  " not in told
 

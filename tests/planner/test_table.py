@@ -106,4 +106,4 @@ def test_the_verdict_comes_first(signs: dict[str, bool], verdict: str) -> None:
     located = replace(SURE, **signs, goal_uncertainty=0.021, cycle_error=0.034)  # type: ignore[arg-type]  # flags
     (line,) = (line for line in told(confidence=located) if line.startswith("confidence"))
     assert line.startswith(f"confidence  {verdict}; elites within ")
-    assert line.endswith("0.7500, goal located within 2.1 cm, there and back 3.4 cm apart")
+    assert line.endswith("0.7500, goal located within 2.1 cm, contradicting itself by 3.4 cm")

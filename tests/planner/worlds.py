@@ -66,7 +66,7 @@ class PointWorld:
     seconds_each: float = 0.0
     seconds_fixed: float = 0.0
     located_B4: Tensor | None = None  # how it says that the hand is in each goal
-    cycle_error: float = 0.0  # [m] between the ways there and back, as it says
+    cycle_error: float = 0.0  # [m] by which it contradicts itself, as it says
     keyframe: Callable[[Tensor], Tensor] | None = None  # the next one's hand [B, 4] from poses [B, 7]
     looked: list[Any] = field(default_factory=list)  # the earlier looks it was given in each call of `locate`
     scored: list[int] = field(default_factory=list)  # candidates imagined in each call, over all requests

@@ -44,7 +44,7 @@ def tiny_model() -> Served:
 def locating_model() -> Served:
     """The same with an inverse, of random weights too, that locates the hand in goals."""
     opened = tiny_model()
-    inverse = build(InverseModel, InverseModelConfig(tokens_per_frame=opened.world.tokens_per_frame, embed_dim=48))
+    inverse = build(InverseModel, InverseModelConfig(grid=opened.world.grid, embed_dim=48))
     opened.world.inverse = inverse.eval()
     return opened
 

@@ -194,6 +194,18 @@ def test_what_stands_around_a_line_that_was_broken_off_is_replayed(
     ]
 
 
+def test_a_first_line_that_was_broken_off_is_named_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "plans.jsonl"
+    with running(tiny_model, plan_log=log, log_pictures=True) as (_, where), PlannerClient(where.url) as client:
+        client.plan(FRAME, HOME, GOALS[0], seed=7, samples=8, iterations=2)
+    log.write_text('{"plan_id": "1\n' + log.read_text())
+    monkeypatch.setattr("server.model.open_model", lambda settings: tiny_model())
+    assert cli.run(["replay", str(log)]) == 0
+    assert capsys.readouterr().err.count("line 1 was broken off") == 1
+
+
 def test_what_is_no_plan_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["replay", str(tmp_path / "none.jsonl")]) == 2
     assert "there is no plan log" in capsys.readouterr().err

@@ -14,7 +14,6 @@ from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
 from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
-from vjepa2_ac.models.points_inverse import PointsInverse, PointsInverseConfig
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.inversion import Inversion
 from vjepa2_ac.training.latents import FrameEncoder
@@ -60,12 +59,8 @@ def post_training() -> Learner:
 
 
 def inversion() -> Learner:
-    return Inversion(build(InverseModel, InverseModelConfig(tokens_per_frame=N, embed_dim=D)), frame_encoder())
-
-
-def points_inversion() -> Learner:
-    config = PointsInverseConfig(grid=(4, 4), embed_dim=D, channels=8, points=3, hidden_dim=16)
-    return Inversion(build(PointsInverse, config), frame_encoder())
+    config = InverseModelConfig(grid=(4, 4), embed_dim=D, channels=8, points=3, hidden_dim=16)
+    return Inversion(build(InverseModel, config), frame_encoder())
 
 
 def frame_encoder() -> FrameEncoder:
@@ -102,5 +97,4 @@ REAL: dict[str, tuple[Callable[[], Learner], Drawn]] = {
     "pretraining-v21-pictures": (lambda: pretraining_v21(frames=1), Drawn(pictures)),
     "post-training": (post_training, Drawn(windows)),
     "inversion": (inversion, Drawn(moments)),
-    "points-inversion": (points_inversion, Drawn(moments)),
 }

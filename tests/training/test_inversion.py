@@ -153,7 +153,9 @@ def test_the_way_from_the_first_moment_to_the_second_is_asked() -> None:
 
 
 def test_an_inverse_model_learns_the_way() -> None:
-    shape = InverseModelConfig(tokens_per_frame=TOKENS, embed_dim=4, token_dim=8, hidden_dim=64, dropout=0.0)
+    shape = InverseModelConfig(
+        grid=(1, TOKENS), embed_dim=4, channels=32, layers=0, points=2, kept=16, hidden_dim=64, dropout=0.0
+    )
     learner, batches = inversion(build(InverseModel, shape)), pairs_of(EPISODES, Layout(32))
     optimizer = torch.optim.Adam(learner.parameters(), lr=3e-3)
     before = missed(learner, batches)

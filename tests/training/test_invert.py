@@ -15,14 +15,13 @@ from tests.training.test_engine import assert_same, final
 from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.images import Preprocessing
-from vjepa2_ac.models.points_inverse import PointsInverse
 from vjepa2_ac.training.run import Run
 from vjepa2_ac.world_model import WorldModel
 
 RECIPE = """
 extends: default-invert
 about: tiny
-inverse: {token_dim: 4, hidden_dim: 32}
+inverse: {channels: 8, layers: 1, points: 3, kept: 2, hidden_dim: 32}
 optimizer: {warmup: 2, anneal: 5}
 engine: {steps: 8, batch: 4, log_every: 4, save_every: 4}
 """
@@ -58,7 +57,7 @@ def test_the_release_holds_the_world_model_as_it_was_and_its_inverse(room: Path)
     assert made.preprocessing == given.preprocessing
     assert not made.normalize_latents
     assert made.inverse is not None
-    assert (made.inverse.config.tokens_per_frame, made.inverse.config.embed_dim) == (16, 24)
+    assert (made.inverse.config.grid, made.inverse.config.embed_dim) == ((4, 4), 24)
     facts = made.metadata["inverse"]
     assert (facts["model"], facts["updates"]) == (f"{room}/model", 8)
     assert {**given.metadata, "inverse": facts, "source": made.metadata["source"]} == made.metadata
@@ -90,32 +89,6 @@ def test_it_goes_on_from_an_inverse_that_has_learned_already(room: Path, tmp_pat
     assert not samples.same(load(tmp_path / "afresh" / "release").inverse, load(release).inverse)
     facts = load(out / "release").metadata["inverse"]
     assert facts["start"] == str(release)
-
-
-def test_one_that_looks_for_things_is_learned_and_gone_on_from_alike(room: Path, tmp_path: Path) -> None:
-    """By feature points, `variant: points`."""
-    points = ("variant=points", "inverse={channels: 8, layers: 1, points: 3, kept: 2, hidden_dim: 8}")
-    assert invert(room, tmp_path / "run", *points) == 0
-    release = tmp_path / "run" / "release"
-    made = load(release)
-    assert isinstance(made.inverse, PointsInverse)
-    assert (made.inverse.config.grid, made.inverse.config.embed_dim) == ((4, 4), 24)
-    hardly = ("steps=1", "start_lr=1e-12", "lr=1e-12", "final_lr=0", "warmup=0", "anneal=0")
-    assert invert(room, tmp_path / "on", *points, *hardly, start=release) == 0
-    assert samples.same(load(tmp_path / "on" / "release").inverse, made.inverse)
-    frames = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
-    model = WorldModel.open(release, precision="fp32", device="cpu")
-    seen_1ND, goal_1ND = model.encode(frames).split(1)
-    located = model.locate(seen_1ND, torch.tensor([[0.4, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0]]), goal_1ND)
-    assert located is not None
-    assert located.hand_B4.isfinite().all()
-
-
-def test_weights_of_another_variant_are_not_gone_on_from(
-    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert invert(room, tmp_path / "on", "variant=points", "inverse={}", start=room / "run" / "release") == 2
-    assert "release is of variant tokens, not points: --set variant=tokens" in capsys.readouterr().err
 
 
 def test_keyframes_are_learned_from_where_the_inverse_is_and_stand_beside_it(room: Path, tmp_path: Path) -> None:
@@ -186,10 +159,9 @@ def test_a_recipe_of_another_command_is_refused(room: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("variant=neither", "neither"),
-        ("inverse.tokens_per_frame=9", "inverse.tokens_per_frame is 9, but the encoder makes it 16"),
+        ("inverse.grid=[3, 3]", "inverse.grid is [3, 3], but the encoder makes it (4, 4)"),
         ("inverse.embed_dim=9", "inverse.embed_dim is 9, but the encoder makes it 24"),
-        ("inverse.token_dims=9", "did you mean 'token_dim'"),
+        ("inverse.chanels=8", "did you mean 'channels'"),
         ("inverse.dropout=1", "dropout lies within"),
         ("bad_episodes=-1", "bad_episodes is at least 0"),
         ("event_share=0.5", "event_share is a share, 0 … 1, and 0 unless asks is 'keyframe'"),

@@ -19,7 +19,6 @@ from vjepa2_ac.models.encoder_v21 import EncoderV21, EncoderV21Config
 from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
-from vjepa2_ac.models.points_inverse import PointsInverse, PointsInverseConfig
 from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
 
 KEPT_IN = (torch.float32, torch.bfloat16, torch.float16, torch.float64)  # the types of weights
@@ -30,7 +29,6 @@ ModelConfig = (
     | EncoderV21Config
     | ACPredictorConfig
     | InverseModelConfig
-    | PointsInverseConfig
     | MaskedPredictorConfig
     | MaskedPredictorV21Config
     | AttentiveClassifierConfig
@@ -42,7 +40,6 @@ MODELS: dict[type[Any], type[nn.Module]] = {
     EncoderV21Config: EncoderV21,
     ACPredictorConfig: ACPredictor,
     InverseModelConfig: InverseModel,
-    PointsInverseConfig: PointsInverse,
     MaskedPredictorConfig: MaskedPredictor,
     MaskedPredictorV21Config: MaskedPredictorV21,
     AttentiveClassifierConfig: AttentiveClassifier,

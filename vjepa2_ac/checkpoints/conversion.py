@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from vjepa2_ac.checkpoints.reading import Overrides, read
 from vjepa2_ac.checkpoints.release import require_replaceable, write_release
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.images import Preprocessing
+from vjepa2_ac.models.ac_predictor import ACPredictorConfig
+from vjepa2_ac.models.inverse_model import InverseModelConfig
 
 Layout = Literal["release", "huggingface"]
 WRITERS = {"release": write_release, "huggingface": write_hugging_face}
@@ -80,8 +82,7 @@ def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
             parts[name], prepared[name] = part, joining.preprocessing
         if "predictor" in joining.parts:
             normalize_latents = joining.normalize_latents
-        if "classifier" in joining.parts:
-            metadata |= {name: joining.metadata[name] for name in LABELS if name in joining.metadata}
+        metadata |= {name: said for name, said in joining.metadata.items() if name in _told_of(joining.parts)}
     _require_alike(contents.source, parts)
     return replace(
         contents,
@@ -103,16 +104,16 @@ def _require_alike(source: Path, parts: Mapping[str, Part]) -> None:
     if "encoder" not in parts:
         return
     seen: Any = parts["encoder"].config
-    width, (rows, columns) = seen.embed_dim, seen.grid
+    width, grid = seen.embed_dim, seen.grid
     for name, part in parts.items():
         theirs = getattr(part.config, "embed_dim", width)
         if theirs != width:
             raise CheckpointError(f"the {name} is for tokens {theirs} wide, the encoder of {source} gives {width}")
-        tokens = getattr(part.config, "tokens_per_frame", None)  # of what sees frames one by one
-        grid = getattr(part.config, "grid", (rows, columns))
-        if tokens is not None and (tokens, grid) != (rows * columns, (rows, columns)):
+        if isinstance(part.config, ACPredictorConfig | InverseModelConfig) and part.config.grid != grid:
+            rows, columns = part.config.grid
             raise CheckpointError(
-                f"the {name} is for {tokens} tokens of a frame, the encoder of {source} gives {rows} x {columns}"
+                f"the {name} is for {rows} x {columns} tokens of a frame, "
+                f"the encoder of {source} gives {grid[0]} x {grid[1]}"
             )
 
 
@@ -124,6 +125,10 @@ def _leave_out(contents: Contents, names: Sequence[str]) -> Contents:
     parts = {name: part for name, part in contents.parts.items() if name not in names}
     if not parts:
         raise CheckpointError(f"nothing of {contents.source} is left to write")
-    labels = LABELS if "classifier" in names else ()
-    metadata = {name: said for name, said in contents.metadata.items() if name not in labels}
+    metadata = {name: said for name, said in contents.metadata.items() if name not in _told_of(names)}
     return replace(contents, parts=parts, metadata=metadata)
+
+
+def _told_of(parts: Collection[str]) -> set[str]:
+    """Which metadata stay with these parts: a classifier's labels, and how what locates hands was learned."""
+    return {name for name in ("inverse", "keyframes") if name in parts} | set(LABELS if "classifier" in parts else ())

@@ -17,7 +17,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.anticipation import AnticipationClassifier
 from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.models.encoder_v21 import EncoderV21
-from vjepa2_ac.models.inverse_model import Inverse
+from vjepa2_ac.models.inverse_model import InverseModel
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.pooler import AttentiveClassifier
@@ -30,8 +30,8 @@ class Loaded:
 
     encoder: Encoder | EncoderV21 | None = None
     predictor: ACPredictor | None = None
-    inverse: Inverse | None = None
-    keyframes: Inverse | None = None
+    inverse: InverseModel | None = None
+    keyframes: InverseModel | None = None
     masked_predictor: MaskedPredictor | MaskedPredictorV21 | None = None
     classifier: AttentiveClassifier | AnticipationClassifier | None = None
     preprocessing: Preprocessing
@@ -73,8 +73,8 @@ def load(
     return Loaded(
         encoder=cast("Encoder | EncoderV21 | None", models.get("encoder")),
         predictor=cast("ACPredictor | None", models.get("predictor")),
-        inverse=cast("Inverse | None", models.get("inverse")),
-        keyframes=cast("Inverse | None", models.get("keyframes")),
+        inverse=cast("InverseModel | None", models.get("inverse")),
+        keyframes=cast("InverseModel | None", models.get("keyframes")),
         masked_predictor=cast("MaskedPredictor | MaskedPredictorV21 | None", models.get("masked_predictor")),
         classifier=cast("AttentiveClassifier | AnticipationClassifier | None", models.get("classifier")),
         preprocessing=contents.preprocessing,

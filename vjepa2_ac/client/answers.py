@@ -34,7 +34,7 @@ class Confidence:
     goal_out_of_reach: bool
     view_unfamiliar: bool = False  # the model contradicts itself: it does not know such a view
     goal_uncertainty: float | None = None  # [m] how far from the truth the goal's hand is expected to be located
-    cycle_error: float | None = None  # [m] between the ways to the goal's hand and back, as the model sees them
+    cycle_error: float | None = None  # [m] by which its ways to the goal's hand and back contradict each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

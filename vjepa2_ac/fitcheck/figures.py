@@ -172,7 +172,7 @@ def _locating(section: Callable[[Column], Locating | NotMeasured]) -> list[Figur
     return [
         *missed("", lambda located: located.alone),
         *missed(f", told of {EARLIER} earlier looks", lambda located: located.told),
-        Figure(words="between the ways there and back [cm]", pick=pick(lambda located: located.cycle), scale=100),
+        Figure(words="by which it contradicts itself [cm]", pick=pick(lambda located: located.cycle), scale=100),
         Figure(words=f"… more than {100 * FAMILIAR:g} cm [%]", pick=pick(lambda located: located.lost), scale=100),
         Figure(words="said to be where it was [cm]", pick=pick(lambda located: located.way), scale=100),
     ]

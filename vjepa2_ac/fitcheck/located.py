@@ -3,8 +3,8 @@
 That is what planning aims at where a model has an inverse. Any two moments of an episode are as likely as any other
 two, so most lie far apart; those less than 6 cm apart, where a grasp is decided, are counted alone too.
 
-It is asked twice: of the two moments alone, and told of the moments before, as the loop tells it (`models.looks`). How
-far apart its ways there and back are is what a planner knows a view by that the model does not.
+It is asked twice: of the two moments alone, and told of the moments before, as the loop tells it (`models.looks`). By
+how much it contradicts itself on the way there and back is what a planner knows a view by that the model does not.
 
 A model that finds keyframes is asked for those alike, with goals that lie behind one or two of them.
 
@@ -57,8 +57,8 @@ class Locating:
 
     alone: Missed
     told: Missed  # of up to EARLIER looks
-    cycle: Estimate | NotMeasured  # [m] between the ways there and back
-    lost: Estimate | NotMeasured  # share of moments in which these are more than FAMILIAR apart
+    cycle: Estimate | NotMeasured  # [m] by which its ways there and back contradict each other
+    lost: Estimate | NotMeasured  # share of moments in which that is more than FAMILIAR
     way: Estimate  # [m] between the two moments: the error of saying that the hand is where it was
 
 

@@ -5,13 +5,14 @@ the goal, and the hand's pose in the first, and answers with the move between th
 is easier than imagining one of them: a move along the camera's line of sight changes a picture by less than the
 predictor's mistakes do.
 
-Legend: B batch, N tokens of a frame, D latent width, C channels kept of a token, F hidden width.
+What moved is read from where feature points lie in each frame: what a hand looks like is learned once for all places.
+
+Legend: B batch, N tokens of a frame, D latent width, X numbers that a frame's points tell, F hidden width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.build import draw, draw_weights
+from vjepa2_ac.models.feature_points import FeaturePoints, FeaturePointsConfig
 from vjepa2_ac.poses import SIZE
 
 NUMBERS = (0, 1, 2, 6)  # of a pose or an action: position and closedness
@@ -31,28 +33,49 @@ POSE_UNITS = (0.1, 0.1, 0.1, 1.0)  # [m], [stroke] of a pose, as it goes in
 class InverseModelConfig:
     """Shape of an inverse model."""
 
-    tokens_per_frame: int = 64
+    grid: tuple[int, int] = (8, 8)  # rows and columns of a frame's tokens
     embed_dim: int = 192  # of the encoder
-    token_dim: int = 32  # channels kept of a token, of each frame and of the two together
+    channels: int = 96
+    layers: int = 4  # of convolutions
+    points: int = 32
+    kept: int = 16  # numbers kept of a point beside its place
     hidden_dim: int = 512
-    dropout: float = 0.1  # of what is kept of the tokens, in training
+    dropout: float = 0.1  # of what is told of the points, in training
 
     def __post_init__(self) -> None:
-        sizes = (self.tokens_per_frame, self.embed_dim, self.token_dim, self.hidden_dim)
-        require(min(sizes) > 0, f"an inverse model's sizes are positive, got {sizes}")
+        require(self.hidden_dim > 0, f"hidden_dim must be positive, got {self.hidden_dim}")
         require(0 <= self.dropout < 1, f"dropout lies within 0…1, got {self.dropout}")
+        _ = self.sight
+
+    @property
+    def sight(self) -> FeaturePointsConfig:
+        """How the points of a frame are found."""
+        return FeaturePointsConfig(
+            grid=self.grid, dim=self.embed_dim, channels=self.channels, layers=self.layers, points=self.points,
+            kept=self.kept,
+        )  # fmt: skip
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """N."""
+        return self.grid[0] * self.grid[1]
 
 
-class Inverse(nn.Module):
+class InverseModel(nn.Module):
     """Latents of two frames and the first one's pose to the hand's move between them.
 
     Each frame is seen once, however many questions are asked of it; `features` compares two that were seen.
     """
 
-    config: Any  # of its shape; says `tokens_per_frame`, `embed_dim` and `dropout`
-    hidden1: nn.Linear
-    hidden2: nn.Linear
-    move: nn.Linear
+    def __init__(self, config: InverseModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        told, hidden = config.points * config.sight.told, config.hidden_dim
+        self.points = FeaturePoints(config.sight)
+        self.hidden1 = nn.Linear(2 * told + len(NUMBERS), hidden)
+        self.hidden2 = nn.Linear(hidden, hidden)
+        self.move = nn.Linear(hidden, len(NUMBERS))
+        self.initialise()
 
     def forward(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> Tensor:
         """The move [B, 4] from `pose_B7` to the hand in the goal: x y z [m] in the robot's base frame, closedness.
@@ -63,16 +86,16 @@ class Inverse(nn.Module):
         return self.moves(self.features(self.see(latents_BND), self.see(goal_BND), pose_B7))
 
     def see(self, latents_BND: Tensor) -> Tensor:
-        """What `compare` needs of each frame [B, …]; the latents themselves unless a model looks at each alone."""
-        return latents_BND
+        """What the points of each frame tell [B, X]."""
+        points_BPF: Tensor = self.points(latents_BND)
+        return points_BPF.flatten(1)
 
-    def compare(self, seen_B: Tensor, goal_B: Tensor) -> Tensor:
-        """What two frames that were seen tell together [B, X]."""
-        raise NotImplementedError
+    def features(self, seen_BX: Tensor, goal_BX: Tensor, pose_B7: Tensor) -> Tensor:
+        """What the move is read from [B, F]: near to each other where two questions look alike to the model.
 
-    def features(self, seen_B: Tensor, goal_B: Tensor, pose_B7: Tensor) -> Tensor:
-        """What the move is read from [B, hidden]: near to each other where two questions look alike to the model."""
-        told_BX = F.dropout(self.compare(seen_B, goal_B), self.config.dropout, self.training)
+        The first frame's points, and by how much the goal's differ, beside the pose.
+        """
+        told_BX = F.dropout(torch.cat((seen_BX, goal_BX - seen_BX), dim=1), self.config.dropout, self.training)
         at_B4 = pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
         x = F.silu(self.hidden1(torch.cat((told_BX, at_B4.to(told_BX.dtype)), dim=1)))
         return F.silu(self.hidden2(x))
@@ -81,6 +104,13 @@ class Inverse(nn.Module):
         """The moves [B, 4] that features say."""
         move_B4: Tensor = self.move(features_BF)
         return move_B4 * move_B4.new_tensor(UNITS)
+
+    def initialise(self, generator: torch.Generator | None = None) -> None:
+        """Draw first weights that keep the size of what goes through."""
+        draw_weights(self, generator)
+        self.points.initialise(generator)
+        for layer in (self.hidden1, self.hidden2, self.move):
+            draw(layer.weight, generator, std=layer.in_features**-0.5)
 
     def _check(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> None:
         config, B = self.config, len(latents_BND)
@@ -92,35 +122,3 @@ class Inverse(nn.Module):
         ):
             if given.shape != shape:
                 raise InputError(f"expected {name} {list(shape)}, got {list(given.shape)}")
-
-
-class InverseModel(Inverse):
-    """Every token is looked at in its place, by itself and beside the goal's."""
-
-    def __init__(self, config: InverseModelConfig) -> None:
-        super().__init__()
-        self.config = config
-        dim, kept, hidden = config.embed_dim, config.token_dim, config.hidden_dim
-        self.seen_embed = nn.Linear(dim, kept)
-        self.goal_embed = nn.Linear(dim, kept)
-        self.both_embed = nn.Linear(2 * dim, kept)
-        self.places = nn.Parameter(torch.zeros(config.tokens_per_frame, 3 * kept))  # what a token stands for, by place
-        self.hidden1 = nn.Linear(config.tokens_per_frame * 3 * kept + len(POSE_UNITS), hidden)
-        self.hidden2 = nn.Linear(hidden, hidden)
-        self.move = nn.Linear(hidden, len(NUMBERS))
-        self.initialise()
-
-    def compare(self, seen_B: Tensor, goal_B: Tensor) -> Tensor:
-        """The tokens [B, N, D] of both frames, each alone and side by side, in their places."""
-        both_BNC = F.silu(self.both_embed(torch.cat((seen_B, goal_B), dim=-1)))
-        tokens_BNC = torch.cat((self.seen_embed(seen_B), self.goal_embed(goal_B), both_BNC), dim=-1)
-        return (tokens_BNC + self.places).flatten(1)
-
-    def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights that keep the size of what goes through."""
-        draw_weights(self, generator)
-        for layer in self.children():
-            if isinstance(layer, nn.Linear):
-                draw(layer.weight, generator, std=layer.in_features**-0.5)
-        with torch.no_grad():
-            self.places.zero_()

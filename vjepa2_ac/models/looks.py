@@ -7,7 +7,7 @@ each look and the goal (Rasmussen and Williams, Gaussian Processes for Machine L
 Corrected so, each look tells a place; generalised least squares weighs them by the process's covariance, so looks that
 err together count together. The process's own variance, in units of what was missed between looks, says how far from
 the truth that place must be expected to be. Whether the inverse knows such a view at all, a single look tells: in one
-that it knows, the way to the goal and the way back are opposite.
+that it knows, the way to the goal and the way back are opposite, and from a picture to itself there is no way to go.
 
 Legend: B requests, T looks, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features.
 """
@@ -20,16 +20,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vjepa2_ac.models.inverse_model import NUMBERS, Inverse
+from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 
 EARLIER = 7  # looks beside the present one that a loop tells of, where nothing else is said
-LENGTH = 0.35  # of the process, in features whose norm is 1 in the root mean square
+LENGTH = 0.2  # of the process, in features whose norm is 1 in the root mean square
 NOISE = 0.1  # variance of what is missed by chance, beside the process's
 LEAST, FAR = 0.02, 0.10  # [m] what is missed grows as this and the move together, as far as that
 APART = 0.01  # [m] looks from places nearer to each other do not tell how much is missed: there is nothing to miss
-USUAL, WORTH = 0.25, 8  # what is missed, as a share of that, where nobody has looked yet; counts as so many pairs
-FAMILIAR = 0.10  # [m] between the ways there and back, at most, in a view that the inverse knows
-STRANGER = 2.0  # a goal is missed by more than moments of the same minute are: so many times the variance
+USUAL, WORTH = 0.2, 8  # what is missed, as a share of that, where nobody has looked yet; counts as so many pairs
+FAMILIAR = 0.03  # [m] by which the inverse contradicts itself, at most, in a view that it knows
+STRANGER = 3.0  # a goal is missed by more than moments of the same minute are: so many times the variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +52,39 @@ class Located(NamedTuple):
 
     hand_B4: Tensor  # x y z [m] in the robot's base frame, closedness
     uncertainty_B: Tensor  # [m] how far from the truth that place is expected to be, root mean square
-    cycle_error_B: Tensor | None  # [m] between the ways there and back, large in views it does not know; None: not told
+    cycle_error_B: Tensor | None  # [m] by which its ways contradict each other, large in views it does not know
 
 
-def at_first_sight(inverse: Inverse, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> tuple[Tensor, Tensor]:
+def at_first_sight(
+    inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor
+) -> tuple[Tensor, Tensor]:
     """The hands in goals [B, 4] as the inverse says, and by how much it usually misses them [m]."""
     move_B4 = inverse(latents_BND, goal_BND, pose_B7)
     return pose_B7[:, NUMBERS] + move_B4, USUAL * (1 + NOISE) ** 0.5 * _sizes(move_B4)
 
 
-def cycle_error(inverse: Inverse, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor:
-    """How far from where it began [B], in metres, a hand ends that goes to each goal and back as the inverse says.
+def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor:
+    """By how much [B], in metres, the inverse contradicts itself: going to each goal and back, and staying at both.
 
-    It tells without any truth whether the inverse knows what it sees, as the forward-backward error does of trackers
-    (Kalal, Mikolajczyk and Matas, Forward-Backward Error, 2010).
+    A hand that goes there and back ends where it began, and from a picture to itself it does not move; how far it does
+    all the same is added up. That tells without any truth whether the inverse knows what it sees, as the
+    forward-backward error does of trackers (Kalal, Mikolajczyk and Matas, Forward-Backward Error, 2010).
     """
-    seen_B, goal_B = inverse.see(latents_BND), inverse.see(goal_BND)
-    there_B4 = inverse.moves(inverse.features(seen_B, goal_B, pose_B7))
+
+    def way(before_BX: Tensor, after_BX: Tensor, pose_B7: Tensor) -> Tensor:
+        return inverse.moves(inverse.features(before_BX, after_BX, pose_B7))
+
+    seen_BX, goal_BX = inverse.see(latents_BND), inverse.see(goal_BND)
+    there_B4 = way(seen_BX, goal_BX, pose_B7)
     arrived_B7 = pose_B7.clone()
     arrived_B7[:, NUMBERS] += there_B4
-    back_B4 = inverse.moves(inverse.features(goal_B, seen_B, arrived_B7))
-    error_B: Tensor = (there_B4 + back_B4)[:, :3].norm(dim=1)
+    round_trip_B4 = there_B4 + way(goal_BX, seen_BX, arrived_B7)
+    wrong_3B4 = torch.stack((round_trip_B4, way(seen_BX, seen_BX, pose_B7), way(goal_BX, goal_BX, arrived_B7)))
+    error_B: Tensor = wrong_3B4[..., :3].norm(dim=2).sum(dim=0)
     return error_B
 
 
-def locate(inverse: Inverse, looks: Looks, goal_ND: Tensor) -> tuple[Tensor, Tensor]:
+def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor, Tensor]:
     """The hand in the goal [4], x y z [m] and closedness, by one look or more, and its uncertainty [m]."""
     latents_TND, poses_T7, T = looks.latents_TND, looks.poses_T7, len(looks)
     before_P, after_P = torch.cartesian_prod(*2 * [torch.arange(T, device=goal_ND.device)]).unbind(1)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import InputError
-from vjepa2_ac.models.inverse_model import NUMBERS, Inverse
+from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout, dice, first_readable
@@ -74,7 +74,7 @@ class MomentPairs:
 class Inversion(Learner):
     """The inverse model; the encoder stands beside it and is neither trained nor saved."""
 
-    def __init__(self, inverse: Inverse, encoder: FrameEncoder) -> None:
+    def __init__(self, inverse: InverseModel, encoder: FrameEncoder) -> None:
         super().__init__()
         self.inverse, self.encode = inverse, encoder
 

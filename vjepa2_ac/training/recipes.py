@@ -24,7 +24,6 @@ from vjepa2_ac.models.encoder_v21 import EncoderV21Config
 from vjepa2_ac.models.inverse_model import InverseModelConfig
 from vjepa2_ac.models.masked_predictor import MaskedPredictorConfig
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
-from vjepa2_ac.models.points_inverse import PointsInverseConfig
 from vjepa2_ac.training.clips import ClipConfig
 from vjepa2_ac.training.engine import EngineConfig
 from vjepa2_ac.training.inversion import Alike, Asked
@@ -35,10 +34,6 @@ from vjepa2_ac.training.pretraining import PretrainingConfig
 from vjepa2_ac.training.trajectories import SamplingConfig
 
 Settings = dict[str, Any]
-INVERSES: dict[str, type[InverseModelConfig] | type[PointsInverseConfig]] = {
-    "tokens": InverseModelConfig,
-    "points": PointsInverseConfig,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +138,7 @@ class InvertRecipe:
     """`vjepa2-ac invert`: an inverse model beside a world model, on its frozen encoder."""
 
     about: str
-    variant: Literal["tokens", "points"] = "tokens"  # looks at every token in its place, or for things
-    inverse: Settings = field(default_factory=dict)  # of that variant's configuration; sizes follow the encoder
+    inverse: Settings = field(default_factory=dict)  # of InverseModelConfig; sizes follow the encoder
     window: WindowConfig = field(default_factory=WindowConfig)
     asks: Asked = "goal"  # where the hand is in the goal, or at the next keyframe on the way there
     alike: Alike = "pairs"  # what comes as often as any other: two moments of an episode, or frames
@@ -158,7 +152,7 @@ class InvertRecipe:
     release: Literal["fp32", "bf16"] = "bf16"  # how the inverse is kept; the world model stays as it is
 
     def __post_init__(self) -> None:
-        _with_given(INVERSES[self.variant], {}, self.inverse, "inverse")
+        _with_given(InverseModelConfig, {}, self.inverse, "inverse")
         if not 0 <= self.event_share <= (1 if self.asks == "keyframe" else 0):
             raise ConfigError("event_share is a share, 0 … 1, and 0 unless asks is 'keyframe'")
         if self.colour_jitter < 0:
@@ -174,11 +168,9 @@ class InvertRecipe:
         if self.window.frames_per_clip != WindowConfig().frames_per_clip:
             raise ConfigError("an inverse learns from two moments; window.frames_per_clip is for predictors")
 
-    def inverse_config(self, grid: tuple[int, int], embed_dim: int) -> InverseModelConfig | PointsInverseConfig:
+    def inverse_config(self, grid: tuple[int, int], embed_dim: int) -> InverseModelConfig:
         """The inverse model to train; what must agree is taken from the encoder."""
-        same: Settings = {"embed_dim": embed_dim}
-        same |= {"grid": grid} if self.variant == "points" else {"tokens_per_frame": grid[0] * grid[1]}
-        return _with_given(INVERSES[self.variant], same, self.inverse, "inverse")
+        return _with_given(InverseModelConfig, {"grid": grid, "embed_dim": embed_dim}, self.inverse, "inverse")
 
     @property
     def part(self) -> str:

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from vjepa2_ac import __version__
-from vjepa2_ac.checkpoints.contents import MODELS
 from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.checkpoints.places import home
 from vjepa2_ac.checkpoints.release import save
@@ -27,7 +26,7 @@ from vjepa2_ac.models.ac_predictor import ACPredictor
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
 from vjepa2_ac.models.encoder_v21 import EncoderV21
-from vjepa2_ac.models.inverse_model import Inverse
+from vjepa2_ac.models.inverse_model import InverseModel
 from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.stills import AnyEncoder
@@ -268,17 +267,13 @@ def _trajectories(
 # --- inversion -------------------------------------------------------------------------------------------------------
 
 
-def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder) -> Inverse:
+def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder) -> InverseModel:
     config = recipe.inverse_config(encoder.config.grid, encoder.config.embed_dim)
-    inverse = cast("Inverse", build(MODELS[type(config)], config, seed=recipe.engine.seed))
+    inverse = build(InverseModel, config, seed=recipe.engine.seed)
     if inputs.start is not None:
         loaded = load(inputs.start, parts=("inverse",), optional=("keyframes",), precision="fp32")
         known = loaded.keyframes if recipe.part == "keyframes" and loaded.keyframes else loaded.inverse
         assert known is not None
-        variant = next(name for name, shape in recipes.INVERSES.items() if isinstance(known.config, shape))
-        if variant != recipe.variant:
-            told = f"{inputs.start} is of variant {variant}, not {recipe.variant}: --set variant={variant}"
-            raise CheckpointError(told)
         _take(inverse, known.state_dict(), inputs.start, "inverse")
     return inverse
 
