@@ -276,8 +276,8 @@ class Planner:
 
 
 def _unfamiliar(cycle_error: float | None) -> str:
-    much = "no number" if cycle_error is None else f"{100 * cycle_error:.0f} cm"
-    return f"the model does not know such a view: its ways to the goal's hand and back contradict each other by {much}"
+    wrong = "are no numbers" if cycle_error is None else f"contradict each other by {100 * cycle_error:.0f} cm"
+    return f"the model does not know such a view: its ways to the goal's hand and back {wrong}"
 
 
 def _of_equal_history(requests: Sequence[Request]) -> list[list[int]]:
