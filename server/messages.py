@@ -136,7 +136,7 @@ class Confidence(Message):
         None, description="[m] by which the model's ways to the goal's hand and back contradict each other, if it does"
     )
     goal_out_of_reach: bool
-    view_unfamiliar: bool = Field(description="by that, the model does not know such a view")
+    view_unfamiliar: bool = Field(description="by its `cycle_error`, the model does not know such a view")
 
 
 class Clipping(Message):

@@ -82,7 +82,7 @@ function confidence(plan) {
     ["Gripper contrast", fixed(contrast, 2), "how much opening or closing matters", contrast],
   ];
   if (unsure !== undefined) rows.push(["Goal's place", `± ${fixed(100 * unsure, 1)} cm`, "how far off the hand in the goal may be located", undefined]);
-  if (lost !== undefined) rows.push(["There and back", `${fixed(100 * lost, 1)} cm`, "by which its ways contradict each other; large in views the model does not know", undefined]);
+  if (lost !== undefined) rows.push(["There and back", `${fixed(100 * lost, 1)} cm`, "by which the model's ways contradict each other; large in views the model does not know", undefined]);
   const failure = plan.failure_probability;  // left out where the service was given no file that tells, or one for another preset's cost
   if (failure !== undefined) rows.push(["Failure", `${fixed(100 * failure, 0)} %`, "chance that what this plan belongs to fails", failure]);
   return make("dl", { class: "confidence" }, ...rows.map(([name, value, says, share]) => make("div", {},
