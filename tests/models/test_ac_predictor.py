@@ -10,9 +10,11 @@ from tests.models.small import ac_predictor, draw
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
+from vjepa2_ac.models.local_mixing import LocalMixing
 
 PATCHES = 12  # of one frame
 VARIANTS = [{}, {"use_extrinsics": True}, {"use_rope": False}, {"modulation": "adaln"}, {"use_silu": True}]
+VARIANTS += [{"local_mixing": True}, {"local_mixing": True, "use_extrinsics": True}]
 
 
 def given(batch: int, steps: int, *, extrinsics: bool = False) -> list[Tensor]:
@@ -126,17 +128,53 @@ def test_a_full_cache_refuses_another_step() -> None:
         model.step(latents, actions[:, 0], poses[:, 0], cache)
 
 
+@pytest.mark.parametrize(
+    ("added", "names"),
+    [({"modulation": "adaln"}, ("modulation", "condition_encoder")), ({"local_mixing": True}, ("local_mixing",))],
+    ids=["modulation", "local mixing"],
+)
 @torch.inference_mode()
-def test_freshly_drawn_modulation_changes_nothing() -> None:
+def test_what_is_freshly_added_to_a_predictor_changes_nothing(added: dict[str, Any], names: tuple[str, ...]) -> None:
     shape: dict[str, Any] = {"img_size": (24, 32), "patch_size": 8, "embed_dim": 20, "predictor_embed_dim": 64}
     shape |= {"depth": 2, "num_heads": 2}
-    modulated = ACPredictor(ACPredictorConfig(**shape, modulation="adaln")).eval()
+    more = ACPredictor(ACPredictorConfig(**shape, **added)).eval()
     plain = ACPredictor(ACPredictorConfig(**shape)).eval()
-    missing, unexpected = plain.load_state_dict(modulated.state_dict(), strict=False)
+    missing, unexpected = plain.load_state_dict(more.state_dict(), strict=False)
     assert not missing
-    assert all("modulation" in key or "condition_encoder" in key for key in unexpected)
+    assert unexpected
+    assert all(any(name in key for name in names) for key in unexpected)
     inputs = given(2, 2)
-    torch.testing.assert_close(modulated(*inputs), plain(*inputs))
+    torch.testing.assert_close(more(*inputs), plain(*inputs))
+
+
+@torch.inference_mode()
+def test_local_mixing_hears_the_eight_patches_around_and_nothing_else() -> None:
+    mixing = LocalMixing(6, (3, 4), 2, norm_eps=1e-6).eval()
+    mixing.convolution.weight.copy_(draw(6, 6, 3, 3))
+    x_BND = draw(2, 2 * (2 + PATCHES), 6, seed=1)
+    before = mixing(x_BND)
+    for step, patch, around in ((0, 0, {0, 1, 4, 5}), (1, 6, {1, 2, 3, 5, 6, 7, 9, 10, 11})):
+        changed = x_BND.clone()
+        changed[:, step * 14 + 2 + patch] += draw(6, seed=2)
+        moved_BN = (mixing(changed) - before).abs().amax(dim=-1) > 1e-6
+        assert {int(at) for at in moved_BN[0].nonzero()} == {step * 14 + 2 + at for at in around}
+        assert torch.equal(moved_BN[0], moved_BN[1])
+    conditions = torch.tensor([0, 1, 14, 15])
+    changed = x_BND.clone()
+    changed[:, conditions] += 1.0
+    heard = mixing(changed) - before
+    torch.testing.assert_close(heard[:, conditions], torch.ones(2, 4, 6))
+    heard[:, conditions] = 0.0
+    assert not heard.any()
+
+
+def test_local_mixing_learns_from_its_first_step() -> None:
+    model = ACPredictor(ac_predictor(local_mixing=True).config)
+    model(*given(2, 2)).square().mean().backward()
+    for mixing in model.local_mixing:
+        assert isinstance(mixing, LocalMixing)
+        assert mixing.convolution.weight.grad is not None
+        assert mixing.convolution.weight.grad.abs().amax(dim=(1, 2, 3)).min() > 0
 
 
 def test_modulation_learns_from_its_first_step() -> None:

@@ -54,7 +54,10 @@ def pretraining_v21(levels: int = 4, frames: int = FRAMES) -> Learner:
 
 def post_training() -> Learner:
     return PostTraining(
-        ac_predictor(img_size=SIZE, embed_dim=D, modulation="adaln"), PostTrainingConfig(), STEPS, frame_encoder()
+        ac_predictor(img_size=SIZE, embed_dim=D, modulation="adaln", local_mixing=True),
+        PostTrainingConfig(),
+        STEPS,
+        frame_encoder(),
     )
 
 

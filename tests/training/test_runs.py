@@ -309,7 +309,8 @@ def test_more_bad_episodes_than_allowed_end_the_run(encoder: Path, tmp_path: Pat
 def test_a_predictor_can_start_from_trained_weights(data: Path, encoder: Path, tmp_path: Path) -> None:
     plain = ["--set", "predictor.modulation=none", "--set", "steps=2"]
     assert train(data, encoder, tmp_path / "plain", *plain) == 0
-    assert train(data, encoder, tmp_path / "tuned", "--start", str(tmp_path / "plain" / "release")) == 0
+    plainly, more = str(tmp_path / "plain" / "release"), ("--set", "predictor.local_mixing=true")
+    assert train(data, encoder, tmp_path / "tuned", "--start", plainly, *more) == 0
 
 
 def test_the_recorded_droid_episode_trains_with_extrinsics_and_in_the_camera_frame(

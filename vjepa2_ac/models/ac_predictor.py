@@ -23,6 +23,7 @@ from vjepa2_ac.models.attention import PastKeys
 from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw, draw_weights, shrink_residuals
 from vjepa2_ac.models.encoder import attention_dtype, check_shape
+from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.models.rope import Grid, Rope, Rotation
 
 ACTION_UNITS = (0.05, 0.05, 0.05, 0.25, 0.25, 0.25, 0.25)  # [m], [rad], [stroke]; what counts as one in modulation
@@ -48,6 +49,7 @@ class ACPredictorConfig:
     action_embed_dim: int = 7  # numbers in an action, and in a pose
     use_extrinsics: bool = False  # a third conditioning token: where the camera is
     modulation: Literal["none", "adaln"] = "none"  # also let action and pose scale, shift and gate every block
+    local_mixing: bool = False  # a 3 x 3 convolution over each frame's patches before every block
     use_activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -116,6 +118,12 @@ class ACPredictor(nn.Module):
         self.extrinsics_encoder = nn.Linear(config.extrinsics_dim, dim)  # released files hold it even when unused
         is_modulated = config.modulation == "adaln"
         self.predictor_blocks = stack(config, dim, modulated=is_modulated)
+        self.local_mixing = nn.ModuleList(
+            LocalMixing(dim, config.grid, config.conditioning_tokens, norm_eps=config.norm_eps)
+            if config.local_mixing
+            else nn.Identity()
+            for _ in range(config.depth)
+        )
         self.predictor_norm = nn.LayerNorm(dim, eps=config.norm_eps)
         self.predictor_proj = nn.Linear(dim, config.embed_dim)
         self.condition_encoder = (
@@ -139,9 +147,9 @@ class ACPredictor(nn.Module):
         rotation = self._rotation(x_BND, first_step=0, steps=steps)
         mask_NN = self.attention_mask(steps, x_BND.device) if self.config.is_frame_causal and steps > 1 else None
         condition_BTW = self._condition(actions_BTA, poses_BTA)
-        for block in self.predictor_blocks:
+        for mix, block in zip(self.local_mixing, self.predictor_blocks, strict=True):
             x_BND = run_block(
-                block, x_BND, rotation, mask_NN, condition_BTW, recompute=self.config.use_activation_checkpointing
+                block, mix(x_BND), rotation, mask_NN, condition_BTW, recompute=self.config.use_activation_checkpointing
             )
         return self._predictions(x_BND, steps)
 
@@ -180,8 +188,8 @@ class ACPredictor(nn.Module):
         x_BSW = self._tokens(latents_BPD, actions_B1A, poses_B1A, extrinsics_B1E)
         rotation = self._rotation(x_BSW, first_step=cache.length, steps=1)
         condition_B1W = self._condition(actions_B1A, poses_B1A)
-        for block, past in zip(self.predictor_blocks, cache.layers, strict=True):
-            x_BSW = block(x_BSW, rotation, None, past, condition_B1W)
+        for mix, block, past in zip(self.local_mixing, self.predictor_blocks, cache.layers, strict=True):
+            x_BSW = block(mix(x_BSW), rotation, None, past, condition_B1W)
         cache.length += 1
         return self._predictions(x_BSW, steps=1)
 
@@ -192,9 +200,12 @@ class ACPredictor(nn.Module):
         )
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights the released way; a modulated model starts out equal to the plain one."""
+        """Draw first weights the released way; modulation and local mixing start out doing nothing."""
         draw_weights(self, generator)
         shrink_residuals(self.predictor_blocks)
+        for mix in self.local_mixing:
+            if isinstance(mix, LocalMixing):
+                mix.silence()
         if self.condition_encoder is not None:
             self._draw_condition_encoder(self.condition_encoder, generator)
 

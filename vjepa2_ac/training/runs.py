@@ -228,9 +228,10 @@ def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preproc
     if inputs.start is not None:
         loaded = load(inputs.start, parts=("predictor",), precision="fp32")
         assert loaded.predictor is not None
-        # A modulated predictor begins equal to a plain one, so it may start from plain weights.
+        # Modulation and local mixing begin doing nothing, so a predictor with them may start from weights without.
         fresh = predictor.state_dict()
-        added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith("condition_encoder")}
+        may_begin = ("condition_encoder", "local_mixing")
+        added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith(may_begin)}
         _take(predictor, {**added, **loaded.predictor.state_dict()}, inputs.start, "predictor")
     return predictor
 
