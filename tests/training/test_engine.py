@@ -20,7 +20,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from tests.training.small import ALONE
 from tests.training.toy import OPTIMIZER, ToyBatches, ToyLearner, start, train
-from vjepa2_ac.errors import InputError, NotEnoughDiskError, TrainingError
+from vjepa2_ac.errors import ConfigError, InputError, NotEnoughDiskError, TrainingError
 from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer, fit, updates
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.order import Layout
@@ -41,8 +41,10 @@ def final(folder: Path) -> dict[str, Tensor]:
     return {**found[1]["learner"], **flat(found[1]["optimizer"]["state"])}
 
 
-def flat(states: dict[int, dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {f"{number}.{name}": value for number, state in states.items() for name, value in state.items()}
+def flat(states: dict[int, dict[str, Tensor | bool]]) -> dict[str, Tensor]:
+    return {
+        f"{number}.{name}": torch.as_tensor(value) for number, state in states.items() for name, value in state.items()
+    }
 
 
 def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
@@ -61,14 +63,14 @@ def test_the_loss_falls(tmp_path: Path) -> None:
     assert last["loss"] < first["loss"]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_resumed_run_ends_as_if_never_interrupted(tmp_path: Path, accumulate: int) -> None:
-    config = replace(CONFIG, accumulate=accumulate)
-    train(tmp_path / "whole", config)
-    train(tmp_path / "parts", config)
+@pytest.mark.parametrize(("accumulate", "optimizer"), [(1, "adamw"), (2, "adamw"), (1, "muon")])
+def test_a_resumed_run_ends_as_if_never_interrupted(tmp_path: Path, accumulate: int, optimizer: str) -> None:
+    config, rates = replace(CONFIG, accumulate=accumulate), replace(OPTIMIZER, name=optimizer)
+    train(tmp_path / "whole", config, optimizer=rates)
+    train(tmp_path / "parts", config, optimizer=rates)
     for state in (tmp_path / "parts" / "states").glob("*12.pt"):
         state.unlink()  # as if killed after update 8
-    train(tmp_path / "parts", config, resume=True)
+    train(tmp_path / "parts", config, resume=True, optimizer=rates)
     assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
     logged = lines(tmp_path / "parts")
     assert [line["step"] for line in logged] == [2, 4, 6, 8, 10, 12]
@@ -194,6 +196,12 @@ def test_micro_batches_add_up_to_the_whole_batch(tmp_path: Path) -> None:
     for ours, theirs in zip(learners[0].parameters(), learners[1].parameters(), strict=True):
         # Adam divides by the size of the gradient, and so magnifies rounding where that is small.
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
+
+
+def test_muon_is_refused_where_matrices_are_spread() -> None:
+    sharded = replace(CONFIG, sharded=True)
+    with pytest.raises(ConfigError, match="muon needs whole matrices"):
+        Trainer(ToyLearner(), sharded, replace(OPTIMIZER, name="muon"), Processes(0, 2, torch.device("cpu")))
 
 
 def test_gradients_are_clipped_to_the_norm_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

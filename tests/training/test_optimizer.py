@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa2_ac.training import recipes
 from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer, parameter_groups, set_rates
@@ -70,6 +71,52 @@ def test_every_recipe_may_begin_and_reaches_its_peak(name: str) -> None:
     recipes.read(name).check()
 
 
+def modulated_predictor() -> ACPredictor:
+    shape = {"img_size": (32, 32), "embed_dim": 20, "predictor_embed_dim": 24, "depth": 2, "num_heads": 2}
+    return ACPredictor(ACPredictorConfig(**shape, modulation="adaln", local_mixing=True))  # type: ignore[arg-type]
+
+
+def test_muon_trains_the_matrices_of_blocks_and_adamw_the_rest() -> None:
+    model = modulated_predictor()
+    model.action_encoder.requires_grad_(False)
+    hidden, *others = make_optimizer(model, OptimizerConfig(name="muon", adamw_lr_scale=0.25)).param_groups
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    inner = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    by_muon = {f"predictor_blocks.{i}.{name}.weight" for i in range(2) for name in inner}
+    by_muon |= {f"local_mixing.{i}.convolution.weight" for i in range(2)}
+    assert {names[id(p)] for p in hidden["params"]} == by_muon
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {names[id(p)] for group in others for p in group["params"]} == trained - by_muon
+    assert all(group["use_fallback"] for group in others)
+
+
+def test_muon_moves_a_matrix_about_equally_far_in_most_directions_and_adamw_has_its_own_rate() -> None:
+    model = modulated_predictor()
+    config = OptimizerConfig(
+        name="muon", lr=1e-2, adamw_lr_scale=0.25, warmup=0, anneal=0, weight_decay=0.0, final_weight_decay=0.0
+    )
+    optimizer = make_optimizer(model, config)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    inputs = (torch.randn(4, 8, 20), torch.randn(4, 2, 7), torch.randn(4, 2, 7))
+    assert set_rates(optimizer, config, 1, 10) == 1e-2
+    model(*inputs).square().mean().backward()
+    optimizer.step()
+    name, after = "predictor_blocks.0.attn.qkv.weight", dict(model.named_parameters())
+    gradient = after[name].grad
+    assert gradient is not None
+    moved, slope = (torch.linalg.svdvals(part.detach()) for part in (after[name] - before[name], gradient))
+    length = 1e-2 * 0.2 * 72**0.5  # of 72 x 24, as long as AdamW's steps are on average
+    assert slope.max() > 10 * slope.median()
+    assert length * 0.7 < moved.median() < moved.max() < length * 1.3
+    step = (model.predictor_proj.bias - before["predictor_proj.bias"]).abs()
+    torch.testing.assert_close(step, torch.full_like(step, 0.25e-2), rtol=1e-3, atol=0)
+
+
+def test_muon_refuses_what_has_no_blocks() -> None:
+    with pytest.raises(ConfigError, match="muon trains the matrices of blocks, and Linear has none: use adamw"):
+        make_optimizer(nn.Linear(2, 2), OptimizerConfig(name="muon"))
+
+
 def test_a_frozen_weight_never_moves() -> None:
     layer = nn.Linear(2, 2)
     layer.weight.requires_grad = False
@@ -80,7 +127,18 @@ def test_a_frozen_weight_never_moves() -> None:
     assert torch.equal(layer.weight, before)
 
 
-@pytest.mark.parametrize("nonsense", [{"schedule": "cosine"}, {"lr": -1.0}, {"stretch": 0.5}, {"clip_grad": 0.0}])
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {"schedule": "cosine"},
+        {"lr": -1.0},
+        {"stretch": 0.5},
+        {"clip_grad": 0.0},
+        {"name": "adam"},
+        {"momentum": 1.0},
+        {"adamw_lr_scale": 0.0},
+    ],
+)
 def test_nonsense_is_refused(nonsense: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         OptimizerConfig(**nonsense)  # type: ignore[arg-type]  # nonsense on purpose

@@ -56,7 +56,13 @@ class ToyBatches:
 
 
 def train(
-    folder: Path, config: EngineConfig, *, resume: bool = False, learner: Learner | None = None, name: str = ""
+    folder: Path,
+    config: EngineConfig,
+    *,
+    resume: bool = False,
+    learner: Learner | None = None,
+    name: str = "",
+    optimizer: OptimizerConfig = OPTIMIZER,
 ) -> Learner:
     """Train the toy, or the learner of that `name` in `tests.training.real`."""
     with joined("cpu") as processes:
@@ -72,7 +78,7 @@ def train(
             make, batches = REAL[name]
             learner = make()
         learner = learner or ToyLearner(dropout=0.2 if processes.count == 1 else 0.0)
-        fit(learner, batches, config, OPTIMIZER, run, processes)
+        fit(learner, batches, config, optimizer, run, processes)
         return learner
 
 

@@ -1,4 +1,8 @@
-"""AdamW with the parameter groups of the reference: no weight decay on biases and one-dimensional parameters."""
+"""AdamW with the parameter groups of the reference: no weight decay on biases and one-dimensional parameters.
+
+Or Muon for the matrices of blocks, which takes the step that is equally long in all directions of a matrix (Jordan et
+al., 2024; scaled as by Liu et al., Muon is Scalable for LLM Training, 2025), and AdamW for everything else.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.models.blocks import Block, Modulation
+from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.training import schedules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """AdamW and how its rates run over the updates; lengths are counted in updates."""
+    """The optimiser and how its rates run over the updates; lengths are counted in updates."""
 
+    name: str = "adamw"  # or muon
     schedule: str = "warmup_stable_decay"  # or warmup_cosine, linear_decay
     start_lr: float = 7.5e-5
     lr: float = 4.25e-4  # the peak; for linear_decay where it begins
@@ -27,9 +34,17 @@ class OptimizerConfig:
     final_weight_decay: float = 0.04
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
+    momentum: float = 0.95  # of muon
+    adamw_lr_scale: float = 1.0  # with muon: the learning rate of what AdamW trains, in shares of the other's
     clip_grad: float | None = None  # norm; the reference never clips
 
     def __post_init__(self) -> None:
+        if self.name not in ("adamw", "muon"):
+            raise ConfigError(f"no optimiser {self.name!r}; there are adamw, muon")
+        if not (0 <= self.momentum < 1 and self.adamw_lr_scale > 0):
+            raise ConfigError(
+                f"momentum lies within 0 … 1 and adamw_lr_scale above 0, got {self.momentum} and {self.adamw_lr_scale}"
+            )
         if self.schedule not in ("warmup_stable_decay", "warmup_cosine", "linear_decay"):
             raise ConfigError(
                 f"no schedule {self.schedule!r}; there are warmup_stable_decay, warmup_cosine, linear_decay"
@@ -86,9 +101,34 @@ class OptimizerConfig:
         return int(self.stretch * steps)
 
 
-def make_optimizer(module: nn.Module, config: OptimizerConfig) -> AdamW:
-    """AdamW over what `module` trains; its rates are set before every update by `set_rates`."""
-    return AdamW(parameter_groups(module), lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
+    """The optimiser of what `module` trains; its rates are set before every update by `set_rates`.
+
+    ConfigError where muon finds no block to train.
+    """
+    groups = parameter_groups(module)
+    if config.name == "adamw":
+        return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+    from timm.optim import Muon  # here, because it takes seconds
+
+    hidden = _hidden_matrices(module)
+    if not hidden:
+        raise ConfigError(f"muon trains the matrices of blocks, and {type(module).__name__} has none: use adamw")
+    adamw = {"use_fallback": True, "lr_scale": config.adamw_lr_scale, "betas": config.betas, "eps": config.eps}
+    others = [
+        group | adamw | {"params": [weight for weight in group["params"] if id(weight) not in hidden]}
+        for group in groups
+    ]
+    muon = {"params": list(hidden.values()), "momentum": config.momentum, "nesterov": True}
+    return Muon([muon, *others], lr=config.lr)
+
+
+def _hidden_matrices(module: nn.Module) -> dict[int, nn.Parameter]:
+    """What lies between hidden channels, by identity: matrices of attention and MLP, and convolutions."""
+    parts = [part for part in module.modules() if isinstance(part, Block | LocalMixing)]
+    modulations = {id(part.weight) for part in module.modules() if isinstance(part, Modulation)}
+    weights = [weight for part in parts for weight in part.parameters() if weight.ndim > 1 and weight.requires_grad]
+    return {id(weight): weight for weight in weights if id(weight) not in modulations}
 
 
 def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
@@ -99,7 +139,7 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     return [group if group["weight_decay"] else group | {"no_decay": True} for group in reversed(groups)]
 
 
-def set_rates(optimizer: AdamW, config: OptimizerConfig, step: int, steps: int) -> float:
+def set_rates(optimizer: Optimizer, config: OptimizerConfig, step: int, steps: int) -> float:
     """Write the rates of update `step` into the optimiser; the learning rate comes back."""
     lr = config.learning_rate(step, steps)
     schedules.set_rates(optimizer.param_groups, lr=lr, weight_decay=config.decay(step, steps))
