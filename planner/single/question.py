@@ -77,11 +77,11 @@ def read_question(observation: str, pose: str | None, goals: Sequence[str], sub_
     wanted = tuple(_read(goal, "--goal") for goal in goals)
     if not 0 <= sub_goal < len(wanted):
         raise FieldError("--sub-goal", str(sub_goal), f"0 … {len(wanted) - 1}: goals are counted from 0")
-    here = _pose(pose) if pose is not None else seen.pose
+    here = _numbers(pose) if pose is not None else seen.pose
     if here is None:
         raise FieldError("--pose", f"none, and {observation} does not say where the hand is", POSE)
     return Question(
-        observation=seen, pose=read_pose(here.tolist(), "--pose"), goals=wanted, sub_goal=sub_goal, wishes=wishes
+        observation=seen, pose=read_pose(list(here), "--pose"), goals=wanted, sub_goal=sub_goal, wishes=wishes
     )
 
 
@@ -96,9 +96,8 @@ def _read(source: str, option: str) -> Shown:
     return Shown(source, decode(read(Path(source)), field, MOST_SIDE))
 
 
-def _pose(text: str) -> Array:
+def _numbers(text: str) -> list[float]:
     try:
-        values = [float(word) for word in text.strip("[]() ").replace(",", " ").split()]
+        return [float(word) for word in text.strip("[]() ").replace(",", " ").split()]
     except ValueError:
         raise FieldError("--pose", f"{text!r}", POSE) from None
-    return read_pose(values, "--pose")

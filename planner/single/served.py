@@ -22,11 +22,11 @@ def plan_by_service(
     question: Question,
     url: str,
     *,
-    token: str | None = None,
-    ca: Path | None = None,
-    timeout_s: float = 30.0,
+    token: str | None,
+    ca: Path | None,
+    timeout_s: float,
     points: int,
-    out: Path | None = None,
+    out: Path | None,
 ) -> Answer:
     """The plan of the service at `url`, and its energies around it.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import cv2
 import numpy as np
@@ -17,11 +19,14 @@ import torch
 from planner.failure_model import SIGNS
 from planner.single import here, served
 from planner.single.landscape import around, check_points
+from planner.single.question import Wishes
 from server.messages import PlanResponse
 from tests.planner.failures import ON_GAIN
 from tests.planner.worlds import HOME, PointWorld, located, moved, paint
 from vjepa2_ac.cli import run
-from vjepa2_ac.errors import CheckpointError, InputError
+from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
+from vjepa2_ac.images import Frames, as_frames
+from vjepa2_ac.pictures import fingerprint
 from vjepa2_ac.poses import Array
 
 POSE = " ".join(map(str, HOME))
@@ -66,8 +71,47 @@ def test_json_says_what_a_service_would_say_and_what_was_asked(
     assert set(served.timings_ms) == {"goal", "encode", "search", "safety", "total"}
     assert set(found) == {"observation", "goal", "asked", "server", "landscape"}
     assert found["observation"]["pose"] == list(HOME)
-    assert len(found["observation"]["sha256"]) == 64
+    assert found["observation"]["source"] == f"{folder}/now.png"
+    assert found["observation"]["sha256"] == fingerprint((folder / "now.png").read_bytes())
     assert found["asked"]["settings"] == ["search.horizon=2"]
+
+
+def test_times_are_milliseconds(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(PointWorld):
+        def encode(self, frames: Frames) -> torch.Tensor:
+            time.sleep(0.01)
+            return super().encode(frames)
+
+    monkeypatch.setattr(here, "open_model", lambda *_: (Slow(), {"name": "point", "version": "1"}, ()))
+    assert plan(folder, "--json") == 0
+    took_ms = answered(capsys)["timings_ms"]
+    assert min(took_ms["goal"], took_ms["encode"]) >= 10
+    assert took_ms.pop("total") >= sum(took_ms.values()) - 0.01
+
+
+def test_costs_that_are_no_numbers_are_left_out_and_no_plan_has_one(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, inf = here.Planner.plan, float("inf")
+    found: dict[str, Any] = {"trace": (inf, 0.5), "gripper_costs": {"keep": 0.5, "close": inf}, "idle_cost": inf}
+    monkeypatch.setattr(here.Planner, "plan", lambda *asked, **kept: replace(search(*asked, **kept), **found))
+    assert plan(folder, "--json") == 0
+    told = answered(capsys)
+    assert [told[name] for name in found] == [[0.5], {"keep": 0.5}, None]
+    found["cost"] = float("nan")
+    assert plan(folder) == 2
+    assert "error: the cost of the best plan is no number" in capsys.readouterr().err
+
+
+def test_what_is_located_in_several_hues_is_seen_in_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = PointWorld(located_B4=located(GOAL))
+    encode = Mock(side_effect=world.encode)
+    monkeypatch.setattr(world, "encode", encode)
+    monkeypatch.setattr(here, "open_model", lambda *_: (world, {"name": "point", "version": "1"}, ()))
+    assert plan(folder, "--set", "cost.place=3", "--set", "cost.hues=3") == 0
+    assert sum(len(as_frames(call.args[0])) for call in encode.call_args_list) == 2 * 3  # observation and goal
 
 
 def test_the_same_seed_gives_the_same_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +128,8 @@ def test_the_table_holds_moves_targets_and_doubts(folder: Path, capsys: pytest.C
     assert [line.split()[0] for line in lines if "  0.4000   0.0000   0.3000" in line] == ["now", "0", "1"]
     assert any(line.startswith("cost ") and "below doing nothing" in line for line in lines)
     assert "warning     dry run: the robot is asked to stay where it is" in lines
+    assert plan(folder, "--json", "--set", "limits.dry_run=true") == 0
+    assert answered(capsys)["dry_run"]
 
 
 def test_a_folder_gets_numbers_and_a_picture(
@@ -96,10 +142,11 @@ def test_a_folder_gets_numbers_and_a_picture(
     drawn = cv2.imdecode(np.frombuffer((folder / "made/here/plan.png").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     assert min(drawn.shape[:2]) > 500
     maps = content["landscape"]["maps"]
-    assert [(each["across"], each["up"], np.shape(each["energies"])) for each in maps] == [
-        ("y", "x", (9, 9)),
-        ("x", "z", (9, 9)),
+    assert [(each["seen_from"], each["across"], each["up"], np.shape(each["energies"])) for each in maps] == [
+        ("top", "y", "x", (9, 9)),
+        ("side", "x", "z", (9, 9)),
     ]
+    assert content["landscape"]["offsets_m"] == pytest.approx(np.linspace(-0.075, 0.075, 9))
     assert content["landscape"]["plan_energy"] == pytest.approx(content["cost"], abs=1e-5)
     assert content["landscape"]["idle_energy"] == pytest.approx(content["idle_cost"], abs=1e-5)
     assert "wrote" in capsys.readouterr().err
@@ -131,21 +178,22 @@ def test_the_energies_around_a_plan_count_where_the_hand_is_located_as_the_plan_
 
 
 def test_the_valley_lies_at_the_plan_that_leads_to_the_goal() -> None:
-    plan_17 = np.array([[0.0375, -0.01875, 0.0, 0.0, 0.0, 0.0, 1.0]])
+    plan_27 = np.array([[0.0375, -0.01875, 0.0, 0.0, 0.0, 0.0, 1.0], [0.2, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]])
     asked: list[Array] = []
 
     def score(actions_SH7: Array) -> Array:
         asked.append(actions_SH7)
-        distance: Array = np.abs(actions_SH7 - plan_17).sum(axis=(1, 2))
+        distance: Array = np.abs(actions_SH7 - plan_27).sum(axis=(1, 2))
         return distance
 
-    found = around(plan_17, 9, score)
+    found = around(plan_27, 9, score)
     assert found is not None
-    assert (found.plan_energy, found.idle_energy) == (0, pytest.approx(1.05625))
+    assert (found.plan_energy, found.idle_energy) == (0, pytest.approx(2.25625))
     for each, (across, up) in zip(found.maps, ((-0.01875, 0.0375), (0.0375, 0.0)), strict=True):
         row, column = np.unravel_index(each.energies_PP.argmin(), (9, 9))
         assert (found.offsets_P[column], found.offsets_P[row]) == pytest.approx((across, up))
     assert (asked[0][:-1, 0, 6] == 1.0).all()  # the gripper stays as planned
+    assert (asked[0][:-1, 1] == plan_27[1]).all()  # and whatever follows
 
 
 @pytest.mark.parametrize(("points", "refused"), [(1, True), (2, False), (51, False), (52, True)])
@@ -165,6 +213,9 @@ def test_a_recorded_step_brings_its_pose(folder: Path, capsys: pytest.CaptureFix
     recorded = f"{folder}/trajectory.npz"
     assert run(["plan", "--observation", f"{recorded}:0", "--goal", f"{recorded}:1", "--json"]) == 0
     np.testing.assert_allclose(answered(capsys)["targets"][0][:3], GOAL[:3], atol=0.01)
+    told = ["--pose", "[0.4, 0.1, 0.3, 0, 0, 0, 0]"]  # or says where the hand is, as lists are written
+    assert run(["plan", "--observation", f"{recorded}:0", "--goal", f"{recorded}:1", "--json", *told]) == 0
+    assert answered(capsys)["observation"]["pose"] == [0.4, 0.1, 0.3, 0, 0, 0, 0]
 
 
 def test_one_of_several_goals_is_planned_towards(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +223,9 @@ def test_one_of_several_goals_is_planned_towards(folder: Path, capsys: pytest.Ca
     found = answered(capsys)
     np.testing.assert_allclose(found["targets"][0][:3], moved(0.0, 0.05, 0.0)[:3], atol=0.01)
     assert found["goal"]["sub_goal"] == 1
-    assert len(found["goal"]["sources"]) == 2
+    files = [folder / "wanted.png", folder / "later.png"]
+    assert found["goal"]["sources"] == [str(file) for file in files]
+    assert found["goal"]["sha256"] == [fingerprint(file.read_bytes()) for file in files]
 
 
 def test_a_fitted_failure_model_speaks_up(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,9 +260,14 @@ def test_what_was_learned_about_a_model_is_used_unless_another_cost_is_asked_for
     assert answered(capsys)["failure_probability"] is None
 
 
-def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    warm_up = Mock(side_effect=here.warm_up)
+    monkeypatch.setattr(here, "warm_up", warm_up)
     assert plan(folder, "--json", "--budget-ms", "60", "--deadline-ms", "60000") == 0
     assert answered(capsys)["evaluations"] > 12
+    assert plan(folder, "--json", "--deadline-ms", "60000") == 0
+    assert answered(capsys)["evaluations"] == 100  # as many as without, and the first calls do not count
+    assert warm_up.call_count == 2
     assert plan(folder, "--deadline-ms", "0.001") == 2
     assert "not one iteration was finished" in capsys.readouterr().err
     assert plan(folder, "--budget-ms", "0.001") == 0
@@ -233,10 +291,14 @@ def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str]) -
         ({"goal": "blank.png"}, "--goal .*blank.png: the picture is blank"),
         ({"goal": "trajectory.npz"}, "holds several steps; say which"),
         ({"options": ("--sub-goal", "1")}, "--sub-goal: 1; expected 0 … 0: goals are counted from 0"),
+        ({"options": ("--sub-goal", "-1")}, "--sub-goal: -1; expected 0 … 0: goals are counted from 0"),
         ({"options": ("--preset", "fats")}, "no preset 'fats'; did you mean 'fast'?"),
         ({"options": ("--set", "search.sample=3")}, "did you mean 'samples'"),
         ({"options": ("--budget-ms", "0")}, "--budget-ms: 0; expected a positive number"),
+        ({"options": ("--deadline-ms", "inf")}, "--deadline-ms: inf; expected a positive number"),
+        ({"options": ("--deadline-ms", "nan")}, "--deadline-ms: nan; expected a positive number"),
         ({"options": ("--budget-ms", "9", "--set", "search.samples=9")}, "a budget chooses them"),
+        ({"options": ("--budget-ms", "9", "--set", "search.iterations=2")}, "a budget chooses them"),
         ({"options": ("--budget-ms", "9", "--set", "search.samples = 9")}, "a budget chooses them"),
         ({"options": ("--budget-ms", "9", "--preset", "paper")}, "the published search has a fixed size"),
         ({"options": ("--out", "{folder}/x", "--grid", "1")}, "from 2 to 51 moves a side"),
@@ -268,6 +330,40 @@ def test_how_long_to_wait_for_a_service_can_be_said(folder: Path, monkeypatch: p
     for said, waits_s in (([], 60.0), (["--timeout-s", "5"], 5.0)):
         assert plan(folder, "--server", "http://127.0.0.1:1", *said) == 2
         assert client.call_args.kwargs["timeout_s"] == waits_s
+
+
+@pytest.mark.parametrize(
+    ("wishes", "asked"),
+    [
+        (Wishes(seed=3), {"seed": 3}),
+        (Wishes(preset="fast", budget_ms=9.0, dry_run=True), {"preset": "fast", "budget_ms": 9.0, "dry_run": True}),
+        (Wishes(settings=("search.samples = 9", "search.horizon=2")), {"samples": 9, "horizon": 2}),
+        (Wishes(preset="paper", settings=("paper.iterations=4",)), {"preset": "paper", "iterations": 4}),
+    ],
+)
+def test_a_service_is_asked_for_what_was_wished(wishes: Wishes, asked: dict[str, Any]) -> None:
+    assert served.options_of(wishes) == {"seed": 0} | asked
+
+
+def test_a_service_is_given_the_deadline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = MagicMock()
+    ask = client.return_value.__enter__.return_value.plan
+    ask.side_effect = InputError("nobody plans")
+    monkeypatch.setattr(served, "PlannerClient", client)
+    assert plan(folder, "--server", "http://127.0.0.1:1", "--deadline-ms", "500") == 2
+    assert ask.call_args.kwargs["deadline_ms"] == 500
+
+
+def test_a_token_comes_from_the_file_or_else_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("\n# of the lab\n  first \nsecond\n")
+    monkeypatch.setenv("VJEPA2_AC_TOKEN", "another")
+    assert (served.read_token(tokens), served.read_token(None)) == ("first", "another")
+    tokens.write_text("# of the lab\n\n")
+    with pytest.raises(ConfigError, match="tokens holds no token"):
+        served.read_token(tokens)
 
 
 @pytest.mark.parametrize(

@@ -26,9 +26,9 @@ TOKEN = "a-token-long-enough"
 
 @pytest.fixture
 def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The options that name an observation and a goal of the point world."""
+    """The options that name an observation and a goal of the point world; another goal lies beside them."""
     monkeypatch.delenv("VJEPA2_AC_TOKEN", raising=False)
-    for name, pose in (("now", HOME), ("wanted", GOAL)):
+    for name, pose in (("now", HOME), ("wanted", GOAL), ("later", moved(0.0, 0.05, 0.0))):
         cv2.imwrite(str(tmp_path / f"{name}.png"), paint(pose)[..., ::-1])
     return ["--observation", f"{tmp_path}/now.png", "--goal", f"{tmp_path}/wanted.png", "--pose", POSE]
 
@@ -49,6 +49,7 @@ def test_a_service_plans_as_this_process_would(
 ) -> None:
     monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(), {"name": "point", "version": "1"}, ()))
     options = ["--preset", "fast", "--set", "search.horizon=2", "--seed", "5", "--out", f"{tmp_path}/out", "--json"]
+    options += ["--goal", f"{tmp_path}/later.png", "--sub-goal", "1"]
     assert run(["plan", *pictures, *options]) == 0
     local = answered(capsys)
     assert run(["plan", *pictures, *options, "--server", url_of(point, wire)]) == 0
