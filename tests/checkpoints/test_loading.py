@@ -19,6 +19,7 @@ from tests.checkpoints import samples
 from vjepa2_ac.checkpoints import Loaded, load, save
 from vjepa2_ac.checkpoints.conversion import convert
 from vjepa2_ac.checkpoints.official import read_state
+from vjepa2_ac.checkpoints.reading import read
 from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.anticipation import AnticipationClassifier, AnticipationClassifierConfig
@@ -62,6 +63,10 @@ def test_an_acting_file_gives_the_encoder_the_public_loader_gives(tmp_path: Path
     assert loaded.predictor.config == samples.ACTING
     assert loaded.masked_predictor is None
     assert loaded.preprocessing.name == "droid"
+    assert loaded.metadata["layout"] == "V-JEPA 2-AC training file"
+    average = load(file, which="target_encoder", overrides=samples.ACTING_HINTS)
+    assert samples.same(average.encoder, samples.encoder())
+    assert average.metadata["encoder_entry"] == "target_encoder"
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone.", "_orig_mod.", "module._orig_mod."])
@@ -124,6 +129,12 @@ def test_a_file_in_torchs_old_layout_loads(tmp_path: Path) -> None:
     assert samples.same(load(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE).encoder, samples.encoder())
 
 
+def test_only_what_lies_in_a_file_is_handed_back_to_it(tmp_path: Path) -> None:
+    torch.save({"encoder": samples.encoder().state_dict()}, tmp_path / "a.pt")
+    assert read(tmp_path / "a.pt", overrides=samples.ENCODER_ALONE).is_mapped
+    assert not read(old_layout(tmp_path / "b.pt"), overrides=samples.ENCODER_ALONE).is_mapped
+
+
 def test_of_several_probes_the_first_is_read(tmp_path: Path) -> None:
     probes = [samples.wrapped(samples.classifier(seed), "module.") for seed in (3, 4)]
     torch.save({"classifiers": probes, "opt": [{}], "epoch": 20}, tmp_path / "a.pt")
@@ -132,6 +143,15 @@ def test_of_several_probes_the_first_is_read(tmp_path: Path) -> None:
     assert loaded.classifier.config == samples.CLASSIFIER
     assert loaded.encoder is None
     assert loaded.metadata["layout"] == "attentive probe file"
+
+
+@pytest.mark.parametrize(("probes", "left"), [(1, ["epoch"]), (2, ["epoch", "classifiers"])])
+def test_further_probes_are_said_to_be_left_aside(tmp_path: Path, probes: int, left: list[str]) -> None:
+    states = [samples.wrapped(samples.classifier(seed), "module.") for seed in range(probes)]
+    torch.save({"classifiers": states, "epoch": 20}, tmp_path / "probe-384.pt")
+    contents = read(tmp_path / "probe-384.pt", overrides={"classifier": {"num_heads": 2}})
+    assert [ignored.key for ignored in contents.ignored] == left
+    assert contents.preprocessing == Preprocessing(name="hub", img_size=(384, 384))  # as the file's name says
 
 
 @pytest.mark.parametrize(("verbs", "nouns"), [(4, 5), (0, 0)])
@@ -380,8 +400,10 @@ def test_overrides_are_checked(tmp_path: Path) -> None:
     file = samples.pretraining(tmp_path / "a.pt")
     with pytest.raises(ConfigError, match="has no 'num_head'; did you mean 'num_heads'"):
         load(file, overrides={"encoder": {"num_head": 2}})
-    with pytest.raises(CheckpointError, match="no model is called 'enkoder'"):
+    with pytest.raises(CheckpointError, match="no model is called 'enkoder'; did you mean encoder"):
         load(file, overrides={"enkoder": {"num_heads": 2}})
+    with pytest.raises(CheckpointError, match=r"no model is called 'x'; there can be encoder, predictor, \w+, "):
+        load(file, overrides={"x": {"num_heads": 2}})
 
 
 def test_settings_of_a_model_that_a_file_does_not_hold_are_refused_and_who_needs_them_is_named(tmp_path: Path) -> None:
@@ -395,6 +417,14 @@ def test_settings_of_a_model_that_a_file_does_not_hold_are_refused_and_who_needs
 def test_a_release_is_not_to_be_overridden(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="says itself what it holds"):
         load(samples.release(tmp_path / "r"), overrides=samples.HINTS)
+    with pytest.raises(CheckpointError, match="says itself what it holds"):
+        load(tmp_path / "r", which="encoder")
+
+
+def test_an_encoder_is_not_to_be_chosen_where_there_is_none(tmp_path: Path) -> None:
+    torch.save({"classifiers": [samples.wrapped(samples.classifier())]}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match="has no encoder 'encoder'; it has none"):
+        load(tmp_path / "a.pt", which="encoder")
 
 
 def test_a_runs_folder_is_refused_with_the_place_of_its_release(tmp_path: Path) -> None:
@@ -410,6 +440,9 @@ def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
         load(folder)
     with pytest.raises(CheckpointError, match=r"cannot be read without a config\.json"):
         load(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "alone.safetensors")
+    with pytest.raises(CheckpointError, match=r"alone\.safetensors cannot be read without a config\.json"):
+        load(folder / "alone.safetensors")
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
@@ -421,11 +454,20 @@ def test_a_file_that_cannot_be_read_is_not_said_to_be_damaged(tmp_path: Path, na
         load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"model_type": "llama"}', "{}"])
-def test_a_folder_with_a_strange_config_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "is damaged: it is no JSON"),
+        ("{", "is damaged: it is no JSON"),
+        ("[]", "holds no settings by name"),
+        ('{"model_type": "llama"}', r"is neither .* \(its model_type is 'llama'\)"),
+        ("{}", r"is neither .* \(its model_type is None\)"),
+    ],
+)
+def test_a_folder_with_a_strange_config_is_refused(tmp_path: Path, text: str, fault: str) -> None:
     folder = samples.release(tmp_path / "r")
     (folder / "config.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"config\.json"):
+    with pytest.raises(CheckpointError, match=rf"config\.json {fault}"):
         load(folder)
 
 

@@ -54,7 +54,8 @@ def read(source: str | Path, *, which: str | None = None, overrides: Overrides |
     for name in known:
         if name not in PARTS:
             meant = nearest(name, PARTS)
-            raise CheckpointError(f"no model is called '{name}'; {f'did you mean {meant}?' if meant else PARTS}")
+            hint = f"did you mean {meant}?" if meant else f"there can be {', '.join(PARTS)}"
+            raise CheckpointError(f"no model is called '{name}'; {hint}")
     if path.is_file() and kind_of(path) is not Kind.SAFETENSORS:
         return _read_official(path, which, known)
     folder = path if path.is_dir() else folder_of(path)
@@ -72,8 +73,8 @@ def read(source: str | Path, *, which: str | None = None, overrides: Overrides |
 
 
 def folder_of(file: Path) -> Path:
-    """The folder whose `config.json` describes a safetensors file. Raises CheckpointError where none does."""
-    if file.name != WEIGHTS and not (file.parent / INDEX).is_file():
+    """The folder of a safetensors file. Raises CheckpointError where its `config.json` describes another file."""
+    if file.name != WEIGHTS and (file.parent / CONFIG).exists() and not (file.parent / INDEX).is_file():
         raise CheckpointError(f"{file} is none of the weights that {file.parent / CONFIG} describes: {WEIGHTS} is")
     return file.parent
 
@@ -107,8 +108,7 @@ def _read_official(file: Path, which: str | None, overrides: Overrides) -> Conte
     reader = _Reader(file, overrides, is_mapped=kind_of(file) is Kind.TORCH_ZIP)
     for entry, state in states.items():
         reader.take(entry, state, states.get("predictor"))
-    chosen = states.keys() - {PROBES}
-    left = [why_entry_is_ignored(name, entries[name]) for name in entries if name not in chosen and name != PROBES]
+    left = [why_entry_is_ignored(name, entries[name]) for name in entries if name not in states]
     if PROBES in states and isinstance(entries[PROBES], list | tuple) and len(entries[PROBES]) > 1:
         left.append(why_entry_is_ignored(PROBES, None))
     return reader.contents(left)
