@@ -8,7 +8,7 @@ with a near one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ class Placement:
 
 LOOK_AT = (0.490, 0.0, 0.070)
 LEFT = Placement(azimuth=25.0, elevation=38.0, distance=0.66, look_at=LOOK_AT, field_of_view=35.0)
-RIGHT = Placement(azimuth=-25.0, elevation=38.0, distance=0.66, look_at=LOOK_AT, field_of_view=35.0)
+RIGHT = replace(LEFT, azimuth=-LEFT.azimuth)
 PRETTY = Placement(azimuth=40.0, elevation=21.0, distance=1.66, look_at=(0.34, 0.0, 0.27), field_of_view=32.0)
 
 

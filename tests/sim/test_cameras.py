@@ -74,6 +74,19 @@ def test_extrinsics_look_at_the_workspace(cell: Cell) -> None:
     np.testing.assert_allclose(pixels(cell, [cameras.LOOK_AT])[0], SIZE / 2, atol=1e-6)
 
 
+@pytest.mark.parametrize(("width", "height"), [(64, 96), (96, 64)])
+def test_pictures_are_upright_and_their_middle_is_what_a_camera_looks_at(cell: Cell, width: int, height: int) -> None:
+    cell.dress(draw(Variation(factors=()), 0))
+    seen = np.add(cameras.LOOK_AT, [(0.0, 0.0, 0.0), (0.0, 0.0, 0.1)])
+    for name in ("left", "right"):
+        middle, above = cameras.project(cell.scene.model, cell.scene.data, name, seen, width, height)
+        np.testing.assert_allclose(middle, (width / 2, height / 2), atol=1e-6)
+        np.testing.assert_allclose(above[0], width / 2, atol=1e-6)
+        # What is 66 cm away and 38 degrees below, seen under 35 degrees over the height.
+        rise = 0.1 * np.cos(np.deg2rad(38)) / (0.66 - 0.1 * np.sin(np.deg2rad(38)))
+        assert middle[1] - above[1] == pytest.approx(0.5 * height * rise / np.tan(np.deg2rad(17.5)))
+
+
 def test_every_camera_draws_and_an_unknown_one_is_named(cell: Cell) -> None:
     cell.dress(draw(Variation(), 1))
     painter = Painter(cell.scene, 64, 96)
