@@ -20,7 +20,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from tests.training.small import ALONE
 from tests.training.toy import OPTIMIZER, ToyBatches, ToyLearner, start, train
-from vjepa2_ac.errors import ConfigError, InputError, NotEnoughDiskError, TrainingError
+from vjepa2_ac.errors import InputError, NotEnoughDiskError, TrainingError
 from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer, fit, updates
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.order import Layout
@@ -196,12 +196,6 @@ def test_micro_batches_add_up_to_the_whole_batch(tmp_path: Path) -> None:
     for ours, theirs in zip(learners[0].parameters(), learners[1].parameters(), strict=True):
         # Adam divides by the size of the gradient, and so magnifies rounding where that is small.
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
-
-
-def test_muon_is_refused_where_matrices_are_spread() -> None:
-    sharded = replace(CONFIG, sharded=True)
-    with pytest.raises(ConfigError, match="muon needs whole matrices"):
-        Trainer(ToyLearner(), sharded, replace(OPTIMIZER, name="muon"), Processes(0, 2, torch.device("cpu")))
 
 
 def test_gradients_are_clipped_to_the_norm_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

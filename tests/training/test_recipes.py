@@ -242,3 +242,17 @@ def test_an_inverse_begins_with_no_length_of_clips() -> None:
     recipe = recipes.read("default-invert", ["window.frames_per_clip=2"])  # as a run may hold it that began before
     with pytest.raises(ConfigError, match="frames_per_clip is for predictors"):
         recipe.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("tiny-pretrain", ["engine.sharded=true"], "muon needs whole matrices"),
+        ("tiny-train", ["engine.sharded=true"], "muon needs whole matrices"),
+        ("tiny-invert", [], "an inverse has none: take adamw"),
+        ("tiny-keyframes", [], "an inverse has none: take adamw"),
+    ],
+)
+def test_a_run_begins_with_no_muon_that_cannot_train(name: str, settings: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        recipes.read(name, ["optimizer.name=muon", *settings]).check()

@@ -118,8 +118,6 @@ class Trainer:
                 if isinstance(module, Block):
                     module.compile()
         self.is_sharded = config.sharded and processes.count > 1
-        if self.is_sharded and optimizer_config.name == "muon":
-            raise ConfigError("muon needs whole matrices, which FSDP2 spreads: train with adamw, or not sharded")
         if self.is_sharded:
             shard(learner, processes, Block, self.dtype)
             self.wrapped: nn.Module = learner

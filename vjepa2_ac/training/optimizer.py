@@ -102,18 +102,13 @@ class OptimizerConfig:
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """The optimiser of what `module` trains; its rates are set before every update by `set_rates`.
-
-    ConfigError where muon finds no block to train.
-    """
+    """The optimiser of what `module` trains; its rates are set before every update by `set_rates`."""
     groups = parameter_groups(module)
     if config.name == "adamw":
         return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
     from timm.optim import Muon  # here, because it takes seconds
 
     hidden = _hidden_matrices(module)
-    if not hidden:
-        raise ConfigError(f"muon trains the matrices of blocks, and {type(module).__name__} has none: use adamw")
     adamw = {"use_fallback": True, "lr_scale": config.adamw_lr_scale, "betas": config.betas, "eps": config.eps}
     others = [
         group | adamw | {"params": [weight for weight in group["params"] if id(weight) not in hidden]}

@@ -71,7 +71,7 @@ class PretrainRecipe:
 
     def check(self) -> None:
         """Refuse what a run should not begin with."""
-        self.optimizer.check(self.engine.steps)
+        _check_updates(self)
 
     def encoder_config(self) -> EncoderConfig | EncoderV21Config:
         """The encoder to train."""
@@ -119,7 +119,7 @@ class TrainRecipe:
 
     def check(self) -> None:
         """Refuse what a run should not begin with."""
-        self.optimizer.check(self.engine.steps)
+        _check_updates(self)
         if self.sampling.pair_share and self.engine.batch % 2:
             raise ConfigError(
                 f"pairs come two by two: an even engine.batch, got {self.engine.batch}; or sampling.pair_share=0"
@@ -164,7 +164,9 @@ class InvertRecipe:
 
     def check(self) -> None:
         """Refuse what a run should not begin with."""
-        self.optimizer.check(self.engine.steps)
+        _check_updates(self)
+        if self.optimizer.name == "muon":
+            raise ConfigError("muon trains the matrices of blocks, and an inverse has none: take adamw")
         if self.window.frames_per_clip != WindowConfig().frames_per_clip:
             raise ConfigError("an inverse learns from two moments; window.frames_per_clip is for predictors")
 
@@ -314,6 +316,15 @@ def _with_given(cls: type[ConfigT], same: Settings, given: Settings, where: str 
         if name in given and given[name] not in (value, list(value) if isinstance(value, tuple) else value):
             raise ConfigError(f"{where}.{name} is {given[name]!r}, but the encoder makes it {value!r}")
     return from_dict(cls, {**given, **same}, where)
+
+
+def _check_updates(recipe: Recipe) -> None:
+    """Refuse rates that would jump, and an optimiser that cannot make its updates where the weights lie."""
+    recipe.optimizer.check(recipe.engine.steps)
+    if recipe.optimizer.name == "muon" and recipe.engine.sharded:
+        raise ConfigError(
+            "muon needs whole matrices, which FSDP2 spreads: take adamw and a rate for it, or do not shard"
+        )
 
 
 def _folder() -> list[Any]:
