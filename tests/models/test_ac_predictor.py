@@ -193,14 +193,31 @@ def test_to_modulation_a_small_move_is_as_large_as_a_whole_pose() -> None:
     assert (weight @ move).norm().item() == pytest.approx((weight @ pose).norm().item(), rel=0.5)
 
 
-@pytest.mark.parametrize("modulation", ["none", "adaln"])
-def test_recomputing_in_the_backward_pass_changes_no_gradient(modulation: str) -> None:
+@pytest.mark.parametrize("variant", [{}, {"modulation": "adaln"}, {"local_mixing": True}], ids=str)
+def test_recomputing_in_the_backward_pass_changes_no_gradient(variant: dict[str, Any]) -> None:
     gradients = []
     for recompute in (False, True):
-        model = ac_predictor(use_activation_checkpointing=recompute, modulation=modulation).train()
+        model = ac_predictor(use_activation_checkpointing=recompute, **variant).train()
         model(*given(1, 2)).square().sum().backward()
         gradients.append(model.predictor_embed.weight.grad)
     torch.testing.assert_close(*gradients)
+
+
+def test_recomputing_keeps_as_little_of_a_layer_with_local_mixing_as_of_one_without() -> None:
+    kept, numbers = list[Tensor](), list[int]()
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor)
+        return tensor
+
+    for mixing in (False, True):
+        model = ac_predictor(use_activation_checkpointing=True, local_mixing=mixing).train()
+        ours = {parameter.data_ptr() for parameter in model.parameters()}
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model(*given(1, 2))
+        numbers.append(sum(tensor.numel() for tensor in kept if tensor.data_ptr() not in ours))
+        kept.clear()
+    assert numbers[0] == numbers[1]
 
 
 @pytest.mark.parametrize(("patch", "heads"), [(8, 2), (4, 1), (8, 4)])

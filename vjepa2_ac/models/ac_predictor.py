@@ -149,7 +149,12 @@ class ACPredictor(nn.Module):
         condition_BTW = self._condition(actions_BTA, poses_BTA)
         for mix, block in zip(self.local_mixing, self.predictor_blocks, strict=True):
             x_BND = run_block(
-                block, mix(x_BND), rotation, mask_NN, condition_BTW, recompute=self.config.use_activation_checkpointing
+                functools.partial(_mixed, mix, block),
+                x_BND,
+                rotation,
+                mask_NN,
+                condition_BTW,
+                recompute=self.config.use_activation_checkpointing,
             )
         return self._predictions(x_BND, steps)
 
@@ -189,7 +194,7 @@ class ACPredictor(nn.Module):
         rotation = self._rotation(x_BSW, first_step=cache.length, steps=1)
         condition_B1W = self._condition(actions_B1A, poses_B1A)
         for mix, block, past in zip(self.local_mixing, self.predictor_blocks, cache.layers, strict=True):
-            x_BSW = block(mix(x_BSW), rotation, None, past, condition_B1W)
+            x_BSW = _mixed(mix, block, x_BSW, rotation, None, past, condition_B1W)
         cache.length += 1
         return self._predictions(x_BSW, steps=1)
 
@@ -272,6 +277,12 @@ class ACPredictor(nn.Module):
                 raise InputError(f"expected {name} {list(shape)} beside {steps} steps, got {list(given.shape)}")
         if (extrinsics is not None) != config.use_extrinsics:
             raise InputError(f"this predictor takes {'' if config.use_extrinsics else 'no '}extrinsics")
+
+
+def _mixed(mix: nn.Module, block: nn.Module, x_BNW: Tensor, *given: object) -> Tensor:
+    """A layer: local mixing, where there is any, then the block."""
+    output: Tensor = block(mix(x_BNW), *given)
+    return output
 
 
 @functools.lru_cache(maxsize=32)

@@ -6,6 +6,7 @@ Legend: B batch, N tokens, D width, T time steps, S tokens per step.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -172,7 +173,7 @@ def stack(shape: StackShape, dim: int, *, depth: int | None = None, modulated: b
 
 
 def run_block(
-    block: nn.Module,
+    block: Callable[..., Tensor],
     x_BND: Tensor,
     rotation: Rotation | None = None,
     may_attend_NN: Tensor | None = None,
@@ -186,8 +187,7 @@ def run_block(
             block, x_BND, rotation, may_attend_NN, None, condition_BTD, use_reentrant=False
         )
         return recomputed
-    output: Tensor = block(x_BND, rotation, may_attend_NN, None, condition_BTD)
-    return output
+    return block(x_BND, rotation, may_attend_NN, None, condition_BTD)
 
 
 def _by_step(x_BND: Tensor, turn_BTD: Tensor) -> Tensor:
