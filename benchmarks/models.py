@@ -129,7 +129,8 @@ def step_flops(model: WorldModel, past: int = 0) -> float:
     config = model.predictor.config
     tokens, width = config.conditioning_tokens + config.tokens_per_frame, config.predictor_embed_dim
     block = 2 * tokens * width * width * (4 + 2 * config.mlp_ratio) + 4 * tokens * (past + 1) * tokens * width
-    return config.depth * block + 4 * config.tokens_per_frame * config.embed_dim * width
+    mixing = 18 * config.tokens_per_frame * width * width if config.local_mixing else 0
+    return config.depth * (block + mixing) + 4 * config.tokens_per_frame * config.embed_dim * width
 
 
 def transformers_encoder(encoder: Encoder) -> Callable[[Tensor], Tensor]:

@@ -7,17 +7,22 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import grpc
 import pytest
 import torch
 from grpc.aio import AioRpcError, Metadata
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import _result
 from benchmarks._peaks import peak_of
 from benchmarks._result import ratio, taking_turns
+from benchmarks.models import step_flops
 from benchmarks.planning import TOP, Peak, agreement
 from benchmarks.soak import end_of, http_request, is_late_write, whole_answer
+from tests.models.small import ac_predictor, draw
 from tests.server.running import running
 from vjepa2_ac.client.rpc import refusal_of
 from vjepa2_ac.pb import planning_pb2 as pb
@@ -81,6 +86,16 @@ def test_a_model_that_is_not_there_is_named_in_a_sentence(capsys: pytest.Capture
     with pytest.raises(SystemExit, match="2"):
         _result.run(lambda: WorldModel.open("nope"))
     assert capsys.readouterr().err.startswith("error: there is no file or folder nope")
+
+
+@pytest.mark.parametrize("changes", [{}, {"local_mixing": True}], ids=str)
+@torch.inference_mode()
+def test_the_arithmetic_of_a_step_is_what_torch_counts(changes: dict[str, Any]) -> None:
+    predictor = ac_predictor(**changes)
+    with FlopCounterMode(display=False) as counted:
+        predictor.step(draw(1, 12, 20), draw(1, 7), draw(1, 7), predictor.empty_cache(1, 1))
+    told = step_flops(cast("WorldModel", SimpleNamespace(predictor=predictor)))
+    assert told == pytest.approx(counted.get_total_flops(), rel=0.1)
 
 
 def test_a_ranking_agrees_with_itself_and_not_with_its_reverse() -> None:
