@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from tests.models.small import draw
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
+from vjepa2_ac.models.build import build
 from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorConfig
 from vjepa2_ac.training import recipes
 from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer, parameter_groups, set_rates
@@ -73,7 +75,7 @@ def test_every_recipe_may_begin_and_reaches_its_peak(name: str) -> None:
 
 def modulated_predictor() -> ACPredictor:
     shape = {"img_size": (32, 32), "embed_dim": 20, "predictor_embed_dim": 24, "depth": 2, "num_heads": 2}
-    return ACPredictor(ACPredictorConfig(**shape, modulation="adaln", local_mixing=True))  # type: ignore[arg-type]
+    return build(ACPredictor, ACPredictorConfig(**shape, modulation="adaln", local_mixing=True))  # type: ignore[arg-type]
 
 
 def test_muon_trains_the_matrices_of_blocks_and_adamw_the_rest() -> None:
@@ -90,14 +92,31 @@ def test_muon_trains_the_matrices_of_blocks_and_adamw_the_rest() -> None:
     assert all(group["use_fallback"] for group in others)
 
 
+def test_muon_and_adamw_beside_it_take_what_the_recipe_says() -> None:
+    config = OptimizerConfig(name="muon", momentum=0.8, betas=(0.7, 0.8), eps=1e-3, weight_decay=0.5)
+    optimizer = make_optimizer(modulated_predictor(), config)
+    set_rates(optimizer, config, 0, 10)
+    hidden, decaying, spared = optimizer.param_groups
+    assert (hidden["momentum"], hidden["nesterov"]) == (0.8, True)
+    assert all((group["betas"], group["eps"]) == ((0.7, 0.8), 1e-3) for group in (decaying, spared))
+    assert [group["weight_decay"] for group in (hidden, decaying, spared)] == [0.5, 0.5, 0.0]
+
+
 def test_muon_moves_a_matrix_about_equally_far_in_most_directions_and_adamw_has_its_own_rate() -> None:
     model = modulated_predictor()
     config = OptimizerConfig(
-        name="muon", lr=1e-2, adamw_lr_scale=0.25, warmup=0, anneal=0, weight_decay=0.0, final_weight_decay=0.0
+        name="muon",
+        lr=1e-2,
+        adamw_lr_scale=0.25,
+        warmup=0,
+        anneal=0,
+        weight_decay=0.0,
+        final_weight_decay=0.0,
+        eps=1e-16,  # far below every gradient here, so that a first step is as long as the rate
     )
     optimizer = make_optimizer(model, config)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    inputs = (torch.randn(4, 8, 20), torch.randn(4, 2, 7), torch.randn(4, 2, 7))
+    inputs = (draw(4, 8, 20), draw(4, 2, 7, seed=1), draw(4, 2, 7, seed=2))
     assert set_rates(optimizer, config, 1, 10) == 1e-2
     model(*inputs).square().mean().backward()
     optimizer.step()

@@ -1,7 +1,8 @@
 """AdamW with the parameter groups of the reference: no weight decay on biases and one-dimensional parameters.
 
-Or Muon for the matrices of blocks, which takes the step that is equally long in all directions of a matrix (Jordan et
-al., 2024; scaled as by Liu et al., Muon is Scalable for LLM Training, 2025), and AdamW for everything else.
+Or Muon for the matrices of blocks and the convolutions of local mixing, which takes the step that is equally long in
+all directions of a matrix (Jordan et al., 2024; scaled as by Liu et al., Muon is Scalable for LLM Training, 2025), and
+AdamW for everything else.
 """
 
 from __future__ import annotations
