@@ -13,7 +13,7 @@ episodes=${EPISODES:-1500} wide=${WIDE:-1000} branches=${BRANCHES:-5} views=${VI
 repaints=${REPAINTS:-8}
 held_out=${HELD_OUT:-100} size=${SIZE:-256} workers=${WORKERS:-$(nproc)} processes=${PROCESSES:-1}
 pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} train=${TRAIN:-default-train}
-rollout=${ROLLOUT:-default-train-rollout} last=${LAST:-default-train-last}
+rollout=${ROLLOUT:-default-train-rollout}
 invert=${INVERT:-default-invert} invert_views=${INVERT_VIEWS:-default-invert-views}
 keyframes=${KEYFRAMES:-default-keyframes}
 tasks=${TASKS:-600} tasks_seen=${TASKS_SEEN:-504} # of train, of views
@@ -69,17 +69,15 @@ solving=("${collect[@]}" --branches 0 --mix expert=0.6,noisy=0.4)
 "${solving[@]}" --out "$out/tasks/train" --episodes "$tasks" --seed-base 30000
 "${solving[@]}" --out "$out/tasks/views" --episodes "$tasks_seen" --repaints 3 --repaint-steps 40 \
     --split views --seed-base 32000
-# Everything is learned in scenes of the train split first, then goes on with those of the wide split beside them, the
+# The encoder learns in scenes of the train split first, then goes on with those of the wide split beside them, the
 # inverse at last with those of the views and harsh splits; keyframes from tasks being solved.
 learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
-learn train "$out/steps" "$train" "$data/train" --encoder "$out/first-encoder/release"
-learn train "$out/rollouts" "$rollout" "$data/train" --encoder "$out/first-encoder/release" \
-    --start "$out/steps/release"
 learn pretrain "$out/encoder" "$cooldown" "$data" --start "$out/first-encoder"
-learn train "$out/last" "$last" "$data" --encoder "$out/encoder/release" --start "$out/rollouts/release"
-learn invert "$out/inverse" "$invert" "$data" --model "$out/last/release"
+learn train "$out/steps" "$train" "$data" --encoder "$out/encoder/release"
+learn train "$out/rollouts" "$rollout" "$data" --encoder "$out/encoder/release" --start "$out/steps/release"
+learn invert "$out/inverse" "$invert" "$data" --model "$out/rollouts/release"
 find "$data/train" "$out/views" "$out/harsh" -name trajectory.h5 -printf '%h\n' | sort > "$out/looks.txt"
-learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out/last/release" \
+learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out/rollouts/release" \
     --start "$out/inverse/release"
 {
     find "$out/tasks" -name trajectory.h5 -printf '%h\n'

@@ -24,7 +24,6 @@ TINY = {
     "COOLDOWN": "tiny-pretrain",
     "TRAIN": "tiny-train",
     "ROLLOUT": "tiny-train",
-    "LAST": "tiny-train",
     "INVERT": "tiny-invert",
     "INVERT_VIEWS": "tiny-invert",
     "KEYFRAMES": "tiny-keyframes",
