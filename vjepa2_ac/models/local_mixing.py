@@ -3,7 +3,8 @@
 What a convolution learns at one place holds at all; that a thing next door moves over here need not be learned place
 by place. Ours, not V-JEPA 2's (convolutions between blocks of a transformer: Wu et al., CvT, 2021).
 
-Legend: B batch, N tokens, D width, T time steps, C conditioning tokens of a step, H, W rows and columns of its patches.
+Legend: B batch, N tokens, D width, T time steps, S tokens of a step, P its patches, H, W rows and columns of them,
+F frames (B · T).
 """
 
 from __future__ import annotations
