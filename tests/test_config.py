@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from vjepa2_ac.config import from_dict, require, to_dict, with_settings
+from vjepa2_ac.config import from_dict, require, settings_named, to_dict, with_settings
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.ac_predictor import ACPredictorConfig
 from vjepa2_ac.models.encoder import EncoderConfig
@@ -134,6 +134,12 @@ def test_an_encoder_of_clips_that_hold_nothing_is_refused(config: type, name: st
 def test_settings_change_a_config_by_their_dotted_names() -> None:
     changed = with_settings(Outer(name="a"), ["size=[1, 2]", "inner.rate=0.25", "kind=far"])
     assert (changed.size, changed.inner.rate, changed.kind) == ((1, 2), 0.25, "far")
+
+
+def test_a_setting_names_what_it_gives_a_value() -> None:
+    assert settings_named("inner.rate = 0.25") == ["inner.rate"]
+    assert settings_named('inner={"rate": 1, "deep": {"size": [1, 2]}}') == ["inner.rate", "inner.deep.size"]
+    assert settings_named("kind=far") == ["kind"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from vjepa2_ac.errors import ConfigError
@@ -59,6 +59,14 @@ def with_settings(config: ConfigT, given: Sequence[str], where: str = "--set") -
     return from_dict(type(config), values, where)
 
 
+def settings_named(text: str) -> list[str]:
+    """The dotted names that a setting `NAME=VALUE` gives a value, each by itself where the value is a mapping."""
+    name, _, value = text.partition("=")
+    values: dict[str, Any] = {}
+    _put(values, name.strip().split("."), value, text)
+    return list(_dotted(values))
+
+
 def require(condition: bool, message: str) -> None:
     """Refuse a configuration that makes no sense; called from `__post_init__`."""
     if not condition:
@@ -82,6 +90,14 @@ def _put(values: dict[str, Any], path: list[str], text: str, where: str) -> None
         values[path[-1]] = json.loads(text)
     except json.JSONDecodeError:
         values[path[-1]] = text.strip()
+
+
+def _dotted(values: dict[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from (f"{name}.{inner}" for inner in _dotted(value))
+        else:
+            yield name
 
 
 def _hints(cls: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from planner.budget import size_among
 from planner.checks import POSE, read_pose
 from vjepa2_ac.client.pictures import png
 from vjepa2_ac.errors import FieldError, InputError
@@ -45,9 +46,9 @@ class Wishes:
         for name, value in (("--budget-ms", self.budget_ms), ("--deadline-ms", self.deadline_ms)):
             if value is not None and not 0 < value < math.inf:
                 raise FieldError(name, f"{value:g}", "a positive number of milliseconds")
-        sizes = [text for text in self.settings if text.partition("=")[0].strip().endswith((".samples", ".iterations"))]
-        if self.budget_ms is not None and sizes:
-            raise FieldError("--budget-ms", f"a budget beside {sizes[0]}", "one or the other: a budget chooses them")
+        sized = size_among(self.settings)
+        if self.budget_ms is not None and sized:
+            raise FieldError("--budget-ms", f"a budget beside {sized}", "one or the other: a budget chooses them")
 
     @property
     def is_timed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -17,6 +18,12 @@ from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.world_model import WorldModel
 
 SIZE = ("samples", "iterations", "horizon", "elites", "kept_elites")  # what a budget chooses
+
+
+def refuse_size(given: Sequence[str]) -> None:
+    """Raise ConfigError where settings `NAME=VALUE` say what a budget is to choose."""
+    if sized := budget.size_among(given):
+        raise ConfigError(f"a budget beside {sized}; expected one or the other: it chooses samples and iterations")
 
 
 def remembered(out: Path, milliseconds: float, config: PlannerConfig) -> PlannerConfig | None:

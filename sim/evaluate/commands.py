@@ -139,7 +139,7 @@ def _config(
 
     search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
     if budget is not None:
-        search = _within(budget, search, model, precision, out)
+        search = _within(budget, given, search, model, precision, out)
     if confidence is not None:
         search = _with_confidence(confidence, search, model)
     if achieved is not None:
@@ -164,10 +164,13 @@ def _options(planner: str, given: list[str], budget: float | None) -> dict[str, 
     return options
 
 
-def _within(budget: float, search: PlannerConfig, model: str, precision: str, out: Path) -> PlannerConfig:
+def _within(
+    budget: float, given: list[str], search: PlannerConfig, model: str, precision: str, out: Path
+) -> PlannerConfig:
     """The largest search that fits; a folder that is gone on with keeps the size that it began with."""
-    from sim.evaluate.budgets import measured, remembered
+    from sim.evaluate.budgets import measured, refuse_size, remembered
 
+    refuse_size(given)
     return remembered(out, budget, search) or measured(budget, search, model, precision)
 
 

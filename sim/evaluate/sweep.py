@@ -165,6 +165,8 @@ class _Achieved:
 def _asked(out: Path, field: Field, weights: str, variant: Variant) -> EvaluationConfig:
     """The settings of a variant, as far as nothing needs to be measured for them."""
     try:
+        if variant.budget is not None:
+            budgets.refuse_size(variant.settings)
         planner, control = with_settings(in_this_cell(variant.planner), ControlConfig(), variant.settings)
     except ConfigError as error:
         raise ConfigError(f"variant {variant.name!r}: {error}") from error

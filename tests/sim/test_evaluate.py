@@ -349,6 +349,8 @@ def test_baselines_alone_need_no_model(tmp_path: Path) -> None:
         (["--only-baselines", "--baselines", "random", "--planner", "paper"], "about the oracle alone"),
         (["--only-baselines", "--baselines", "expert,nothing", "--set", "cost.pools=[2]"], "about the oracle alone"),
         (["--only-baselines", "--baselines", "expert", "--calibrate"], "about the oracle alone"),
+        (["--budget", "250", "--set", "search.samples=9"], "a budget beside search.samples=9"),
+        (["--budget", "250", "--set", 'search={"iterations": 2}'], "one or the other"),
         (["--only-baselines"], "needs --baselines"),
     ],
 )

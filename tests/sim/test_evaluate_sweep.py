@@ -265,6 +265,13 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_anything_is_played(
         sweep(tmp_path / "out", field, read(tmp_path / "table.yaml"))
 
 
+def test_a_variant_has_a_budget_or_a_size(tmp_path: Path) -> None:
+    (tmp_path / "table.yaml").write_text("variants: {budgets: {quick: {budget: 250, set: {search.samples: 9}}}}")
+    field = Field(model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1)
+    with pytest.raises(ConfigError, match=r"variant 'quick': a budget beside search\.samples=9; expected one or"):
+        sweep(tmp_path / "out", field, read(tmp_path / "table.yaml"))
+
+
 def test_the_list_says_all_that_a_variant_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "table.yaml"
     path.write_text(
