@@ -16,7 +16,7 @@ pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} tr
 rollout=${ROLLOUT:-default-train-rollout}
 invert=${INVERT:-default-invert} invert_views=${INVERT_VIEWS:-default-invert-views}
 keyframes=${KEYFRAMES:-default-keyframes}
-tasks=${TASKS:-600} tasks_seen=${TASKS_SEEN:-504} # of train, of views
+tasks=${TASKS:-600} tasks_seen=${TASKS_SEEN:-504} tasks_harsh=${TASKS_HARSH:-500} # of train, of views, of harsh
 fit_check=${FIT_CHECK:-} # more of its flags
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
@@ -69,6 +69,8 @@ solving=("${collect[@]}" --branches 0 --mix expert=0.6,noisy=0.4)
 "${solving[@]}" --out "$out/tasks/train" --episodes "$tasks" --seed-base 30000
 "${solving[@]}" --out "$out/tasks/views" --episodes "$tasks_seen" --repaints 3 --repaint-steps 40 \
     --split views --seed-base 32000
+"${solving[@]}" --out "$out/tasks/harsh" --episodes "$tasks_harsh" --repaints 7 --repaint-steps 40 \
+    --split harsh --seed-base 38000
 # The encoder learns in scenes of the train split first, then goes on with those of the wide split beside them, the
 # inverse at last with those of the views and harsh splits; keyframes from tasks being solved.
 learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
@@ -86,8 +88,7 @@ learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out
             while IFS= read -r path; do echo "$folder/$path"; done
     done
 } | sort > "$out/tasks.txt"
-learn invert "$out/model" "$keyframes" "$out/tasks.txt" --model "$out/looks-inverse/release" \
-    --start "$out/looks-inverse/release"
+learn invert "$out/model" "$keyframes" "$out/tasks.txt" --model "$out/looks-inverse/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$data/train" --cache "$out/cache" $fit_check
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

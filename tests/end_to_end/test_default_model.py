@@ -29,6 +29,7 @@ TINY = {
     "KEYFRAMES": "tiny-keyframes",
     "TASKS": "3",
     "TASKS_SEEN": "2",
+    "TASKS_HARSH": "1",
     "FIT_CHECK": "--moments 8 --candidates 8 --read-out-steps 20",
 }
 OUT_OF_TIME = 75
@@ -64,7 +65,10 @@ def test_keyframes_learn_from_whoever_solves_a_task_whatever_the_folder_is_calle
     stub.chmod(0o755)
     out = tmp_path / r"a & b #1\2"
     folders = [out / name for name in ("episodes/train", "episodes/wide", "views")]
-    for folder in (*folders, *(out / name for name in ("harsh", "held-out", "tasks/train", "tasks/views"))):
+    for folder in (
+        *folders,
+        *(out / name for name in ("harsh", "held-out", "tasks/train", "tasks/views", "tasks/harsh")),
+    ):
         folder.mkdir(parents=True)
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     assert subprocess.run([SCRIPT, out], env=env, capture_output=True).returncode == 0

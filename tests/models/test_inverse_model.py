@@ -19,8 +19,11 @@ B, N, D = 4, 6, 20
 SHAPE: dict[str, Any] = {"grid": (2, 3), "embed_dim": D, "channels": 8, "points": 3, "kept": 5, "hidden_dim": 24}
 
 
-def fresh(seed: int = 0) -> InverseModel:
-    return build(InverseModel, InverseModelConfig(**SHAPE), seed=seed).eval()
+KINDS = pytest.mark.parametrize("kind", [{}, {"change_points": 2}], ids=["points", "points and change points"])
+
+
+def fresh(seed: int = 0, **changes: Any) -> InverseModel:
+    return build(InverseModel, InverseModelConfig(**SHAPE | changes), seed=seed).eval()
 
 
 def make(**changes: Any) -> InverseModel:
@@ -59,6 +62,20 @@ def test_frames_are_seen_alike_and_their_points_compared_beside_the_pose_in_its_
     torch.testing.assert_close(model.moves(hidden), model(seen, goal, pose))
 
 
+@torch.inference_mode()
+def test_change_points_are_looked_for_in_the_first_frames_features_and_how_the_goals_differ() -> None:
+    model, (seen, goal, pose) = make(change_points=2), asked()
+    assert model.changes is not None
+    told_B, of_goal_B = (model.points(frame).flatten(1) for frame in (seen, goal))
+    features, of_goal = model.points.features(seen), model.points.features(goal)
+    changes = model.changes(torch.cat((features, of_goal - features), dim=2))
+    assert changes.shape == (B, 2, 2 + SHAPE["kept"])
+    at = torch.stack((*(pose[:, :3] / 0.1).unbind(1), pose[:, 6]), dim=1)
+    told = torch.cat((told_B, of_goal_B - told_B, changes.flatten(1), at), dim=1)
+    hidden = F.silu(model.hidden2(F.silu(model.hidden1(told))))
+    torch.testing.assert_close(model(seen, goal, pose), model.moves(hidden))
+
+
 class SeeingAgain(InverseModel):
     """Sees each frame anew for every question."""
 
@@ -69,9 +86,10 @@ class SeeingAgain(InverseModel):
         return super().features(super().see(seen_BX), super().see(goal_BX), pose_B7)
 
 
+@KINDS
 @torch.inference_mode()
-def test_a_hand_is_located_by_frames_seen_once_as_by_frames_seen_for_every_question() -> None:
-    model, again, (seen, goal, pose) = make(), lively(SeeingAgain(InverseModelConfig(**SHAPE))), asked()
+def test_a_hand_is_located_by_frames_seen_once_as_by_frames_seen_for_every_question(kind: dict[str, Any]) -> None:
+    model, again, (seen, goal, pose) = make(**kind), lively(SeeingAgain(InverseModelConfig(**SHAPE | kind))), asked()
     again.load_state_dict(model.state_dict())
     for told, plain in zip(
         locate(model, Looks(seen, pose), goal[0]), locate(again, Looks(seen, pose), goal[0]), strict=True
@@ -80,18 +98,20 @@ def test_a_hand_is_located_by_frames_seen_once_as_by_frames_seen_for_every_quest
     torch.testing.assert_close(cycle_error(model, seen, pose, goal), cycle_error(again, seen, pose, goal))
 
 
+@KINDS
 @torch.inference_mode()
-def test_requests_do_not_see_each_other() -> None:
-    model, together = make(), asked()
+def test_requests_do_not_see_each_other(kind: dict[str, Any]) -> None:
+    model, together = make(**kind), asked()
     alone_14 = model(*(part[1:2] for part in together))
     torch.testing.assert_close(model(*together)[1:2], alone_14, atol=1e-6, rtol=0)
 
 
+@KINDS
 @torch.inference_mode()
 @pytest.mark.parametrize("part", [0, 1], ids=["what is seen", "the goal"])
 @pytest.mark.parametrize("token", range(N))
-def test_every_token_of_both_frames_counts(part: int, token: int) -> None:
-    model, before, after = make(), asked(), asked()
+def test_every_token_of_both_frames_counts(kind: dict[str, Any], part: int, token: int) -> None:
+    model, before, after = make(**kind), asked(), asked()
     after[part][:, token] += draw(D, seed=5)
     assert ((model(*after) - model(*before)).abs().amax(dim=1) > 1e-4).all()
 
@@ -111,29 +131,33 @@ def test_position_and_gripper_count_and_rotation_does_not(number: int, counts: b
     assert torch.equal(model(seen, goal, turned), model(seen, goal, pose)) is not counts
 
 
+@KINDS
 @torch.inference_mode()
-def test_only_training_forgets_a_share_of_what_is_seen() -> None:
-    model, sure = make(), make(dropout=0.0)
+def test_only_training_forgets_a_share_of_what_is_seen(kind: dict[str, Any]) -> None:
+    model, sure = make(**kind), make(**kind, dropout=0.0)
     assert torch.equal(model(*asked()), model(*asked()))
     assert torch.equal(sure.train()(*asked()), sure(*asked()))
     assert not torch.equal(model.train()(*asked()), model(*asked()))
 
 
-def test_every_weight_can_learn() -> None:
-    model = make()
+@KINDS
+def test_every_weight_can_learn(kind: dict[str, Any]) -> None:
+    model = make(**kind)
     model(*asked()).abs().sum().backward()
     assert [name for name, weight in model.named_parameters() if not weight.grad.any()] == []
 
 
-def test_the_same_seed_draws_the_same_weights() -> None:
-    first, again, other = (fresh(seed).state_dict() for seed in (3, 3, 4))
+@KINDS
+def test_the_same_seed_draws_the_same_weights(kind: dict[str, Any]) -> None:
+    first, again, other = (fresh(seed, **kind).state_dict() for seed in (3, 3, 4))
     drawn = [name for name in first if name.endswith("weight") and "norms" not in name]
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in drawn)
 
 
-def test_maps_begin_flat() -> None:
-    assert fresh().state_dict()["points.embed.weight"].std().item() == pytest.approx((3 * D) ** -0.5, rel=0.2)
+@KINDS
+def test_maps_begin_flat(kind: dict[str, Any]) -> None:
+    assert fresh(**kind).state_dict()["points.embed.weight"].std().item() == pytest.approx((3 * D) ** -0.5, rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +181,7 @@ def test_arguments_that_do_not_go_together_are_refused(arguments: tuple[Tensor, 
         ("hidden_dim", 0, "hidden_dim must be positive, got 0"),
         ("hidden_dim", -1, "hidden_dim must be positive, got -1"),
         ("channels", 12, "multiple of 8"),
+        ("change_points", -1, "change_points is at least 0, got -1"),
         ("dropout", 1.0, "dropout lies within 0…1, got 1.0"),
         ("dropout", -0.1, "dropout lies within"),
     ],

@@ -58,15 +58,23 @@ class FeaturePoints(nn.Module):
 
     def forward(self, tokens_BND: Tensor) -> Tensor:
         """What is told of each point."""
+        return self.found(self.features(tokens_BND))
+
+    def features(self, tokens_BND: Tensor) -> Tensor:
+        """Each token beside its neighbours, [B, N, C]: what maps are made of."""
         x_BCHW = self.embed(tokens_BND).mT.unflatten(-1, self.config.grid)
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
             x_BCHW = x_BCHW + F.silu(convolution(norm(x_BCHW)))
-        x_BNC = x_BCHW.flatten(2).mT
-        is_there_BPN = self.maps(x_BNC).float().softmax(dim=1).mT
-        rows, columns = (torch.linspace(-1, 1, side, device=x_BNC.device) for side in self.config.grid)
-        with torch.autocast(x_BNC.device.type, enabled=False):  # bf16 would round places to half a pixel
+        features_BNC: Tensor = x_BCHW.flatten(2).mT
+        return features_BNC
+
+    def found(self, features_BNC: Tensor) -> Tensor:
+        """What is told of each point [B, P, F] where tokens look like that."""
+        is_there_BPN = self.maps(features_BNC).float().softmax(dim=1).mT
+        rows, columns = (torch.linspace(-1, 1, side, device=features_BNC.device) for side in self.config.grid)
+        with torch.autocast(features_BNC.device.type, enabled=False):  # bf16 would round places to half a pixel
             places_BP2 = is_there_BPN @ torch.cartesian_prod(rows, columns)
-        kept_BPK = self.keep(is_there_BPN.to(x_BNC.dtype) @ x_BNC)
+        kept_BPK = self.keep(is_there_BPN.to(features_BNC.dtype) @ features_BNC)
         return torch.cat((places_BP2, kept_BPK.float()), dim=-1)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:

@@ -6,13 +6,15 @@ is easier than imagining one of them: a move along the camera's line of sight ch
 predictor's mistakes do.
 
 What moved is read from where feature points lie in each frame: what a hand looks like is learned once for all places.
+And, if asked for, from *change points*, which are looked for in how the two frames differ: what is to be moved is where
+they do, whatever else looks like it.
 
-Legend: B batch, N tokens of a frame, D latent width, X numbers that a frame's points tell, F hidden width.
+Legend: B batch, N tokens of a frame, D latent width, C channels, X numbers kept of a frame, F hidden width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -39,12 +41,14 @@ class InverseModelConfig:
     layers: int = 4  # of convolutions
     points: int = 32
     kept: int = 16  # numbers kept of a point beside its place
+    change_points: int = 0  # looked for in how the frames differ, by one more convolution
     hidden_dim: int = 512
     dropout: float = 0.1  # of what is told of the points, in training
 
     def __post_init__(self) -> None:
         require(self.hidden_dim > 0, f"hidden_dim must be positive, got {self.hidden_dim}")
         require(0 <= self.dropout < 1, f"dropout lies within 0…1, got {self.dropout}")
+        require(self.change_points >= 0, f"change_points is at least 0, got {self.change_points}")
         _ = self.sight
 
     @property
@@ -54,6 +58,13 @@ class InverseModelConfig:
             grid=self.grid, dim=self.embed_dim, channels=self.channels, layers=self.layers, points=self.points,
             kept=self.kept,
         )  # fmt: skip
+
+    @property
+    def change(self) -> FeaturePointsConfig | None:
+        """How the points of a change are found: in the first frame's features, and by how much the goal's differ."""
+        if not self.change_points:
+            return None
+        return replace(self.sight, dim=2 * self.channels, layers=1, points=self.change_points)
 
     @property
     def tokens_per_frame(self) -> int:
@@ -70,9 +81,12 @@ class InverseModel(nn.Module):
     def __init__(self, config: InverseModelConfig) -> None:
         super().__init__()
         self.config = config
-        told, hidden = config.points * config.sight.told, config.hidden_dim
+        hidden = config.hidden_dim
+        self.told = config.points * config.sight.told  # of X, what the points of a frame tell
         self.points = FeaturePoints(config.sight)
-        self.hidden1 = nn.Linear(2 * told + len(NUMBERS), hidden)
+        self.changes = FeaturePoints(config.change) if config.change else None
+        told = 2 * self.told + config.change_points * config.sight.told
+        self.hidden1 = nn.Linear(told + len(NUMBERS), hidden)
         self.hidden2 = nn.Linear(hidden, hidden)
         self.move = nn.Linear(hidden, len(NUMBERS))
         self.initialise()
@@ -86,16 +100,19 @@ class InverseModel(nn.Module):
         return self.moves(self.features(self.see(latents_BND), self.see(goal_BND), pose_B7))
 
     def see(self, latents_BND: Tensor) -> Tensor:
-        """What the points of each frame tell [B, X]."""
-        points_BPF: Tensor = self.points(latents_BND)
-        return points_BPF.flatten(1)
+        """What is kept of each frame [B, X]: what its points tell, and for change points the features of its tokens."""
+        features_BNC = self.points.features(latents_BND)
+        told_BX = self.points.found(features_BNC).flatten(1)
+        return told_BX if self.changes is None else torch.cat((told_BX, features_BNC.flatten(1).float()), dim=1)
 
     def features(self, seen_BX: Tensor, goal_BX: Tensor, pose_B7: Tensor) -> Tensor:
         """What the move is read from [B, F]: near to each other where two questions look alike to the model.
 
-        The first frame's points, and by how much the goal's differ, beside the pose.
+        The first frame's points, by how much the goal's differ, and the points of that change, beside the pose.
         """
-        told_BX = F.dropout(torch.cat((seen_BX, goal_BX - seen_BX), dim=1), self.config.dropout, self.training)
+        both_BX = torch.cat((seen_BX[:, : self.told], (goal_BX - seen_BX)[:, : self.told]), dim=1)
+        told_BX = torch.cat((both_BX, *self._changes(seen_BX[:, self.told :], goal_BX[:, self.told :])), dim=1)
+        told_BX = F.dropout(told_BX, self.config.dropout, self.training)
         at_B4 = pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
         x = F.silu(self.hidden1(torch.cat((told_BX, at_B4.to(told_BX.dtype)), dim=1)))
         return F.silu(self.hidden2(x))
@@ -105,10 +122,20 @@ class InverseModel(nn.Module):
         move_B4: Tensor = self.move(features_BF)
         return move_B4 * move_B4.new_tensor(UNITS)
 
+    def _changes(self, seen_BX: Tensor, goal_BX: Tensor) -> list[Tensor]:
+        """What the points of the change from one frame's features to another's tell, if they are looked for."""
+        if self.changes is None:
+            return []
+        seen_BNC, goal_BNC = (torch.unflatten(x, 1, (self.config.tokens_per_frame, -1)) for x in (seen_BX, goal_BX))
+        points_BPF: Tensor = self.changes(torch.cat((seen_BNC, goal_BNC - seen_BNC), dim=2))
+        return [points_BPF.flatten(1)]
+
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Draw first weights that keep the size of what goes through."""
         draw_weights(self, generator)
-        self.points.initialise(generator)
+        for part in (self.points, self.changes):
+            if part is not None:
+                part.initialise(generator)
         for layer in (self.hidden1, self.hidden2, self.move):
             draw(layer.weight, generator, std=layer.in_features**-0.5)
 
