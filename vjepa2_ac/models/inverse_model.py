@@ -110,9 +110,13 @@ class InverseModel(nn.Module):
 
         The first frame's points, by how much the goal's differ, and the points of that change, beside the pose.
         """
-        both_BX = torch.cat((seen_BX[:, : self.told], (goal_BX - seen_BX)[:, : self.told]), dim=1)
-        told_BX = torch.cat((both_BX, *self._changes(seen_BX[:, self.told :], goal_BX[:, self.told :])), dim=1)
-        told_BX = F.dropout(told_BX, self.config.dropout, self.training)
+        (seen_told, seen_features), (goal_told, goal_features) = (
+            kept_BX.tensor_split([self.told], dim=1) for kept_BX in (seen_BX, goal_BX)
+        )
+        told = [seen_told, goal_told - seen_told]
+        if self.changes is not None:
+            told.append(self._told_of_change(self.changes, seen_features, goal_features))
+        told_BX = F.dropout(torch.cat(told, dim=1), self.config.dropout, self.training)
         at_B4 = pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
         x = F.silu(self.hidden1(torch.cat((told_BX, at_B4.to(told_BX.dtype)), dim=1)))
         return F.silu(self.hidden2(x))
@@ -122,14 +126,6 @@ class InverseModel(nn.Module):
         move_B4: Tensor = self.move(features_BF)
         return move_B4 * move_B4.new_tensor(UNITS)
 
-    def _changes(self, seen_BX: Tensor, goal_BX: Tensor) -> list[Tensor]:
-        """What the points of the change from one frame's features to another's tell, if they are looked for."""
-        if self.changes is None:
-            return []
-        seen_BNC, goal_BNC = (torch.unflatten(x, 1, (self.config.tokens_per_frame, -1)) for x in (seen_BX, goal_BX))
-        points_BPF: Tensor = self.changes(torch.cat((seen_BNC, goal_BNC - seen_BNC), dim=2))
-        return [points_BPF.flatten(1)]
-
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Draw first weights that keep the size of what goes through."""
         draw_weights(self, generator)
@@ -138,6 +134,12 @@ class InverseModel(nn.Module):
                 part.initialise(generator)
         for layer in (self.hidden1, self.hidden2, self.move):
             draw(layer.weight, generator, std=layer.in_features**-0.5)
+
+    def _told_of_change(self, changes: FeaturePoints, seen_BX: Tensor, goal_BX: Tensor) -> Tensor:
+        """What the points of the change from one frame's features to another's tell [B, P · F]."""
+        seen_BNC, goal_BNC = (torch.unflatten(x, 1, (self.config.tokens_per_frame, -1)) for x in (seen_BX, goal_BX))
+        points_BPF: Tensor = changes(torch.cat((seen_BNC, goal_BNC - seen_BNC), dim=2))
+        return points_BPF.flatten(1)
 
     def _check(self, latents_BND: Tensor, goal_BND: Tensor, pose_B7: Tensor) -> None:
         config, B = self.config, len(latents_BND)
