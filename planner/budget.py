@@ -20,10 +20,9 @@ from planner.costs import CostConfig, GoalCost
 from planner.planning import PlannerConfig
 from planner.protocols import World
 from planner.search_config import SearchConfig
-from vjepa2_ac.config import require, settings_named
+from vjepa2_ac.config import require
 from vjepa2_ac.errors import ConfigError
 
-CHOSEN = {"search.samples", "search.iterations"}  # by a budget; elites keep their share
 RESERVE = 0.15  # share of a budget that is kept back: timings scatter, and a plan is more than its search
 LEAST_SAMPLES, LEAST_ITERATIONS = 12, 2  # less is not a search
 MOST_SAMPLES, MOST_ITERATIONS = 800, 10  # the published search's: more never paid
@@ -116,11 +115,6 @@ def within(budget_ms: float, config: PlannerConfig, model: CostModel) -> Choice:
             samples, iterations = min(sizes, key=lambda size: abs(math.log(size[0] / (2 * size[1] ** 2))))
             return _choice(config, samples, iterations, horizon, model, fits=True)
     return _choice(config, LEAST_SAMPLES, LEAST_ITERATIONS, 1, model, fits=False)
-
-
-def size_among(given: Sequence[str]) -> str | None:
-    """The first of some settings `NAME=VALUE` that says what a budget chooses."""
-    return next((text for text in given if not CHOSEN.isdisjoint(settings_named(text))), None)
 
 
 def _samples(seconds: float, iterations: int, horizon: int, search: SearchConfig, model: CostModel) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from planner.limits import LimitsConfig, away
+from vjepa2_ac.config import settings_named
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.poses import FAR, PARTS, Array
 
@@ -17,7 +18,13 @@ POSE = f"7 numbers: {' '.join(PARTS)} in metres, radians and 0 open … 1 closed
 ACTION = "7 numbers: Δx Δy Δz in metres, three angles in radians, Δgripper"
 LARGEST_ACTION = 1.0  # [m]
 MARGIN = 0.1  # [m] around the workspace, from where a hand may still come back
+BUDGETED = {"search.samples", "search.iterations"}  # what a budget chooses; elites keep their share
 ROUNDING = 1e-6  # a gripper may be this much outside of 0…1
+
+
+def size_among(given: Sequence[str]) -> str | None:
+    """The first of some settings `NAME=VALUE` that says what a budget chooses."""
+    return next((text for text in given if not BUDGETED.isdisjoint(settings_named(text))), None)
 
 
 def check_pose(values: Sequence[float], field: str, limits: LimitsConfig, margin: float = MARGIN) -> Array:

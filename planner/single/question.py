@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.budget import size_among
-from planner.checks import POSE, read_pose
+from planner.checks import POSE, read_pose, size_among
 from vjepa2_ac.client.pictures import png
 from vjepa2_ac.errors import FieldError, InputError
 from vjepa2_ac.files import is_file, read

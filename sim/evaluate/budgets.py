@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from planner import budget
+from planner.checks import size_among
 from planner.planning import PlannerConfig
 from planner.search_config import SearchConfig
 from sim.env import FrankaEnv
@@ -22,7 +23,7 @@ SIZE = ("samples", "iterations", "horizon", "elites", "kept_elites")  # what a b
 
 def refuse_size(given: Sequence[str]) -> None:
     """Raise ConfigError where settings `NAME=VALUE` say what a budget is to choose."""
-    if sized := budget.size_among(given):
+    if sized := size_among(given):
         raise ConfigError(f"a budget beside {sized}; expected one or the other: it chooses samples and iterations")
 
 
