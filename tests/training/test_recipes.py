@@ -6,11 +6,12 @@ from unittest.mock import Mock
 
 import pytest
 
+from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21Config
 from vjepa2_ac.models.sizes import ENCODERS, ENCODERS_V21
 from vjepa2_ac.training import recipes
-from vjepa2_ac.training.recipes import PretrainRecipe, TrainRecipe
+from vjepa2_ac.training.recipes import InvertRecipe, PretrainRecipe, TrainRecipe
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -28,6 +29,28 @@ def test_released_sizes_are_those_of_the_released_models(size: tuple[str, str]) 
     ours, released = recipe.encoder_config(), ENCODERS[size[1]]
     assert (ours.embed_dim, ours.depth, ours.num_heads) == (released.embed_dim, released.depth, released.num_heads)
     assert int(ours.embed_dim * ours.mlp_ratio) == int(released.embed_dim * released.mlp_ratio)
+
+
+def test_the_default_models_recipes_make_what_ships() -> None:
+    ships = load("default", parts=("encoder", "predictor", "inverse", "keyframes"))
+    assert ships.encoder is not None
+    assert ships.predictor is not None
+    assert ships.inverse is not None
+    assert ships.keyframes is not None
+    encoder = ships.encoder.config
+    for name, made in {
+        "default-train": ships.predictor,
+        "default-train-rollout": ships.predictor,
+        "default-invert": ships.inverse,
+        "default-invert-views": ships.inverse,
+        "default-keyframes": ships.keyframes,
+    }.items():
+        recipe = recipes.read(name)
+        if isinstance(recipe, TrainRecipe):
+            assert recipe.predictor_config(encoder, encoder.img_size) == made.config
+        else:
+            assert isinstance(recipe, InvertRecipe)
+            assert recipe.inverse_config(encoder.grid, encoder.embed_dim) == made.config
 
 
 def test_the_dense_variant_predicts_four_levels() -> None:
