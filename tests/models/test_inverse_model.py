@@ -158,6 +158,9 @@ def test_the_same_seed_draws_the_same_weights(kind: dict[str, Any]) -> None:
 @KINDS
 def test_maps_begin_flat(kind: dict[str, Any]) -> None:
     assert fresh(**kind).state_dict()["points.embed.weight"].std().item() == pytest.approx((3 * D) ** -0.5, rel=0.2)
+    if kind:
+        of_changes = fresh(**kind).state_dict()["changes.embed.weight"]
+        assert of_changes.std().item() == pytest.approx((3 * 2 * SHAPE["channels"]) ** -0.5, rel=0.2)
 
 
 @pytest.mark.parametrize(
