@@ -18,7 +18,7 @@ POSE = f"7 numbers: {' '.join(PARTS)} in metres, radians and 0 open … 1 closed
 ACTION = "7 numbers: Δx Δy Δz in metres, three angles in radians, Δgripper"
 LARGEST_ACTION = 1.0  # [m]
 MARGIN = 0.1  # [m] around the workspace, from where a hand may still come back
-BUDGETED = {"search.samples", "search.iterations"}  # what a budget chooses; elites keep their share
+BUDGETED = {"search.samples", "search.iterations"}  # a budget says these alone; horizon and elites bound and shape it
 ROUNDING = 1e-6  # a gripper may be this much outside of 0…1
 
 

@@ -81,12 +81,11 @@ class InverseModel(nn.Module):
     def __init__(self, config: InverseModelConfig) -> None:
         super().__init__()
         self.config = config
-        hidden = config.hidden_dim
-        self.told = config.points * config.sight.told  # of X, what the points of a frame tell
+        hidden, of_each = config.hidden_dim, config.sight.told
+        self.told = config.points * of_each  # of X, what the points of a frame tell
         self.points = FeaturePoints(config.sight)
         self.changes = FeaturePoints(config.change) if config.change else None
-        told = 2 * self.told + config.change_points * config.sight.told
-        self.hidden1 = nn.Linear(told + len(NUMBERS), hidden)
+        self.hidden1 = nn.Linear(2 * self.told + config.change_points * of_each + len(NUMBERS), hidden)
         self.hidden2 = nn.Linear(hidden, hidden)
         self.move = nn.Linear(hidden, len(NUMBERS))
         self.initialise()
