@@ -88,7 +88,7 @@ def test_a_model_that_is_not_there_is_named_in_a_sentence(capsys: pytest.Capture
     assert capsys.readouterr().err.startswith("error: there is no file or folder nope")
 
 
-@pytest.mark.parametrize("changes", [{}, {"local_mixing": True}], ids=str)
+@pytest.mark.parametrize("changes", [{}, {"local_mixing": True}, {"copy_gate": True}], ids=str)
 @torch.inference_mode()
 def test_the_arithmetic_of_a_step_is_what_torch_counts(changes: dict[str, Any]) -> None:
     predictor = ac_predictor(**changes)

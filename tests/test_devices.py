@@ -58,7 +58,9 @@ def test_a_gpu_refuses_tensors_that_lie_elsewhere(gpu: FakeTensorMode) -> None:
 
 @PRECISIONS
 @pytest.mark.parametrize(
-    "changes", [{}, {"modulation": "adaln"}, {"local_mixing": True}, {"is_frame_causal": False}], ids=str
+    "changes",
+    [{}, {"modulation": "adaln"}, {"local_mixing": True}, {"copy_gate": True}, {"is_frame_causal": False}],
+    ids=str,
 )
 def test_nothing_mixes_devices_when_the_model_lives_on_a_gpu(
     gpu: FakeTensorMode, precision: str, changes: dict[str, Any]

@@ -97,6 +97,7 @@ SHAPE: dict[str, Any] = {"embed_dim": 24, "predictor_embed_dim": 48, "depth": 1,
     [
         ACPredictorConfig(**SHAPE, action_embed_dim=9, modulation="adaln", mlp_ratio=2.5),
         ACPredictorConfig(**SHAPE, local_mixing=True),
+        ACPredictorConfig(**SHAPE, copy_gate=True),
         MaskedPredictorConfig(**SHAPE, num_mask_tokens=3, qkv_bias=False),
         MaskedPredictorV21Config(**SHAPE, n_output_distillation=2, return_all_tokens=False, modality_embedding=False),
         MaskedPredictorV21Config(**SHAPE, n_output_distillation=1, teacher_embed_dim=40, num_mask_tokens=5),

@@ -10,11 +10,13 @@ from tests.models.small import ac_predictor, draw
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
+from vjepa2_ac.models.copy_gate import CopyGate
 from vjepa2_ac.models.local_mixing import LocalMixing
+from vjepa2_ac.training.losses import normalized
 
 PATCHES = 12  # of one frame
 VARIANTS = [{}, {"use_extrinsics": True}, {"use_rope": False}, {"modulation": "adaln"}, {"use_silu": True}]
-VARIANTS += [{"local_mixing": True}, {"local_mixing": True, "use_extrinsics": True}]
+VARIANTS += [{"local_mixing": True}, {"local_mixing": True, "use_extrinsics": True}, {"copy_gate": True}]
 
 
 def given(batch: int, steps: int, *, extrinsics: bool = False) -> list[Tensor]:
@@ -177,6 +179,46 @@ def test_local_mixing_learns_from_its_first_step() -> None:
         assert mixing.convolution.weight.grad.abs().amax(dim=(1, 2, 3)).min() > 0
 
 
+@torch.inference_mode()
+def test_a_predictor_that_begins_with_a_copy_gate_tells_nearly_what_it_told_without() -> None:
+    shape: dict[str, Any] = {"img_size": (24, 32), "patch_size": 8, "embed_dim": 20, "predictor_embed_dim": 64}
+    shape |= {"depth": 2, "num_heads": 2}
+    gated = ACPredictor(ACPredictorConfig(**shape, copy_gate=True)).eval()
+    plain = ACPredictor(ACPredictorConfig(**shape)).eval()
+    missing, unexpected = plain.load_state_dict(gated.state_dict(), strict=False)
+    assert not missing
+    assert unexpected == ["copy_gate.share.weight", "copy_gate.share.bias"]
+    latents, *conditions = given(2, 2)
+    before = normalized(latents)
+    new = normalized(plain(before, *conditions))
+    torch.testing.assert_close(gated(before, *conditions) - new, 0.0474 * (before - new), atol=1e-3, rtol=0)
+
+
+@torch.inference_mode()
+def test_a_closed_copy_gate_leaves_each_patch_of_each_step_as_it_was() -> None:
+    model, inputs = ac_predictor(copy_gate=True), given(2, 3)
+    assert model.copy_gate is not None
+    model.copy_gate.share.bias.fill_(-100.0)
+    torch.testing.assert_close(model(*inputs), inputs[0])
+    torch.testing.assert_close(steps_of(model, inputs, model.empty_cache(2, 3)), inputs[0])
+
+
+def test_a_copy_gate_tells_patches_that_stay_from_patches_that_are_new() -> None:
+    torch.manual_seed(0)
+    gate = CopyGate(8)
+    gate.open()
+    tokens, predicted, before = draw(1, 40, 8), draw(1, 40, 20, seed=1), normalized(draw(1, 40, 20, seed=2))
+    is_new = tokens[..., :1] > 0
+    truth = torch.where(is_new, normalized(predicted), before)
+    optimizer = torch.optim.Adam(gate.parameters(), lr=0.3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        gap = (gate(tokens, predicted, before) - truth).abs().mean()
+        gap.backward()
+        optimizer.step()
+    assert gap.item() < 0.05
+
+
 def test_modulation_learns_from_its_first_step() -> None:
     model = ACPredictor(ac_predictor(modulation="adaln").config)
     model(*given(1, 2)).square().sum().backward()
@@ -193,7 +235,7 @@ def test_to_modulation_a_small_move_is_as_large_as_a_whole_pose() -> None:
     assert (weight @ move).norm().item() == pytest.approx((weight @ pose).norm().item(), rel=0.5)
 
 
-@pytest.mark.parametrize("variant", [{}, {"modulation": "adaln"}, {"local_mixing": True}], ids=str)
+@pytest.mark.parametrize("variant", [{}, {"modulation": "adaln"}, {"local_mixing": True}, {"copy_gate": True}], ids=str)
 def test_recomputing_in_the_backward_pass_changes_no_gradient(variant: dict[str, Any]) -> None:
     gradients = []
     for recompute in (False, True):

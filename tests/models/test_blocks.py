@@ -35,7 +35,7 @@ MODELS: list[tuple[Any, Any, dict[str, Any], tuple[Tensor, ...], int, float]] = 
         *(FRAME | NARROW | {"depth": 2, "n_output_distillation": 1}, (TOKENS, IDS, 1 + IDS), 2, 1e-6),
     ),
     (
-        *(ACPredictor, ACPredictorConfig, FRAME | NARROW | {"depth": 2, "local_mixing": True}),
+        *(ACPredictor, ACPredictorConfig, FRAME | NARROW | {"depth": 2, "local_mixing": True, "copy_gate": True}),
         *((draw(1, 4, 24), draw(1, 1, 7), draw(1, 1, 7)), 2, 1e-6),
     ),
     # Of a probe, the queries' block is not one of the stack.

@@ -54,7 +54,7 @@ def pretraining_v21(levels: int = 4, frames: int = FRAMES) -> Learner:
 
 def post_training() -> Learner:
     return PostTraining(
-        ac_predictor(img_size=SIZE, embed_dim=D, modulation="adaln", local_mixing=True),
+        ac_predictor(img_size=SIZE, embed_dim=D, modulation="adaln", local_mixing=True, copy_gate=True),
         PostTrainingConfig(),
         STEPS,
         frame_encoder(),

@@ -109,6 +109,7 @@ def predictor_config(state: State, hints: Hints, encoder: AnyEncoderConfig | Non
         values["action_embed_dim"] = shapes.of("action_encoder.weight", (2,))[1]
         values["modulation"] = "adaln" if shapes.has("condition_encoder.0.weight") else "none"
         values["local_mixing"] = shapes.has("local_mixing.0.norm.weight")
+        values["copy_gate"] = shapes.has("copy_gate.share.weight")
         return _config(ACPredictorConfig, values, hints)
     values["num_frames"] = encoder.num_frames if encoder else 64
     values["tubelet_size"] = encoder.tubelet_size if encoder else 2

@@ -22,6 +22,7 @@ from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.attention import PastKeys
 from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw, draw_weights, shrink_residuals
+from vjepa2_ac.models.copy_gate import CopyGate
 from vjepa2_ac.models.encoder import attention_dtype, check_shape
 from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.models.rope import Grid, Rope, Rotation
@@ -50,6 +51,7 @@ class ACPredictorConfig:
     use_extrinsics: bool = False  # a third conditioning token: where the camera is
     modulation: Literal["none", "adaln"] = "none"  # also let action and pose scale, shift and gate every block
     local_mixing: bool = False  # a 3 x 3 convolution over each frame's patches before every block
+    copy_gate: bool = False  # patches may stay as they were; for normalised latents
     use_activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -126,6 +128,7 @@ class ACPredictor(nn.Module):
         )
         self.predictor_norm = nn.LayerNorm(dim, eps=config.norm_eps)
         self.predictor_proj = nn.Linear(dim, config.embed_dim)
+        self.copy_gate = CopyGate(dim) if config.copy_gate else None
         self.condition_encoder = (
             nn.Sequential(nn.Linear(2 * config.action_embed_dim, dim), nn.SiLU(), nn.Linear(dim, dim), nn.SiLU())
             if is_modulated
@@ -156,7 +159,7 @@ class ACPredictor(nn.Module):
                 condition_BTW,
                 recompute=self.config.use_activation_checkpointing,
             )
-        return self._predictions(x_BND, steps)
+        return self._predictions(x_BND, latents_BND, steps)
 
     def empty_cache(
         self,
@@ -196,7 +199,7 @@ class ACPredictor(nn.Module):
         for mix, block, past in zip(self.local_mixing, self.predictor_blocks, cache.layers, strict=True):
             x_BSW = _mixed(mix, block, x_BSW, rotation, None, past, condition_B1W)
         cache.length += 1
-        return self._predictions(x_BSW, steps=1)
+        return self._predictions(x_BSW, latents_BPD, steps=1)
 
     def attention_mask(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
         """[T · S, T · S], true where a token (row) may look at another (column): its own step and earlier ones."""
@@ -205,12 +208,14 @@ class ACPredictor(nn.Module):
         )
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights the released way; modulation and local mixing start out doing nothing."""
+        """Draw first weights the released way; modulation and local mixing begin doing nothing, a copy gate open."""
         draw_weights(self, generator)
         shrink_residuals(self.predictor_blocks)
         for mix in self.local_mixing:
             if isinstance(mix, LocalMixing):
                 mix.silence()
+        if self.copy_gate is not None:
+            self.copy_gate.open()
         if self.condition_encoder is not None:
             self._draw_condition_encoder(self.condition_encoder, generator)
 
@@ -238,10 +243,13 @@ class ACPredictor(nn.Module):
         condition_BTW: Tensor = self.condition_encoder(torch.cat((actions_BTA, poses_BTA), dim=-1))
         return condition_BTW
 
-    def _predictions(self, x_BNW: Tensor, steps: int) -> Tensor:
+    def _predictions(self, x_BNW: Tensor, latents_BND: Tensor, steps: int) -> Tensor:
         patches_BTPW = torch.unflatten(x_BNW, 1, (steps, -1))[:, :, self.config.conditioning_tokens :]
-        predicted: Tensor = self.predictor_proj(self.predictor_norm(patches_BTPW)).flatten(1, 2)
-        return predicted
+        tokens_BNW = self.predictor_norm(patches_BTPW).flatten(1, 2)
+        predicted_BND: Tensor = self.predictor_proj(tokens_BNW)
+        if self.copy_gate is not None:
+            predicted_BND = self.copy_gate(tokens_BNW, predicted_BND, latents_BND)
+        return predicted_BND
 
     def _rotation(self, x_BNW: Tensor, *, first_step: int, steps: int) -> Rotation | None:
         if self.rope is None:

@@ -111,7 +111,9 @@ class TrainRecipe:
     release: Literal["fp32", "bf16"] = "bf16"  # how the final weights are kept
 
     def __post_init__(self) -> None:
-        _with_given(ACPredictorConfig, {}, self.predictor)
+        predictor = _with_given(ACPredictorConfig, {}, self.predictor)
+        if predictor.copy_gate and not self.loss.normalize:
+            raise ConfigError("predictor.copy_gate is for normalised latents, and loss.normalize is false")
         if self.colour_jitter < 0:
             raise ConfigError("colour_jitter is at least 0")
         if self.window.frameskip != 1:

@@ -7,17 +7,20 @@ import json
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vjepa2_ac import __version__
 from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.checkpoints.places import home
 from vjepa2_ac.checkpoints.release import save
+from vjepa2_ac.config import to_dict
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import CheckpointError, ConfigError, InputError
 from vjepa2_ac.files import make_folder
@@ -54,6 +57,7 @@ from vjepa2_ac.training.trajectories import (
 
 UNTRAINED = "random:"  # before an encoder's name: the same shape, its weights drawn from the recipe's seed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+NetworkT = TypeVar("NetworkT", ACPredictor, InverseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,11 +232,11 @@ def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preproc
     if inputs.start is not None:
         loaded = load(inputs.start, parts=("predictor",), precision="fp32")
         assert loaded.predictor is not None
-        # Modulation and local mixing begin doing nothing, so a predictor with them may start from weights without.
+        # These begin doing nothing, or next to it, so a predictor with them may start from weights without.
         fresh = predictor.state_dict()
-        may_begin = ("condition_encoder", "local_mixing")
+        may_begin = ("condition_encoder", "local_mixing", "copy_gate")
         added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith(may_begin)}
-        _take(predictor, {**added, **loaded.predictor.state_dict()}, inputs.start, "predictor")
+        _take(predictor, loaded.predictor, inputs.start, "predictor", added)
     return predictor
 
 
@@ -275,21 +279,25 @@ def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder) -> Inver
         loaded = load(inputs.start, parts=("inverse",), optional=("keyframes",), precision="fp32")
         known = loaded.keyframes if recipe.part == "keyframes" and loaded.keyframes else loaded.inverse
         assert known is not None
-        _take(inverse, known.state_dict(), inputs.start, "inverse")
+        _take(inverse, known, inputs.start, "inverse")
     return inverse
 
 
 # --- all -------------------------------------------------------------------------------------------------------------
 
 
-def _take(network: nn.Module, weights: dict[str, Tensor], start: str, part: str) -> None:
-    """Begin with the weights that were found at `start`."""
+def _take(
+    network: NetworkT, known: NetworkT, start: str, part: str, added: Mapping[str, Tensor] = MappingProxyType({})
+) -> None:
+    """Begin with the weights of `known`, found at `start`, and with those `added` that it lacks."""
     try:
-        network.load_state_dict(weights)
+        network.load_state_dict({**added, **known.state_dict()})
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        here, there = to_dict(network.config), to_dict(known.config)
+        differ = [f"{name} is {there[name]} there, {here[name]} here" for name in here if here[name] != there[name]]
         raise CheckpointError(
-            f"{start} does not fit the recipe's {part}; take the recipe that made it, or --set {part}.…=…: {reason}"
+            f"{start} does not fit the recipe's {part}; take the recipe that made it, or --set {part}.…=…: "
+            + "; ".join(differ)
         ) from error
 
 

@@ -1,0 +1,41 @@
+"""A copy gate: each patch of the next frame may stay as it was.
+
+From one step to the next most patches of a robot's picture do not change, and a transformer that has to carry each of
+them through all its blocks says even of those that they do, a little. With a gate it says how much of a patch is new
+(highway networks: Srivastava et al., 2015; that a predicted picture is masked together with the one before: Finn et
+al., Unsupervised Learning for Physical Interaction, 2016). Ours, not V-JEPA 2's.
+
+Legend: B batch, N patches of all steps, W predictor width, D encoder width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+OPEN = 3.0  # what an untrained gate says of every patch: its sigmoid, 95 %, is new
+
+
+class CopyGate(nn.Module):
+    """Mixes what is predicted of every patch with what the patch was, by a share that the predictor's tokens tell.
+
+    For latents that are normalised, token by token, as the released predictor's are. It starts open, where it changes
+    little; so it can also be added to trained weights.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.share = nn.Linear(dim, 1)
+
+    def forward(self, tokens_BNW: Tensor, predicted_BND: Tensor, before_BND: Tensor) -> Tensor:
+        """Latents [B, N, D] in float32, each between `before_BND` and `predicted_BND`, which is normalised first."""
+        share_BN1 = torch.sigmoid(self.share(tokens_BNW).float())
+        new_BND = F.layer_norm(predicted_BND.float(), predicted_BND.shape[-1:])
+        return torch.lerp(before_BND.float(), new_BND, share_BN1)
+
+    @torch.no_grad()
+    def open(self) -> None:
+        """Call every patch new."""
+        self.share.weight.zero_()
+        self.share.bias.fill_(OPEN)
