@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 
 from vjepa2_ac.fitcheck.axes import Axis
 from vjepa2_ac.fitcheck.controls import Controls
 from vjepa2_ac.fitcheck.drift import Drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.figures import sections
-from vjepa2_ac.fitcheck.goals import verdicts
+from vjepa2_ac.fitcheck.figures import Goal, sections
+from vjepa2_ac.fitcheck.goals import Verdict, verdicts
 from vjepa2_ac.fitcheck.located import Locating, Missed
 from vjepa2_ac.fitcheck.pairs import Pairs
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES, Ranking
@@ -77,6 +78,23 @@ def test_a_line_shows_what_its_words_name() -> None:
     ]
     for line, wanted in zip(shown, expected, strict=True):
         np.testing.assert_allclose(np.array(line, dtype=float), wanted)
+
+
+@pytest.mark.parametrize(
+    ("value", "goal", "digits", "told"),
+    [
+        (0.503366, Goal("most", 0.5), 2, "0.503"),
+        (0.51, Goal("most", 0.5), 2, "0.51"),
+        (0.5, Goal("most", 0.5), 2, "0.50"),
+        (98.96, Goal("least", 99.0), 1, "98.96"),
+        (0.50000001, Goal("most", 0.5), 2, "0.500000"),
+    ],
+)
+def test_a_figure_that_misses_its_goal_is_not_told_by_the_goals_own_number(
+    value: float, goal: Goal, digits: int, told: str
+) -> None:
+    verdict = Verdict("a figure", goal, value, digits, goal.is_met(value))
+    assert str(verdict) == f"a figure {told} (goal {goal})"
 
 
 def test_goals_are_those_that_are_documented_and_the_best_read_out_counts() -> None:

@@ -212,6 +212,7 @@ def test_recipes_that_extend_each_other_are_refused(parent: str, tmp_path: Path)
         ("tiny-train", "colour_jitter=-1", "colour_jitter is at least 0"),
         ("tiny-train", "window.frameskip=2", "window.frameskip must be 1"),
         ("tiny-train", "predictor.depth=0", "depth"),
+        ("default-train", "loss.normalize=false", "copy_gate is for normalised latents"),
         ("tiny-invert", "colour_jitter=-1", "colour_jitter is at least 0"),
         ("tiny-keyframes", "event_share=1.5", "event_share is a share"),
         ("tiny-keyframes", "event_share=-0.1", "event_share is a share"),

@@ -306,11 +306,17 @@ def test_more_bad_episodes_than_allowed_end_the_run(encoder: Path, tmp_path: Pat
     assert train(tmp_path / "droid", encoder, tmp_path / "run", "--set", "sampling.bad_episodes=1") != 0
 
 
-def test_a_predictor_can_start_from_trained_weights(data: Path, encoder: Path, tmp_path: Path) -> None:
-    plain = ["--set", "predictor.modulation=none", "--set", "steps=2"]
+def test_a_predictor_can_start_from_weights_with_less_in_them_and_not_from_those_with_more(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without = ("predictor.modulation=none", "predictor.local_mixing=false", "predictor.copy_gate=false")
+    plain = [word for setting in (*without, "steps=2") for word in ("--set", setting)]
     assert train(data, encoder, tmp_path / "plain", *plain) == 0
-    plainly, more = str(tmp_path / "plain" / "release"), ("--set", "predictor.local_mixing=true")
-    assert train(data, encoder, tmp_path / "tuned", "--start", plainly, *more) == 0
+    assert train(data, encoder, tmp_path / "tuned", "--start", str(tmp_path / "plain" / "release")) == 0
+    capsys.readouterr()
+    assert train(data, encoder, tmp_path / "less", "--start", str(tmp_path / "tuned" / "release"), *plain) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "modulation is adaln there, none here; local_mixing is True there, False here; copy_gate is True" in said
 
 
 def test_the_recorded_droid_episode_trains_with_extrinsics_and_in_the_camera_frame(

@@ -11,6 +11,8 @@ from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.figures import Figure, Goal, sections
 from vjepa2_ac.fitcheck.report import Column, Report
 
+MOST_DIGITS = 6  # as many as the JSON holds
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -24,8 +26,16 @@ class Verdict:
     reason: str | None = None  # why it was not measured
 
     def __str__(self) -> str:
-        value = "not measured" if self.value is None else f"{self.value:.{self.digits}f}"
-        return f"{self.words} {value} (goal {self.goal})"
+        return f"{self.words} {self._told()} (goal {self.goal})"
+
+    def _told(self) -> str:
+        """The figure, with so many digits that one which misses its goal does not look as if it met it."""
+        if self.value is None:
+            return "not measured"
+        digits = self.digits
+        while self.is_met is False and digits < MOST_DIGITS and round(self.value, digits) == self.goal.limit:
+            digits += 1
+        return f"{self.value:.{digits}f}"
 
 
 def verdicts(column: Column, horizon: int) -> list[Verdict]:
@@ -45,7 +55,7 @@ def as_dict(report: Report) -> dict[str, Any]:
             {
                 "goal": verdict.words,
                 "at " + verdict.goal.at: verdict.goal.limit,
-                "value": None if verdict.value is None else round(verdict.value, 6),
+                "value": None if verdict.value is None else round(verdict.value, MOST_DIGITS),
                 "met": verdict.is_met,
             }
             | ({"not measured": verdict.reason} if verdict.reason else {})
