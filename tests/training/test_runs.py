@@ -92,7 +92,7 @@ def test_a_release_in_fp32_holds_its_encoder_in_fp32_whatever_the_run_computes_i
 def test_a_release_is_opened_with_the_latents_it_was_trained_on(
     data: Path, encoder: Path, tmp_path: Path, normalize: bool
 ) -> None:
-    settings = ("steps=2", f"loss.normalize={normalize}", "precision=fp32")
+    settings = ("steps=2", f"loss.normalize={normalize}", f"predictor.copy_gate={normalize}", "precision=fp32")
     assert train(data, encoder, tmp_path / "run", *(word for each in settings for word in ("--set", each))) == 0
     source = load(encoder, parts=("encoder",), precision="fp32")
     assert source.encoder is not None
