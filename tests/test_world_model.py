@@ -270,6 +270,9 @@ def test_networks_that_do_not_belong_together_are_refused() -> None:
         WorldModel(encoder, build(ACPredictor, upright), Preprocessing(img_size=SIZE))
     with pytest.raises(ConfigError, match="takes poses of 10 numbers; here they have 7"):
         WorldModel(encoder, make_predictor(action_embed_dim=10), Preprocessing(img_size=SIZE))
+    gated = make_predictor(copy_gate=True)
+    with pytest.raises(ConfigError, match="a copy gate takes normalised latents, and normalize_latents is false"):
+        WorldModel(encoder, gated, Preprocessing(img_size=SIZE), normalize_latents=False)
     with pytest.raises(ConfigError, match="extrinsics"):
         WorldModel(encoder, make_predictor(use_extrinsics=True), Preprocessing(img_size=SIZE))
 

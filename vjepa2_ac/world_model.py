@@ -115,6 +115,8 @@ class WorldModel:
         keyframes: InverseModel | None = None,
     ) -> None:
         _check_fit(encoder, predictor, preprocessing, inverse=inverse, keyframes=keyframes)
+        if predictor.config.copy_gate and not normalize_latents:
+            raise ConfigError("a predictor with a copy gate takes normalised latents, and normalize_latents is false")
         self.device = torch.device(device or default_device())
         self.dtype = choose_dtype(precision, self.device)
         self.encoder = encoder.eval().to(self.device, self.dtype)

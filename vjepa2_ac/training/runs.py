@@ -7,11 +7,9 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -57,7 +55,6 @@ from vjepa2_ac.training.trajectories import (
 
 UNTRAINED = "random:"  # before an encoder's name: the same shape, its weights drawn from the recipe's seed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-NetworkT = TypeVar("NetworkT", ACPredictor, InverseModel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +233,8 @@ def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preproc
         fresh = predictor.state_dict()
         may_begin = ("condition_encoder", "local_mixing", "copy_gate")
         added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith(may_begin)}
-        _take(predictor, loaded.predictor, inputs.start, "predictor", added)
+        weights = {**added, **loaded.predictor.state_dict()}
+        _take(predictor, weights, loaded.predictor.config, inputs.start, "predictor")
     return predictor
 
 
@@ -279,7 +277,7 @@ def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder) -> Inver
         loaded = load(inputs.start, parts=("inverse",), optional=("keyframes",), precision="fp32")
         known = loaded.keyframes if recipe.part == "keyframes" and loaded.keyframes else loaded.inverse
         assert known is not None
-        _take(inverse, known, inputs.start, "inverse")
+        _take(inverse, known.state_dict(), known.config, inputs.start, "inverse")
     return inverse
 
 
@@ -287,13 +285,13 @@ def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder) -> Inver
 
 
 def _take(
-    network: NetworkT, known: NetworkT, start: str, part: str, added: Mapping[str, Tensor] = MappingProxyType({})
+    network: ACPredictor | InverseModel, weights: dict[str, Tensor], config: object, start: str, part: str
 ) -> None:
-    """Begin with the weights of `known`, found at `start`, and with those `added` that it lacks."""
+    """Begin with the weights that were found at `start`, of a network of this config."""
     try:
-        network.load_state_dict({**added, **known.state_dict()})
+        network.load_state_dict(weights)
     except RuntimeError as error:
-        here, there = to_dict(network.config), to_dict(known.config)
+        here, there = to_dict(network.config), to_dict(config)
         differ = [f"{name} is {there[name]} there, {here[name]} here" for name in here if here[name] != there[name]]
         raise CheckpointError(
             f"{start} does not fit the recipe's {part}; take the recipe that made it, or --set {part}.…=…: "
