@@ -319,6 +319,33 @@ def test_a_predictor_can_start_from_weights_with_less_in_them_and_not_from_those
     assert "modulation is adaln there, none here; local_mixing is True there, False here; copy_gate is True" in said
 
 
+def test_a_predictor_does_not_start_from_weights_that_fit_and_mean_something_else(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = ("--set", "loss.normalize=false", "--set", "predictor.copy_gate=false")
+    assert train(data, encoder, tmp_path / "raw", *raw, "--set", "steps=1") == 0
+    capsys.readouterr()
+    for settings, told in (
+        (("--set", "predictor.num_heads=1"), "num_heads is 2 there, 1 here"),
+        (("--set", "predictor.use_rope=false"), "use_rope is True there, False here"),
+        (("--set", "loss.normalize=true"), "was trained on raw latents; --set loss.normalize=false"),
+    ):
+        start = ("--start", str(tmp_path / "raw" / "release"))
+        assert train(data, encoder, tmp_path / "tuned", *start, *raw, *settings) == 2
+        assert told in " ".join(capsys.readouterr().err.split())
+    assert train(data, encoder, tmp_path / "tuned", *start, *raw, "--set", "steps=1") == 0
+
+
+def test_a_pretraining_does_not_start_from_weights_that_fit_and_mean_something_else(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for start in (encoder, encoder.parent):
+        for part in ("encoder", "predictor"):
+            told = ["--recipe", "tiny-pretrain", "--start", str(start), "--set", f"{part}.num_heads=1"]
+            assert cli.run(["pretrain", "--data", str(data), "--out", str(tmp_path / "run"), *told]) == 2
+            assert f"does not fit the recipe's {part}: num_heads is 2 there" in capsys.readouterr().err
+
+
 def test_the_recorded_droid_episode_trains_with_extrinsics_and_in_the_camera_frame(
     encoder: Path, tmp_path: Path
 ) -> None:

@@ -55,6 +55,7 @@ from vjepa2_ac.training.trajectories import (
 
 UNTRAINED = "random:"  # before an encoder's name: the same shape, its weights drawn from the recipe's seed
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+UNSEEN = ("num_heads", "use_rope")  # what weights mean by these, their shapes do not tell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,15 +169,29 @@ def _start_pretraining_from(learner: Pretraining, start: str) -> None:
             if found is None:
                 raise InputError(f"the run {start} has no usable state")
             learner.load_state_dict(found[1]["learner"])
+            began = recipes.read(Run(Path(start)).recipe)
+            assert isinstance(began, PretrainRecipe)  # whose weights these are
+            _refuse_unseen(learner, began.encoder_config(), began.predictor_config(), start)
         else:
             loaded = load(start, parts=("encoder", "masked_predictor"))
             assert loaded.encoder is not None
             assert loaded.masked_predictor is not None
+            _refuse_unseen(learner, loaded.encoder.config, loaded.masked_predictor.config, start)
             for network in (learner.encoder, learner.target):
                 network.load_state_dict(loaded.encoder.state_dict())
             learner.predictor.load_state_dict(loaded.masked_predictor.state_dict())
     except RuntimeError as error:
         raise CheckpointError(f"{start} does not fit the recipe: {str(error).splitlines()[-1].strip()}") from error
+
+
+def _refuse_unseen(learner: Pretraining, encoder: object, predictor: object, start: str) -> None:
+    """Refuse weights that would fit but were learned under other settings."""
+    for part, here, there in (
+        ("encoder", learner.encoder.config, encoder),
+        ("predictor", learner.predictor.config, predictor),
+    ):
+        if differ := [told for name, told in _differences(here, there) if name in UNSEEN]:
+            raise CheckpointError(f"{start} does not fit the recipe's {part}: {'; '.join(differ)}")
 
 
 def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> ClipBatches:
@@ -229,6 +244,11 @@ def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preproc
     if inputs.start is not None:
         loaded = load(inputs.start, parts=("predictor",), precision="fp32")
         assert loaded.predictor is not None
+        if loaded.normalize_latents != recipe.loss.normalize:
+            raise CheckpointError(
+                f"{inputs.start} was trained on {'normalised' if loaded.normalize_latents else 'raw'} latents; "
+                f"--set loss.normalize={str(loaded.normalize_latents).lower()}"
+            )
         # These begin doing nothing, or next to it, so a predictor with them may start from weights without.
         fresh = predictor.state_dict()
         may_begin = ("condition_encoder", "local_mixing", "copy_gate")
@@ -288,15 +308,26 @@ def _take(
     network: ACPredictor | InverseModel, weights: dict[str, Tensor], config: object, start: str, part: str
 ) -> None:
     """Begin with the weights that were found at `start`, of a network of this config."""
+    differ = _differences(network.config, config)
     try:
+        if any(name in UNSEEN for name, _ in differ):
+            raise RuntimeError("they would fit, and mean something else")
         network.load_state_dict(weights)
     except RuntimeError as error:
-        here, there = to_dict(network.config), to_dict(config)
-        differ = [f"{name} is {there[name]} there, {here[name]} here" for name in here if here[name] != there[name]]
         raise CheckpointError(
             f"{start} does not fit the recipe's {part}; take the recipe that made it, or --set {part}.…=…: "
-            + "; ".join(differ)
+            + "; ".join(told for _, told in differ)
         ) from error
+
+
+def _differences(here: object, there: object) -> list[tuple[str, str]]:
+    """The settings of two networks that are not the same, by name and in words."""
+    ours, theirs = to_dict(here), to_dict(there)
+    return [
+        (name, f"{name} is {theirs[name]} there, {ours[name]} here")
+        for name in ours
+        if name in theirs and ours[name] != theirs[name]
+    ]
 
 
 def _look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:
