@@ -275,6 +275,8 @@ def test_networks_that_do_not_belong_together_are_refused() -> None:
         WorldModel(encoder, gated, Preprocessing(img_size=SIZE), normalize_latents=False)
     with pytest.raises(ConfigError, match="extrinsics"):
         WorldModel(encoder, make_predictor(use_extrinsics=True), Preprocessing(img_size=SIZE))
+    with pytest.raises(ConfigError, match="as a camera sees them"):
+        WorldModel(encoder, make_predictor(camera_frame=True), Preprocessing(img_size=SIZE))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

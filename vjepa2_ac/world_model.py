@@ -438,6 +438,8 @@ def _check_fit(
         raise ConfigError(f"the predictor takes poses of {imagined.action_embed_dim} numbers; here they have {SIZE}")
     if imagined.use_extrinsics:
         raise ConfigError("a predictor that wants camera extrinsics cannot be planned with: nobody would know them")
+    if imagined.camera_frame:
+        raise ConfigError("a predictor of moves as a camera sees them cannot be planned with: here they are the base's")
 
 
 def _rollout(latents_MHND: Tensor, poses_MH7: Tensor, actions_BSHA: Tensor) -> Rollout:

@@ -268,6 +268,18 @@ def test_an_inverse_begins_with_no_length_of_clips() -> None:
         recipe.check()
 
 
+def test_a_predictor_of_moves_as_the_camera_sees_them_is_called_so() -> None:
+    for camera_frame in (False, True):
+        recipe = recipes.read("droid", [f"window.camera_frame={camera_frame}"])
+        assert isinstance(recipe, TrainRecipe)
+        assert recipe.predictor_config(ENCODERS["vit-giant-xformers"], (256, 256)).camera_frame is camera_frame
+
+
+def test_an_inverse_begins_in_no_camera_frame() -> None:
+    with pytest.raises(ConfigError, match="camera_frame is for predictors"):
+        recipes.read("default-invert", ["window.camera_frame=true"]).check()
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [

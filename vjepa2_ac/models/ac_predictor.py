@@ -49,6 +49,7 @@ class ACPredictorConfig:
     wide_silu: bool = True
     action_embed_dim: int = 7  # numbers in an action, and in a pose
     use_extrinsics: bool = False  # a third conditioning token: where the camera is
+    camera_frame: bool = False  # it has learned from poses and actions as the camera sees them, not in the base frame
     modulation: Literal["none", "adaln"] = "none"  # also let action and pose scale, shift and gate every block
     local_mixing: bool = False  # a 3 x 3 convolution over each frame's patches before every block
     copy_gate: bool = False  # patches may stay as they were; for normalised latents

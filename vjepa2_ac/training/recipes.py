@@ -132,7 +132,7 @@ class TrainRecipe:
     ) -> ACPredictorConfig:
         """The predictor to train; what must agree is taken from the encoder."""
         same = {"img_size": img_size, "patch_size": encoder.patch_size, "embed_dim": encoder.embed_dim}
-        return _with_given(ACPredictorConfig, same, self.predictor)
+        return _with_given(ACPredictorConfig, same | {"camera_frame": self.window.camera_frame}, self.predictor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +171,8 @@ class InvertRecipe:
             raise ConfigError("muon trains the matrices of blocks, and an inverse has none: take adamw")
         if self.window.frames_per_clip != WindowConfig().frames_per_clip:
             raise ConfigError("an inverse learns from two moments; window.frames_per_clip is for predictors")
+        if self.window.camera_frame:
+            raise ConfigError("planners ask an inverse in the base frame; window.camera_frame is for predictors")
 
     def inverse_config(self, grid: tuple[int, int], embed_dim: int) -> InverseModelConfig:
         """The inverse model to train; what must agree is taken from the encoder."""
