@@ -127,6 +127,11 @@ DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
     ),
     "NaN extrinsics": (lambda ref: folders.change_rows(ref, CAMERA, np.full((40, 6), np.nan)), "not finite"),
     "NaN": (poison, "2 of 40 poses are not finite, the first in row 7"),
+    "millimetres": (
+        lambda ref: folders.change_rows(ref, layout.CARTESIAN, np.full((40, 6), 4.0)),
+        "that is millimetres",
+    ),
+    "gripper in 0…255": (lambda ref: folders.change_rows(ref, layout.GRIPPER, np.full(40, 255.0)), "0 open … 1 closed"),
 }
 
 

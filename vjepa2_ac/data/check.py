@@ -26,9 +26,6 @@ from vjepa2_ac.errors import ConfigError, EpisodeError
 from vjepa2_ac.workers import pool
 
 STEP_BINS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, np.inf)  # [m], largest axis of one action
-LARGEST_ANGLE = 2 * np.pi + 0.1  # [rad]; wrapped or unwrapped once, beyond it they are degrees
-LARGEST_POSITION = 3.0  # [m]; no arm that stands on a table reaches further, beyond it they are millimetres
-GRIPPER_SLACK = 0.1  # closedness measured a little outside 0 … 1 is how grippers are calibrated
 DECODED_AT_ONCE = 32  # frames; a whole episode of large pictures would not fit in memory
 FROZEN_AFTER = 0.05  # [m] of hand movement that must change the picture
 
@@ -181,15 +178,6 @@ def _look_at_poses(report: EpisodeReport, episode: Episode, config: CheckConfig)
     report.is_part = episode.is_part
     report.first_gripper = None if report.is_part else float(poses_N7[0, 6])
     report.largest_gripper = float(poses_N7[:, 6].max())
-    if (angle := float(np.abs(poses_N7[:, 3:6]).max())) > LARGEST_ANGLE:
-        report.reasons.append(f"angles reach {angle:.0f}; that is degrees, radians are expected")
-    if (position := float(np.abs(poses_N7[:, :3]).max())) > LARGEST_POSITION:
-        report.reasons.append(f"positions reach {position:.0f}; that is millimetres, metres are expected")
-    low, high = float(poses_N7[:, 6].min()), report.largest_gripper
-    if low < -GRIPPER_SLACK or high > 1 + GRIPPER_SLACK:
-        report.reasons.append(f"gripper runs from {low:.3g} to {high:.3g}; 0 open … 1 closed is expected")
-    if report.reasons:
-        return
     actions_A7 = np.abs(episode.actions(config.fps))
     if not len(actions_A7):
         return

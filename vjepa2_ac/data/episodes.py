@@ -26,6 +26,9 @@ Array = NDArray[np.float64]
 
 LENGTHS_MAY_DIFFER = 0.05  # of the longer, video against trajectory; cameras drop a few frames, more is another episode
 RATES_MAY_DIFFER = 0.1  # header against timestamps, before the timestamps are believed
+LARGEST_ANGLE = 2 * np.pi + 0.1  # [rad]; wrapped or unwrapped once, beyond it they are degrees
+LARGEST_POSITION = 3.0  # [m]; no arm that stands on a table reaches further, beyond it they are millimetres
+GRIPPER_SLACK = 0.1  # closedness measured a little outside 0 … 1 is how grippers are calibrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +233,20 @@ def _poses(file: h5py.File, name: str) -> Array:
     bad = np.flatnonzero(~np.isfinite(poses_N7).all(axis=1))
     if len(bad):
         raise EpisodeError(name, f"{len(bad)} of {len(poses_N7)} poses are not finite, the first in row {bad[0]}")
+    if wrong := _wrong_units(poses_N7):
+        raise EpisodeError(name, "; ".join(wrong))
     return poses_N7
+
+
+def _wrong_units(poses_N7: Array) -> list[str]:
+    found, gripper_N = [], poses_N7[:, 6]
+    if (angle := np.abs(poses_N7[:, poses.ROTATION]).max()) > LARGEST_ANGLE:
+        found.append(f"angles reach {angle:.0f}; that is degrees, radians are expected")
+    if (position := np.abs(poses_N7[:, poses.POSITION]).max()) > LARGEST_POSITION:
+        found.append(f"positions reach {position:.0f}; that is millimetres, metres are expected")
+    if gripper_N.min() < -GRIPPER_SLACK or gripper_N.max() > 1 + GRIPPER_SLACK:
+        found.append(f"gripper runs from {gripper_N.min():.3g} to {gripper_N.max():.3g}; 0 open … 1 closed is expected")
+    return found
 
 
 def _extrinsics(file: h5py.File, serial: str, rows: int, name: str) -> Array | None:
