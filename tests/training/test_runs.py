@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.data import folders
 from tests.data.folders import hazardous
 from tests.data.test_hazards import UNUSABLE
 from tests.parity.golden import FOLDER
@@ -19,6 +20,7 @@ from tests.training import episodes
 from tests.training.test_engine import assert_same, final
 from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
+from vjepa2_ac.data import layout
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.run import Run
@@ -149,7 +151,11 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
     for more in (["--encoder", str(encoder)], ["--recipe", "tiny-train"], ["--start", "default"], ["--set", "steps=9"]):
         assert cli.run([*resume, *more]) == 2
         assert f"leave out {more[0]}" in capsys.readouterr().err
-    shutil.rmtree(next(iter(find_episodes(mine))).folder)
+    ref = next(iter(find_episodes(mine)))
+    folders.change_rows(ref, layout.GRIPPER, 1 - folders.rows_of(ref, layout.GRIPPER))
+    assert cli.run(resume) == 2
+    assert "the poses in" in capsys.readouterr().err
+    shutil.rmtree(ref.folder)
     assert cli.run(resume) == 2
     assert "is not what the run in" in capsys.readouterr().err
     assert cli.run([*resume, "--data", str(data)]) == 0  # the same episodes elsewhere

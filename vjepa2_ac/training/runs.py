@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import platform
 import shlex
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -378,6 +380,10 @@ def _begin(
                     f"the encoder that the run in {run.folder} began with is no longer what is found at "
                     f"{inputs.encoder or inputs.model or 'default'}: every latent would change"
                 )
+            if changed == ["poses"]:
+                raise InputError(
+                    f"the poses in {inputs.data} are no longer those that the run in {run.folder} began with"
+                )
             if changed:
                 raise InputError(
                     f"{inputs.data} is not what the run in {run.folder} began with: {began_with['items']} usable "
@@ -410,13 +416,17 @@ def _begin(
 
 
 def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder: AnyEncoder | None) -> dict[str, Any]:
-    """How many videos or episodes are drawn from, and which, wherever they lie; and what they are seen with."""
+    """How many videos or episodes are drawn from, and which, wherever they lie; the poses, and what sees the frames."""
+    found = {} if encoder is None else {"encoder": hash_of(encoder, torch.float32)}
     if isinstance(batches, ClipBatches):
         items, names = len(batches.draws), batches.names
     else:
         items, names = len(batches.trajectories), [trajectory.name for trajectory in batches.trajectories]
-    found = {"items": items, "names": fingerprint({"names": [Path(name).name for name in names]})}
-    return found if encoder is None else found | {"encoder": hash_of(encoder, torch.float32)}
+        poses = hashlib.sha256()
+        for trajectory in batches.trajectories:
+            poses.update(np.ascontiguousarray(trajectory.poses_R7).tobytes())
+        found["poses"] = poses.hexdigest()
+    return {"items": items, "names": fingerprint({"names": [Path(name).name for name in names]}), **found}
 
 
 def _layout(recipe: Recipe, processes: Processes) -> Layout:
