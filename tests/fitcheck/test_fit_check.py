@@ -18,6 +18,7 @@ from vjepa2_ac.cli import run
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.data.writer import write_episode
 from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.fitcheck.commands import _learned_from
 from vjepa2_ac.fitcheck.footage import stretches
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
@@ -104,6 +105,17 @@ def test_read_outs_may_learn_from_other_episodes_whose_latents_are_kept(
 def test_what_is_held_out_may_not_be_learned_from(simulated: Path, model: Path, tmp_path: Path) -> None:
     command = ["fit-check", str(simulated), "--model", str(model), "--read-out-from", str(simulated)]
     assert run([*command, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path), *QUICK]) == 2
+
+
+def test_episodes_that_a_model_has_learned_from_are_counted(tmp_path: Path) -> None:
+    folders = [ref.folder for ref in folder_of(tmp_path / "lab", 3)]
+    (tmp_path / "two.txt").write_text("".join(f"{folder}\n" for folder in folders[:2]))
+    for data, known in ((tmp_path / "lab", 3), (tmp_path / "two.txt", 2), (tmp_path / "elsewhere", 0)):
+        shapes = EncoderConfig(img_size=SIZE, embed_dim=24, depth=1, num_heads=2)
+        metadata = {"data": str(tmp_path / "gone"), "inverse": {"data": str(data)}}
+        release = tmp_path / f"model {known}"
+        save(release, encoder=build(Encoder, shapes), preprocessing=Preprocessing(img_size=SIZE), metadata=metadata)
+        assert _learned_from(str(release), tmp_path / "lab") == known
 
 
 def report_of(out: Path) -> Any:

@@ -97,6 +97,9 @@ def fit_check(
     opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
     worlds = list(zip(names, opened, strict=True))
     facts = [_facts(source) for source in [model, compare] if source]
+    for name, source in zip(names, [model, compare], strict=False):
+        if source and (known := _learned_from(source, episodes)):
+            typer.echo(f"note: {known} of these episodes are not held out: {name} has learned from them", err=True)
     subjects = [Subject(name, world, facts=each) for (name, world), each in zip(worlds, facts, strict=True)]
     if control is not None:
         controls = WorldModel.open(control, precision=precision, seed=seed)
@@ -127,3 +130,19 @@ def _facts(source: str) -> dict[str, Any]:
         return {}
     metadata = load(source, parts=()).metadata
     return {what: metadata[what] for what in ("updates", "data", "encoder") if what in metadata}
+
+
+def _learned_from(source: str, episodes: Path) -> int:
+    """How many of the episodes a release says it has learned from, where its data still lie where they did."""
+    from vjepa2_ac.checkpoints import load
+    from vjepa2_ac.data.layout import find_episodes
+
+    if source.startswith("random:"):
+        return 0
+    told = load(source, parts=()).metadata
+    parts = [part for part in (told, told.get("inverse"), told.get("keyframes")) if isinstance(part, dict)]
+    data = {Path(part["data"]) for part in parts if isinstance(part.get("data"), str)}
+    folders = {ref.folder.resolve() for ref in find_episodes(episodes)}
+    listed = {ref.folder.resolve() for each in data if each.is_file() for ref in find_episodes(each)}
+    roots = [each.resolve() for each in data if each.is_dir()]
+    return sum(folder in listed or any(map(folder.is_relative_to, roots)) for folder in folders)
