@@ -8,6 +8,7 @@ import json
 import platform
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -311,15 +312,14 @@ def _take(
 ) -> None:
     """Begin with the weights that were found at `start`, of a network of this config."""
     differ = _differences(network.config, config)
-    try:
-        if any(name in UNSEEN for name, _ in differ):
-            raise RuntimeError("they would fit, and mean something else")
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{start} does not fit the recipe's {part}; take the recipe that made it, or --set {part}.…=…: "
-            + "; ".join(told for _, told in differ)
-        ) from error
+    if not any(name in UNSEEN for name, _ in differ):
+        with suppress(RuntimeError):  # of names and shapes, which the settings tell better
+            network.load_state_dict(weights)
+            return
+    raise CheckpointError(
+        f"{start} does not fit the recipe's {part}; take the recipe that made it, or --set {part}.…=…: "
+        + "; ".join(told for _, told in differ)
+    )
 
 
 def _differences(here: object, there: object) -> list[tuple[str, str]]:
