@@ -5,10 +5,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
+import pytest
 
+from vjepa2_ac.client import PlannerUnavailableError
+from vjepa2_ac.errors import EpisodeError, FieldError, VJEPA2ACError
 from vjepa2_ac.workers import pool
 
 KILLED = """
@@ -68,3 +73,23 @@ def test_after_ctrl_c_workers_finish_what_they_are_at_and_begin_nothing(tmp_path
 def test_workers_begin_before_they_work() -> None:
     with pool(1, os.putenv, "BEGUN", "yes") as workers:
         assert workers.submit(subprocess.getoutput, "echo $BEGUN").result() == "yes"
+
+
+def fail_as(kind: Callable[..., VJEPA2ACError], *words: str, **named: str) -> NoReturn:
+    raise kind(*words, **named)
+
+
+def test_what_a_worker_refuses_is_said_in_its_own_words() -> None:
+    with pool(1) as workers:
+        with pytest.raises(PlannerUnavailableError, match="the service is gone") as gone:
+            workers.submit(fail_as, PlannerUnavailableError, "the service is gone", code="unreachable").result()
+        with pytest.raises(FieldError, match="pose: 6 numbers; expected 7") as refused:
+            workers.submit(fail_as, FieldError, "pose", "6 numbers", "7").result()
+        with pytest.raises(EpisodeError, match="episode one: it has no frames"):
+            workers.submit(fail_as, EpisodeError, "one", "it has no frames").result()
+    assert (gone.value.code, gone.value.field, refused.value.field) == ("unreachable", None, "pose")
+
+
+def test_a_worker_that_is_killed_is_said_in_a_sentence() -> None:
+    with pytest.raises(VJEPA2ACError, match="ended without a word: killed, perhaps"), pool(1) as workers:
+        workers.submit(os._exit, 9).result()

@@ -1,8 +1,14 @@
 """What can go wrong, by name. Each message is one or two sentences: what came, what was expected, where."""
 
+from typing import Any
+
 
 class VJEPA2ACError(Exception):
     """Base of every error this project raises on purpose; its text is meant for the person who caused it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """So that it comes whole from a worker process, whatever it is made of; pickle would give `args` alone."""
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 class InputError(VJEPA2ACError, ValueError):

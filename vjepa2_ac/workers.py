@@ -13,19 +13,26 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
+
+from vjepa2_ac.errors import VJEPA2ACError
 
 
 @contextlib.contextmanager
 def pool(count: int, begin: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """So many fresh processes, each of which calls `begin(*arguments)` first.
 
-    After Ctrl-C or a fault they finish what they are at, and begin nothing.
+    After Ctrl-C or a fault they finish what they are at, and begin nothing. VJEPA2ACError where one is killed.
     """
     spawn = multiprocessing.get_context("spawn")
     workers = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(begin, arguments))
     try:
         yield workers
+    except BrokenProcessPool as error:
+        raise VJEPA2ACError(
+            "a worker process ended without a word: killed, perhaps because memory ran out; fewer workers need less"
+        ) from error
     finally:
         workers.shutdown(wait=True, cancel_futures=True)
 
