@@ -246,6 +246,16 @@ def test_a_robot_that_is_shown_the_end_alone_goes_there_by_keyframes() -> None:
     assert max(move[2] for move in first_moves) > 0.02
 
 
+@pytest.mark.parametrize(("left", "status"), [(0.0, "done"), (0.1, "going")])
+def test_by_keyframes_a_goal_settles_only_once_there_is_no_way_left_to_go(left: float, status: str) -> None:
+    near, there = moved(0.098, 0.0, 0.0), moved(0.098 + left, 0.0, 0.0)  # what is seen looks like the goal
+    world = PointWorld(keyframe=lambda pose_B7: located(*[there] * len(pose_B7)))
+    control = controller(
+        [moved(0.1, 0.0, 0.0)], ControlConfig(), world, search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost
+    )
+    assert [control.step(paint(pose), pose).status for pose in [moved(0.0, 0.0, 0.0), *[near] * 7]][-1] == status
+
+
 def test_looks_from_before_the_gripper_changed_are_no_longer_told() -> None:
     robot, changes, expected = PointRobot(), 0, 0
     world = PointWorld(located_B4=located([*END[:3], 0, 0, 0, 0]), keyframe=carrying)
