@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,16 +50,24 @@ def plan_by_service(
 def options_of(wishes: Wishes) -> dict[str, Any]:
     """What a service can be asked for; everything else is its operator's to say."""
     named = {"preset": wishes.preset, "budget_ms": wishes.budget_ms, "dry_run": wishes.dry_run or None}
-    options: dict[str, Any] = {"seed": wishes.seed, **{name: value for name, value in named.items() if value}}
-    search = "paper" if wishes.preset == "paper" else "search"
-    for text in wishes.settings:
+    return {
+        "seed": wishes.seed,
+        **{name: value for name, value in named.items() if value},
+        **sizes_of(wishes.preset, wishes.settings),
+    }
+
+
+def sizes_of(preset: str | None, settings: Sequence[str]) -> dict[str, int]:
+    """How large a search the settings `NAME=VALUE` ask of a service. Raises ConfigError for any other setting."""
+    sizes, search = dict[str, int](), "paper" if preset == "paper" else "search"
+    for text in settings:
         name, _, value = text.partition("=")
         section, _, size = name.strip().rpartition(".")
         if section != search or size not in SIZES or not value.strip().isdecimal():
             known = ", ".join(f"{search}.{size}" for size in SIZES)
             raise ConfigError(f"--set {text}: of a service's settings, only {known} can be changed, to whole numbers")
-        options[size] = int(value)
-    return options
+        sizes[size] = int(value)
+    return sizes
 
 
 def read_token(path: Path | None) -> str | None:

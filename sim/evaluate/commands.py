@@ -152,16 +152,14 @@ def _config(
 
 def _options(planner: str, given: list[str], budget: float | None) -> dict[str, Any]:
     """What a service can be asked for; the rest is its operator's to say."""
+    from planner.single.served import sizes_of
+    from sim.evaluate.budgets import refuse_size
+
     options: dict[str, Any] = {} if planner == "default" else {"preset": planner}
     if budget is not None:
+        refuse_size(given)
         options["budget_ms"] = budget
-    for text in given:
-        name, _, value = text.partition("=")
-        size = name.removeprefix("search.")
-        if size not in ("samples", "iterations", "horizon") or not value.isdigit():
-            raise ConfigError(f"a service takes search.samples, search.iterations and search.horizon, not {text!r}")
-        options[size] = int(value)
-    return options
+    return options | sizes_of(planner, given)
 
 
 def _within(

@@ -60,6 +60,17 @@ def test_a_service_is_asked_only_what_it_takes() -> None:
     assert _options("default", ["search.horizon=2"], 200.0) == {"budget_ms": 200.0, "horizon": 2}
     with pytest.raises(ConfigError, match=r"gripper\.gate"):
         _options("fast", ["search.gripper.gate=0.015"], None)
+    with pytest.raises(ConfigError, match=r"a budget beside search\.samples=9"):
+        _options("fast", ["search.samples=9"], 200.0)
+
+
+def test_a_service_is_asked_for_a_size_of_the_search_that_it_is_asked_for() -> None:
+    assert _options("paper", ["paper.samples=100", "paper.horizon=2"], None) == {
+        "preset": "paper", "samples": 100, "horizon": 2
+    }  # fmt: skip
+    for planner, setting in (("paper", "search.samples=100"), ("fast", "paper.samples=100"), ("fast", "samples=100")):
+        with pytest.raises(ConfigError, match=rf"--set {setting}: of a service's settings, only"):
+            _options(planner, [setting], None)
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])
