@@ -103,7 +103,7 @@ def shared(learner: nn.Module, processes: Processes) -> nn.Module:
     if processes.count == 1:
         return learner
     devices = [processes.device] if processes.device.type == "cuda" else None
-    return DistributedDataParallel(learner, device_ids=devices, broadcast_buffers=False, gradient_as_bucket_view=True)
+    return DistributedDataParallel(learner, device_ids=devices, gradient_as_bucket_view=True)
 
 
 def shard(learner: nn.Module, processes: Processes, blocks: type[nn.Module], dtype: torch.dtype) -> None:
