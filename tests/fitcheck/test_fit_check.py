@@ -138,6 +138,7 @@ def test_a_report_has_numbers_pictures_and_a_table(
     assert control["readout"]["linear"]["hand"]["value"] > 0  # what is asked of the encoder alone
     assert report["episodes"] | {"source": ""} == {
         "source": "", "episodes": 18, "scenes": 6, "frames": 120, "pairs": 6, "gripper transitions": 0, "left out": {},
+        "pairs whose grippers end alike": 0,
         "frames with the object out of reach": 0, "read-outs learn from": None,
     }  # fmt: skip
     for name in ("drift", "axes", "figures"):
@@ -195,7 +196,7 @@ def test_a_real_robots_folder_says_what_it_cannot_tell(model: Path, tmp_path: Pa
     out = tmp_path / "out"
     assert run(["fit-check", str(tmp_path / "real"), "--model", str(model), "--out", str(out), *QUICK]) == 0
     own = report_of(out)["models"][str(model)]
-    assert own["pairs"] == {"not measured": "no two episodes left the same state"}
+    assert own["pairs"] == {"not measured": "no two episodes left the same state and ended with another closedness"}
     assert "where the object is" in own["readout"]["linear"]["object"]["not measured"]
     assert own["readout"]["attentive"]["hand"]["value"] > 0
     assert "what the hand holds" in own["ranking"]["gripper"]["object in hand"]["not measured"]

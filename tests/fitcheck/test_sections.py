@@ -4,6 +4,7 @@ gripper."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +31,7 @@ from vjepa2_ac.fitcheck.drift import drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.footage import see, stretches
 from vjepa2_ac.fitcheck.located import NEAR, find_glances, find_keyframes, locate
-from vjepa2_ac.fitcheck.pairs import Pairs, find_pairs, judge_pairs
+from vjepa2_ac.fitcheck.pairs import Pairs, find_pairs, judge_pairs, parted
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, choose_moments, percentile, rank, same_norm
 from vjepa2_ac.fitcheck.report import Subject, examine
@@ -160,6 +161,18 @@ def test_pairs_tell_who_knows_what_the_gripper_does(model: PoseWorld, right: flo
     found = judge_pairs(model, footage(tracks), pairs, horizon=8)
     assert [each.value for each in found.ranked_right] == pytest.approx([right] * 4)
     assert [each.value for each in found.separation] == pytest.approx([apart] * 4, abs=1e-5)
+
+
+def test_a_pair_whose_grippers_end_alike_is_none() -> None:
+    opened, closed = branches(0)
+    kept_R7 = closed.poses_R7.copy()
+    kept_R7[-1, 6] = opened.closedness[-1] + 0.09
+    told_R7 = kept_R7.copy()
+    told_R7[-1, 6] = opened.closedness[-1] + 0.11
+    for poses_R7, found in ((kept_R7, []), (told_R7, [(0, 1)])):
+        tracks = [opened, replace(closed, poses_R7=poses_R7)]
+        assert parted(tracks) == [(0, 1)]
+        assert find_pairs(tracks, 10, np.random.default_rng(0)) == found
 
 
 def test_parts_of_episodes_are_asked_about_as_pairs_only() -> None:

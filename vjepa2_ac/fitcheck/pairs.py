@@ -19,6 +19,7 @@ import torch
 from vjepa2_ac.data.episodes import Array
 from vjepa2_ac.fitcheck.estimates import Estimate, mean, ratio
 from vjepa2_ac.fitcheck.footage import Footage, Model, Stretch, distance
+from vjepa2_ac.fitcheck.ranking import GRIPPER_MOVES
 from vjepa2_ac.fitcheck.tracks import Track
 
 PIECE = 4
@@ -35,13 +36,28 @@ class Pairs:
 
 
 def find_pairs(tracks: Sequence[Track], limit: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Up to `limit` pairs of tracks that left the same state, and did different things with the gripper."""
+    """Up to `limit` pairs of tracks that left the same state, and ended with the gripper at another closedness.
+
+    Where something keeps the fingers, both commands end alike, and there is nothing that a model could tell.
+    """
+    found = [pair for pair in parted(tracks) if not ends_alike(tracks, pair)]
+    return [found[index] for index in sorted(rng.permutation(len(found))[:limit])]
+
+
+def parted(tracks: Sequence[Track]) -> list[tuple[int, int]]:
+    """All pairs of tracks that left the same state."""
     siblings: defaultdict[str, list[int]] = defaultdict(list)
     for which, track in enumerate(tracks):
         if track.branch is not None and len(track) > 1:
             siblings[track.branch].append(which)
-    found = [(group[0], group[1]) for _, group in sorted(siblings.items()) if len(group) > 1]
-    return [found[index] for index in sorted(rng.permutation(len(found))[:limit])]
+    return [(group[0], group[1]) for _, group in sorted(siblings.items()) if len(group) > 1]
+
+
+def ends_alike(tracks: Sequence[Track], pair: tuple[int, int]) -> bool:
+    """Whether the gripper is as closed at the end of the one as at the same moment of the other."""
+    first, second = (tracks[which].closedness for which in pair)
+    end = min(len(first), len(second)) - 1
+    return bool(abs(first[end] - second[end]) < GRIPPER_MOVES)
 
 
 def judge_pairs(model: Model, footage: Footage, pairs: Sequence[tuple[int, int]], horizon: int) -> Pairs:

@@ -28,7 +28,7 @@ from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.examples import Known, Lessons, examples, read_lessons
 from vjepa2_ac.fitcheck.footage import Footage, Model, see
 from vjepa2_ac.fitcheck.located import Locating, locate
-from vjepa2_ac.fitcheck.pairs import Pairs, judge_pairs
+from vjepa2_ac.fitcheck.pairs import Pairs, ends_alike, judge_pairs, parted
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, Questions, choose
 from vjepa2_ac.fitcheck.ranking import Ranking, rank
 from vjepa2_ac.fitcheck.readout import Reader, ReadOut, read_out
@@ -296,7 +296,7 @@ def _drift(model: Model, footage: Footage, questions: Questions, config: FitChec
 
 def _pairs(model: Model, footage: Footage, questions: Questions, config: FitCheckConfig) -> Pairs | NotMeasured:
     if not questions.pairs:
-        return NotMeasured("no two episodes left the same state")
+        return NotMeasured("no two episodes left the same state and ended with another closedness")
     return judge_pairs(model, footage, questions.pairs, config.horizon)
 
 
@@ -331,6 +331,7 @@ def _contents(
         "scenes": len({track.group for track in tracks}),
         "frames": sum(len(track) for track in tracks),
         "pairs": len(questions.pairs),
+        "pairs whose grippers end alike": sum(ends_alike(tracks, pair) for pair in parted(tracks)),
         "gripper transitions": len(questions.transitions),
         "frames with the object out of reach": _out_of_reach(tracks),
         "read-outs learn from": None
