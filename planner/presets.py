@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.cem import CEMConfig
@@ -44,3 +45,11 @@ def preset(name: str) -> PlannerConfig:
         hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(PRESETS)}"
         raise ConfigError(f"no preset {name!r}; {hint}")
     return PRESETS[name]
+
+
+def refuse_unused(config: PlannerConfig, settings: Sequence[str]) -> None:
+    """Refuse settings `NAME=VALUE` of the search that `config` does not use: nothing would change. ConfigError."""
+    unused = "search" if config.method == "paper" else "paper"
+    for text in settings:
+        if text.partition("=")[0].strip().split(".")[0] == unused:
+            raise ConfigError(f"--set {text} would change nothing: this planner searches by {config.method}.…")

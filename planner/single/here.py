@@ -17,7 +17,7 @@ from planner.checks import check_pose
 from planner.failure_model import FailureModel, read
 from planner.plan import DT_S, Plan
 from planner.planning import Planner, PlannerConfig, Request
-from planner.presets import preset
+from planner.presets import preset, refuse_unused
 from planner.protocols import World
 from planner.seeing import see, shown
 from planner.single.answer import Answer
@@ -80,6 +80,7 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int, 
 def configured(wishes: Wishes) -> PlannerConfig:
     """The preset with what was asked for. Raises ConfigError."""
     config = with_settings(preset(wishes.preset or DEFAULT_PRESET), wishes.settings)
+    refuse_unused(config, wishes.settings)
     limits = replace(config.limits, dry_run=config.limits.dry_run or wishes.dry_run)
     return config.held_to(limits)
 

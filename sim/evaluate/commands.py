@@ -120,6 +120,7 @@ def _config(
     goals: str, camera_yaw: float, calibrate: bool, factors: str,
 ) -> EvaluationConfig:  # fmt: skip
     from planner.mpc import ControlConfig
+    from planner.presets import refuse_unused
     from sim.collect_commands import split_name
     from sim.evaluate.settings import EvaluationConfig, factors_named, goals_named, in_this_cell, with_settings
     from vjepa2_ac.model_version import fingerprint
@@ -138,6 +139,7 @@ def _config(
     from vjepa2_ac.precision import resolve
 
     search, control = with_settings(in_this_cell(planner), ControlConfig(), given)
+    refuse_unused(search, given)
     if budget is not None:
         search = _within(budget, given, search, model, precision, out)
     if confidence is not None:

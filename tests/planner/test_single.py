@@ -302,6 +302,8 @@ def test_time_can_be_bounded(folder: Path, capsys: pytest.CaptureFixture[str], m
         ({"options": ("--budget-ms", "9", "--set", "search.samples = 9")}, "a budget chooses them"),
         ({"options": ("--budget-ms", "9", "--set", 'search={{"samples": 9}}')}, "a budget chooses them"),
         ({"options": ("--budget-ms", "9", "--preset", "paper")}, "the published search has a fixed size"),
+        ({"options": ("--preset", "paper", "--set", "search.samples=9")}, "this planner searches by paper.…"),
+        ({"options": ("--set", "paper.samples=90")}, "would change nothing: this planner searches by search.…"),
         ({"options": ("--out", "{folder}/x", "--grid", "1")}, "from 2 to 51 moves a side"),
         ({"options": ("--out", "{folder}/now.png")}, "now.png cannot be made a folder of results"),
         ({"options": ("--out", "{folder}/full")}, "full/plan.json cannot be written: Is a directory"),

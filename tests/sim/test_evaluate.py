@@ -351,6 +351,8 @@ def test_baselines_alone_need_no_model(tmp_path: Path) -> None:
         (["--only-baselines", "--baselines", "expert", "--calibrate"], "about the oracle alone"),
         (["--budget", "250", "--set", "search.samples=9"], "a budget beside search.samples=9"),
         (["--budget", "250", "--set", 'search={"iterations": 2}'], "one or the other"),
+        (["--planner", "paper", "--set", "search.samples=9"], "this planner searches by paper.…"),
+        (["--set", 'paper={"samples": 90}'], "this planner searches by search.…"),
         (["--only-baselines"], "needs --baselines"),
     ],
 )
