@@ -10,7 +10,7 @@ from planner.costs import CostConfig
 from planner.gripper import GripperConfig
 from planner.planning import PlannerConfig
 from planner.search_config import SearchConfig
-from vjepa2_ac.config import nearest
+from vjepa2_ac.config import nearest, settings_named
 from vjepa2_ac.errors import ConfigError
 
 FROM_ABOVE = SearchConfig(
@@ -51,5 +51,5 @@ def refuse_unused(config: PlannerConfig, settings: Sequence[str]) -> None:
     """Refuse settings `NAME=VALUE` of the search that `config` does not use: nothing would change. ConfigError."""
     unused = "search" if config.method == "paper" else "paper"
     for text in settings:
-        if text.partition("=")[0].strip().split(".")[0] == unused:
+        if any(name.startswith(f"{unused}.") for name in settings_named(text)):
             raise ConfigError(f"--set {text} would change nothing: this planner searches by {config.method}.…")

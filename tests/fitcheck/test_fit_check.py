@@ -35,7 +35,9 @@ SIZE = (32, 32)
 QUICK = ["--moments", "4", "--candidates", "4", "--horizon", "2", "--precision", "fp32", "--read-out-steps", "5"]
 
 
-def write_model(folder: Path, seed: int, width: int = 24, *, with_inverse: bool = False) -> Path:
+def write_model(
+    folder: Path, seed: int, width: int = 24, *, with_inverse: bool = False, metadata: dict[str, Any] | None = None
+) -> Path:
     inverse = InverseModelConfig(grid=(2, 2), embed_dim=width, channels=8, layers=1, points=2, hidden_dim=8)
     save(
         folder,
@@ -47,6 +49,7 @@ def write_model(folder: Path, seed: int, width: int = 24, *, with_inverse: bool 
         ),
         inverse=build(InverseModel, inverse, seed=seed) if with_inverse else None,
         preprocessing=Preprocessing(img_size=SIZE),
+        metadata=metadata,
     )
     return folder
 
@@ -111,11 +114,16 @@ def test_episodes_that_a_model_has_learned_from_are_counted(tmp_path: Path) -> N
     folders = [ref.folder for ref in folder_of(tmp_path / "lab", 3)]
     (tmp_path / "two.txt").write_text("".join(f"{folder}\n" for folder in folders[:2]))
     for data, known in ((tmp_path / "lab", 3), (tmp_path / "two.txt", 2), (tmp_path / "elsewhere", 0)):
-        shapes = EncoderConfig(img_size=SIZE, embed_dim=24, depth=1, num_heads=2)
-        metadata = {"data": str(tmp_path / "gone"), "inverse": {"data": str(data)}}
-        release = tmp_path / f"model {known}"
-        save(release, encoder=build(Encoder, shapes), preprocessing=Preprocessing(img_size=SIZE), metadata=metadata)
-        assert _learned_from(str(release), tmp_path / "lab") == known
+        told = {"data": str(tmp_path / "gone"), "inverse": {"data": str(data)}}
+        assert _learned_from(told, tmp_path / "lab") == known
+
+
+def test_a_model_that_has_learned_from_what_judges_it_is_named(
+    simulated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned = write_model(tmp_path / "learned", seed=0, metadata={"data": str(simulated)})
+    assert run(["fit-check", str(simulated), "--model", str(learned), "--out", str(tmp_path / "out"), *QUICK]) == 0
+    assert f"18 of these episodes are not held out: {learned} has learned" in capsys.readouterr().err
 
 
 def report_of(out: Path) -> Any:

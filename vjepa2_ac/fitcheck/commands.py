@@ -96,15 +96,17 @@ def fit_check(
     names = [model] if compare is None else [model, compare if compare != model else f"{compare} (again)"]
     opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
     worlds = list(zip(names, opened, strict=True))
-    facts = [_facts(source) for source in [model, compare] if source]
-    for name, source in zip(names, [model, compare], strict=False):
-        if source and (known := _learned_from(source, episodes)):
+    told = [_metadata(source) for source in [model, compare] if source]
+    facts = [_facts(each) for each in told]
+    for name, each in zip(names, told, strict=True):
+        if known := _learned_from(each, episodes):
             typer.echo(f"note: {known} of these episodes are not held out: {name} has learned from them", err=True)
     subjects = [Subject(name, world, facts=each) for (name, world), each in zip(worlds, facts, strict=True)]
     if control is not None:
+        facts_of_control = _facts(_metadata(control))
         controls = WorldModel.open(control, precision=precision, seed=seed)
-        subjects.append(control_subject(controls, opened[0], _facts(control)))
-        for doubt in doubts(_facts(control), facts[0]):
+        subjects.append(control_subject(controls, opened[0], facts_of_control))
+        for doubt in doubts(facts_of_control, facts[0]):
             typer.echo(f"note: {doubt}", err=True)
         worlds = [(name, world) for name, world in worlds if not is_alike(world, opened[0])]
     # Another seed than that of a `random:SIZE` model, which would be its own control.
@@ -122,24 +124,22 @@ def fit_check(
         typer.echo(f"wrote fit-check.json, drift.png, axes.png and figures.png to {out}")
 
 
-def _facts(source: str) -> dict[str, Any]:
-    """What a release says of its training, as far as it does."""
+def _metadata(source: str) -> dict[str, Any]:
+    """What a release says of how it was made."""
     from vjepa2_ac.checkpoints import load
 
-    if source.startswith("random:"):
-        return {}
-    metadata = load(source, parts=()).metadata
-    return {what: metadata[what] for what in ("updates", "data", "encoder") if what in metadata}
+    return {} if source.startswith("random:") else load(source, parts=()).metadata
 
 
-def _learned_from(source: str, episodes: Path) -> int:
+def _facts(told: dict[str, Any]) -> dict[str, Any]:
+    """What of it is about the predictor's training, as far as it is there."""
+    return {what: told[what] for what in ("updates", "data", "encoder") if what in told}
+
+
+def _learned_from(told: dict[str, Any], episodes: Path) -> int:
     """How many of the episodes a release says it has learned from, where its data still lie where they did."""
-    from vjepa2_ac.checkpoints import load
     from vjepa2_ac.data.layout import find_episodes
 
-    if source.startswith("random:"):
-        return 0
-    told = load(source, parts=()).metadata
     parts = [part for part in (told, told.get("inverse"), told.get("keyframes")) if isinstance(part, dict)]
     data = {Path(part["data"]) for part in parts if isinstance(part.get("data"), str)}
     folders = {ref.folder.resolve() for ref in find_episodes(episodes)}
