@@ -26,17 +26,19 @@ from planner.costs import CostConfig, GoalCost
 from planner.failure_model import FailureModel, fitted_for, signs
 from planner.limits import LimitsConfig, Safe, away, make_safe
 from planner.paper import search_as_published
-from planner.plan import Plan
+from planner.plan import DT_S, Plan
 from planner.problem import Found, Problem, turn_until
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
 from planner.seeing import Sight
 from vjepa2_ac.config import to_dict
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import GRIPPER, SIZE, Array, integrate, vector
 from vjepa2_ac.world_model import History
+
+RATES_MAY_DIFFER = 0.1  # of a model and of the moves planned with it: of 15 pictures a second, every fourth is 3.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +116,8 @@ class Watched(TypedDict):
 class Planner:
     """Plans in one world by one configuration, whose search is held to its limits.
 
-    `camera` is the turn of a camera that stands elsewhere, `clock` what deadlines are on [s].
+    `camera` is the turn of a camera that stands elsewhere, `clock` what deadlines are on [s]. ConfigError for a world
+    whose steps take another time.
     """
 
     def __init__(
@@ -125,6 +128,11 @@ class Planner:
         camera: CameraTurn | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if abs(world.fps * DT_S - 1) > RATES_MAY_DIFFER:
+            raise ConfigError(
+                f"the model has learned from {world.fps:g} pictures a second; moves are planned {DT_S:g} s apart: "
+                f"take one that has learned from {1 / DT_S:g}"
+            )
         config = config or PlannerConfig()
         self.world, self.config = world, config.held_to(config.limits)
         self.camera, self.clock = camera, clock

@@ -29,6 +29,10 @@ class World(Protocol):
         """Where latents, poses and costs live."""
 
     @property
+    def fps(self) -> float:
+        """Pictures a second of what it knows, one for each step that it imagines."""
+
+    @property
     def locates(self) -> bool:
         """Whether it can locate the hand in a goal."""
 

@@ -78,6 +78,11 @@ class InterruptibleWorld:
         return self.world.device
 
     @property
+    def fps(self) -> float:
+        """Pictures a second of what it knows."""
+        return self.world.fps
+
+    @property
     def locates(self) -> bool:
         """Whether it can locate the hand in a goal."""
         return self.world.locates

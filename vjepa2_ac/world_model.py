@@ -192,6 +192,11 @@ class WorldModel:
         return self.pieces.evaluate(encode_piece, len(frames_BHW3), *self._bytes_to_encode())
 
     @property
+    def fps(self) -> float:
+        """Pictures a second that its predictor has learned from, one for each step."""
+        return self.predictor.config.fps
+
+    @property
     def locates(self) -> bool:
         """Whether it can locate the hand in a goal."""
         return self.inverse is not None

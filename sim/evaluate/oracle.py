@@ -29,7 +29,7 @@ from planner.goals import AchievedGoals
 from planner.mpc import ControlConfig, Controller
 from planner.planning import Planner, PlannerConfig
 from sim.cameras import LOOK_AT
-from sim.control import check_action
+from sim.control import STEP_SECONDS, check_action
 from sim.env import FrankaEnv
 from sim.episode import Snapshot, play
 from sim.evaluate.drivers import Frame, Turn, calibrated, turn
@@ -96,6 +96,11 @@ class TrueWorld:
                 poses[request, sample, step] = self.camera.poses_to_model(pose) if self.camera else pose
         cell.restore(here)
         return Rollout(torch.from_numpy(states).float(), torch.from_numpy(poses).float(), actions_BSHA)
+
+    @property
+    def fps(self) -> float:
+        """As the simulation is seen."""
+        return 1 / STEP_SECONDS
 
     @property
     def locates(self) -> bool:

@@ -36,7 +36,13 @@ QUICK = ["--moments", "4", "--candidates", "4", "--horizon", "2", "--precision",
 
 
 def write_model(
-    folder: Path, seed: int, width: int = 24, *, with_inverse: bool = False, metadata: dict[str, Any] | None = None
+    folder: Path,
+    seed: int,
+    width: int = 24,
+    *,
+    fps: float = 4.0,
+    with_inverse: bool = False,
+    metadata: dict[str, Any] | None = None,
 ) -> Path:
     inverse = InverseModelConfig(grid=(2, 2), embed_dim=width, channels=8, layers=1, points=2, hidden_dim=8)
     save(
@@ -44,7 +50,7 @@ def write_model(
         encoder=build(Encoder, EncoderConfig(img_size=SIZE, embed_dim=width, depth=1, num_heads=2), seed=seed),
         predictor=build(
             ACPredictor,
-            ACPredictorConfig(img_size=SIZE, embed_dim=width, predictor_embed_dim=24, depth=1, num_heads=2),
+            ACPredictorConfig(img_size=SIZE, embed_dim=width, predictor_embed_dim=24, depth=1, num_heads=2, fps=fps),
             seed=seed,
         ),
         inverse=build(InverseModel, inverse, seed=seed) if with_inverse else None,
@@ -103,6 +109,13 @@ def test_read_outs_may_learn_from_other_episodes_whose_latents_are_kept(
     monkeypatch.setattr("vjepa2_ac.training.store.Store.put", None)  # nothing is encoded twice
     assert run([*command, "--out", str(tmp_path / "two")]) == 0
     assert report_of(tmp_path / "one") == report_of(tmp_path / "two")
+
+
+def test_a_model_is_examined_at_the_rate_that_it_has_learned_from(simulated: Path, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "slow", seed=0, fps=2.0)
+    for told, rate in ([], 2.0), (["--fps", "4"], 4.0):
+        assert run(["fit-check", str(simulated), "--model", str(model), *told, "--out", str(tmp_path), *QUICK]) == 0
+        assert report_of(tmp_path)["config"]["fps"] == rate
 
 
 def test_what_is_held_out_may_not_be_learned_from(simulated: Path, model: Path, tmp_path: Path) -> None:

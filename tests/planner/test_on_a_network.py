@@ -40,6 +40,10 @@ class InPieces:
         return self.model.device
 
     @property
+    def fps(self) -> float:
+        return self.model.fps
+
+    @property
     def locates(self) -> bool:
         return self.model.locates
 

@@ -45,6 +45,12 @@ def test_every_preset_reaches_a_near_goal_and_accounts_for_it(name: str) -> None
     assert json.loads(json.dumps(plan.to_dict()))["actions"] == plan.actions_H7.tolist()
 
 
+def test_moves_are_planned_as_far_apart_as_the_model_has_learned_to_see() -> None:
+    Planner(PointWorld(fps=3.75))  # every fourth of 15 pictures a second
+    with pytest.raises(ConfigError, match=r"learned from 2 pictures a second; moves are planned 0\.25 s apart"):
+        Planner(PointWorld(fps=2.0))
+
+
 def test_fast_and_balanced_take_at_most_a_twentieth_of_the_published_evaluations() -> None:
     published = PRESETS["paper"].paper.samples * PRESETS["paper"].paper.iterations
     assert published == 8000

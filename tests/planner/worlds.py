@@ -68,6 +68,7 @@ class PointWorld:
     located_B4: Tensor | None = None  # how it says that the hand is in each goal
     cycle_error: float = 0.0  # [m] by which it contradicts itself, as it says
     keyframe: Callable[[Tensor], Tensor] | None = None  # the next one's hand [B, 4] from poses [B, 7]
+    fps: float = 4.0  # pictures a second of what it knows
     looked: list[Any] = field(default_factory=list)  # the earlier looks it was given in each call of `locate`
     scored: list[int] = field(default_factory=list)  # candidates imagined in each call, over all requests
 

@@ -275,6 +275,12 @@ def test_a_predictor_of_moves_as_the_camera_sees_them_is_called_so() -> None:
         assert recipe.predictor_config(ENCODERS["vit-giant-xformers"], (256, 256)).camera_frame is camera_frame
 
 
+def test_a_predictor_is_told_the_rate_that_it_learns_at() -> None:
+    recipe = recipes.read("droid", ["window.fps=5"])
+    assert isinstance(recipe, TrainRecipe)
+    assert recipe.predictor_config(ENCODERS["vit-giant-xformers"], (256, 256)).fps == 5
+
+
 def test_an_inverse_begins_in_no_camera_frame() -> None:
     with pytest.raises(ConfigError, match="camera_frame is for predictors"):
         recipes.read("default-invert", ["window.camera_frame=true"]).check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,9 @@ def fit_check(
         int, typer.Option(help="Frames these two learn from, at most; they are held in memory.")
     ] = 40_000,
     camera: Camera = "left",
-    fps: Annotated[float, typer.Option(help="Frames per second the model was trained at.")] = 4.0,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames per second; unless said, as many as the model has learned from.")
+    ] = None,
     bad_episodes: Annotated[int, typer.Option(help="How many may be unusable; each is named.")] = 20,
     precision: Precision = "auto",
     seed: Annotated[int, typer.Option(help="Draws episodes, moments, candidates and the random encoder.")] = 0,
@@ -87,7 +90,7 @@ def fit_check(
     from vjepa2_ac.world_model import WorldModel
 
     config = FitCheckConfig(
-        camera=camera, fps=fps, scenes=scenes, horizon=horizon, candidates=candidates, moments=moments,
+        camera=camera, scenes=scenes, horizon=horizon, candidates=candidates, moments=moments,
         bad_episodes=bad_episodes, seed=seed, steps=read_out_steps, frames=read_out_frames,
         lesson_scenes=read_out_scenes,
     )  # fmt: skip
@@ -95,6 +98,7 @@ def fit_check(
     lessons = None if read_out_from is None else ReadOutSource(read_out_from, cache or home() / "training-cache")
     names = [model] if compare is None else [model, compare if compare != model else f"{compare} (again)"]
     opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
+    config = replace(config, fps=opened[0].fps if fps is None else fps)
     worlds = list(zip(names, opened, strict=True))
     told = [_metadata(source) for source in [model, compare] if source]
     facts = [_facts(each) for each in told]

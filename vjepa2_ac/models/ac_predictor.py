@@ -11,6 +11,7 @@ numbers (7), E extrinsics numbers (6), D encoder width, W predictor width, L lay
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -49,6 +50,7 @@ class ACPredictorConfig:
     wide_silu: bool = True
     action_embed_dim: int = 7  # numbers in an action, and in a pose
     use_extrinsics: bool = False  # a third conditioning token: where the camera is
+    fps: float = 4.0  # pictures a second that it has learned from, one for each step
     camera_frame: bool = False  # it has learned from poses and actions as the camera sees them, not in the base frame
     modulation: Literal["none", "adaln"] = "none"  # also let action and pose scale, shift and gate every block
     local_mixing: bool = False  # a 3 x 3 convolution over each frame's patches before every block
@@ -57,6 +59,7 @@ class ACPredictorConfig:
 
     def __post_init__(self) -> None:
         check_shape(self, self.predictor_embed_dim, self.img_size, self.patch_size, use_rope=self.use_rope)
+        require(0 < self.fps < math.inf, f"fps is a rate above 0, got {self.fps}")
         require(self.action_embed_dim > 1, f"action_embed_dim must be at least 2, got {self.action_embed_dim}")
         require(self.modulation in ("none", "adaln"), f"modulation is 'none' or 'adaln', got {self.modulation!r}")
 

@@ -132,7 +132,8 @@ class TrainRecipe:
     ) -> ACPredictorConfig:
         """The predictor to train; what must agree is taken from the encoder."""
         same = {"img_size": img_size, "patch_size": encoder.patch_size, "embed_dim": encoder.embed_dim}
-        return _with_given(ACPredictorConfig, same | {"camera_frame": self.window.camera_frame}, self.predictor)
+        learned = {"fps": self.window.fps, "camera_frame": self.window.camera_frame}
+        return _with_given(ACPredictorConfig, same | learned, self.predictor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
