@@ -51,6 +51,7 @@ learn() {
         in_time "${run[@]}" "$command" --resume --out "$folder" --cache "$out/cache"
     else
         batch=$(vjepa2-ac recipes "$recipe" | awk '$1 == "batch:" { print $2 }')
+        [ $((batch % processes)) = 0 ] || { echo "$processes processes cannot share a batch of $batch" >&2; exit 2; }
         in_time "${run[@]}" "$command" --out "$folder" --cache "$out/cache" --data "$data" \
             --recipe "$recipe" --set engine.batch=$((batch / processes)) "$@"
     fi

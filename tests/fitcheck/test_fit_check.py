@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,13 @@ def test_a_model_that_has_learned_from_what_judges_it_is_named(
 
 def report_of(out: Path) -> Any:
     return json.loads((out / "fit-check.json").read_text(encoding="utf-8"))
+
+
+def test_pictures_have_room_for_the_name_of_a_model(simulated: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / ("run-" * 60)).symlink_to(model)
+    command = ["fit-check", str(simulated), "--model", str(tmp_path / ("run-" * 60)), "--out", str(tmp_path), *QUICK]
+    with warnings.catch_warnings(action="error", category=UserWarning):  # of matplotlib, which gives the layout up
+        assert run(command) == 0
 
 
 def test_a_report_has_numbers_pictures_and_a_table(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown")
+LONGEST_NAME = 36  # [letters]
 
 
 def draw(report: Report) -> dict[str, bytes]:
@@ -35,13 +36,13 @@ def draw_drift(report: Report) -> Figure:
     ratio, forced, pairs, hand = figure.subplots(1, 4)
     for colour, column in zip(COLOURS, report.columns, strict=False):
         if not isinstance(column.drift, NotMeasured):
-            _curve(ratio, column.drift.open_loop, colour, column.name)
-            _curve(forced, column.drift.teacher_forced, colour, column.name)
+            _curve(ratio, column.drift.open_loop, colour, _name(column))
+            _curve(forced, column.drift.teacher_forced, colour, _name(column))
         if not isinstance(column.pairs, NotMeasured):
-            _curve(pairs, [each.times(100) for each in column.pairs.ranked_right], colour, column.name)
+            _curve(pairs, [each.times(100) for each in column.pairs.ranked_right], colour, _name(column))
         if not isinstance(column.whereabouts, NotMeasured):
-            _curve(hand, column.whereabouts.imagined["hand"], colour, column.name)
-            _curve(hand, column.whereabouts.real["hand"], colour, f"{column.name}, real frames", style=":")
+            _curve(hand, column.whereabouts.imagined["hand"], colour, _name(column))
+            _curve(hand, column.whereabouts.real["hand"], colour, f"{_name(column)}, real frames", style=":")
     for axes in (ratio, forced):
         axes.axhline(1, color="grey", linewidth=1, linestyle="--")
         axes.set_ylim(bottom=0)
@@ -65,7 +66,7 @@ def draw_axes(report: Report) -> Figure:
                 if not isinstance(cost, NotMeasured):
                     axes.plot(offsets, cost, style, color=colour if label == "imagined" else "grey", label=label)
             axes.axvline(0, color="lightgrey", linewidth=1, zorder=0)
-            _label(axes, f"{column.name}: cost over {name}", f"offset [{unit}]")
+            _label(axes, f"{_name(column)}: cost over {name}", f"offset [{unit}]")
     return figure
 
 
@@ -94,6 +95,11 @@ def draw_figures(report: Report) -> Figure:
     return figure
 
 
+def _name(column: Column) -> str:
+    """What a picture has room for: of a long path its end."""
+    return column.name if len(column.name) <= LONGEST_NAME else "…" + column.name[1 - LONGEST_NAME :]
+
+
 def _bar(panel: Axes, found: Estimate | NotMeasured, at: float, colour: str, shift: int) -> None:
     if isinstance(found, NotMeasured) or not np.isfinite(found.value):
         panel.text(0, at, " not measured", va="center", fontsize=6, color="grey")
@@ -107,7 +113,7 @@ def _legend_of_models(figure: Figure, columns: Sequence[Column]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker="o", label=column.name)
+        Line2D([], [], color=colour, marker="o", label=_name(column))
         for colour, column in zip(COLOURS, columns, strict=False)
     ]
     goal = Line2D([], [], color="black", linewidth=2, label="goal")
