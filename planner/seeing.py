@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from planner.protocols import World
-from vjepa2_ac.colour_jitter import ColourJitter
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames, as_frames
+from vjepa2_ac.jitter import Jitter
 from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import Array
 
@@ -43,7 +43,7 @@ def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
     if hues == 1:
         return own_1ND
     frame_1HW3 = as_frames(frame).cpu().numpy()
-    turned = [turn(frame_1HW3) for turn in ColourJitter.around(hues)]
+    turned = [turn(frame_1HW3) for turn in Jitter.around(hues)]
     return torch.cat((own_1ND, world.encode(np.concatenate(turned))))
 
 

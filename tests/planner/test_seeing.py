@@ -7,9 +7,9 @@ from torch import Tensor
 
 from planner.seeing import see, shown, sights
 from tests.planner.worlds import HOME, PointWorld, moved
-from vjepa2_ac.colour_jitter import ColourJitter
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames, as_frames
+from vjepa2_ac.jitter import Jitter
 
 FRAME = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
 
@@ -23,7 +23,7 @@ class Pixels(PointWorld):
 
 def test_a_picture_is_seen_as_it_is_and_with_its_hues_turned_by_even_parts_of_the_circle() -> None:
     seen_VND = see(Pixels(), FRAME, 3)
-    third, two_thirds = (ColourJitter(hue, 1.0, (1.0, 1.0, 1.0))(FRAME[None])[0] for hue in (60, 120))
+    third, two_thirds = (jitter(FRAME[None])[0] for jitter in Jitter.around(3))
     for latents_ND, frame in zip(seen_VND, (FRAME, third, two_thirds), strict=True):
         np.testing.assert_array_equal(latents_ND.numpy(), frame.reshape(-1, 3))
 

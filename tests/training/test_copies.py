@@ -8,9 +8,9 @@ import torch
 
 from tests.training import episodes
 from tests.training.small import ALONE, frame_encoder
-from vjepa2_ac.colour_jitter import ColourJitter
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.jitter import Jitter
 from vjepa2_ac.training import recipes
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.order import Layout
@@ -58,7 +58,7 @@ def test_each_episode_comes_as_it_was_recorded_and_again_in_other_colours(tmp_pa
 def test_all_frames_of_a_copy_share_one_draw(tmp_path: Path) -> None:
     data = episodes.folder(tmp_path / "episodes", range(1))
     original, copy = recorded(data, 1)
-    expected = ColourJitter.of(Path(original.name).name, 1)(frames_of(original))
+    expected = Jitter.of(Path(original.name).name, 1)(frames_of(original))
     assert np.array_equal(frames_of(copy), expected)
     assert np.array_equal(copy.read(np.array([3]))["frames_THW3"][0], expected[3])
 
@@ -97,7 +97,7 @@ def test_copies_in_colours_of_other_ranges_are_not_taken_for_these(
     data = episodes.folder(tmp_path / "episodes", range(3))
     cached(data, encoder, 1)
     capsys.readouterr()
-    monkeypatch.setattr("vjepa2_ac.colour_jitter.RANGES", "another version's")
+    monkeypatch.setattr("vjepa2_ac.jitter.RANGES", "another version's")
     cached(data, encoder, 1)
     assert "latents: 3 of 6 to make" in capsys.readouterr().err
 
@@ -119,5 +119,5 @@ def test_branches_of_one_state_share_their_colours_and_pair_within_them(tmp_path
 
 def test_a_negative_number_of_copies_is_refused() -> None:
     for recipe in ("tiny-train", "tiny-keyframes"):
-        with pytest.raises(ConfigError, match="colour_jitter"):
-            recipes.read(recipe, ["colour_jitter=-1"])
+        with pytest.raises(ConfigError, match="copies"):
+            recipes.read(recipe, ["copies=-1"])

@@ -209,11 +209,11 @@ def test_recipes_that_extend_each_other_are_refused(parent: str, tmp_path: Path)
     [
         ("tiny-train", "seed=20261129123456", "a seed lies between 0 and 4294967295"),
         ("tiny-train", "loss.exponent=0", "exponent is above 0"),
-        ("tiny-train", "colour_jitter=-1", "colour_jitter is at least 0"),
+        ("tiny-train", "copies=-1", "copies is at least 0"),
         ("tiny-train", "window.frameskip=2", "window.frameskip must be 1"),
         ("tiny-train", "predictor.depth=0", "depth"),
         ("default-train", "loss.normalize=false", "copy_gate is for normalised latents"),
-        ("tiny-invert", "colour_jitter=-1", "colour_jitter is at least 0"),
+        ("tiny-invert", "copies=-1", "copies is at least 0"),
         ("tiny-keyframes", "event_share=1.5", "event_share is a share"),
         ("tiny-keyframes", "event_share=-0.1", "event_share is a share"),
         ("tiny-pretrain", "masks=[]", "at least one mask"),

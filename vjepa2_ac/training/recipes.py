@@ -102,7 +102,7 @@ class TrainRecipe:
     preprocessing: str | None = None  # null: the way that goes with the encoder
     window: WindowConfig = field(default_factory=WindowConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    colour_jitter: int = 0  # as often every episode comes again, in colours of its own
+    copies: int = 0  # as often every episode comes again, in colours of its own and framed otherwise
     loss: PostTrainingConfig = field(default_factory=PostTrainingConfig)
     cache: bool = True  # keep the encoder's latents on disk
     cache_every_frame: bool = False  # else every stride-th, at which windows then begin
@@ -114,8 +114,8 @@ class TrainRecipe:
         predictor = _with_given(ACPredictorConfig, {}, self.predictor)
         if predictor.copy_gate and not self.loss.normalize:
             raise ConfigError("predictor.copy_gate is for normalised latents, and loss.normalize is false")
-        if self.colour_jitter < 0:
-            raise ConfigError("colour_jitter is at least 0")
+        if self.copies < 0:
+            raise ConfigError("copies is at least 0")
         if self.window.frameskip != 1:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
 
@@ -146,7 +146,7 @@ class InvertRecipe:
     asks: Asked = "goal"  # where the hand is in the goal, or at the next keyframe on the way there
     alike: Alike = "pairs"  # what comes as often as any other: two moments of an episode, or frames
     event_share: float = 0.0  # of the pairs, where keyframes are asked for, drawn so that one lies between them
-    colour_jitter: int = 0  # as often every episode comes again, in colours of its own
+    copies: int = 0  # as often every episode comes again, in colours of its own and framed otherwise
     bad_episodes: int = 100  # that may be left out, each named and counted, before training refuses
     cache: bool = True  # keep the encoder's latents on disk
     cache_every_frame: bool = False  # else every stride-th
@@ -158,8 +158,8 @@ class InvertRecipe:
         _with_given(InverseModelConfig, {}, self.inverse, "inverse")
         if not 0 <= self.event_share <= (1 if self.asks == "keyframe" else 0):
             raise ConfigError("event_share is a share, 0 … 1, and 0 unless asks is 'keyframe'")
-        if self.colour_jitter < 0:
-            raise ConfigError("colour_jitter is at least 0")
+        if self.copies < 0:
+            raise ConfigError("copies is at least 0")
         if self.bad_episodes < 0:
             raise ConfigError("bad_episodes is at least 0")
         if self.window.frameskip != 1:

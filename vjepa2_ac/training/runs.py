@@ -281,7 +281,7 @@ def _trajectories(
     frames: FrameEncoder,
     processes: Processes,
 ) -> list[Trajectory]:
-    source, window, copies = Path(inputs.data), recipe.window, recipe.colour_jitter
+    source, window, copies = Path(inputs.data), recipe.window, recipe.copies
     if not recipe.cache:
         return recorded_trajectories(source, window, sampling, processes, copies=copies, batch=recipe.engine.batch)
     cache, every_frame = _cache(inputs), recipe.cache_every_frame

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vjepa2_ac import colour_jitter, poses
+from vjepa2_ac import jitter, poses
 from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.data.windows import WindowConfig
@@ -84,7 +84,7 @@ def cached_trajectories(
     """Trajectories whose latents are on disk; what is missing is encoded first.
 
     Unless `every_frame`, only every stride-th frame is kept, at which windows then begin. Each episode comes as it was
-    recorded and as often again as `copies` says, in colours of its own.
+    recorded and as often again as `copies` says, in looks of its own.
     """
     work = _encoding(encoder, window, every_frame=every_frame)
     store = Store.keyed(root, {"what": "latents", **encoder.key, "fps": window.fps, "every frame": every_frame})
@@ -292,21 +292,21 @@ class _Item(NamedTuple):
 
     ref: EpisodeRef
     camera: str
-    copy: int  # 0: as it was recorded; else in colours of its own
+    copy: int  # 0: as it was recorded; else in looks of its own
 
 
 def _branch(episode: Episode, copy: int) -> str | None:
-    """As `branch_of`, for a copy: those of other colours did not leave the same state."""
+    """As `branch_of`, for a copy: those of other looks did not leave the same state."""
     branch = branch_of(episode.metadata, episode.camera)
     return f"{branch} {copy}" if branch and copy else branch
 
 
-def _coloured(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
-    """The frames in the colours of a copy, which episodes that left the same state share."""
+def _in_looks(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
+    """The frames in the looks of a copy, which episodes that left the same state share."""
     if copy == 0:
         return frames_FHW3
     simulation = episode.metadata.get("simulation") or {}
-    return colour_jitter.ColourJitter.of(simulation.get("branch") or Path(episode.name).name, copy)(frames_FHW3)
+    return jitter.Jitter.of(simulation.get("branch") or Path(episode.name).name, copy)(frames_FHW3)
 
 
 def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool) -> Work:
@@ -316,7 +316,7 @@ def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool)
     def read(item: _Item) -> tuple[Episode, int, NDArray[Any]]:
         episode = open_episode(item.ref, item.camera)
         frames_FHW3 = episode.frames(range(0, len(episode), step_of(episode)))
-        return episode, item.copy, _coloured(episode, frames_FHW3, item.copy)
+        return episode, item.copy, _in_looks(episode, frames_FHW3, item.copy)
 
     def finish(found: tuple[Episode, int, NDArray[Any]]) -> tuple[NDArray[Any], Facts]:
         episode, copy, frames_FHW3 = found
@@ -341,8 +341,8 @@ def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool)
 
 
 def _identity(item: _Item) -> str:
-    colours = (f"copy {item.copy}: {colour_jitter.RANGES}",) if item.copy else ()
-    return identity_of_episode(item.ref.folder, also=(str(item.ref.folder), item.camera, *colours))
+    looks = (f"copy {item.copy}: {jitter.RANGES}",) if item.copy else ()
+    return identity_of_episode(item.ref.folder, also=(str(item.ref.folder), item.camera, *looks))
 
 
 def _stored(store: Store, identity: str, ref: EpisodeRef, window: WindowConfig) -> Trajectory:
@@ -368,7 +368,7 @@ def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
         stride=episode.stride(window.fps),
         fps=episode.fps,
         branch=episode.ref.branch(_branch(episode, copy)),
-        read=lambda rows_T: {"frames_THW3": _coloured(episode, episode.frames(rows_T), copy)},
+        read=lambda rows_T: {"frames_THW3": _in_looks(episode, episode.frames(rows_T), copy)},
     )
 
 
