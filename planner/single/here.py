@@ -56,9 +56,10 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int, 
     check_pose(question.pose.tolist(), "--pose", config.limits)
     world, model, failures = opened()
     config, doubts = _in_time(config.expecting(failures), world, question.wishes)
+    planner = Planner(world, config)
     if out is not None:
         make_folder(out)
-    planner, times = Planner(world, config), _Laps(world.device)
+    times = _Laps(world.device)
     deadline_ms = question.wishes.deadline_ms
     deadline = None if deadline_ms is None else planner.clock() + deadline_ms / 1e3
     goal_VND = see(world, question.goal.picture.frame_HW3, config.cost.hues)

@@ -388,6 +388,15 @@ def test_what_is_refused_leaves_no_folder(folder: Path, refused: list[str], monk
     assert not (folder / "made").exists()
 
 
+def test_a_model_of_another_rate_is_refused_and_leaves_no_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(here, "open_model", lambda *_: (PointWorld(fps=2.0), {"name": "point", "version": "1"}, ()))
+    assert plan(folder, "--out", f"{folder}/made") == 2
+    assert "error: the model has learned from 2 pictures a second" in capsys.readouterr().err
+    assert not (folder / "made").exists()
+
+
 def test_the_workspace_can_be_said(folder: Path) -> None:
     assert plan(folder, "--set", "limits.highest=[2.0, 0.6, 0.9]", pose="1.4 0 0.3 0 0 0 0") == 0
 

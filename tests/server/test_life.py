@@ -74,6 +74,16 @@ def test_a_model_that_cannot_be_loaded_keeps_the_service_alive_and_unready() -> 
             assert client.models()[0]["state"] == "failed"
 
 
+@pytest.mark.parametrize("wire", WIRES)
+def test_nothing_is_planned_with_a_model_of_another_rate(wire: str) -> None:
+    with (
+        running(served(PointWorld(fps=2.0))) as (_, where),
+        pytest.raises(PlannerError, match="learned from 2 pictures a second") as caught,
+    ):
+        plan(where, wire)
+    assert caught.value.code == "not_ready"
+
+
 class LosingWorld(PointWorld):
     """A point world on a device that fails once it is told to."""
 
