@@ -70,13 +70,12 @@ def service(model: str = POINT, log: Path | None = None, **settings: Any) -> Ite
 def open_served(model: str) -> Any:
     """What a service of that model has (server.model.Served)."""
     from server.model import Served, open_model
-    from server.settings import Settings
 
     if model == POINT:
         from tests.planner.worlds import PointWorld
 
         return Served(world=PointWorld(), name=POINT, version="1")
-    return open_model(Settings(model=model))
+    return open_model(model)
 
 
 def _wait_until_ready(url: str) -> None:

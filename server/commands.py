@@ -96,7 +96,6 @@ def replay(
     from server.model import open_model
     from server.replay import lines_of
     from server.replay import replay as replayed
-    from server.settings import read_settings
     from vjepa2_ac.errors import InputError
 
     first = next(lines_of(log, told=False), None)  # what is broken off is told as it is replayed
@@ -104,7 +103,7 @@ def replay(
         raise InputError(f"there is no plan in {log}")
     name = model or first[1]["model"]["name"]
     different = 0
-    for outcome in replayed(log, open_model(read_settings(model=name, precision=precision, device=device))):
+    for outcome in replayed(log, open_model(name, precision, device)):
         words = "same" if outcome.is_same else f"differs by up to {outcome.difference:.2g}"
         typer.echo(f"{outcome.plan_id}  {words}" + (f"  ({outcome.note})" if outcome.note else ""))
         different += not outcome.is_same

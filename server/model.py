@@ -18,7 +18,6 @@ from planner.protocols import World
 from planner.warm_up import warm_up
 from server.errors import NotReadyError
 from server.options import failure_models
-from server.settings import Settings
 from server.worker import Job
 from vjepa2_ac.devices import finish
 from vjepa2_ac.images import Frames
@@ -43,9 +42,9 @@ class Served:
     failures: tuple[FailureModel, ...] = ()  # what was learned about it, where that lies among its files
 
 
-def open_model(settings: Settings) -> Served:
-    """The model that the settings name. Raises CheckpointError where there is none."""
-    model = WorldModel.open(settings.model, precision=settings.precision, device=settings.device)
+def open_model(name: str, precision: str = "auto", device: str | None = None) -> Served:
+    """The model of that name. Raises CheckpointError where there is none."""
+    model = WorldModel.open(name, precision=precision, device=device)
     networks = filter(None, (model.encoder, model.predictor, model.inverse, model.keyframes))
     parameters = sum(p.numel() for network in networks for p in network.parameters())
     details = {
@@ -58,8 +57,8 @@ def open_model(settings: Settings) -> Served:
         "inverse": "no" if model.inverse is None else "yes",  # whether it locates the hand in a goal
         "keyframes": "no" if model.keyframes is None else "yes",  # whether it finds what comes before the goal
     }
-    failures = failure_models(learned(settings.model), settings.model)
-    return Served(world=model, name=settings.model, version=version_of(model), details=details, failures=failures)
+    failures = failure_models(learned(name), name)
+    return Served(world=model, name=name, version=version_of(model), details=details, failures=failures)
 
 
 class InterruptibleWorld:

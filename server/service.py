@@ -70,7 +70,8 @@ class PlanningService:
     ) -> None:
         self.settings, self.clock = settings, clock
         self._failures = failure_models(settings.confidence, settings.model)  # the operator's, before the model's own
-        self.host = ModelHost(settings.model, opener or partial(open_model, settings))
+        named = partial(open_model, settings.model, settings.precision, settings.device)
+        self.host = ModelHost(settings.model, opener or named)
         self.worker = Worker(settings.queue_size, clock)
         self.intake = Intake(settings, clock)
         self.metrics = Metrics()

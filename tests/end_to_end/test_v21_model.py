@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from planner.planning import Planner, PlannerConfig, Request
 from planner.search_config import SearchConfig
 from server.model import open_model
-from server.settings import Settings
 from tests.server.running import running
 from tests.training import episodes
 from vjepa2_ac.checkpoints import load
@@ -143,8 +142,7 @@ def test_it_plans(model: WorldModel) -> None:
 
 
 def test_a_service_plans_with_it(release: Path, model: WorldModel) -> None:
-    settings = Settings(model=str(release), precision="fp32", device="cpu", port=0, grpc_port=0)
-    served = open_model(settings)
+    served = open_model(str(release), "fp32", "cpu")
     assert served.version == version_of(model)
     with running(lambda: served) as (_, where), PlannerClient(where.url) as client:
         (told,) = client.models()

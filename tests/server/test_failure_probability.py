@@ -184,17 +184,17 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_what_was_learned_about_a_model_is_read_from_among_its_files(tmp_path: Path) -> None:
     folder = release(tmp_path / "model")
-    assert open_model(Settings(model=str(folder))).failures == ()
+    assert open_model(str(folder)).failures == ()
     learned = replace(ON_GAIN, weights=fingerprint(str(folder)))
     file_of(folder, learned)
-    assert open_model(Settings(model=str(folder))).failures == (learned,)
+    assert open_model(str(folder)).failures == (learned,)
     file_of(folder, replace(ON_GAIN, weights="others"))
     with pytest.raises(ConfigError, match="fitted to other weights"):
-        open_model(Settings(model=str(folder)))
+        open_model(str(folder))
 
 
 def test_the_shipped_model_comes_with_what_was_learned_about_it() -> None:
-    failures = open_model(Settings()).failures
+    failures = open_model("default").failures
     for name, episodes in (("fast", 600), ("balanced", 600), ("keyframes", 100)):
         fitted = fitted_for(to_dict(preset(name).cost), failures)
         assert fitted is not None

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from server.model import InterruptibleWorld, open_model
-from server.settings import Settings
 from server.worker import Job
 from tests.checkpoints import samples
 from tests.planner.problems import problem
@@ -57,6 +56,6 @@ def test_all_networks_of_a_model_are_counted_and_an_inverse_is_told(tmp_path: Pa
         (samples.release(tmp_path / "without"), without, "no"),
         (samples.locating(tmp_path / "with"), [*without, inverse], "yes"),
     ):
-        details = open_model(Settings(model=str(folder))).details
+        details = open_model(str(folder)).details
         assert details["parameters"] == str(sum(p.numel() for network in networks for p in network.parameters()))
         assert details["inverse"] == said

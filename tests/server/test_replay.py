@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -201,9 +202,22 @@ def test_a_first_line_that_was_broken_off_is_named_once(
     with running(tiny_model, plan_log=log, log_pictures=True) as (_, where), PlannerClient(where.url) as client:
         client.plan(FRAME, HOME, GOALS[0], seed=7, samples=8, iterations=2)
     log.write_text('{"plan_id": "1\n' + log.read_text())
-    monkeypatch.setattr("server.model.open_model", lambda settings: tiny_model())
+    monkeypatch.setattr("server.model.open_model", lambda *asked: tiny_model())
     assert cli.run(["replay", str(log)]) == 0
     assert capsys.readouterr().err.count("line 1 was broken off") == 1
+
+
+def test_a_log_is_replayed_where_a_service_would_not_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "plans.jsonl"
+    with running(tiny_model, plan_log=log, log_pictures=True) as (_, where), PlannerClient(where.url) as client:
+        client.plan(FRAME, HOME, GOALS[0], seed=7, samples=8, iterations=2)
+    opened = Mock(return_value=tiny_model())
+    monkeypatch.setattr("server.model.open_model", opened)
+    monkeypatch.setenv("VJEPA2_AC_HOST", "0.0.0.0")  # as in the container; there is no token here
+    assert cli.run(["replay", str(log), "--precision", "fp32", "--device", "cpu"]) == 0
+    opened.assert_called_once_with("tiny", "fp32", "cpu")
 
 
 def test_what_is_no_plan_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
