@@ -177,8 +177,11 @@ def test_json_with_base64_and_multipart_find_the_same(turned: Listening) -> None
 
 
 def test_any_turn_is_found_when_asked_for(client: PlannerClient) -> None:
+    ahead_and_up = explored(exploratory_actions()[[0, 1, 4, 5]])
     with client.session(paint(GOAL)) as session:
-        found = session.calibrate(explored(), yaw_only=False)
+        with pytest.raises(PlannerError, match="both horizontal directions"):
+            session.calibrate(ahead_and_up)
+        found = session.calibrate(ahead_and_up, yaw_only=False)
     assert math.degrees(found.camera_turn[2]) == pytest.approx(-YAW, abs=3)
 
 
