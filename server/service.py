@@ -194,11 +194,11 @@ class PlanningService:
             world, served = self._begin(job, look)
             times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
             with times.timed("encode"):
-                step = session.step(world, look.picture, look.pose, deadline)
+                step = session.step(world, look.picture, look.pose, deadline, times)
             times.total = 1e3 * (self.clock() - look.arrived_at)
             answer = None
             if step.plan is not None:
-                times.encode -= sum(step.plan.timings.values())
+                times.encode -= times.goal + sum(step.plan.timings.values())
                 answer = answers.plan_response(step.plan, served, look.id, times)
                 assert session.planner is not None
                 self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session)
@@ -247,8 +247,9 @@ class PlanningService:
         def work(job: Job) -> m.EnergyResponse:
             world, served = self._begin(job, look, deadline)
             times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
-            with times.stage("encode"):
+            with times.stage("goal"):
                 cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal])
+            with times.stage("encode"):
                 latents_1ND = world.encode(look.picture.frame_HW3)
             with times.stage("search"):
                 energies = imagined.energies(world, latents_1ND, look.pose, actions_SH7, cost)
@@ -277,8 +278,9 @@ class PlanningService:
         def work(job: Job) -> m.RolloutResponse:
             world, served = self._begin(job, look, deadline)
             times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
-            with times.stage("encode"):
+            with times.stage("goal"):
                 cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal]) if goal else None
+            with times.stage("encode"):
                 latents_1ND = world.encode(look.picture.frame_HW3)
             with times.stage("search"):
                 rollout = imagined.rollout(world, latents_1ND, look.pose, actions_SH7)

@@ -11,6 +11,7 @@ from planner.camera import CameraTurn
 from planner.mpc import ControlConfig, Controller, Status, Step
 from planner.planning import PlannerConfig
 from planner.seeing import see
+from server.answers import Stages
 from server.goals import Goal
 from server.messages import Session as SessionMessage
 from server.model import InterruptibleWorld
@@ -72,9 +73,11 @@ class Session:
         """What plans are made with: what was estimated goes before what was said when the session was opened."""
         return self._calibrated.turn if self._calibrated else self.camera
 
-    def step(self, world: InterruptibleWorld, picture: Picture, pose: Array, deadline: float | None) -> Step:
+    def step(
+        self, world: InterruptibleWorld, picture: Picture, pose: Array, deadline: float | None, times: Stages
+    ) -> Step:
         """What to do next. A goal that was reached and lost again is pursued again."""
-        controller = self._control(world)
+        controller = self._control(world, times)
         with stage("encode"):
             observed_VND = see(world, picture.frame_HW3, self.config.cost.hues)
         step = controller.step(observed_VND, pose, deadline=deadline)
@@ -94,10 +97,10 @@ class Session:
             expires_in_s=expires_in_s,
         )
 
-    def _control(self, world: InterruptibleWorld) -> Controller:
+    def _control(self, world: InterruptibleWorld, times: Stages) -> Controller:
         if self._controller is None:
             self.planner = TapedPlanner(world, self.config, camera=self._turn, clock=self.clock)
-            with stage("goal"):
+            with times.stage("goal"):
                 goals = self.goal.latents(world, self.config.cost.hues)
             self._controller = Controller(self.planner, goals, self.control, seed=self.seed)
         return self._controller

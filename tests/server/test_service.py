@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from server import messages as m
 from server.errors import DrainingError
 from server.service import PlanningService
 from server.settings import Settings
-from tests.planner.worlds import HOME, Clock, moved
+from tests.planner.worlds import HOME, Clock, PointWorld, moved
 from tests.server import pictures
-from tests.server.running import point_world
+from tests.server.running import point_world, served
 from vjepa2_ac.errors import DeadlineError, StaleObservationError
+from vjepa2_ac.images import Frames
 
 GOAL = m.GoalReference(pictures=[pictures.of(moved(0.05, 0, 0))])
 
@@ -122,6 +125,34 @@ def test_the_stages_of_an_answer_come_to_no_more_than_all_of_it() -> None:
         service = PlanningService(Settings(), point_world)
         await service.start()
         await test(service)
+        assert await service.drain(10)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_the_time_to_encode_a_goal_is_told_as_such_whatever_is_asked() -> None:
+    class Slow(PointWorld):
+        def encode(self, frames: Frames) -> Tensor:
+            time.sleep(0.02)
+            return super().encode(frames)
+
+    async def main() -> None:
+        service = PlanningService(Settings(), served(Slow()))
+        await service.start()
+        goals = [m.GoalReference(pictures=[pictures.of(moved(0.02 + 0.01 * n, 0, 0))]) for n in range(3)]
+        session = await service.open_session(m.OpenSessionRequest(goal=goals[0], options=m.PlanOptions(samples=8)))
+        steps = [await service.step(session.session_id, m.StepRequest(observation=seen())) for _ in range(2)]
+        first, second = (step.plan for step in steps)
+        asked = {"observation": seen(), "candidates": [[[0.0] * 7]]}
+        energy = await service.energy(m.EnergyRequest(**asked, goal=goals[1]))
+        rollout = await service.rollout(m.RolloutRequest(**asked, goal=goals[2]))
+        for answer in (first, energy, rollout):
+            assert answer is not None
+            stages = dict(answer.timings_ms)
+            assert min(stages["goal"], stages["encode"]) >= 20
+            assert stages.pop("total") >= sum(stages.values())  # and so neither is told twice
+        assert second is not None
+        assert second.timings_ms["goal"] == 0
         assert await service.drain(10)
 
     asyncio.run(asyncio.wait_for(main(), 60))
