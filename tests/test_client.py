@@ -168,6 +168,16 @@ def test_files_that_tls_cannot_use_are_named(wire: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])
+def test_files_for_tls_are_refused_where_there_is_none(wire: str, tmp_path: Path) -> None:
+    files = tmp_path / "authority.pem", tmp_path / "key.pem"
+    for kind in (PlannerClient, AsyncPlannerClient):
+        with pytest.raises(InputError, match="are for https and grpcs"):
+            kind(f"{wire}://127.0.0.1:9", ca=files[0])
+        with pytest.raises(InputError, match="are for https and grpcs"):
+            kind(f"{wire}://127.0.0.1:9", certificate=files)
+
+
+@pytest.mark.parametrize("wire", ["http", "grpc"])
 def test_a_service_that_is_not_there_is_said_so(wire: str) -> None:
     client = PlannerClient(f"{wire}://127.0.0.1:9", retries=1, timeout_s=5)
     with client, pytest.raises(PlannerError) as caught:

@@ -38,6 +38,8 @@ class Address:
         scheme, separator, rest = self.url.partition("://")
         if scheme not in SCHEMES or not separator or not rest or not _is_url(self.url):
             raise InputError(f"{self.url!r} is no address of a service; expected one like http://127.0.0.1:8000")
+        if (self.ca or self.certificate) and scheme not in ("https", "grpcs"):
+            raise InputError(f"authorities and certificates are for https and grpcs; {self.url!r} encrypts nothing")
         if self._shown and not (self._shown.isascii() and self._shown.isprintable()):
             raise InputError("the token holds what no header can: a line's end, perhaps, or a letter with an accent")
 
