@@ -293,6 +293,14 @@ def test_goals_and_sessions_are_kept_within_bounds_and_expire() -> None:
             c.register_goal(paint(HOME))
 
 
+def test_a_goal_takes_the_room_of_its_pictures() -> None:
+    with running(max_goals=3) as (_, where), PlannerClient(where.url, retries=0) as c:
+        c.register_goal([paint(HOME), paint(GOAL)])
+        with pytest.raises(PlannerError, match="room for 3 goals, and 2 are kept"):
+            c.register_goal([paint(GOAL), paint(HOME)])
+        c.register_goal(paint(GOAL))
+
+
 def test_a_goal_is_kept_once_it_is_encoded_and_not_before() -> None:
     world = SlowWorld()
     with running(served(world)) as (_, where), PlannerClient(where.url, retries=0) as c:

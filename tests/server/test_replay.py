@@ -87,16 +87,17 @@ def test_plans_by_keyframes_are_located_in_the_same_hues_again(tmp_path: Path) -
     assert not next(iter(replay(log, keyframes_model()))).is_same
 
 
+def clings() -> Served:
+    """Opens what is closed, closes what is open, and sees the goal's hand elsewhere."""
+
+    def keyframe(pose_B7: Tensor) -> Tensor:
+        return torch.cat((pose_B7[:, :3], 0.4 * (pose_B7[:, 6:] < 0.2)), dim=1)
+
+    world = PointWorld(keyframe=keyframe, located_B4=located(moved(0.0, 0.0, 0.1)))
+    return Served(world=world, name="point", version="1")
+
+
 def test_where_something_was_set_down_is_logged_and_comes_out_again(tmp_path: Path) -> None:
-    def clings() -> Served:
-        """Opens what is closed, closes what is open, and sees the goal's hand elsewhere."""
-
-        def keyframe(pose_B7: Tensor) -> Tensor:
-            return torch.cat((pose_B7[:, :3], 0.4 * (pose_B7[:, 6:] < 0.2)), dim=1)
-
-        world = PointWorld(keyframe=keyframe, located_B4=located(moved(0.0, 0.0, 0.1)))
-        return Served(world=world, name="point", version="1")
-
     log, poses = tmp_path / "plans.jsonl", [moved(0.0, 0.0, 0.0, gripper=closed) for closed in (0.4, 0.0, 0.0)]
     with (
         running(clings, plan_log=log, log_pictures=True) as (_, where),
@@ -111,6 +112,22 @@ def test_where_something_was_set_down_is_logged_and_comes_out_again(tmp_path: Pa
     assert [outcome.difference for outcome in replay(log, clings())] == [0.0] * len(plans)
     lines[2]["set_down"] = None
     log.write_text(json.dumps(lines[2]))
+    assert not next(iter(replay(log, clings()))).is_same
+
+
+def test_that_fingers_are_on_their_way_is_logged_and_comes_out_again(tmp_path: Path) -> None:
+    log, poses = tmp_path / "plans.jsonl", [moved(0.0, 0.0, 0.0, gripper=closed) for closed in (0.4, 0.3)]
+    with (
+        running(clings, plan_log=log, log_pictures=True) as (_, where),
+        PlannerClient(where.url) as client,
+        client.session([paint(moved(0.0, 0.0, 0.1))], preset="keyframes") as session,
+    ):
+        plans = [session.step(paint(pose), pose).plan for pose in poses]
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["changing"] for line in lines] == [0.0, -1.0]  # opening
+    assert [outcome.difference for outcome in replay(log, clings())] == [0.0] * len(plans)
+    lines[1]["changing"] = 1.0
+    log.write_text(json.dumps(lines[1]))
     assert not next(iter(replay(log, clings()))).is_same
 
 
