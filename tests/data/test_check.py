@@ -129,6 +129,13 @@ HAZARDS: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
         lambda ref: folders.change_rows(ref, layout.EXTRINSICS.format(serial="10000001"), None),
         "no extrinsics for this camera",
     ),
+    "a rate that four a second do not divide": (
+        lambda ref: (
+            write_video(folders.video_of(ref), open_video(folders.video_of(ref)).frames(range(40)), 10.0)
+            or folders.drop_timestamps(ref)
+        ),
+        "windows come at 3.33 frames a second, not 4",
+    ),
     "other length in the metadata": (
         lambda ref: folders.change_metadata(ref, trajectory_length=99),
         "trajectory_length of the metadata is not the trajectory's",

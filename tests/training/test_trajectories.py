@@ -317,6 +317,22 @@ def test_episodes_too_short_for_a_window_are_counted_by_one_process(capsys: pyte
     assert capsys.readouterr().err == ""
 
 
+def test_windows_slower_than_a_release_will_say_are_counted_by_one_process(
+    tmp_path: Path, encoder: FrameEncoder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, fps in enumerate((15.0, 10.0, 10.0)):
+        episodes.write(tmp_path / "data", number, rows=40, fps=fps)
+    recorded = recorded_trajectories(tmp_path / "data", WINDOW, SamplingConfig(), ALONE)
+    both = recorded, open_cached(tmp_path / "data", encoder)
+    capsys.readouterr()
+    for trajectories in both:
+        batches_of(trajectories, Layout(4, 2, rank=1))
+        assert not capsys.readouterr().err
+        batches_of(trajectories, Layout(4, 2, rank=0))
+        said = "note: of 2 of 3 trajectories windows come at 3.33 frames a second, not 4, "
+        assert capsys.readouterr().err.startswith(said)
+
+
 @pytest.mark.parametrize("closes_at", [1, 2, 9, 18, 19])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_an_event_lies_inside_its_window_wherever_the_gripper_moves(closes_at: int, stride: int) -> None:

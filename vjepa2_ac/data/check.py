@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.episodes import Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef
-from vjepa2_ac.data.windows import WindowConfig, window_starts
+from vjepa2_ac.data.windows import WindowConfig, rate_missed, window_starts
 from vjepa2_ac.errors import ConfigError, EpisodeError
 from vjepa2_ac.workers import pool
 
@@ -213,6 +213,8 @@ def _look_at_time(report: EpisodeReport, episode: Episode, config: CheckConfig) 
         report.notes.append(
             f"header says {episode.video.fps:g} fps, timestamps {episode.fps:g}: the timestamps are believed"
         )
+    if missed := rate_missed(episode.fps / episode.stride(config.fps), config.fps):
+        report.notes.append(missed)
     rows, frames = len(episode.poses_N7), len(episode.video)
     if rows != frames:
         report.notes.append(f"video and trajectory differ by {abs(rows - frames)}: the shorter is used")

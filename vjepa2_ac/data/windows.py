@@ -22,6 +22,8 @@ from vjepa2_ac.data.layout import CAMERAS
 from vjepa2_ac.data.video import Frames
 from vjepa2_ac.errors import ConfigError, EpisodeError
 
+RATE_MAY_MISS = 0.1  # of the rate that is asked for: of DROID's 15 frames a second every fourth is 3.75
+
 
 class Draw(Protocol):
     """A whole number of [low, high): `numpy.random.Generator.integers`, or `RandomState.randint` as the reference."""
@@ -100,6 +102,13 @@ def window_at(episode: Episode, start: int, config: WindowConfig) -> Window:
         actions_A7=poses.pose_differences(poses_P7),
         extrinsics_P6=extrinsics_P6,
     )
+
+
+def rate_missed(rate: float, fps: float) -> str | None:
+    """What is to be said of windows whose frames come at `rate`, where that is clearly slower than `fps`."""
+    if rate > (1 - RATE_MAY_MISS) * fps:
+        return None
+    return f"windows come at {rate:.3g} frames a second, not {fps:g}, which whole strides do not meet"
 
 
 def window_starts(episode: Episode, config: WindowConfig) -> Sequence[int]:

@@ -10,7 +10,7 @@ Legend: B batch · T frames of a window · R rows of a trajectory · N tokens of
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from vjepa2_ac import jitter, poses
 from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
-from vjepa2_ac.data.windows import WindowConfig
+from vjepa2_ac.data.windows import WindowConfig, rate_missed
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
 from vjepa2_ac.training.order import ATTEMPTS, Layout, dice, first_readable, shuffled
@@ -173,6 +173,8 @@ class TrajectoryBatches:
                 f"window of {window.frames_per_clip} frames at {window.fps:g} fps: none is drawn from them",
                 file=sys.stderr,
             )
+        if layout.rank == 0:
+            _tell_of_rates(self.trajectories, window.fps)
         if sampling.pair_share and not self.pairs:
             raise InputError(
                 "pair_share is set, but no two episodes left the same state (branches of `collect`); "
@@ -261,6 +263,18 @@ def collated(windows: list[dict[str, Any]], config: WindowConfig, *, extrinsics:
     else:
         batch["frames_BTHW3"] = torch.from_numpy(np.stack([window["frames_THW3"] for window in windows]))
     return batch
+
+
+def _tell_of_rates(trajectories: Sequence[Trajectory], fps: float) -> None:
+    """Say how many come slower than the release will say."""
+    missed = Counter(rate_missed(trajectory.fps / trajectory.stride, fps) for trajectory in trajectories)
+    for said, count in missed.items():
+        if said is not None:
+            print(
+                f"note: of {count} of {len(trajectories)} trajectories {said}; the release says {fps:g}, and moves are "
+                "planned as far apart as it says",
+                file=sys.stderr,
+            )
 
 
 def _pairs(trajectories: Sequence[Trajectory], frames: int) -> list[list[Trajectory]]:
