@@ -14,6 +14,7 @@ from tests.training import episodes
 from tests.training.test_engine import assert_same, final
 from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
+from vjepa2_ac.checkpoints.release import save
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.training.run import Run
 from vjepa2_ac.world_model import WorldModel
@@ -89,6 +90,19 @@ def test_it_goes_on_from_an_inverse_that_has_learned_already(room: Path, tmp_pat
     assert not samples.same(load(tmp_path / "afresh" / "release").inverse, load(release).inverse)
     facts = load(out / "release").metadata["inverse"]
     assert facts["start"] == str(release)
+
+
+def test_an_inverse_that_goes_on_beside_another_encoder_than_its_own_says_so(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known, other = load(room / "run" / "release"), tmp_path / "other"
+    save(other, encoder=samples.encoder(seed=9), inverse=known.inverse, preprocessing=known.preprocessing)
+    for start, is_another in ((room / "run" / "release", False), (other, True)):
+        capsys.readouterr()
+        settings = ("steps=1", "warmup=0", "anneal=0")
+        assert invert(room, tmp_path / f"another {is_another}", *settings, start=start) == 0
+        said = f"note: what {start} holds has learned on another encoder than {room / 'model'}: "
+        assert (said in capsys.readouterr().err) is is_another
 
 
 def test_keyframes_are_learned_from_where_the_inverse_is_and_stand_beside_it(room: Path, tmp_path: Path) -> None:

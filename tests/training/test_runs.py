@@ -325,6 +325,19 @@ def test_a_predictor_can_start_from_weights_with_less_in_them_and_not_from_those
     assert "modulation is adaln there, none here; local_mixing is True there, False here; copy_gate is True" in said
 
 
+def test_a_predictor_that_starts_on_another_encoder_than_it_has_learned_on_says_so(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, short = tmp_path / "first", ("--set", "steps=1")
+    assert train(data, encoder, first, *short) == 0
+    capsys.readouterr()
+    for source, is_another in ((encoder, False), (first / "release", False), (f"random:{encoder}", True)):
+        out = tmp_path / f"from {is_another} {Path(source).parent.name}"
+        assert train(data, Path(source), out, "--start", str(first / "release"), *short) == 0
+        said = f"note: what {first / 'release'} holds has learned on another encoder than {source}: "
+        assert (said in capsys.readouterr().err) is is_another
+
+
 def test_a_predictor_does_not_start_from_weights_that_fit_and_mean_something_else(
     data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

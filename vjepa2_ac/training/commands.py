@@ -16,7 +16,10 @@ EpisodesOption = Annotated[
     Path | None,
     typer.Option(help="Robot episodes in raw DROID layout: a folder, or a file with one episode folder per line."),
 ]
-RecipeOption = Annotated[str | None, typer.Option(help="A recipe by name (`vjepa2-ac recipes`) or a YAML file.")]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(help="A recipe by name (`vjepa2-ac recipes`) or a YAML file; the default model's when not given."),
+]
 OutOption = Annotated[Path | None, typer.Option(help="The run's folder; `runs/RECIPE` when not given.")]
 ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Go on with the run in --out, exactly as if it had never stopped.")
@@ -77,7 +80,7 @@ def train(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="The frozen encoder: a release, official or Hugging Face weights, or `default`; "
+            help="The frozen encoder: a release, official or Hugging Face weights, or `default` (also when not given); "
             "`random:` before it: one of that shape with random weights, as a control."
         ),
     ] = None,
@@ -111,7 +114,10 @@ def invert(
     data: EpisodesOption = None,
     recipe: RecipeOption = None,
     model: Annotated[
-        str | None, typer.Option(help="The world model it is for: a release, or `default`; its encoder stays frozen.")
+        str | None,
+        typer.Option(
+            help="The world model it is for: a release, or `default` (also when not given); its encoder stays frozen."
+        ),
     ] = None,
     start: Annotated[
         str | None,

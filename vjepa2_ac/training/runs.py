@@ -96,7 +96,7 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
     with joined(device) as processes:
         _look(run, recipe, processes, resume=resume)
         encoder, preprocessing = _frozen_encoder(recipe, inputs)
-        predictor = _predictor(recipe, _beginning(inputs, run, resume=resume), encoder, preprocessing)
+        predictor = _predictor(recipe, _beginning(inputs, run, resume=resume), encoder, preprocessing, processes)
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=recipe.loss.normalize)
         learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
         batches = _windows(recipe, inputs, frames, predictor, processes)
@@ -118,7 +118,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
         source = load(inputs.model or "default", parts=("encoder", "predictor"), optional=("inverse", "keyframes"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
-        inverse = _inverse(recipe, _beginning(inputs, run, resume=resume), encoder)
+        inverse = _inverse(recipe, _beginning(inputs, run, resume=resume), encoder, processes)
         learner = Inversion(inverse, frames)
         sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
         trajectories = _trajectories(recipe, sampling, inputs, frames, processes)
@@ -241,11 +241,13 @@ def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[AnyEncoder, Pr
     return encoder, preprocessing
 
 
-def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preprocessing: Preprocessing) -> ACPredictor:
+def _predictor(
+    recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preprocessing: Preprocessing, processes: Processes
+) -> ACPredictor:
     config = recipe.predictor_config(encoder.config, preprocessing.img_size)
     predictor = build(ACPredictor, config, seed=recipe.engine.seed)
     if inputs.start is not None:
-        loaded = load(inputs.start, parts=("predictor",), precision="fp32")
+        loaded = load(inputs.start, parts=("predictor",), optional=("encoder",), precision="fp32")
         assert loaded.predictor is not None
         if loaded.normalize_latents != recipe.loss.normalize:
             raise CheckpointError(
@@ -258,6 +260,7 @@ def _predictor(recipe: TrainRecipe, inputs: Inputs, encoder: AnyEncoder, preproc
         added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith(may_begin)}
         weights = {**added, **loaded.predictor.state_dict()}
         _take(predictor, weights, loaded.predictor.config, inputs.start, "predictor")
+        _tell_of_encoders(loaded.encoder, encoder, inputs.start, inputs.encoder, processes)
     return predictor
 
 
@@ -293,14 +296,15 @@ def _trajectories(
 # --- inversion -------------------------------------------------------------------------------------------------------
 
 
-def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder) -> InverseModel:
+def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder, processes: Processes) -> InverseModel:
     config = recipe.inverse_config(encoder.config.grid, encoder.config.embed_dim)
     inverse = build(InverseModel, config, seed=recipe.engine.seed)
     if inputs.start is not None:
-        loaded = load(inputs.start, parts=("inverse",), optional=("keyframes",), precision="fp32")
+        loaded = load(inputs.start, parts=("inverse",), optional=("keyframes", "encoder"), precision="fp32")
         known = loaded.keyframes if recipe.part == "keyframes" and loaded.keyframes else loaded.inverse
         assert known is not None
         _take(inverse, known.state_dict(), known.config, inputs.start, "inverse")
+        _tell_of_encoders(loaded.encoder, encoder, inputs.start, inputs.model, processes)
     return inverse
 
 
@@ -320,6 +324,18 @@ def _take(
         f"{start} does not fit the recipe's {part}; take the recipe that made it, or --set {part}.…=…: "
         + "; ".join(told for _, told in differ)
     )
+
+
+def _tell_of_encoders(
+    there: AnyEncoder | None, here: AnyEncoder, start: str, source: str | None, processes: Processes
+) -> None:
+    """Say that the weights at `start` have learned from the latents of another encoder than the one from `source`."""
+    if there is not None and processes.is_first and len({hash_of(each, torch.bfloat16) for each in (there, here)}) > 1:
+        print(
+            f"note: what {start} holds has learned on another encoder than {source or 'default'}: it begins with "
+            "latents that mean something else to it",
+            file=sys.stderr,
+        )
 
 
 def _differences(here: object, there: object) -> list[tuple[str, str]]:
