@@ -99,6 +99,9 @@ def test_an_episode_whose_rate_no_whole_stride_brings_to_the_windows_has_its_own
     assert hands == {10, 17}
 
 
-def test_without_keyframes_any_other_moment_is_the_goal() -> None:
+def test_without_keyframes_any_other_moment_is_the_goal_which_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     came = {(first, goal) for first, goal, hand in drawn(episode(3 * [0.0])) if hand == goal}
     assert came == {(a, b) for a in range(3) for b in range(3) if a != b}
+    assert "so there is no keyframe to learn" in capsys.readouterr().err
+    drawn(episode())
+    assert not capsys.readouterr().err

@@ -8,6 +8,7 @@ Legend: K keyframes of an episode.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,12 @@ class KeyframePairs(MomentPairs):
         if event_share and not self.eventful:
             raise InputError(
                 "event_share is set, but in no episode does the gripper come to another closedness and stay"
+            )
+        if not self.eventful and layout.rank == 0:
+            print(
+                "note: in no episode does the gripper come to another closedness and stay, so there is no keyframe to "
+                "learn: this network will tell where the hand is in the goal, as an inverse does",
+                file=sys.stderr,
             )
 
     def _pair(self, rng: np.random.Generator) -> dict[str, Any]:
