@@ -279,6 +279,10 @@ def test_a_predictor_is_told_the_rate_that_it_learns_at() -> None:
     recipe = recipes.read("droid", ["window.fps=5"])
     assert isinstance(recipe, TrainRecipe)
     assert recipe.predictor_config(ENCODERS["vit-giant-xformers"], (256, 256)).fps == 5
+    recipe = recipes.read("droid", ["predictor.fps=5"])
+    assert isinstance(recipe, TrainRecipe)
+    with pytest.raises(ConfigError, match=r"predictor\.fps is 5, but window\.fps makes it 4"):
+        recipe.predictor_config(ENCODERS["vit-giant-xformers"], (256, 256))
 
 
 def test_an_inverse_begins_in_no_camera_frame() -> None:

@@ -34,6 +34,7 @@ from vjepa2_ac.training.pretraining import PretrainingConfig
 from vjepa2_ac.training.trajectories import SamplingConfig
 
 Settings = dict[str, Any]
+LEARNED = ("fps", "camera_frame")  # of its windows, what a predictor is told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +133,7 @@ class TrainRecipe:
     ) -> ACPredictorConfig:
         """The predictor to train; what must agree is taken from the encoder."""
         same = {"img_size": img_size, "patch_size": encoder.patch_size, "embed_dim": encoder.embed_dim}
-        learned = {"fps": self.window.fps, "camera_frame": self.window.camera_frame}
+        learned = {name: getattr(self.window, name) for name in LEARNED}
         return _with_given(ACPredictorConfig, same | learned, self.predictor)
 
 
@@ -319,7 +320,8 @@ def _with_given(cls: type[ConfigT], same: Settings, given: Settings, where: str 
     """A network's configuration from a recipe; saying again what follows from the encoder is allowed, not otherwise."""
     for name, value in same.items():
         if name in given and given[name] not in (value, list(value) if isinstance(value, tuple) else value):
-            raise ConfigError(f"{where}.{name} is {given[name]!r}, but the encoder makes it {value!r}")
+            maker = f"window.{name}" if name in LEARNED else "the encoder"
+            raise ConfigError(f"{where}.{name} is {given[name]!r}, but {maker} makes it {value!r}")
     return from_dict(cls, {**given, **same}, where)
 
 
