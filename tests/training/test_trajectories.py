@@ -230,6 +230,21 @@ def test_bad_episodes_are_named_counted_and_limited(data: Path, encoder: FrameEn
         open_cached(data, encoder, SamplingConfig(bad_episodes=0))
 
 
+def test_where_no_episode_can_be_used_that_is_said_and_not_that_they_are_short(
+    data: Path, tmp_path: Path, encoder: FrameEncoder
+) -> None:
+    (tmp_path / "empty").mkdir()
+    right = replace(WINDOW, cameras=("right",))
+    for opened in (
+        lambda source, window: recorded_trajectories(source, window, SamplingConfig(), ALONE),
+        lambda source, window: cached_trajectories(source, window, SamplingConfig(), encoder, tmp_path / "c", ALONE),
+    ):
+        with pytest.raises(InputError, match=r"no episodes at .*empty: no folder there holds trajectory\.h5"):
+            opened(tmp_path / "empty", WINDOW)
+        with pytest.raises(InputError, match=r"none of the 5 episodes at .*episodes can be used"):
+            opened(data, right)
+
+
 def test_a_video_that_fails_later_is_named_and_another_drawn(data: Path) -> None:
     trajectories = recorded_trajectories(data, WINDOW, SamplingConfig(), ALONE)
     broken = sorted(data.rglob("*.mp4"))[0]
@@ -280,6 +295,8 @@ def test_episodes_that_do_not_know_their_camera_are_left_out_where_that_counts(
     assert len(TrajectoryBatches(mixed, WINDOW, SamplingConfig(), Layout(4), seed=0).trajectories) == len(mixed)
     with pytest.raises(TooManyBadEpisodesError):
         TrajectoryBatches(mixed, WINDOW, SamplingConfig(bad_episodes=0), Layout(4), seed=0, extrinsics=True)
+    with pytest.raises(InputError, match="none of 2 episodes has its camera's extrinsics"):
+        TrajectoryBatches(2 * mixed[:1], WINDOW, SamplingConfig(), Layout(4), seed=0, extrinsics=True)
 
 
 def test_event_windows_hold_a_move_of_the_gripper(tmp_path: Path, encoder: FrameEncoder) -> None:

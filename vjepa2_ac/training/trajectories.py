@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from vjepa2_ac import jitter, poses
 from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
-from vjepa2_ac.data.layout import EpisodeRef, find_episodes
+from vjepa2_ac.data.layout import TRAJECTORY, EpisodeRef, find_episodes
 from vjepa2_ac.data.windows import WindowConfig, rate_missed
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
@@ -94,6 +94,7 @@ def cached_trajectories(
     items = [_Item(ref, camera, copy) for copy in range(1 + copies) for ref in refs for camera in window.cameras]
     made = fill(store, items, work, bad, processes)
     _tell(bad, processes)
+    _refuse_none(made, refs, source)
     # As found now, not as when it was encoded.
     return [_stored(store, identity, item.ref, window) for identity, item in made]
 
@@ -123,6 +124,7 @@ def recorded_trajectories(
                     bad.add(error)
             advance()
     _tell(bad, processes)
+    _refuse_none(opened, refs, source)
     sizes = {(episode.video.width, episode.video.height): episode.name for episode in opened}
     if len(sizes) > 1 and batch > 1:  # said now, not when they first meet in a batch, perhaps after days
         shown = ", ".join(f"{width} x {height} as in {name}" for (width, height), name in sorted(sizes.items()))
@@ -139,7 +141,10 @@ def _with_extrinsics(trajectories: Sequence[Trajectory], most: int, rank: int) -
     for name, reason in bad.reasons.items():
         if rank == 0:
             print(f"left out: {name}: {reason}", file=sys.stderr)
-    return [trajectory for trajectory in trajectories if trajectory.extrinsics_R6 is not None]
+    known = [trajectory for trajectory in trajectories if trajectory.extrinsics_R6 is not None]
+    if not known:
+        raise InputError(f"none of {len(trajectories)} episodes has its camera's extrinsics, which this recipe needs")
+    return known
 
 
 class TrajectoryBatches:
@@ -384,6 +389,15 @@ def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
         branch=episode.ref.branch(_branch(episode, copy)),
         read=lambda rows_T: {"frames_THW3": _in_looks(episode, episode.frames(rows_T), copy)},
     )
+
+
+def _refuse_none(usable: Sequence[object], refs: Sequence[EpisodeRef], source: object) -> None:
+    if not refs:
+        raise InputError(f"no episodes at {source}: no folder there holds {TRAJECTORY}")
+    if not usable:
+        raise InputError(
+            f"none of the {len(refs)} episodes at {source} can be used; `vjepa2-ac data check` looks closer"
+        )
 
 
 def _tell(bad: BadEpisodes, processes: Processes) -> None:
