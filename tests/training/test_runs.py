@@ -365,6 +365,22 @@ def test_a_pretraining_does_not_start_from_weights_that_fit_and_mean_something_e
             assert f"does not fit the recipe's {part}: num_heads is 2 there" in capsys.readouterr().err
 
 
+def test_what_a_pretraining_cannot_start_from_is_said_by_its_settings_or_as_another_kind_of_run(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(data, encoder, tmp_path / "steps", "--set", "steps=1") == 0
+    capsys.readouterr()
+    command = ["pretrain", "--data", str(data), "--recipe", "tiny-pretrain", "--out", str(tmp_path / "run"), "--start"]
+    for start in (encoder, encoder.parent):
+        assert cli.run([*command, str(start), "--set", "encoder.embed_dim=72"]) == 2
+        said = "recipe's encoder: embed_dim is 48 there, 72 here, nor its predictor: embed_dim is 48 there, 72 here"
+        assert said in capsys.readouterr().err
+    assert cli.run([*command, str(tmp_path / "steps")]) == 2
+    assert f"{tmp_path / 'steps'} is no run of `vjepa2-ac pretrain`" in capsys.readouterr().err
+    assert cli.run([*command, str(encoder), "--set", "variant=v2.1", "--set", "encoder.depth=12"]) == 2
+    assert "does not fit the recipe's" in capsys.readouterr().err
+
+
 def test_the_recorded_droid_episode_trains_with_extrinsics_and_in_the_camera_frame(
     encoder: Path, tmp_path: Path
 ) -> None:

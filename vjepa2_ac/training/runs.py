@@ -8,7 +8,8 @@ import json
 import platform
 import shlex
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -166,35 +167,38 @@ def _pretraining(recipe: PretrainRecipe, inputs: Inputs) -> Pretraining:
 
 def _start_pretraining_from(learner: Pretraining, start: str) -> None:
     """Take the weights of an earlier run's last state, or of a release or official file (all of one encoder)."""
-    try:
-        if (Path(start) / "states").is_dir():
-            found = Run(Path(start)).newest()
-            if found is None:
-                raise InputError(f"the run {start} has no usable state")
+    if (Path(start) / "states").is_dir():
+        began = recipes.read(Run(Path(start)).recipe)
+        if not isinstance(began, PretrainRecipe):
+            raise CheckpointError(f"{start} is no run of `vjepa2-ac pretrain`, which alone learns an encoder")
+        found = Run(Path(start)).newest()
+        if found is None:
+            raise InputError(f"the run {start} has no usable state")
+        with _fitting(learner, began.encoder_config(), began.predictor_config(), start):
             learner.load_state_dict(found[1]["learner"])
-            began = recipes.read(Run(Path(start)).recipe)
-            assert isinstance(began, PretrainRecipe)  # whose weights these are
-            _refuse_unseen(learner, began.encoder_config(), began.predictor_config(), start)
-        else:
-            loaded = load(start, parts=("encoder", "masked_predictor"))
-            assert loaded.encoder is not None
-            assert loaded.masked_predictor is not None
-            _refuse_unseen(learner, loaded.encoder.config, loaded.masked_predictor.config, start)
+    else:
+        loaded = load(start, parts=("encoder", "masked_predictor"))
+        assert loaded.encoder is not None
+        assert loaded.masked_predictor is not None
+        with _fitting(learner, loaded.encoder.config, loaded.masked_predictor.config, start):
             for network in (learner.encoder, learner.target):
                 network.load_state_dict(loaded.encoder.state_dict())
             learner.predictor.load_state_dict(loaded.masked_predictor.state_dict())
-    except RuntimeError as error:
-        raise CheckpointError(f"{start} does not fit the recipe: {str(error).splitlines()[-1].strip()}") from error
 
 
-def _refuse_unseen(learner: Pretraining, encoder: object, predictor: object, start: str) -> None:
-    """Refuse weights that would fit but were learned under other settings."""
-    for part, here, there in (
-        ("encoder", learner.encoder.config, encoder),
-        ("predictor", learner.predictor.config, predictor),
-    ):
-        if differ := [told for name, told in _differences(here, there) if name in UNSEEN]:
-            raise CheckpointError(f"{start} does not fit the recipe's {part}: {'; '.join(differ)}")
+@contextmanager
+def _fitting(learner: Pretraining, encoder: object, predictor: object, start: str) -> Iterator[None]:
+    """Refuse weights of other settings: those that would fit at once, the others where they turn out not to."""
+    parts = {"encoder": (learner.encoder.config, encoder), "predictor": (learner.predictor.config, predictor)}
+    differ = {part: _differences(*both) for part, both in parts.items()}
+    told = [f"{part}: {'; '.join(said for _, said in each)}" for part, each in differ.items() if each]
+    refusal = CheckpointError(f"{start} does not fit the recipe's {', nor its '.join(told) or 'variant'}")
+    if any(name in UNSEEN for each in differ.values() for name, _ in each):
+        raise refusal
+    try:
+        yield
+    except RuntimeError as error:  # of names and shapes, which the settings tell better
+        raise refusal from error
 
 
 def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> ClipBatches:
