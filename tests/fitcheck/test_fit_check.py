@@ -112,11 +112,15 @@ def test_read_outs_may_learn_from_other_episodes_whose_latents_are_kept(
     assert report_of(tmp_path / "one") == report_of(tmp_path / "two")
 
 
-def test_a_model_is_examined_at_the_rate_that_it_has_learned_from(simulated: Path, tmp_path: Path) -> None:
-    model = write_model(tmp_path / "slow", seed=0, fps=2.0)
-    for told, rate in ([], 2.0), (["--fps", "4"], 4.0):
-        assert run(["fit-check", str(simulated), "--model", str(model), *told, "--out", str(tmp_path), *QUICK]) == 0
+def test_a_model_is_examined_at_the_rate_that_it_has_learned_from(
+    simulated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = write_model(tmp_path / "slow", seed=0, fps=2.0)
+    for told, rate in (["--compare", str(model)], 2.0), (["--fps", "4"], 4.0):
+        assert run(["fit-check", str(simulated), "--model", str(slow), *told, "--out", str(tmp_path), *QUICK]) == 0
         assert report_of(tmp_path)["config"]["fps"] == rate
+        said = f"note: {model} has learned from 4 frames a second, and is examined at 2 as {slow} is"
+        assert (said in capsys.readouterr().err) is ("--compare" in told)
 
 
 def test_what_is_held_out_may_not_be_learned_from(simulated: Path, model: Path, tmp_path: Path) -> None:
@@ -233,8 +237,14 @@ def test_a_real_robots_folder_says_what_it_cannot_tell(model: Path, tmp_path: Pa
 
 def test_a_control_of_another_shape_is_refused(model: Path, tmp_path: Path) -> None:
     wide = WorldModel.open(write_model(tmp_path / "wide", seed=0, width=48), precision="fp32")
-    with pytest.raises(ConfigError, match="of the model's shape"):
+    with pytest.raises(ConfigError, match=r"prepared as for the model: embed_dim is 48 there, 24 here$"):
         control_subject(wide, WorldModel.open(model, precision="fp32"))
+
+
+def test_what_is_refused_leaves_no_empty_folder(simulated: Path, model: Path, tmp_path: Path) -> None:
+    for refused in (["--model", str(tmp_path)], ["--model", str(model), "--control", str(tmp_path)]):
+        assert run(["fit-check", str(simulated), *refused, "--out", str(tmp_path / "out")]) == 2
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_control_of_another_budget_or_origin_is_doubted() -> None:

@@ -94,12 +94,18 @@ def fit_check(
         bad_episodes=bad_episodes, seed=seed, steps=read_out_steps, frames=read_out_frames,
         lesson_scenes=read_out_scenes,
     )  # fmt: skip
-    make_folder(out)
     lessons = None if read_out_from is None else ReadOutSource(read_out_from, cache or home() / "training-cache")
     names = [model] if compare is None else [model, compare if compare != model else f"{compare} (again)"]
     opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
     config = replace(config, fps=opened[0].fps if fps is None else fps)
     worlds = list(zip(names, opened, strict=True))
+    for name, world in worlds:
+        if fps is None and world.fps != config.fps:
+            typer.echo(
+                f"note: {name} has learned from {world.fps:g} frames a second, and is examined at {config.fps:g} as "
+                f"{model} is",
+                err=True,
+            )
     told = [_metadata(source) for source in [model, compare] if source]
     facts = [_facts(each) for each in told]
     for name, each in zip(names, told, strict=True):
@@ -115,6 +121,7 @@ def fit_check(
         worlds = [(name, world) for name, world in worlds if not is_alike(world, opened[0])]
     # Another seed than that of a `random:SIZE` model, which would be its own control.
     subjects += random_encoders(worlds, seed + 1)
+    make_folder(out)
     report = measure(subjects, episodes, config, lessons)
 
     content = json.dumps(report.as_dict() | {"goals": goals.as_dict(report)}, indent=1, ensure_ascii=False)

@@ -223,8 +223,12 @@ def with_random_encoder(world: WorldModel, seed: int) -> WorldModel:
 def control_subject(control: WorldModel, model: WorldModel, facts: dict[str, Any] | None = None) -> Subject:
     """A predictor trained on a random encoder, as the control of `model`; ConfigError where they do not compare."""
     if not is_alike(control, model):
+        there, here = ({**to_dict(each.encoder.config), **to_dict(each.preprocessing)} for each in (control, model))
+        differ = [
+            f"{what} is {there.get(what)} there, {here[what]} here" for what in here if there.get(what) != here[what]
+        ]
         raise ConfigError(
-            f"a control needs an encoder of the model's shape; got {control.encoder.config}, not {model.encoder.config}"
+            f"a control needs an encoder of the model's shape and frames prepared as for the model: {'; '.join(differ)}"
         )
     return Subject(f"{RANDOM} (control)", control, facts=facts or {})
 
