@@ -22,6 +22,7 @@ from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
+from vjepa2_ac.data.video import open_video, write_video
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.run import Run
 from vjepa2_ac.world_model import WorldModel
@@ -152,6 +153,12 @@ def test_a_run_goes_on_as_it_began_or_not_at_all(
         assert cli.run([*resume, *more]) == 2
         assert f"leave out {more[0]}" in capsys.readouterr().err
     ref = next(iter(find_episodes(mine)))
+    kept = (video := folders.video_of(ref)).read_bytes()
+    rows = len(folders.rows_of(ref, layout.GRIPPER))
+    write_video(video, open_video(video).frames([0]).repeat(rows, axis=0), 4.0)
+    assert cli.run(resume) == 2
+    assert "the videos in" in capsys.readouterr().err
+    video.write_bytes(kept)
     folders.change_rows(ref, layout.GRIPPER, 1 - folders.rows_of(ref, layout.GRIPPER))
     assert cli.run(resume) == 2
     assert "the poses in" in capsys.readouterr().err

@@ -400,9 +400,10 @@ def _begin(
                     f"the encoder that the run in {run.folder} began with is no longer what is found at "
                     f"{inputs.encoder or inputs.model or 'default'}: every latent would change"
                 )
-            if changed == ["poses"]:
+            if changed and set(changed) <= {"poses", "videos"}:
                 raise InputError(
-                    f"the poses in {inputs.data} are no longer those that the run in {run.folder} began with"
+                    f"the {' and '.join(changed)} in {inputs.data} are no longer those that the run in {run.folder} "
+                    "began with"
                 )
             if changed:
                 raise InputError(
@@ -436,7 +437,10 @@ def _begin(
 
 
 def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder: AnyEncoder | None) -> dict[str, Any]:
-    """How many videos or episodes are drawn from, and which, wherever they lie; the poses, and what sees the frames."""
+    """How many videos or episodes are drawn from, and which, wherever they lie.
+
+    Of episodes also the poses, how large the videos are, and what sees them.
+    """
     found = {} if encoder is None else {"encoder": hash_of(encoder, torch.float32)}
     if isinstance(batches, ClipBatches):
         items, names = len(batches.draws), batches.names
@@ -446,6 +450,7 @@ def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder
         for trajectory in batches.trajectories:
             poses.update(np.ascontiguousarray(trajectory.poses_R7).tobytes())
         found["poses"] = poses.hexdigest()
+        found["videos"] = fingerprint({"bytes": [trajectory.video_bytes for trajectory in batches.trajectories]})
     return {"items": items, "names": fingerprint({"names": [Path(name).name for name in names]}), **found}
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from vjepa2_ac import jitter, poses
 from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
-from vjepa2_ac.data.layout import TRAJECTORY, EpisodeRef, find_episodes
+from vjepa2_ac.data.layout import RECORDINGS, TRAJECTORY, EpisodeRef, find_episodes, read_metadata, video_name
 from vjepa2_ac.data.windows import WindowConfig, rate_missed
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
@@ -61,6 +61,7 @@ class Trajectory:
     fps: float  # rows a second
     branch: str | None  # shared by episodes that left the same state
     read: Callable[[NDArray[np.int64]], dict[str, Any]]  # rows -> latents_TND (bf16 bits) or frames_THW3
+    video_bytes: int = 0  # of the camera's file, by which it is known again wherever it lies
 
     def __len__(self) -> int:
         return len(self.poses_R7)
@@ -375,6 +376,7 @@ def _stored(store: Store, identity: str, ref: EpisodeRef, window: WindowConfig) 
         fps=facts.get("fps", window.fps * facts["stride"]),  # caches of earlier versions do not say it
         branch=ref.branch(facts["branch"]),
         read=lambda rows_T: {"latents_TND": store.rows(identity)[rows_T]},
+        video_bytes=_video_bytes(ref, facts["camera"]),
     )
 
 
@@ -388,7 +390,12 @@ def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
         fps=episode.fps,
         branch=episode.ref.branch(_branch(episode, copy)),
         read=lambda rows_T: {"frames_THW3": _in_looks(episode, episode.frames(rows_T), copy)},
+        video_bytes=_video_bytes(episode.ref, episode.camera),
     )
+
+
+def _video_bytes(ref: EpisodeRef, camera: str) -> int:
+    return (ref.folder / RECORDINGS / video_name(read_metadata(ref.folder, ref.name), camera, ref.name)).stat().st_size
 
 
 def _refuse_none(usable: Sequence[object], refs: Sequence[EpisodeRef], source: object) -> None:
