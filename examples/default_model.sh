@@ -16,7 +16,7 @@ pretrain=${PRETRAIN:-default-pretrain} cooldown=${COOLDOWN:-default-cooldown} tr
 rollout=${ROLLOUT:-default-train-rollout}
 invert=${INVERT:-default-invert} invert_views=${INVERT_VIEWS:-default-invert-views}
 keyframes=${KEYFRAMES:-default-keyframes}
-tasks=${TASKS:-600} tasks_seen=${TASKS_SEEN:-504} tasks_harsh=${TASKS_HARSH:-500} # of train, of views, of harsh
+tasks=${TASKS:-600} tasks_seen=${TASKS_SEEN:-504} tasks_harsh=${TASKS_HARSH:-1500} # of train, of views, of harsh
 fit_check=${FIT_CHECK:-} # more of its flags
 ends=$(($(date +%s) + ${SECONDS_AT_MOST:-31536000}))
 export MUJOCO_GL=${MUJOCO_GL:-egl}
