@@ -285,6 +285,17 @@ def test_a_predictor_is_told_the_rate_that_it_learns_at() -> None:
         recipe.predictor_config(ENCODERS["vit-giant-xformers"], (256, 256))
 
 
+def test_recipes_of_runs_before_copies_were_called_so_are_read_where_there_are_none(tmp_path: Path) -> None:
+    own, path = recipes.read("tiny-train"), tmp_path / "recipe.yaml"
+    text = recipes.text_of(own)
+    assert "copies: 0" in text
+    path.write_text(text.replace("copies: 0", "colour_jitter: 0"))
+    assert recipes.read(path) == own
+    path.write_text(text.replace("copies: 0", "colour_jitter: 1"))
+    with pytest.raises(ConfigError, match="colour_jitter is called copies now"):
+        recipes.read(path)
+
+
 def test_an_inverse_begins_in_no_camera_frame() -> None:
     with pytest.raises(ConfigError, match="camera_frame is for predictors"):
         recipes.read("default-invert", ["window.camera_frame=true"]).check()

@@ -205,6 +205,8 @@ def read(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     kind = values.pop("kind", None)
     if kind not in list(KINDS):
         raise ConfigError(f"{source}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if values.pop("colour_jitter", 0):  # recipes of earlier runs say 0 where there are no copies
+        raise ConfigError(f"{source}: colour_jitter is called copies now, which are framed otherwise, too")
     for setting in overrides:
         _set(values, setting, KINDS[kind])
     return from_dict(KINDS[kind], values, str(source))
