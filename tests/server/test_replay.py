@@ -23,6 +23,7 @@ from tests.server.running import keyframes_model, locating_model, running, tiny_
 from vjepa2_ac import cli
 from vjepa2_ac.client import PlannerClient
 from vjepa2_ac.errors import InputError
+from vjepa2_ac.poses import Array
 
 FRAME, GOALS = noise(seed=1), [noise(seed=2), noise(seed=3)]
 
@@ -97,15 +98,20 @@ def clings() -> Served:
     return Served(world=world, name="point", version="1")
 
 
-def test_where_something_was_set_down_is_logged_and_comes_out_again(tmp_path: Path) -> None:
-    log, poses = tmp_path / "plans.jsonl", [moved(0.0, 0.0, 0.0, gripper=closed) for closed in (0.4, 0.0, 0.0)]
+def clung(log: Path, poses: list[Array]) -> tuple[list[Any], list[dict[str, Any]]]:
+    """The plans of a session that sees a hand in these poses, and their lines in the log."""
     with (
         running(clings, plan_log=log, log_pictures=True) as (_, where),
         PlannerClient(where.url) as client,
         client.session([paint(moved(0.0, 0.0, 0.1))], preset="keyframes") as session,
     ):
         plans = [session.step(paint(pose), pose).plan for pose in poses]
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    return plans, [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def test_where_something_was_set_down_is_logged_and_comes_out_again(tmp_path: Path) -> None:
+    log, poses = tmp_path / "plans.jsonl", [moved(0.0, 0.0, 0.0, gripper=closed) for closed in (0.4, 0.0, 0.0)]
+    plans, lines = clung(log, poses)
     assert [line["set_down"] for line in lines] == [None, poses[0].tolist(), poses[0].tolist()]
     assert plans[2] is not None
     assert plans[2].actions[0][2] > 0.02  # on to the goal
@@ -117,13 +123,7 @@ def test_where_something_was_set_down_is_logged_and_comes_out_again(tmp_path: Pa
 
 def test_that_fingers_are_on_their_way_is_logged_and_comes_out_again(tmp_path: Path) -> None:
     log, poses = tmp_path / "plans.jsonl", [moved(0.0, 0.0, 0.0, gripper=closed) for closed in (0.4, 0.3)]
-    with (
-        running(clings, plan_log=log, log_pictures=True) as (_, where),
-        PlannerClient(where.url) as client,
-        client.session([paint(moved(0.0, 0.0, 0.1))], preset="keyframes") as session,
-    ):
-        plans = [session.step(paint(pose), pose).plan for pose in poses]
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    plans, lines = clung(log, poses)
     assert [line["changing"] for line in lines] == [0.0, -1.0]  # opening
     assert [outcome.difference for outcome in replay(log, clings())] == [0.0] * len(plans)
     lines[1]["changing"] = 1.0
