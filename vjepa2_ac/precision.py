@@ -28,9 +28,9 @@ def choose_dtype(precision: str, device: torch.device | str) -> torch.dtype:
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
-def resolve(precision: str) -> str:
-    """What `precision` comes to on the device that is taken here, by name: fp32 or bf16."""
-    return "bf16" if choose_dtype(precision, default_device()) is torch.bfloat16 else "fp32"
+def resolve(precision: str, device: torch.device | None = None) -> str:
+    """What `precision` comes to on `device`, or on the one that is taken here, by name: fp32 or bf16."""
+    return "bf16" if choose_dtype(precision, device or default_device()) is torch.bfloat16 else "fp32"
 
 
 def is_fast_at_bf16(device: torch.device | str) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from vjepa2_ac.training.beginning import Inputs
     from vjepa2_ac.training.recipes import Recipe
-    from vjepa2_ac.training.runs import Inputs
 
 EpisodesOption = Annotated[
     Path | None,
@@ -172,7 +172,8 @@ def _planned(
 ) -> tuple[Recipe, Inputs, Path]:
     """The recipe, the inputs and the folder of a run; those of the run itself when it is resumed."""
     from vjepa2_ac.errors import InputError
-    from vjepa2_ac.training import recipes, runs
+    from vjepa2_ac.training import recipes
+    from vjepa2_ac.training.beginning import Inputs, begun
     from vjepa2_ac.training.run import Run
 
     recipe = asked or f"default-{kind}"
@@ -182,13 +183,13 @@ def _planned(
         said = {"--set": settings, "--recipe": out and asked, **{f"--{name}": given[name] for name in given}}
         if changed := [name for name, value in said.items() if value]:
             raise InputError(f"a run goes on as it began: leave out {', '.join(changed)}")
-        plan, inputs = runs.begun(Run(folder))
+        plan, inputs = begun(Run(folder))
         inputs = _moved(inputs, elsewhere)
     else:
         plan = recipes.read(recipe, settings or [])
         if given["data"] is None:
             raise InputError(f"say what to learn from: vjepa2-ac {kind} --data FOLDER")
-        inputs = runs.Inputs(**given)
+        inputs = Inputs(**given)
     if not isinstance(plan, recipes.KINDS[kind]):
         other = next(name for name, cls in recipes.KINDS.items() if isinstance(plan, cls))
         raise InputError(f"{folder if resume else recipe} is for `vjepa2-ac {other}`, not {kind}")
