@@ -156,7 +156,12 @@ def test_a_sine_cosine_table_tells_clip_length_picture_size_and_layout(
     assert loaded.encoder.config == config
     assert loaded.masked_predictor.config == predictor
     assert samples.same(loaded.encoder, models[0])
-    assert loaded.metadata["layout"] == "V-JEPA 1 training file"
+    torch.save(models[1].state_dict(), tmp_path / "predictor.pt")
+    alone = load(tmp_path / "predictor.pt", overrides={"masked_predictor": {"num_heads": 1}})
+    assert alone.masked_predictor.config == predictor
+    for found in (loaded, alone):
+        assert found.metadata["layout"] == "V-JEPA 1 training file"
+        assert found.preprocessing.img_size == (side, side)
 
 
 def test_a_picture_models_table_is_explained() -> None:

@@ -89,7 +89,7 @@ def test_bare_tensors_of_one_model_load(tmp_path: Path) -> None:
     ("model", "name", "hints"),
     [
         (samples.acting, "predictor", {"num_heads": 4, "img_size": [32, 32], "patch_size": 8}),
-        (samples.masked, "masked_predictor", {"num_heads": 4}),
+        (samples.masked, "masked_predictor", {"num_heads": 4, "img_size": [32, 32]}),
         (samples.classifier, "classifier", {"num_heads": 2}),
     ],
 )
@@ -100,6 +100,7 @@ def test_bare_tensors_of_what_stands_on_an_encoder_load(
     loaded = load(tmp_path / "a.pt", overrides={name: hints})
     assert samples.same(getattr(loaded, name), model())
     assert loaded.encoder is None
+    assert loaded.preprocessing.img_size == tuple(hints.get("img_size", (256, 256)))
 
 
 def test_a_distilled_file_gives_its_averaged_encoder_under_its_other_name(tmp_path: Path) -> None:

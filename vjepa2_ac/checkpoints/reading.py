@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vjepa2_ac.checkpoints.architecture import (
     AnyEncoderConfig,
+    AnyPredictorConfig,
     Hints,
     classifier_config,
     encoder_config,
@@ -189,8 +190,8 @@ class _Reader:
             self._add(name, encoder, state)
 
     def contents(self, left: Iterable[Ignored]) -> Contents:
-        encoder = self._encoder()
-        img_size = encoder.img_size if encoder else img_size_in(self.file.name) or (256, 256)
+        shown = self._encoder_or_predictor()
+        img_size = shown.img_size if shown else img_size_in(self.file.name) or (256, 256)
         acts = "predictor" in self.parts
         return Contents(
             source=self.file,
@@ -208,15 +209,20 @@ class _Reader:
             return f"V-JEPA 2.1{acts} training file"
         if acts:
             return "V-JEPA 2-AC training file"
-        if "encoder" not in self.parts and "masked_predictor" not in self.parts:
+        shown = self._encoder_or_predictor()
+        if shown is None:
             return "attentive probe file"
-        encoder = self._encoder()
-        rotary = not isinstance(encoder, EncoderConfig) or encoder.use_rope
-        return "V-JEPA 2 training file" if rotary else "V-JEPA 1 training file"
+        is_rotary = getattr(shown, "use_rope", True)
+        return "V-JEPA 2 training file" if is_rotary else "V-JEPA 1 training file"
 
     def _encoder(self) -> AnyEncoderConfig | None:
         part = self.parts.get("encoder")
         return part.config if part and isinstance(part.config, EncoderConfig | EncoderV21Config) else None
+
+    def _encoder_or_predictor(self) -> AnyEncoderConfig | AnyPredictorConfig | None:
+        """The encoder's configuration, or that of a predictor that stands alone; None where there are probes only."""
+        configs = [part.config for part in self.parts.values()]
+        return next((found for found in configs if isinstance(found, AnyEncoderConfig | AnyPredictorConfig)), None)
 
     def _hints(self, name: str, where: str) -> Hints:
         return Hints(where, img_size_in(self.file.name), self.overrides.get(name, {}))
