@@ -495,6 +495,8 @@ def test_surplus_bytes_after_the_tensors_are_refused(tmp_path: Path) -> None:
         ({"models": {}}, "names no models"),
         ({"models": {"enc": {}}}, "names a model 'enc'; there can be encoder"),
         ({"models": {"encoder": {"type": "Encodr"}}}, "unknown type 'Encodr'; expected Encoder"),
+        ({"models": {"encoder": {"type": ["Encoder"]}}}, "unknown type .'Encoder'.; expected Encoder"),
+        ({"models": {"predictor": {"type": "MaskedPredictor"}}}, "is of type 'MaskedPredictor'; expected ACPredictor"),
         ({"models": {"encoder": {"type": "Encoder", "config": {"depht": 2}}}}, "did you mean 'depth'"),
         (
             {"models": {"encoder": {"type": "Encoder", "config": {"depth": 3}}}},

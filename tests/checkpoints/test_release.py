@@ -124,6 +124,9 @@ def test_a_full_disk_is_noticed_before_writing(tmp_path: Path, monkeypatch: pyte
 def test_foreign_models_and_metadata_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="a Linear cannot be kept in a release"):
         save(tmp_path / "r", encoder=nn.Linear(2, 2), preprocessing=Preprocessing())
+    with pytest.raises(CheckpointError, match=r"a MaskedPredictor cannot .* as its predictor; expected ACPredictor"):
+        save(tmp_path / "r", encoder=samples.encoder(), predictor=samples.masked(), preprocessing=Preprocessing())
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(ConfigError, match="metadata"):
         samples.release(tmp_path / "r", metadata={"now": object()})
 

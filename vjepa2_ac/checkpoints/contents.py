@@ -22,8 +22,6 @@ from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPred
 from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
 
 KEPT_IN = (torch.float32, torch.bfloat16, torch.float16, torch.float64)  # the types of weights
-PARTS = ("encoder", "predictor", "inverse", "keyframes", "masked_predictor", "classifier")
-
 ModelConfig = (
     EncoderConfig
     | EncoderV21Config
@@ -44,6 +42,16 @@ MODELS: dict[type[Any], type[nn.Module]] = {
     MaskedPredictorV21Config: MaskedPredictorV21,
     AttentiveClassifierConfig: AttentiveClassifier,
     AnticipationClassifierConfig: AnticipationClassifier,
+}
+
+
+PARTS: dict[str, tuple[type[Any], ...]] = {  # the models of a source by name, and what each of them can be
+    "encoder": (EncoderConfig, EncoderV21Config),
+    "predictor": (ACPredictorConfig,),
+    "inverse": (InverseModelConfig,),
+    "keyframes": (InverseModelConfig,),
+    "masked_predictor": (MaskedPredictorConfig, MaskedPredictorV21Config),
+    "classifier": (AttentiveClassifierConfig, AnticipationClassifierConfig),
 }
 
 

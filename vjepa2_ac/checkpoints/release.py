@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vjepa2_ac.checkpoints.contents import MODELS, PARTS, Contents, Part, Weights
+from vjepa2_ac.checkpoints.contents import PARTS, Contents, Part, Weights
 from vjepa2_ac.checkpoints.safetensors import read_tensors, size_of, write_tensors
 from vjepa2_ac.checkpoints.writing import new_folder, require_room
 from vjepa2_ac.config import from_dict, nearest, to_dict
@@ -27,7 +27,9 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 KEYS = ("format", "version", "models", "preprocessing", "normalize_latents", "metadata")  # of a config.json
 MODEL_KEYS = ("type", "config")  # of a model in it
 
-TYPES = {config.__name__.removesuffix("Config"): config for config in MODELS}  # the names models have in config.json
+TYPES = {  # the names models have in config.json
+    part: {config.__name__.removesuffix("Config"): config for config in configs} for part, configs in PARTS.items()
+}
 
 
 def save(
@@ -52,7 +54,9 @@ def save(
     models = {"encoder": encoder, "predictor": predictor, "inverse": inverse, "keyframes": keyframes}
     models |= {"masked_predictor": masked_predictor, "classifier": classifier}
     parts = {
-        name: Part(_config_of(model), dict(model.state_dict())) for name, model in models.items() if model is not None
+        name: Part(_config_of(name, model), dict(model.state_dict()))
+        for name, model in models.items()
+        if model is not None
     }
     target = Path(folder)
     contents = Contents(
@@ -146,11 +150,12 @@ def _config_class(name: str, model: Any, where: str) -> type[Any]:
     if name not in PARTS:
         raise CheckpointError(f"{where} names a model '{name}'; there can be {', '.join(PARTS)}")
     kind = model.get("type") if isinstance(model, Mapping) else None
-    if kind not in TYPES:
-        meant = nearest(str(kind), TYPES)
-        raise CheckpointError(f"{where}: {name} is of unknown type {kind!r}; expected {meant or ', '.join(TYPES)}")
+    if kind not in list(TYPES[name]):
+        is_known = any(kind in list(types) for types in TYPES.values())
+        fault = f"is of {'type' if is_known else 'unknown type'} {kind!r}"
+        raise CheckpointError(f"{where}: {name} {fault}; expected {' or '.join(TYPES[name])}")
     _refuse_unknown(model, MODEL_KEYS, f"{where}: {name}")
-    return TYPES[kind]
+    return TYPES[name][kind]
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
@@ -164,8 +169,9 @@ def _type_name(config: object) -> str:
     return type(config).__name__.removesuffix("Config")
 
 
-def _config_of(model: nn.Module) -> Any:
+def _config_of(name: str, model: nn.Module) -> Any:
     config = getattr(model, "config", None)
-    if type(config) not in MODELS:
-        raise CheckpointError(f"a {type(model).__name__} cannot be kept in a release; there are {', '.join(TYPES)}")
+    if type(config) not in PARTS[name]:
+        kind, expected = type(model).__name__, " or ".join(TYPES[name])
+        raise CheckpointError(f"a {kind} cannot be kept in a release as its {name}; expected {expected}")
     return config
