@@ -243,6 +243,12 @@ def test_an_unknown_name_says_what_is_near(tmp_path: Path) -> None:
         load("vitgg")
 
 
+@pytest.mark.parametrize("name", ["~nobody of this name/vitl.pt", 300 * "x"])
+def test_a_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"{name} cannot be looked up"):
+        load(name)
+
+
 def test_a_missing_default_model_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("vjepa2_ac.checkpoints.places.SHIPPED", tmp_path)
     with pytest.raises(CheckpointError, match="ships no default model"):

@@ -32,8 +32,12 @@ def find(source: str | Path) -> Path:
                 f"this installation ships no default model (looked in {SHIPPED}); name a file instead"
             )
         return SHIPPED
-    path = Path(source).expanduser()
-    if path.exists():
+    try:
+        path = Path(source).expanduser()
+        is_there = path.exists()
+    except (OSError, RuntimeError) as error:  # no such user's folder, too long a name, a folder that may not be entered
+        raise CheckpointError(f"{source} cannot be looked up: {getattr(error, 'strerror', error)}") from error
+    if is_there:
         return path
     name = str(source)
     if name in RELEASED:
