@@ -360,6 +360,12 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
         r"wrong shape of blocks\.0\.attn\.proj\.weight \[24, 23\] \(expected \[24, 24\]\)",
     ),
     "a wrong number of axes": (with_encoder(**{"patch_embed.proj.weight": torch.ones(24)}), "expected 4 axes"),
+    "no channels": (with_encoder(**{"patch_embed.proj.weight": torch.ones(0, 3, 2, 8, 8)}), "none of them 0 long"),
+    "a tensor on no device": (
+        with_encoder(**{"norm.bias": torch.ones(24, device="meta")}),
+        r"entry 'target_encoder' of .*: 'norm\.bias' is a tensor without numbers",
+    ),
+    "a sparse tensor": (with_encoder(**{"norm.bias": torch.ones(24).to_sparse()}), r"'norm\.bias' is a sparse tensor"),
     "two tensors of one name": (
         saved({"encoder": {"module.norm.bias": torch.ones(1), "norm.bias": torch.ones(1)}}),
         r"names 'norm\.bias' twice",
@@ -367,6 +373,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 @pytest.mark.parametrize("fault", BAD_FILES)
 def test_a_bad_file_gets_one_sentence_naming_it(tmp_path: Path, fault: str) -> None:
     write, sentence = BAD_FILES[fault]

@@ -263,8 +263,9 @@ class _Shapes:
         tensor = self.state.get(name)
         if tensor is None:
             raise CheckpointError(f"{self.where} lacks {name}; it is not a model this project knows, or incomplete")
-        if tensor.dim() not in dims:
-            raise CheckpointError(f"{self.where}: {name} has shape {list(tensor.shape)}, expected {dims[0]} axes")
+        if tensor.dim() not in dims or 0 in tensor.shape:
+            expected = f"expected {dims[0]} axes, none of them 0 long"
+            raise CheckpointError(f"{self.where}: {name} has shape {list(tensor.shape)}, {expected}")
         return tuple(tensor.shape)
 
     def count(self, name: str) -> int:

@@ -66,6 +66,9 @@ def plain_state(value: object, file: Path, where: str) -> State:
     for key, tensor in value.items():
         if not isinstance(tensor, Tensor):
             raise CheckpointError(f"{where} of {file} is not one model: '{key}' is {_a(tensor)}, expected a tensor")
+        if tensor.is_meta or tensor.layout is not torch.strided:
+            kind = "a tensor without numbers" if tensor.is_meta else "a sparse tensor"
+            raise CheckpointError(f"{where} of {file} cannot be used: '{key}' is {kind}")
         name = plain_name(str(key))
         if not name.isprintable():
             raise CheckpointError(f"{where} of {file} is damaged: it names a tensor {name!r}")
