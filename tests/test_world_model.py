@@ -167,6 +167,23 @@ def test_room_is_asked_for_every_request_and_every_step_that_is_remembered(
     assert (remembering, the_same) == (two + 2 * keys_and_values, layers)
 
 
+@pytest.mark.parametrize(("past", "horizon", "kept"), [(0, 2, [1, 1]), (2, 1, [1, 2, 2]), (1, 3, [1, 2, 3, 3])])
+def test_keys_and_values_that_nobody_will_read_are_not_kept(
+    monkeypatch: pytest.MonkeyPatch, past: int, horizon: int, kept: list[int]
+) -> None:
+    world, lengths = make_model(), []
+    step = world.predictor.step
+
+    def watched(latents: Tensor, action: Tensor, pose: Tensor, cache: KVCache, *, is_last: bool = False) -> Tensor:
+        predicted = step(latents, action, pose, cache, is_last=is_last)
+        lengths.append(cache.layers[-1].keys.shape[2] // (2 + N))
+        return predicted
+
+    monkeypatch.setattr(world.predictor, "step", watched)
+    world.rollout(*request(H=horizon), history(T=past) if past else None)
+    assert lengths == kept
+
+
 def test_running_out_of_memory_costs_time_and_no_candidate(model: WorldModel) -> None:
     arguments = request(S=8)
     sizes: list[int] = []
@@ -219,9 +236,9 @@ def test_in_bf16_steps_are_remembered_in_bf16_too(monkeypatch: pytest.MonkeyPatc
     world, kept = make_model("bf16"), []
     step = world.predictor.step
 
-    def watched(latents: Tensor, action: Tensor, pose: Tensor, cache: KVCache) -> Tensor:
+    def watched(latents: Tensor, action: Tensor, pose: Tensor, cache: KVCache, *, is_last: bool = False) -> Tensor:
         kept.append(cache)
-        return step(latents, action, pose, cache)
+        return step(latents, action, pose, cache, is_last=is_last)
 
     monkeypatch.setattr(world.predictor, "step", watched)
     world.rollout(*request())

@@ -309,7 +309,7 @@ class WorldModel:
         past = len(history) if history else 0
         if past + horizon == 1 or not self.predictor.config.is_frame_causal:  # nothing to remember, or no way to
             return self._roll_out_plainly(latents_BND, pose_B7, actions_BSHA, history)
-        cache = self.predictor.empty_cache(requests, past + horizon, self.device, self.dtype)
+        cache = self.predictor.empty_cache(requests, past + horizon - 1, self.device, self.dtype)
         for t in range(past):
             assert history is not None
             self._predict(history.latents_BTND[:, t], history.actions_BTA[:, t], history.poses_BT7[:, t], cache)
@@ -317,8 +317,8 @@ class WorldModel:
         latents_MND, pose_M7 = (start.repeat_interleave(candidates, dim=0) for start in (latents_BND, pose_B7))
         actions_MHA = actions_BSHA.flatten(0, 1)
         latents, poses = [], []
-        for action_MA in actions_MHA.unbind(1):
-            latents_MND = self._predict(latents_MND, action_MA, pose_M7, cache)
+        for h, action_MA in enumerate(actions_MHA.unbind(1)):
+            latents_MND = self._predict(latents_MND, action_MA, pose_M7, cache, is_last=h == horizon - 1)
             pose_M7 = integrate(pose_M7, action_MA)
             latents.append(latents_MND)
             poses.append(pose_M7)
@@ -344,11 +344,13 @@ class WorldModel:
             poses_MT7 = torch.cat((poses_MT7, pose_M7.unsqueeze(1)), dim=1)
         return _rollout(latents_MTND[:, start:], poses_MT7[:, start:], actions_BSHA)
 
-    def _predict(self, latents: Tensor, actions: Tensor, poses: Tensor, cache: KVCache | None = None) -> Tensor:
+    def _predict(
+        self, latents: Tensor, actions: Tensor, poses: Tensor, cache: KVCache | None = None, *, is_last: bool = False
+    ) -> Tensor:
         """The normalised latents of the next frame, from one step and a cache or from all steps without."""
         latents, actions, poses = (part.to(self.dtype) for part in (latents, actions, poses))
         if cache is not None:
-            return self._normalize(self.predictor.step(latents, actions, poses, cache))
+            return self._normalize(self.predictor.step(latents, actions, poses, cache, is_last=is_last))
         return self._normalize(self.predictor(latents, actions, poses)[:, -self.tokens_per_frame :])
 
     def _normalize(self, latents: Tensor) -> Tensor:
@@ -405,11 +407,12 @@ class WorldModel:
         return video + layer, layer
 
     def _bytes_to_roll_out(self, horizon: int, past: int) -> tuple[int, int]:
-        """What a candidate needs: in all, with the keys and values of every step and its rollout; and in one layer."""
+        """What a candidate needs: in all, with its rollout and the keys and values that are kept; and in one layer."""
         config = self.predictor.config
         tokens, width = config.conditioning_tokens + config.tokens_per_frame, config.predictor_embed_dim
         layer = _bytes_of_a_layer(tokens, width, config.mlp_ratio, self.dtype)
-        cache = 2 * config.depth * (past + horizon) * tokens * width * self.dtype.itemsize
+        kept = max(1, past + horizon - 1)  # steps; of the last one, each layer's only while it is computed
+        cache = 2 * config.depth * kept * tokens * width * self.dtype.itemsize
         rollout = 2 * (horizon + 1) * config.tokens_per_frame * config.embed_dim * torch.float32.itemsize
         return cache + rollout + layer, layer
 

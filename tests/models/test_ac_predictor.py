@@ -132,6 +132,17 @@ def test_a_full_cache_refuses_another_step() -> None:
         model.step(latents, actions[:, 0], poses[:, 0], cache)
 
 
+@torch.inference_mode()
+def test_a_last_step_reads_the_cache_and_leaves_it_as_it_was() -> None:
+    model, inputs = ac_predictor(), given(2, 3)
+    cache = model.empty_cache(2, 2)
+    steps_of(model, [part.split(part.shape[1] // 3 * 2, dim=1)[0] for part in inputs], cache)
+    frame, action, pose = (part[:, -part.shape[1] // 3 :] for part in inputs)
+    predicted = model.step(frame, action[:, 0], pose[:, 0], cache, is_last=True)
+    torch.testing.assert_close(predicted, model(*inputs)[:, -PATCHES:], atol=1e-5, rtol=0)
+    assert (cache.length, cache.layers[0].keys.shape[2]) == (2, 2 * (2 + PATCHES))
+
+
 @pytest.mark.parametrize(
     ("added", "names"),
     [({"modulation": "adaln"}, ("modulation", "condition_encoder")), ({"local_mixing": True}, ("local_mixing",))],

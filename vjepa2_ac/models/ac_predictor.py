@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -187,22 +187,26 @@ class ACPredictor(nn.Module):
         pose_BA: Tensor,
         cache: KVCache,
         extrinsics_BE: Tensor | None = None,
+        *,
+        is_last: bool = False,
     ) -> Tensor:
         """Latents [B, P, D] of the newest frame to those of the next one; the cache grows by this step.
 
-        The answer is that of `forward` on the whole history, at the price of one step.
+        The answer is that of `forward` on the whole history, at the price of one step. After the last step of a rollout
+        nobody reads the cache: it stays as it was.
         """
         actions_B1A, poses_B1A = action_BA.unsqueeze(1), pose_BA.unsqueeze(1)
         extrinsics_B1E = None if extrinsics_BE is None else extrinsics_BE.unsqueeze(1)
         self._check(latents_BPD, actions_B1A, poses_B1A, extrinsics_B1E)
-        if cache.length >= cache.steps:
+        if cache.length >= cache.steps and not is_last:
             raise InputError(f"this cache was made for {cache.steps} steps and holds as many")
         x_BSW = self._tokens(latents_BPD, actions_B1A, poses_B1A, extrinsics_B1E)
         rotation = self._rotation(x_BSW, first_step=cache.length, steps=1)
         condition_B1W = self._condition(actions_B1A, poses_B1A)
         for mix, block, past in zip(self.local_mixing, self.predictor_blocks, cache.layers, strict=True):
-            x_BSW = _mixed(mix, block, x_BSW, rotation, None, past, condition_B1W)
-        cache.length += 1
+            x_BSW = _mixed(mix, block, x_BSW, rotation, None, replace(past) if is_last else past, condition_B1W)
+        if not is_last:
+            cache.length += 1
         return self._predictions(x_BSW, latents_BPD, steps=1)
 
     def attention_mask(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
