@@ -18,9 +18,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from tests.models.small import ac_predictor
 from tests.training.small import ALONE
 from tests.training.toy import OPTIMIZER, ToyBatches, ToyLearner, start, train
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, TrainingError
+from vjepa2_ac.models.blocks import Block
+from vjepa2_ac.models.copy_gate import CopyGate
+from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
+from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer, fit, updates
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.order import Layout
@@ -230,6 +235,16 @@ def test_every_update_and_process_draws_numbers_of_its_own(tmp_path: Path) -> No
 def test_bf16_trains_the_same_weights_in_fp32(tmp_path: Path) -> None:
     learner = train(tmp_path, EngineConfig(steps=2, batch=2, precision="bf16"))
     assert {parameter.dtype for parameter in learner.parameters()} == {torch.float32}
+
+
+def test_compile_reaches_what_stands_between_blocks_and_an_inverse_model() -> None:
+    learner = ToyLearner()
+    learner.predictor = ac_predictor(local_mixing=True, copy_gate=True)
+    learner.inverse = InverseModel(InverseModelConfig())
+    Trainer(learner, replace(CONFIG, compile=True), OptimizerConfig(), Processes(0, 1, torch.device("cpu")))
+    compiled = [module for module in learner.modules() if module._compiled_call_impl is not None]
+    assert {type(module) for module in compiled} == {Block, LocalMixing, CopyGate, InverseModel}
+    assert len(compiled) == 1 + 2 + 2 + 1 + 1  # the toy's block; the predictor's blocks and what stands beside them
 
 
 class Poisoned(ToyLearner):

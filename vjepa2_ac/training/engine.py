@@ -20,6 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, TrainingError, VJEPA2ACError
 from vjepa2_ac.models.blocks import Block
+from vjepa2_ac.models.copy_gate import CopyGate
+from vjepa2_ac.models.inverse_model import InverseModel
+from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.precision import PRECISIONS, choose_dtype
 from vjepa2_ac.training import optimizer as rates
 from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer
@@ -28,6 +31,8 @@ from vjepa2_ac.training.report import Report
 from vjepa2_ac.training.run import Run
 
 Batch = Mapping[str, Any]
+
+COMPILED = (Block, LocalMixing, CopyGate, InverseModel)  # each by itself, where `compile` asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +45,7 @@ class EngineConfig:
     seed: int = 239
     precision: str = "auto"  # fp32, bf16 (autocast; weights stay fp32) or auto
     sharded: bool = False  # FSDP2 in place of DDP
-    compile: bool = False  # block by block
+    compile: bool = False  # block by block; an inverse model as a whole
     workers: int = 0  # processes that prepare batches ahead; 0 prepares them in between
     log_every: int = 20  # updates
     save_every: int = 500  # updates
@@ -115,7 +120,7 @@ class Trainer:
         self.learner = learner.to(processes.device)
         if config.compile:
             for module in learner.modules():
-                if isinstance(module, Block):
+                if isinstance(module, COMPILED):
                     module.compile()
         self.is_sharded = config.sharded and processes.count > 1
         if self.is_sharded:
