@@ -57,13 +57,14 @@ def paired(ours: Mapping[Key, bool], baseline: Mapping[Key, bool]) -> Paired:
 def rate_interval(done: Mapping[Key, bool]) -> tuple[float, float]:
     """Of a rate of success over all episodes, 95 %: Wilson's, for as many as would tell as much were each a scene.
 
-    That is the number of episodes over the design effect (Kish 1965); where all ended alike, the number of scenes.
+    That is the number of episodes over the design effect (Kish 1965); where all ended alike, or each scene was played
+    once, the number of scenes.
     """
     scenes = defaultdict[int, list[bool]](list)
     for key, is_done in done.items():
         scenes[key[2]].append(is_done)
     episodes, rate = len(done), sum(done.values()) / len(done)
-    if rate in (0.0, 1.0) or len(scenes) < 2:
+    if rate in (0.0, 1.0) or len(scenes) in (1, episodes):
         return wilson(rate * len(scenes), len(scenes))
     worth = min(episodes, rate * (1 - rate) / max(_variance(list(scenes.values()), rate), 1e-12))
     return wilson(rate * worth, worth)

@@ -152,6 +152,12 @@ def test_what_is_alike_in_a_scene_counts_once() -> None:
     np.testing.assert_allclose(rate_interval({key: key[2] == 0 for key in keys[:4]}), wilson(0.5, 1))  # two, unlike
 
 
+@pytest.mark.parametrize("scenes", [2, 3, 20])
+def test_scenes_that_were_played_once_have_wilsons_interval(scenes: int) -> None:
+    done: dict[Key, bool] = {("grasp", "cup", seed): seed > 0 for seed in range(scenes)}
+    assert rate_interval(done) == wilson(scenes - 1, scenes)
+
+
 def test_where_scenes_differ_intervals_hold_the_truth_and_equals_seldom_seem_unequal() -> None:
     rng = np.random.default_rng(0)
 
