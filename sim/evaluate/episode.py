@@ -75,10 +75,10 @@ class Player:
         truth, at_end = env.truth(), bool(info["success_end"])
         # A scene that its expert failed in was drawn again; that counts against the expert, and nobody else.
         counts = redraws == 0 or job.driver != "expert"
-        goal = {"hand": env.goal.hand, "object": env.goal.object}
+        wanted = {"hand": env.goal.hand, "object": env.goal.object}
         errors = sum(bool(turn["error"]) for turn in turns)
         was_done = bool(info["success_any"])
-        mode = failure(job.task, truths, goal, was_done=was_done, without_plan=errors) if counts else REDRAWN
+        mode = failure(job.task, truths, wanted, was_done=was_done, without_plan=errors) if counts else REDRAWN
         record = {
             "driver": job.driver,
             "task": job.task,
@@ -100,6 +100,8 @@ class Player:
             "evaluations": sum(turn["evaluations"] for turn in turns),
             "plans": sum(turn["imagined_cost"] is not None for turn in turns),
             "redraws": redraws,
+            "start": asdict(truths[0]),
+            "wanted": {what: place.tolist() for what, place in wanted.items()},
             "camera": None if camera is None else told(camera),
             "seconds": round(time.perf_counter() - started, 3),
             "turns": turns,

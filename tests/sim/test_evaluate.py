@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -19,6 +20,7 @@ from planner.planning import Planner
 from sim.env import FrankaEnv
 from sim.evaluate import budgets, episode, runs
 from sim.evaluate.episode import Player
+from sim.evaluate.failures import Moment, failure, moment
 from sim.evaluate.runs import evaluate, place
 from sim.evaluate.settings import (
     EvaluationConfig,
@@ -121,6 +123,18 @@ def test_the_expert_succeeds_and_doing_nothing_does_not(tmp_path: Path) -> None:
     assert [record["success_end"] for record in found] == [True, False]
     assert [record["failure"] for record in found] == ["", "never near"]
     assert found[0]["hand_error"] < 0.04 < found[1]["hand_error"]
+
+
+def test_how_an_episode_failed_can_be_told_from_its_record(tmp_path: Path) -> None:
+    (told,) = evaluate(tmp_path, config(max_steps=3), jobs(["random"], ["grasp"], ["box"], range(1)))
+    env = FrankaEnv("grasp", split="test", kind="box")
+    env.reset(seed=0)
+    start, wanted = moment(env), {"hand": env.goal.hand.tolist(), "object": env.goal.object.tolist()}
+    env.close()
+    assert (told["start"], told["wanted"]) == (json.loads(json.dumps(asdict(start))), wanted)
+    moments = [Moment(**each) for each in (told["start"], *(turn["moment"] for turn in told["turns"]))]
+    again = failure("grasp", moments, told["wanted"], was_done=told["success_any"], without_plan=told["errors"])
+    assert again == told["failure"] != ""
 
 
 def test_a_scene_that_was_drawn_again_is_no_success_of_its_expert(
