@@ -159,6 +159,15 @@ def test_nothing_half_written_is_left(
         write_episode(recording(), tmp_path)
     assert not find_episodes(tmp_path)
     assert not unfinished(tmp_path)
+    assert not list(tmp_path.iterdir())  # so that whatever wants an empty folder takes it
+
+
+def test_a_writer_that_fails_leaves_what_others_are_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / layout.ASIDE / "another.1").mkdir(parents=True)
+    monkeypatch.setattr(writer, "_write_trajectory", full_disk)
+    with pytest.raises(NotEnoughDiskError):
+        write_episode(recording(), tmp_path)
+    assert [path.name for path in unfinished(tmp_path)] == ["another.1"]
 
 
 def test_what_a_killed_writer_of_the_same_number_left_is_in_nobodys_way(tmp_path: Path) -> None:

@@ -154,6 +154,8 @@ def _whole_or_nothing(aside: Path) -> Iterator[None]:
         yield
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
+        with suppress(OSError):  # others may be writing there
+            aside.parent.rmdir()
         if is_disk_full(error):
             raise NotEnoughDiskError(
                 f"the disk is full: {aside.name} was not written; nothing is half-written"
