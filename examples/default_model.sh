@@ -72,6 +72,7 @@ solving=("${collect[@]}" --branches 0 --mix expert=0.6,noisy=0.4)
     --split views --seed-base 32000
 "${solving[@]}" --out "$out/tasks/harsh" --episodes "$tasks_harsh" --repaints 7 --repaint-steps 40 \
     --split harsh --seed-base 38000
+episode=(-name .unfinished -prune -o -name trajectory.h5 -printf '%h\n')  # not what a killed writer left
 # The encoder learns in scenes of the train split first, then goes on with those of the wide split beside them, the
 # inverse at last with those of the views and harsh splits; keyframes from tasks being solved.
 learn pretrain "$out/first-encoder" "$pretrain" "$data/train"
@@ -79,11 +80,11 @@ learn pretrain "$out/encoder" "$cooldown" "$data" --start "$out/first-encoder"
 learn train "$out/steps" "$train" "$data" --encoder "$out/encoder/release"
 learn train "$out/rollouts" "$rollout" "$data" --encoder "$out/encoder/release" --start "$out/steps/release"
 learn invert "$out/inverse" "$invert" "$data" --model "$out/rollouts/release"
-find "$data/train" "$out/views" "$out/harsh" -name trajectory.h5 -printf '%h\n' | sort > "$out/looks.txt"
+find "$data/train" "$out/views" "$out/harsh" "${episode[@]}" | sort > "$out/looks.txt"
 learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out/rollouts/release" \
     --start "$out/inverse/release"
 {
-    find "$out/tasks" -name trajectory.h5 -printf '%h\n'
+    find "$out/tasks" "${episode[@]}"
     for folder in "$data/train" "$data/wide" "$out/views"; do  # and who else solves one
         sed -nE 's/^\{"path": "([^"]+)".*"kind": "(expert|noisy)".*/\1/p' "$folder/index.jsonl" |
             while IFS= read -r path; do echo "$folder/$path"; done

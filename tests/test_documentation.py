@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from typer.exceptions import TyperException
 from typer.testing import CliRunner
 
 from vjepa2_ac.cli import app
+from vjepa2_ac.data.layout import find_episodes
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (ROOT / "README.md", ROOT / "examples" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -28,6 +30,17 @@ def test_every_command_of_a_document_can_be_typed(document: Path) -> None:
                 _parse(line)
     for line in re.findall(r"`(vjepa2-ac [^`\n]*--[^`\n]+)`", text):  # with an option; else it is named alone
         _parse(line)
+
+
+def test_the_list_of_a_labs_episodes_is_what_the_folder_holds(tmp_path: Path) -> None:
+    for folder in ("1.0.1/LAB/success/2026-11-30/a b", "1.0.1/LAB/failure/2026-11-30/c", ".unfinished/LAB+1.1"):
+        (tmp_path / "lab" / folder).mkdir(parents=True)
+        (tmp_path / "lab" / folder / "trajectory.h5").touch()
+    (line,) = re.findall(r"^find lab .*", (ROOT / "docs" / "training.md").read_text(), re.MULTILINE)
+    subprocess.run(line, shell=True, cwd=tmp_path, check=True)
+    listed, held = (find_episodes(tmp_path / source) for source in ("all.txt", "lab"))
+    assert [ref.folder for ref in listed] == [ref.folder for ref in held]
+    assert len(held) == 2
 
 
 def test_examples_in_helps_can_be_typed_and_are_shown_as_they_are() -> None:
