@@ -63,6 +63,7 @@ def plan(
     from planner.single.landscape import check_points
     from planner.single.question import Wishes, read_question
     from planner.single.table import table
+    from vjepa2_ac.files import results_in
 
     wishes = Wishes(
         preset=preset,
@@ -80,19 +81,20 @@ def plan(
         raise ConfigError("--token-file, --ca and --timeout-s are for a service: say --server too")
     if server is not None and (model or precision or device):
         raise ConfigError("a service plans with its own model: leave out --model, --precision and --device")
-    if server is None:
-        from planner.single.here import open_model, plan_here
+    with results_in(out):
+        if server is None:
+            from planner.single.here import open_model, plan_here
 
-        opened = partial(open_model, model or "default", precision or "auto", device)
-        answer = plan_here(question, opened, points=points, out=out)
-    else:
-        from planner.single.served import plan_by_service, read_token
+            opened = partial(open_model, model or "default", precision or "auto", device)
+            answer = plan_here(question, opened, points=points)
+        else:
+            from planner.single.served import plan_by_service, read_token
 
-        token, patience_s = read_token(token_file), timeout_s or 60.0
-        answer = plan_by_service(question, server, token=token, ca=ca, timeout_s=patience_s, points=points, out=out)
-    typer.echo(answer.to_json() if as_json else table(answer))
-    if out is not None:
-        _write(answer, out)
+            token, patience_s = read_token(token_file), timeout_s or 60.0
+            answer = plan_by_service(question, server, token=token, ca=ca, timeout_s=patience_s, points=points)
+        typer.echo(answer.to_json() if as_json else table(answer))
+        if out is not None:
+            _write(answer, out)
 
 
 def _write(answer: Answer, out: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.files import make_folder, read, write
+from vjepa2_ac.files import make_folder, read, results_in, write
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -59,3 +59,24 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(InputError, match="cannot be made a folder of results"):
         make_folder(tmp_path / "a")
+
+
+def test_a_folder_is_taken_away_again_where_nothing_comes_of_it(tmp_path: Path) -> None:
+    def stopped(folder: str, result: str | None = None) -> None:
+        with results_in(tmp_path / folder):
+            assert (tmp_path / folder).is_dir()
+            if result is not None:
+                write(tmp_path / result, "")
+            raise KeyboardInterrupt
+
+    (tmp_path / "there").mkdir()
+    for folder in ("there", "a/b", "there/c"):
+        with pytest.raises(KeyboardInterrupt):
+            stopped(folder)
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    with pytest.raises(KeyboardInterrupt):
+        stopped("kept/d", result="kept/e")
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == ["e"]
+    with results_in(None), results_in(tmp_path / "empty"):
+        pass
+    assert (tmp_path / "empty").is_dir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,26 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be made a folder of results: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def results_in(folder: Path | None) -> Iterator[None]:
+    """A folder for what comes of the work within; where nothing comes, what was made of it is taken away again.
+
+    None: no folder is asked for. Raises InputError where none can be made.
+    """
+    made = list[Path]()
+    if folder is not None:
+        # A Path would raise for what lies in a folder that may not be entered.
+        made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]  # noqa: PTH110
+        make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        for path in made:
+            with contextlib.suppress(OSError):  # something is in it
+                path.rmdir()
+        raise
 
 
 def aside_of(path: Path) -> Path:

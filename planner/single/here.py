@@ -7,7 +7,6 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +27,6 @@ from vjepa2_ac.client.answers import Plan as ToldPlan
 from vjepa2_ac.config import with_settings
 from vjepa2_ac.devices import finish
 from vjepa2_ac.errors import PlanningError
-from vjepa2_ac.files import make_folder
 from vjepa2_ac.poses import Array
 
 DEFAULT_PRESET = "balanced"
@@ -47,18 +45,13 @@ def open_model(source: str, precision: str, device: str | None) -> Opened:
     return model, {"name": source, "version": version_of(model)}, failures
 
 
-def plan_here(question: Question, opened: Callable[[], Opened], *, points: int, out: Path | None = None) -> Answer:
-    """The plan of the model that `opened` brings, and the energies around it.
-
-    The folder `out` is made before the search, and not for what is refused without one.
-    """
+def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) -> Answer:
+    """The plan of the model that `opened` brings, and the energies around it."""
     config = configured(question.wishes)
     check_pose(question.pose.tolist(), "--pose", config.limits)
     world, model, failures = opened()
     config, doubts = _in_time(config.expecting(failures), world, question.wishes)
     planner = Planner(world, config)
-    if out is not None:
-        make_folder(out)
     times = _Laps(world.device)
     deadline_ms = question.wishes.deadline_ms
     deadline = None if deadline_ms is None else planner.clock() + deadline_ms / 1e3

@@ -13,7 +13,6 @@ from planner.single.landscape import around
 from planner.single.question import Question, Wishes
 from vjepa2_ac.client import PlannerClient
 from vjepa2_ac.errors import ConfigError
-from vjepa2_ac.files import make_folder
 
 TOKEN = "VJEPA2_AC_TOKEN"  # environment variable that opens a guarded service
 SIZES = ("samples", "iterations", "horizon")
@@ -27,18 +26,12 @@ def plan_by_service(
     ca: Path | None,
     timeout_s: float,
     points: int,
-    out: Path | None,
 ) -> Answer:
-    """The plan of the service at `url`, and its energies around it.
-
-    The folder `out` is made before the service is asked, and not for what is refused without it.
-    """
+    """The plan of the service at `url`, and its energies around it."""
     wishes, goals = question.wishes, [goal.picture.data for goal in question.goals]
     seen = question.observation.picture.data
     options = options_of(wishes)
     with PlannerClient(url, token=token, ca=ca, timeout_s=timeout_s) as client:
-        if out is not None:
-            make_folder(out)
         plan = client.plan(
             seen, question.pose, goals, sub_goal=question.sub_goal, deadline_ms=wishes.deadline_ms, **options
         )

@@ -257,7 +257,9 @@ def test_a_control_of_another_budget_or_origin_is_doubted() -> None:
 
 
 def test_a_folder_without_episodes_is_unusable_input(model: Path, tmp_path: Path) -> None:
-    assert run(["fit-check", str(tmp_path), "--model", str(model)]) == 2
+    out = tmp_path / "out"
+    assert run(["fit-check", str(tmp_path), "--model", str(model), "--out", str(out)]) == 2
+    assert not out.exists()
 
 
 def test_bad_episodes_are_named_and_never_replaced(tmp_path: Path) -> None:

@@ -378,6 +378,7 @@ def test_a_token_comes_from_the_file_or_else_from_the_environment(
         ["--server", "nowhere"],
         ["--server", "http://127.0.0.1:1", "--token-file", "none"],
         ["--server", "http://127.0.0.1:1", "--set", "cost.focus=1"],
+        ["--server", "http://127.0.0.1:1", "--timeout-s", "1"],
         [],
     ],
 )
@@ -413,3 +414,13 @@ def test_any_model_that_opens_can_be_asked(tmp_path: Path, capsys: pytest.Captur
     assert found["model"]["name"] == "random:tiny"
     assert len(found["model"]["version"]) == 16
     assert np.isfinite(found["actions"]).all()
+
+
+def test_a_model_without_keyframes_is_refused_as_it_plans_and_leaves_no_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the model that is named is opened
+    asked = ("--model", "random:tiny", "--precision", "fp32", "--preset", "keyframes", "--out", f"{folder}/made/plan")
+    assert plan(folder, *asked) == 2
+    assert "keyframes" in capsys.readouterr().err
+    assert not (folder / "made").exists()

@@ -80,7 +80,7 @@ def fit_check(
         vjepa2-ac fit-check episodes/test --model before/release --compare after/release --control random/release
     """
     from vjepa2_ac.checkpoints.places import home
-    from vjepa2_ac.files import make_folder, write
+    from vjepa2_ac.files import results_in, write
     from vjepa2_ac.fitcheck import goals
     from vjepa2_ac.fitcheck.pictures import draw
     from vjepa2_ac.fitcheck.questions import FitCheckConfig
@@ -121,13 +121,12 @@ def fit_check(
         worlds = [(name, world) for name, world in worlds if not is_alike(world, opened[0])]
     # Another seed than that of a `random:SIZE` model, which would be its own control.
     subjects += random_encoders(worlds, seed + 1)
-    make_folder(out)
-    report = measure(subjects, episodes, config, lessons)
-
-    content = json.dumps(report.as_dict() | {"goals": goals.as_dict(report)}, indent=1, ensure_ascii=False)
-    write(out / "fit-check.json", content + "\n")
-    for name, png in draw(report).items():
-        write(out / f"{name}.png", png)
+    with results_in(out):
+        report = measure(subjects, episodes, config, lessons)
+        content = json.dumps(report.as_dict() | {"goals": goals.as_dict(report)}, indent=1, ensure_ascii=False)
+        write(out / "fit-check.json", content + "\n")
+        for name, png in draw(report).items():
+            write(out / f"{name}.png", png)
     if as_json:
         typer.echo(content)
     else:

@@ -37,7 +37,7 @@ def landscape(
 
     Example:  `vjepa2-ac landscape --observation trajectory.npz:0 --goal trajectory.npz:1 --model random:tiny`
     """
-    from vjepa2_ac.files import make_folder, write
+    from vjepa2_ac.files import results_in, write
     from vjepa2_ac.landscape.inputs import read_view
     from vjepa2_ac.landscape.picture import draw
     from vjepa2_ac.landscape.survey import Grid, survey
@@ -51,12 +51,11 @@ def landscape(
         raise typer.BadParameter(f"{observation} does not say where the hand is", param_hint="--pose")
     moves = Grid(extent=extent, points=grid, repeats=repeats)
     world = WorldModel.open(model, precision=precision, seed=seed)
-    make_folder(out)
-    found = survey(world, seen.frame_HW3, wanted.frame_HW3, start, goal_pose=end, grid=moves)
-
-    write(out / "landscape.json", found.to_json())
     title = f"{model} · {str(world.dtype).removeprefix('torch.')} on {world.device}"
-    write(out / "landscape.png", draw(found, seen.frame_HW3, wanted.frame_HW3, title))
+    with results_in(out):
+        found = survey(world, seen.frame_HW3, wanted.frame_HW3, start, goal_pose=end, grid=moves)
+        write(out / "landscape.json", found.to_json())
+        write(out / "landscape.png", draw(found, seen.frame_HW3, wanted.frame_HW3, title))
 
     x, y, z = found.best_move  # six digits: models that know little differ in the fifth
     low, high = found.energies_XYZ.min(), found.energies_XYZ.max()
