@@ -62,7 +62,8 @@ def _draw_frame(axes: Axes, frame_HW3: NDArray[np.uint8], title: str) -> None:
 def _draw_trace(axes: Axes, plan: Plan) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    iterations = np.arange(1, len(plan.trace) + 1)
+    # The first iterations have no cost where none of their candidates had a number for one.
+    iterations = plan.iterations - np.arange(len(plan.trace))[::-1]
     axes.plot(iterations, plan.trace, "o-", color=PLANNED, markersize=4, label="best so far")
     if np.isfinite(plan.idle_cost):
         axes.axhline(plan.idle_cost, color="grey", linestyle="--", linewidth=1, label="doing nothing")

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from planner.failure_model import SIGNS
 from planner.single import here, served
@@ -150,6 +151,20 @@ def test_a_folder_gets_numbers_and_a_picture(
     assert content["landscape"]["plan_energy"] == pytest.approx(content["cost"], abs=1e-5)
     assert content["landscape"]["idle_energy"] == pytest.approx(content["idle_cost"], abs=1e-5)
     assert "wrote" in capsys.readouterr().err
+
+
+def test_costs_are_drawn_at_the_iterations_that_they_were_found_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, saved, drawn = here.Planner.plan, Figure.savefig, list[Figure]()
+    found: dict[str, Any] = {"trace": (float("inf"), 0.5, 0.4), "iterations": 3}
+    monkeypatch.setattr(here.Planner, "plan", lambda *asked, **kept: replace(search(*asked, **kept), **found))
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, *how, **kept: [drawn.append(figure), saved(figure, *how, **kept)]
+    )
+    assert plan(folder, "--out", f"{folder}/out", "--grid", "2") == 0
+    (trace,) = (axes for axes in drawn[0].axes if axes.get_title() == "cost after each iteration")
+    np.testing.assert_array_equal(trace.lines[0].get_xydata(), [[2, 0.5], [3, 0.4]])
 
 
 def test_energies_that_are_no_numbers_are_told_in_a_sentence(
