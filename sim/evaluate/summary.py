@@ -15,7 +15,7 @@ import numpy as np
 from sim.bounds import wilson
 from sim.evaluate.episode import Record
 from sim.scene import Scene
-from sim.tasks import MAX_STEPS, TASKS
+from sim.tasks import TASKS
 from sim.variation import KINDS
 
 # Successes of V-JEPA 2-AC on a real Franka, averaged over two labs; pick-and-place with three
@@ -194,15 +194,15 @@ def _mean(name: str, sign: float) -> Callable[[Record], float | None]:
     return of
 
 
-def _steps_used(record: Record) -> float | None:
+def _share_of_steps(record: Record) -> float:
     going = [index for index, turn in enumerate(record["turns"]) if turn["status"] == "going"]
-    return (going[-1] + 1) / MAX_STEPS[TASKS[TASKS.index(record["task"])]] if going else 0.0
+    return (going[-1] + 1) / len(record["turns"]) if going else 0.0
 
 
 # Every sign is turned so that more of it should mean failure.
 SIGNS: dict[str, Callable[[Record], float | None]] = {
     "cost of the last picture": _last_cost,
-    "steps before it held still": _steps_used,
+    "steps before it held still": _share_of_steps,
     "mean spread of elites": _mean("elite_spread", 1.0),
     "mean gain, negative": _mean("gain", -1.0),
     "mean flatness": _mean("flatness", 1.0),

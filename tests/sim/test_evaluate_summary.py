@@ -55,3 +55,10 @@ def test_every_sign_is_turned_so_that_more_of_it_means_failure() -> None:
     assert said["steps before it held still"] == pytest.approx(0.75)  # two of three looks, but for one failure
     assert said["mean flatness"] == 0.5
     assert said["mean cycle error"] is None
+
+
+def test_steps_count_as_a_share_of_those_that_the_episode_had() -> None:
+    going = turn(0.5, 0.5, 10.0)
+    soon = record(1, going, NOT_ASKED, NOT_ASKED, NOT_ASKED, end=True, task="reach")
+    late = record(1, going, going, NOT_ASKED, NOT_ASKED, end=False, task="pick_and_place")
+    assert {sign.name: sign.auroc for sign in signs([soon, late])}["steps before it held still"] == 1.0
