@@ -49,7 +49,7 @@ class Player:
         started = time.perf_counter()
         env = self.env(job)
         observation, info = env.reset(seed=job.seed)
-        given = self.config.goals_of(job.task)
+        given = self.config.goals_of(job.task, job.driver)
         goals: list[Frame] = [info["goal"][goal] for goal in given]
         redraws, seen, turns = int(info["redraws"]), [observation["frame"]], []
         truths = [moment(env)]
@@ -140,7 +140,7 @@ class Player:
         if job.driver == "oracle":
             return OracleDriver(
                 env, self.config.planner, self.config.control, job.seed,
-                given=self.config.goals_of(job.task), camera_yaw=self.config.camera_yaw,
+                given=self.config.goals_of(job.task, job.driver), camera_yaw=self.config.camera_yaw,
             )  # fmt: skip
         return ScriptedDriver(env, policy_name(job.driver), job.seed)
 

@@ -55,3 +55,15 @@ def test_with_a_perfect_model_the_search_grasps() -> None:
     record, _ = player.play(Job(driver="oracle", task="grasp", kind="box", seed=11000))
     player.close()
     assert record["success_end"]
+
+
+def test_a_perfect_model_finds_the_keyframes_before_the_one_picture_of_the_end() -> None:
+    fast = in_this_cell("fast")
+    planner = replace(fast, cost=replace(fast.cost, keyframes=True))
+    player = Player(EvaluationConfig(model="none", planner=planner, goals="last", max_steps=9))
+    record, _ = player.play(Job(driver="oracle", task="grasp", kind="box", seed=11000))
+    player.close()
+    assert record["goals"] == (0, 1)
+    assert record["success_end"]
+    assert player.config.goals_of("grasp") == (1,)
+    assert replace(player.config, planner=fast).goals_of("grasp", "oracle") == (1,)
