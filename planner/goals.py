@@ -2,7 +2,7 @@
 
 Two things pass a goal. Its cost is one that achieved goals have (known from pictures of goals that really were
 achieved); or it has fallen well, stopped falling, and stands at its own best, which is as near as this planner gets.
-A goal that does neither in time is given up, not passed.
+A goal that does neither in time is given up, for good: looks at a robot that stands still pass it no more.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Literal
 from vjepa2_ac.config import require
 
 Verdict = Literal["going", "achieved", "settled", "timed out"]
+PASSED = ("achieved", "settled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +69,12 @@ class Progress:
         self.best = float("inf")
         self.mark = float("inf")  # the cost at the last progress; many small steps down add up to progress too
         self.since_progress = 0  # steps
+        self.verdict: Verdict = "going"  # of the last look
 
     def update(self, cost: float, *, may_settle: bool = True) -> Verdict:
         """What the cost of the present picture says; where it `may_settle`, that can be that it has."""
+        if self.verdict == "timed out":
+            return self.verdict
         self.first = cost if self.first is None else self.first
         self.best = min(self.best, cost)
         way_come = self.first - self.best
@@ -79,19 +83,24 @@ class Progress:
         else:
             self.since_progress += 1
         self.pursued += 1
-        verdict: Verdict = "timed out" if self.pursued > self.config.timeout else "going"
-        if self._is_achieved(cost):
-            verdict = "achieved"
-        elif may_settle and self._has_settled(cost, self.first):
-            verdict = "settled"
-        if verdict in ("achieved", "settled"):
+        before, self.verdict = self.verdict, self._judge(cost, self.first, may_settle=may_settle)
+        if self.verdict in PASSED:
             self.pursued = 0  # lost again, it has as much time as before
-        return verdict
+        elif before in PASSED:
+            self.mark, self.since_progress = cost, 0  # it is lost: what brings it back is progress, too
+        return self.verdict
 
     def untried(self) -> None:
         """Take back that a step was made: there was no plan to follow, so nothing tells that it leads no farther."""
         self.pursued -= 1
         self.since_progress -= 1  # below 0 after progress: the next look sees the same again
+
+    def _judge(self, cost: float, first: float, *, may_settle: bool) -> Verdict:
+        if self._is_achieved(cost):
+            return "achieved"
+        if may_settle and self._has_settled(cost, first):
+            return "settled"
+        return "timed out" if self.pursued > self.config.timeout else "going"
 
     def _is_achieved(self, cost: float) -> bool:
         achieved = self.config.achieved

@@ -80,6 +80,20 @@ def test_a_goal_that_is_lost_again_has_as_much_time_as_before() -> None:
     assert said[31:] == [*["going"] * 10, "timed out"]
 
 
+def test_a_goal_that_was_given_up_stays_so() -> None:
+    falling = [1.0 - 0.05 * step for step in range(11)]
+    assert verdicts(*falling, *[0.5] * 10, timeout=10)[10:] == ["timed out"] * 11  # it stands still, and would settle
+    assert verdicts(*[1.0] * 11, 0.05, achieved=ACHIEVED, timeout=10)[10:] == ["timed out"] * 2
+
+
+def test_a_goal_that_is_lost_again_settles_only_once_its_cost_has_stopped_falling_again() -> None:
+    there = [1.0, 0.5, *[0.2] * 5]
+    lost_and_back = [1.0, 0.6, 0.35, 0.25, 0.2]
+    said = verdicts(*there, *lost_and_back, *[0.2] * 4)
+    assert said[6] == "settled"
+    assert said[7:] == [*["going"] * 8, "settled"]
+
+
 def test_the_distribution_of_achieved_goals_comes_from_their_costs() -> None:
     achieved = AchievedGoals.from_costs([0.1, 0.2, 0.3])
     assert achieved.limit(2.0) == pytest.approx(0.4)
