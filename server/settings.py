@@ -12,8 +12,9 @@ import os
 import ssl
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PositiveInt, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from planner.checks import MARGIN
@@ -29,6 +30,7 @@ NOT_OURS = {"HOME"}  # VJEPA2_AC_HOME says where weights are kept
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 MIB = 1024 * 1024
+IMPLIED_PORTS = {"http": ":80", "https": ":443"}  # which browsers leave out
 
 
 def _with_lists(group: Any) -> Any:
@@ -43,6 +45,17 @@ def _list_of(text: str) -> Any:
         return json.loads(text) if text.lstrip().startswith("[") else text
     except ValueError:
         return text  # which is refused as what it is
+
+
+def _origin(text: str) -> str:
+    """An origin as a browser says it, or its words would never match; any page's is *, that of a file null."""
+    if text in ("*", "null"):
+        return text
+    origin = text.strip().rstrip("/").lower()
+    parts = urlsplit(origin)
+    if not (parts.netloc and parts.hostname and origin.isascii()) or origin != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("no origin of a page, which is like http://lab.example:3000")
+    return origin.removesuffix(IMPLIED_PORTS.get(parts.scheme, ""))
 
 
 class Settings(BaseSettings):
@@ -65,7 +78,7 @@ class Settings(BaseSettings):
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None  # callers must show a certificate signed by it
-    allowed_origins: tuple[str, ...] = ()  # of browser pages; none: CORS is off
+    allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()  # of browser pages; none: CORS is off
 
     # what answers
     model: str = "default"

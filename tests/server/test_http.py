@@ -211,6 +211,13 @@ def test_cors_is_off_unless_asked_for(http: httpx.Client) -> None:
         assert "access-control-allow-origin" not in answer.headers
 
 
+def test_a_page_whose_origin_was_written_with_a_slash_at_its_end_may_ask() -> None:
+    with running(allowed_origins=("http://a.example/",)) as (_, where):
+        answer = httpx.post(where.url + "/v1/plan", json=plan_json(), headers={"origin": "http://a.example"})
+        assert answer.status_code == 200
+        assert answer.headers["access-control-allow-origin"] == "http://a.example"
+
+
 def test_pages_of_other_origins_may_not_ask(point: Listening, http: httpx.Client) -> None:
     answer = http.post("/v1/plan", json=plan_json(), headers={"origin": "http://evil.example"})
     assert (answer.status_code, problem_of(answer)["code"]) == (403, "foreign_origin")
