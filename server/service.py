@@ -204,7 +204,8 @@ class PlanningService:
                 self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session)
             return answers.step_response(session.key, look.id, step, answer)
 
-        answer = await self._run(work, deadline, place)
+        with self.sessions.using(session_id):
+            answer = await self._run(work, deadline, place)
         self.sessions.get(session_id)  # whoever closed it meanwhile wants no more moves
         if answer.plan:
             self._counted(answer.plan)
@@ -222,7 +223,8 @@ class PlanningService:
             session.calibrated = Calibrated(turn=turn, moves=len(moves))
             return calibration.answer(session.key, turn, len(moves))
 
-        return await self._run(work, None, place)
+        with self.sessions.using(session_id):
+            return await self._run(work, None, place)
 
     def calibration(self, session_id: str) -> m.Calibration:
         """What the exploratory moves of a session told. Raises NotFoundError where there were none."""

@@ -1,9 +1,13 @@
-"""A bounded shelf for things that callers leave with us; what is not used for a while is thrown away."""
+"""A bounded shelf for things that callers leave with us; what is not used for a while is thrown away.
+
+Something may be in use for longer than it would be kept otherwise, as a session is while its plan is searched.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,6 +21,7 @@ class _Place(Generic[T]):
     item: T
     weight: int
     used_at: float
+    users: int = 0  # who have not finished
 
 
 class Shelf(Generic[T]):
@@ -41,11 +46,18 @@ class Shelf(Generic[T]):
 
     def get(self, key: str) -> T:
         """The item of that id, whose time starts anew. Raises NotFoundError."""
-        self._throw_away()
-        if key not in self._places:
-            raise NotFoundError(f"there is no {self.what} {key!r}; it may have expired")
-        self._places[key].used_at = self.clock()
-        return self._places[key].item
+        return self._place(key).item
+
+    @contextmanager
+    def using(self, key: str) -> Iterator[T]:
+        """The same; while it is used it does not expire, and its time starts anew at the end."""
+        place = self._place(key)
+        place.users += 1
+        try:
+            yield place.item
+        finally:
+            place.users -= 1
+            place.used_at = self.clock()
 
     def remove(self, key: str) -> None:
         """Forget an item. Raises NotFoundError."""
@@ -59,7 +71,8 @@ class Shelf(Generic[T]):
 
     def expires_in_s(self, key: str) -> float:
         """How long an item will be kept if nobody uses it."""
-        return max(0.0, self._places[key].used_at + self.idle_s - self.clock())
+        place = self._places[key]
+        return self.idle_s if place.users else max(0.0, place.used_at + self.idle_s - self.clock())
 
     def __contains__(self, key: str) -> bool:
         self._throw_away()
@@ -69,6 +82,14 @@ class Shelf(Generic[T]):
         self._throw_away()
         return len(self._places)
 
+    def _place(self, key: str) -> _Place[T]:
+        self._throw_away()
+        if key not in self._places:
+            raise NotFoundError(f"there is no {self.what} {key!r}; it may have expired")
+        self._places[key].used_at = self.clock()
+        return self._places[key]
+
     def _throw_away(self) -> None:
         oldest = self.clock() - self.idle_s
-        self._places = {key: place for key, place in self._places.items() if place.used_at >= oldest}
+        kept = {key: place for key, place in self._places.items() if place.users or place.used_at >= oldest}
+        self._places = kept

@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor
 
 from server import messages as m
-from server.errors import DrainingError
+from server.errors import DrainingError, NotFoundError
 from server.service import PlanningService
 from server.settings import Settings
 from tests.planner.worlds import HOME, Clock, PointWorld, moved
@@ -103,6 +103,25 @@ def test_what_is_kept_is_told() -> None:
         assert kept() == [0, 0, 0, 0, 1]
         service.refuse_new()
         assert kept()[-1] == 0
+
+    in_service(test)
+
+
+def test_a_session_outlives_a_step_that_takes_longer_than_it_would_be_kept() -> None:
+    async def test(service: PlanningService, clock: Clock) -> None:
+        class Slow(PointWorld):
+            def encode(self, frames: Frames) -> Tensor:
+                clock.now += service.settings.session_idle_s + 1
+                assert len(service.sessions) == 1  # whoever asks meanwhile is told of it
+                return super().encode(frames)
+
+        session = await service.open_session(m.OpenSessionRequest(goal=GOAL))
+        service.host.world.world = Slow()
+        for _ in range(2):
+            assert (await service.step(session.session_id, m.StepRequest(observation=seen()))).plan is not None
+        clock.now += service.settings.session_idle_s + 1
+        with pytest.raises(NotFoundError):
+            await service.step(session.session_id, m.StepRequest(observation=seen()))
 
     in_service(test)
 

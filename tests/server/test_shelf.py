@@ -30,6 +30,20 @@ def test_what_is_used_is_kept_and_the_rest_goes() -> None:
         shelf.get("b")
 
 
+def test_what_is_in_use_does_not_expire_and_is_kept_anew_afterwards() -> None:
+    clock = Clock()
+    shelf: Shelf[int] = Shelf("session", 3, 10.0, clock)
+    shelf.put("a", 1)
+    with shelf.using("a") as item, shelf.using("a"):
+        clock.now = 25.0
+        assert (item, shelf.items(), shelf.expires_in_s("a")) == (1, {"a": 1}, 10.0)
+    clock.now = 34.0
+    assert shelf.get("a") == 1
+    with shelf.using("a"):
+        shelf.remove("a")
+    assert "a" not in shelf
+
+
 def test_a_full_shelf_says_when_there_will_be_room() -> None:
     clock = Clock()
     shelf: Shelf[int] = Shelf("goal", 3, 10.0, clock)
