@@ -286,6 +286,7 @@ class StreamProblem(Message):
     field: str | None = None
     observation_id: str | None = None
     retry_after_s: float | None = None
+    dropped: int = 0  # observations that a newer one replaced
 
 
 # --- without searching ---------------------------------------------------------------------------------------------

@@ -71,7 +71,8 @@ async def pursue(service: PlanningService, session_id: str, looks: AsyncIterable
         while (taken := await _next(newest, service.settings.session_idle_s)) is not None:
             (look, arrived_at), dropped = taken
             service.metrics.stale.inc(dropped)
-            yield await _unless_gone(reader, _answer(service, session_id, look, arrived_at, dropped))
+            answer = await _unless_gone(reader, _answer(service, session_id, look, arrived_at))
+            yield answer.model_copy(update={"dropped": dropped})
         if service.draining.is_set():
             raise DrainingError("the service is shutting down; open a session at another one, or again later", 5.0)
         if reader.done() and (error := reader.exception()):
@@ -105,15 +106,14 @@ async def _unless_gone(reader: asyncio.Task[None], answer: Coroutine[Any, Any, A
         answering.cancel()
 
 
-async def _answer(service: PlanningService, session_id: str, look: Look, arrived_at: float, dropped: int) -> Answer:
+async def _answer(service: PlanningService, session_id: str, look: Look, arrived_at: float) -> Answer:
     observation_id = None
     try:
         if isinstance(look, Exception):
             raise look
         observation_id = look.observation.id
         with stage("step"):
-            answer = await service.step(session_id, look, arrived_at=arrived_at)
-        return answer.model_copy(update={"dropped": dropped})
+            return await service.step(session_id, look, arrived_at=arrived_at)
     except (NotFoundError, DrainingError):
         raise
     except Exception as error:

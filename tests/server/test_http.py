@@ -336,9 +336,11 @@ def test_the_newest_look_wins() -> None:
     with running(served(world)) as (program, where), PlannerClient(where.url) as client:
         session = client.session(paint(GOAL))
         first, second = _answers_to_six_looks_in_a_row(world, where, session.id)
+        _, problem = _answers_to_six_looks_in_a_row(world, where, session.id, pose=[0.0])
     assert (first["observation_id"], first["dropped"]) == ("0", 0)
     assert (second["observation_id"], second["dropped"]) == ("5", 4)
-    assert program.service.metrics.stale._value.get() == 4
+    assert (problem["problem"]["observation_id"], problem["problem"]["dropped"]) == ("5", 4)
+    assert program.service.metrics.stale._value.get() == 8
 
 
 def test_a_look_that_waited_too_long_on_its_stream_is_refused() -> None:
@@ -367,8 +369,10 @@ def test_a_look_that_waited_too_long_on_its_stream_is_refused() -> None:
             line.recv(10)
 
 
-def _answers_to_six_looks_in_a_row(world: SlowWorld, where: Listening, session_id: str) -> list[dict[str, Any]]:
-    """The others come while the first is planned for."""
+def _answers_to_six_looks_in_a_row(
+    world: SlowWorld, where: Listening, session_id: str, **others: Any
+) -> list[dict[str, Any]]:
+    """The `others` come while the first is planned for."""
     world.gate.clear()
     world.scoring.clear()
     look = plan_json()["observation"]
@@ -376,7 +380,7 @@ def _answers_to_six_looks_in_a_row(world: SlowWorld, where: Listening, session_i
         line.send(json.dumps({"observation": {**look, "id": "0"}}))
         assert world.scoring.wait(10)
         for number in range(1, 6):
-            line.send(json.dumps({"observation": {**look, "id": str(number)}}))
+            line.send(json.dumps({"observation": {**look, **others, "id": str(number)}}))
         line.ping().wait(5)
         world.gate.set()
         return [json.loads(line.recv(10)) for _ in range(2)]

@@ -393,18 +393,20 @@ class PlanStreamRequest(_message.Message):
     def __init__(self, open: _Optional[_Union[OpenSessionRequest, _Mapping]] = ..., step: _Optional[_Union[StreamObservation, _Mapping]] = ...) -> None: ...
 
 class StreamProblem(_message.Message):
-    __slots__ = ("code", "detail", "field", "observation_id", "retry_after_s")
+    __slots__ = ("code", "detail", "field", "observation_id", "retry_after_s", "dropped")
     CODE_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
     OBSERVATION_ID_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     code: str
     detail: str
     field: str
     observation_id: str
     retry_after_s: float
-    def __init__(self, code: _Optional[str] = ..., detail: _Optional[str] = ..., field: _Optional[str] = ..., observation_id: _Optional[str] = ..., retry_after_s: _Optional[float] = ...) -> None: ...
+    dropped: int
+    def __init__(self, code: _Optional[str] = ..., detail: _Optional[str] = ..., field: _Optional[str] = ..., observation_id: _Optional[str] = ..., retry_after_s: _Optional[float] = ..., dropped: _Optional[int] = ...) -> None: ...
 
 class PlanStreamResponse(_message.Message):
     __slots__ = ("opened", "step", "problem")
