@@ -179,6 +179,20 @@ def test_a_closed_broker_fetches_no_more() -> None:
     assert len(plans) == 1
 
 
+def test_a_loop_does_not_wait_for_a_broker_that_is_closed() -> None:
+    never = threading.Event()
+    for closes_after_s in (0.0, 0.2):  # before, and while it waits
+        with ChunkBroker(lambda: never.wait(5) and None, patience_s=30.0) as broker:
+            threading.Timer(closes_after_s, broker.close).start()
+            time.sleep(0.1)
+            started = time.monotonic()
+            with pytest.raises(LateError, match="has been closed") as caught:
+                broker.next()
+        assert caught.value.code == "closed"
+        assert time.monotonic() - started < 10
+    never.set()
+
+
 def test_what_is_fetched_while_a_broker_is_closed_is_ignored() -> None:
     may_answer = threading.Event()
     broker = ChunkBroker(lambda: chunk(0) if may_answer.wait(10) else None, patience_s=0.05, oldest_s=60.0)

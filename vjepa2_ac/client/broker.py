@@ -59,7 +59,8 @@ class ChunkBroker:
     def next(self) -> Move | None:
         """The next move, or None when there is nothing left to do.
 
-        Raises LateError when none came within `patience_s`, and what `fetch` raised once no move is left.
+        Raises LateError when none came within `patience_s`, or none is left of a closed broker's, and what `fetch`
+        raised once no move is left.
         """
         with self._changed:
             self._drop_overdue()
@@ -73,12 +74,15 @@ class ChunkBroker:
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
+            if self._is_closed and not self._is_done:
+                raise LateError("the broker has been closed, and no move is left", code="closed")
             return None
 
     def close(self) -> None:
         """Fetch no more; a fetch that runs is let run, and its answer ignored."""
         with self._changed:
             self._is_closed = True
+            self._changed.notify_all()
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +95,7 @@ class ChunkBroker:
     def _can_go_on(self) -> bool:
         if not (self._left or self._error or self._is_done):
             self._fetch_ahead()  # the chunk before came too late
-        return bool(self._left or self._error or self._is_done)
+        return bool(self._left or self._error or self._is_done or self._is_closed)
 
     def _fetch_ahead(self) -> None:
         if self._is_fetching or self._is_done or self._is_closed or self._error or len(self._left) > self.ahead:
