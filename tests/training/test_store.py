@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 from pathlib import Path
 from typing import Literal
@@ -37,6 +39,34 @@ def test_arrays_are_mapped_not_read_and_no_file_stays_open(tmp_path: Path) -> No
     assert process.memory_info().rss < memory + 2**23
     assert process.num_fds() == files
     assert [int(array[-1]) for array in rows] == list(range(20))
+
+
+def test_a_row_is_read_from_the_disk_whole_and_alone(tmp_path: Path) -> None:
+    store = Store.keyed(tmp_path, {})
+    rows = np.random.default_rng(0).integers(2**16, size=(64, 10, mmap.PAGESIZE), dtype=np.uint16)  # of 20 pages
+    store.put("0123", rows, {})
+    path = store._path("0123", "npy")
+    if forgotten(path):
+        pytest.skip("this file system lives in memory")
+    np.testing.assert_array_equal(store.read("0123", np.array([40, 7, 8])), rows[[40, 7, 8]])
+    assert 60 <= in_memory(path) <= 70  # with the file's head, and where rows begin or end within a page
+
+
+def forgotten(path: Path) -> int:
+    """How many pages of a file are still in memory once the kernel was told that nobody needs any."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return in_memory(path)
+
+
+def in_memory(path: Path) -> int:
+    """How many pages of a file the kernel holds in memory."""
+    rows = np.memmap(path, mode="r")
+    pages = np.zeros(-(-rows.nbytes // mmap.PAGESIZE), dtype=np.uint8)
+    address, size = ctypes.c_void_p(rows.ctypes.data), ctypes.c_size_t(rows.nbytes)
+    assert ctypes.CDLL(None).mincore(address, size, ctypes.c_void_p(pages.ctypes.data)) == 0
+    return int((pages & 1).sum())
 
 
 def test_a_link_that_leads_nowhere_is_a_file_like_others_until_it_is_opened(tmp_path: Path) -> None:

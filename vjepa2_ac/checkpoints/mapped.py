@@ -1,12 +1,21 @@
-"""Letting go of a mapped file's pages once they have been read, so that reading a file does not fill the memory."""
+"""What the kernel is told of files that are mapped into memory: what will be read of them, and what to let go of."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
 import sys
+from functools import lru_cache
 
 from torch import Tensor
+
+
+def read_soon(first: int, length: int) -> None:
+    """Begin to read these bytes of a mapped file, which are about to be touched, and no others.
+
+    Unless it is told, the kernel reads what lies around a page that is touched, too, many times as much as a small row.
+    """
+    _advise("MADV_WILLNEED", begin := first - first % mmap.PAGESIZE, first + length - begin)
 
 
 def give_back(mapped: Tensor) -> None:
@@ -15,11 +24,19 @@ def give_back(mapped: Tensor) -> None:
     Otherwise the pages read so far count as this process's memory until somebody else needs the room. Only for tensors
     that truly lie in a file: the same advice would empty ordinary memory.
     """
-    if sys.platform != "linux":
-        return
     storage = mapped.untyped_storage()
     first = -(-storage.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     length = storage.data_ptr() + storage.nbytes() - first
     if length >= mmap.PAGESIZE:
-        length -= length % mmap.PAGESIZE
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
+        _advise("MADV_DONTNEED", first, length - length % mmap.PAGESIZE)
+
+
+def _advise(advice: str, first: int, length: int) -> None:
+    """Tell the kernel about bytes from the page that begins at `first`; others than Linux mean something else by it."""
+    if sys.platform == "linux":
+        _c_library().madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), getattr(mmap, advice))
+
+
+@lru_cache
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)

@@ -124,8 +124,7 @@ def cached(store: Store, identity: str, config: ClipConfig) -> Callable[[np.rand
     """Clips of a video whose frames are on disk, already at the right rate."""
 
     def draw(rng: np.random.Generator) -> Frames:
-        frames_FHW3 = store.rows(identity)
-        return np.asarray(frames_FHW3[_numbers(len(frames_FHW3), 1, config.frames_per_clip, rng)])
+        return store.read(identity, _numbers(len(store.rows(identity)), 1, config.frames_per_clip, rng))
 
     return draw
 

@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vjepa2_ac.checkpoints.mapped import read_soon
 from vjepa2_ac.checkpoints.writing import require_room
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import EpisodeError, InputError
@@ -61,9 +62,20 @@ class Store:
         return all(self._path(identity, suffix).is_file() for suffix in ("json", "npy"))
 
     def rows(self, identity: str) -> NDArray[Any]:
-        """The item's array, mapped, not read."""
+        """The item's array, mapped, not read; `read` takes rows of it."""
         with _damage_said(path := self._path(identity, "npy")):
             return _mapped(path)
+
+    def read(self, identity: str, rows_R: NDArray[np.int64]) -> NDArray[Any]:
+        """These rows of the item's array, in the order asked, and nothing else of it is read from the disk.
+
+        What lies around them would push rows out of a memory that does not hold all.
+        """
+        array = self.rows(identity)
+        for run in _runs(rows_R.tolist()):
+            wanted = array[run.start : run.stop]
+            read_soon(wanted.ctypes.data, wanted.nbytes)
+        return array[rows_R]
 
     def facts(self, identity: str) -> Facts:
         """What was kept beside the array."""
@@ -119,6 +131,17 @@ def _mapped(path: Path) -> NDArray[Any]:
     rows: NDArray[Any] = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8).numpy()
     rows.flags.writeable = False
     return rows[begin:].view(dtype).reshape(shape, order="F" if by_columns else "C")
+
+
+def _runs(rows: Iterable[int]) -> list[range]:
+    """The rows as they lie in the file, those without a gap between them together."""
+    runs: list[range] = []
+    for row in sorted(set(rows)):
+        if runs and row == runs[-1].stop:
+            runs[-1] = range(runs[-1].start, row + 1)
+        else:
+            runs.append(range(row, row + 1))
+    return runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -375,7 +375,7 @@ def _stored(store: Store, identity: str, ref: EpisodeRef, window: WindowConfig) 
         stride=facts["stride"],
         fps=facts.get("fps", window.fps * facts["stride"]),  # caches of earlier versions do not say it
         branch=ref.branch(facts["branch"]),
-        read=lambda rows_T: {"latents_TND": store.rows(identity)[rows_T]},
+        read=lambda rows_T: {"latents_TND": store.read(identity, rows_T)},
         video_bytes=_video_bytes(ref, facts["camera"]),
     )
 
