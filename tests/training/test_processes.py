@@ -12,7 +12,8 @@ import torch
 
 from tests.training.test_engine import ended, final, lines
 from tests.training.toy import OPTIMIZER, ToyBatches, ToyLearner, start_two, train
-from vjepa2_ac.errors import InputError, TrainingError, VJEPA2ACError
+from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.errors import InputError, TooManyBadEpisodesError, TrainingError, VJEPA2ACError
 from vjepa2_ac.training.engine import Batch, EngineConfig, fit
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import joined
@@ -94,3 +95,31 @@ def test_the_process_whose_loss_was_no_number_keeps_its_batch_and_the_others_non
     first, second = ((tmp_path / rank).read_text() for rank in "01")
     assert first == "the loss of update 3 is not a number (loss nan, size nan)"
     assert second == f"{first}; its batch is in {tmp_path / 'bad_batch.1.pt'}"
+
+
+class Bad(ToyBatches):
+    """Every process meets an episode of its own that cannot be read."""
+
+    def __getitem__(self, micro_batch: int) -> Batch:
+        bad = {f"episode {self.layout.rank}": "it does not decode"} if micro_batch == 2 else {}
+        return {**super().__getitem__(micro_batch), "bad": bad}
+
+
+def _on_bad(folder: Path, config: EngineConfig, name: str) -> None:
+    with joined("cpu") as processes:
+        batches = Bad(Layout(config.batch, processes.count, processes.rank))
+        given = (ToyLearner(dropout=0.0), batches, config, OPTIMIZER)
+        fit(*given, Run(folder / "two"), processes, bad=BadEpisodes(2))
+        with pytest.raises(TooManyBadEpisodesError) as stopped:
+            fit(*given, Run(folder / "one"), processes, bad=BadEpisodes(1))
+    (folder / str(processes.rank)).write_text(str(stopped.value))
+
+
+def test_what_cannot_be_read_is_counted_over_all_processes(tmp_path: Path) -> None:
+    for run in ("one", "two"):
+        (tmp_path / run).mkdir()
+    assert [ended(process) for process in start_two(tmp_path, CONFIG, work=_on_bad)] == [0, 0]
+    for rank in "01":
+        told = (tmp_path / rank).read_text().splitlines()
+        assert told[0] == "2 episodes cannot be used, the limit is 1:"
+        assert sorted(told[1:]) == [f"  episode {each}: it does not decode" for each in "01"]

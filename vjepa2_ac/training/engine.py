@@ -105,6 +105,8 @@ def fit(
             for batch in micro_batches:
                 _count(bad, batch.get("bad", {}))
             report.losses(step, trainer.update(step, micro_batches, run))
+            if step % config.log_every == 0 or step == config.steps:
+                _unite(bad, processes)
             if step % config.save_every == 0 or step == config.steps:
                 trainer.save(run, step)
 
@@ -288,6 +290,12 @@ def _count(bad: BadEpisodes, reasons: Mapping[str, str]) -> None:
     for name, reason in reasons.items():
         if name not in bad.reasons:
             print(f"left out, another was drawn: {name}: {reason}", file=sys.stderr)
+        bad.add(EpisodeError(name, reason))
+
+
+def _unite(bad: BadEpisodes, processes: Processes) -> None:
+    """Count what any of the processes met, so that as many may be bad as with one, and all end alike."""
+    for name, reason in processes.united(bad.reasons).items():
         bad.add(EpisodeError(name, reason))
 
 
