@@ -151,6 +151,9 @@ def test_a_frozen_weight_never_moves() -> None:
         {"name": "adam"},
         {"momentum": 1.0},
         {"adamw_lr_scale": 0.0},
+        {"name": "muon", "lr": 1e39},
+        {"name": "muon", "start_lr": 1e39},
+        {"name": "muon", "lr": 1.0, "adamw_lr_scale": 1e39},
     ],
 )
 def test_nonsense_is_refused(nonsense: dict[str, object]) -> None:

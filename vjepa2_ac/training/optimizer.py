@@ -18,6 +18,8 @@ from vjepa2_ac.models.blocks import Block, Modulation
 from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.training import schedules
 
+MOST_MUON_TAKES = 1e30  # it computes in float32, which ends at 3e38, and multiplies a rate by a matrix's size
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
@@ -49,6 +51,12 @@ class OptimizerConfig:
         if self.schedule not in ("warmup_stable_decay", "warmup_cosine", "linear_decay"):
             raise ConfigError(
                 f"no schedule {self.schedule!r}; there are warmup_stable_decay, warmup_cosine, linear_decay"
+            )
+        rates = (self.start_lr, self.lr, self.final_lr)
+        if self.name == "muon" and max(rates) * max(1.0, self.adamw_lr_scale) > MOST_MUON_TAKES:
+            raise ConfigError(
+                f"muon takes learning rates, and adamw_lr_scale times them, up to {MOST_MUON_TAKES:g}, got "
+                f"{max(rates):g} and an adamw_lr_scale of {self.adamw_lr_scale:g}"
             )
         if min(self.start_lr, self.lr, self.final_lr, self.weight_decay, self.final_weight_decay) < 0 or self.lr == 0:
             raise ConfigError("learning rates and weight decays cannot be negative, and lr must be above 0")
