@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.data import folders
 from tests.data.folders import folder_of
 from tests.training import episodes
 from tests.training.small import ALONE, SHAPE, frame_encoder
 from vjepa2_ac import poses
 from vjepa2_ac.data import layout
+from vjepa2_ac.data.layout import find_episodes
 from vjepa2_ac.data.video import write_video
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import InputError, NotEnoughDiskError, TooManyBadEpisodesError
@@ -121,6 +123,25 @@ def test_a_trajectory_knows_how_fast_its_rows_follow(tmp_path: Path, encoder: Fr
         del said["fps"]
         facts.write_text(json.dumps(said))
     assert kept(every_frame=True) == (2, 8.0)
+
+
+@pytest.mark.parametrize("name", ["10000001.mov", "again/10000001.mp4"])
+def test_a_video_that_was_replaced_is_encoded_again_whatever_it_is_called(
+    data: Path, encoder: FrameEncoder, name: str
+) -> None:
+    ref = find_episodes(data)[0]
+    there = ref.folder / layout.RECORDINGS / name
+    there.parent.mkdir(exist_ok=True)
+    folders.video_of(ref).rename(there)
+    folders.change_metadata(ref, left_mp4_path=f"{layout.RECORDINGS}/{name}")
+    before = open_cached(data, encoder)[0].read(np.arange(4))["latents_TND"]
+    there.rename(data.parent / "film.mp4")
+    with pytest.raises(TooManyBadEpisodesError, match=f"video {there.name} is missing"):
+        open_cached(data, encoder, SamplingConfig(bad_episodes=0))
+    write_video(data.parent / "film.mp4", np.full((12, 32, 32, 3), 200, np.uint8), 4.0)
+    (data.parent / "film.mp4").rename(there)
+    after = open_cached(data, encoder)[0].read(np.arange(4))["latents_TND"]
+    assert not np.array_equal(before, after)
 
 
 def test_another_encoder_has_another_cache(data: Path, encoder: FrameEncoder) -> None:

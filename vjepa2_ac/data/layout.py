@@ -200,3 +200,8 @@ def video_name(metadata: dict[str, Any], camera: str, name: str) -> str:
         there = [which for which in CAMERAS if metadata.get(f"{which}_mp4_path")]
         raise EpisodeError(name, f"metadata names no {camera} camera; it has {', '.join(there) or 'none'}")
     return path.split("recordings/MP4/")[-1]
+
+
+def video_path(folder: Path, camera: str, name: str) -> Path:
+    """Where a camera's video lies, by the metadata of the episode in `folder`."""
+    return folder / RECORDINGS / video_name(read_metadata(folder, name), camera, name)

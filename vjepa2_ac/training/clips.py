@@ -172,7 +172,7 @@ def _identity(item: Footage) -> str:
     if not is_there(item.path):
         return identity_of_files(also=(str(item.path), "missing"))
     if item.camera is not None:
-        return identity_of_episode(item.path, also=(item.camera,))
+        return identity_of_episode(item.path, item.camera, also=(item.camera,))
     return identity_of_files(item.path, also=("",))
 
 

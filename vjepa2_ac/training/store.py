@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from vjepa2_ac.checkpoints.mapped import read_soon
 from vjepa2_ac.checkpoints.writing import require_room
 from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.data.layout import video_path
 from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.files import make_folder
 from vjepa2_ac.training.processes import Processes
@@ -238,10 +239,14 @@ def fingerprint(key: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def identity_of_episode(folder: Path, also: Iterable[str] = ()) -> str:
+def identity_of_episode(folder: Path, camera: str, also: Iterable[str] = ()) -> str:
     """A name for all that is read of an episode: its metadata say which video is which camera's, others the rate."""
     patterns = ("*.h5", "*.json", "recordings/MP4/*.mp4", "recordings/MP4/*.json")
-    return identity_of_files(*(path for pattern in patterns for path in sorted(folder.glob(pattern))), also=also)
+    files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    with contextlib.suppress(EpisodeError):  # which whoever opens it will say
+        if (video := video_path(folder, camera, folder.name)) not in files:  # it need not be called .mp4
+            files.append(video)
+    return identity_of_files(*files, also=also)
 
 
 def identity_of_files(*files: Path, also: Iterable[str] = ()) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from vjepa2_ac import jitter, poses
 from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
-from vjepa2_ac.data.layout import RECORDINGS, TRAJECTORY, EpisodeRef, find_episodes, read_metadata, video_name
+from vjepa2_ac.data.layout import TRAJECTORY, EpisodeRef, find_episodes, video_path
 from vjepa2_ac.data.windows import WindowConfig, rate_missed
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
@@ -362,7 +362,7 @@ def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool)
 
 def _identity(item: _Item) -> str:
     looks = (f"copy {item.copy}: {jitter.RANGES}",) if item.copy else ()
-    return identity_of_episode(item.ref.folder, also=(str(item.ref.folder), item.camera, *looks))
+    return identity_of_episode(item.ref.folder, item.camera, also=(str(item.ref.folder), item.camera, *looks))
 
 
 def _stored(store: Store, identity: str, ref: EpisodeRef, window: WindowConfig) -> Trajectory:
@@ -395,7 +395,7 @@ def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
 
 
 def _video_bytes(ref: EpisodeRef, camera: str) -> int:
-    return (ref.folder / RECORDINGS / video_name(read_metadata(ref.folder, ref.name), camera, ref.name)).stat().st_size
+    return video_path(ref.folder, camera, ref.name).stat().st_size
 
 
 def _refuse_none(usable: Sequence[object], refs: Sequence[EpisodeRef], source: object) -> None:
