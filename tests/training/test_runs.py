@@ -226,11 +226,16 @@ def test_a_pretraining_goes_on_with_the_same_videos_or_not_at_all(
     assert cli.run([*told, "--data", str(mine), "--recipe", "tiny-pretrain", "--set", "steps=2"]) == 0
     assert cli.run([*told, "--resume", "--data", str(data)]) == 0  # the same elsewhere
     shutil.rmtree(next(iter(find_episodes(mine))).folder)
+    kept = (video := folders.video_of(next(iter(find_episodes(mine))))).read_bytes()
+    write_video(video, open_video(video).frames([0]).repeat(len(open_video(video)), axis=0), 4.0)
+    assert cli.run([*told, "--resume"]) == 2
+    assert "the videos in" in capsys.readouterr().err
+    video.write_bytes(kept)
     episodes.folder(mine, [77])  # as many as before
     assert cli.run([*told, "--resume"]) == 2
     assert "is not what the run in" in capsys.readouterr().err
     facts = json.loads(Run(out).inputs.read_text())
-    del facts["learned_from"]["names"]  # as an older version began it
+    del facts["learned_from"]["names"], facts["learned_from"]["videos"]  # as an older version began it
     Run(out).inputs.write_text(json.dumps(facts))
     assert cli.run([*told, "--resume", "--data", str(data)]) == 0
 

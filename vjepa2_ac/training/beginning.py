@@ -134,21 +134,23 @@ def _write_down(
 
 
 def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder: AnyEncoder | None) -> dict[str, Any]:
-    """How many videos or episodes are drawn from, and which, wherever they lie.
+    """How many videos or episodes are drawn from, which, wherever they lie, and how large the videos are.
 
-    Of episodes also the poses, how large the videos are, and what sees them.
+    Of episodes also the poses, and what sees them.
     """
     found = {} if encoder is None else {"encoder": hash_of(encoder, torch.float32)}
     if isinstance(batches, ClipBatches):
-        items, names = len(batches.draws), batches.names
+        items, names = len(batches.draws), [footage.name for footage in batches.found]
+        sizes = [footage.video_bytes for footage in batches.found]
     else:
         items, names = len(batches.trajectories), [trajectory.name for trajectory in batches.trajectories]
+        sizes = [trajectory.video_bytes for trajectory in batches.trajectories]
         poses = hashlib.sha256()
         for trajectory in batches.trajectories:
             poses.update(np.ascontiguousarray(trajectory.poses_R7).tobytes())
         found["poses"] = poses.hexdigest()
-        found["videos"] = fingerprint({"bytes": [trajectory.video_bytes for trajectory in batches.trajectories]})
-    return {"items": items, "names": fingerprint({"names": [Path(name).name for name in names]}), **found}
+    found["names"] = fingerprint({"names": [Path(name).name for name in names]})
+    return {"items": items, **found, "videos": fingerprint({"bytes": sizes})}
 
 
 def begun(run: Run) -> tuple[Recipe, Inputs]:

@@ -22,7 +22,16 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from vjepa2_ac.data.episodes import BadEpisodes, open_episode
-from vjepa2_ac.data.layout import CAMERAS, EpisodeRef, find_episodes, is_folder, is_there, lines_of, readings
+from vjepa2_ac.data.layout import (
+    CAMERAS,
+    EpisodeRef,
+    find_episodes,
+    is_folder,
+    is_there,
+    lines_of,
+    readings,
+    video_path,
+)
 from vjepa2_ac.data.video import Frames, Video, open_video
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, VideoError
 from vjepa2_ac.images import RandomResizedCrop
@@ -78,6 +87,15 @@ class Footage:
         except VideoError as error:
             raise EpisodeError(self.name, str(error)) from error
         return video, max(1, math.ceil(video.rate / fps))
+
+    @property
+    def video_bytes(self) -> int:
+        """The size of the file, by which it is known again wherever it lies; 0 where there is none."""
+        try:
+            path = self.path if self.camera is None else video_path(self.path, self.camera, self.name)
+            return path.stat().st_size
+        except (EpisodeError, OSError):
+            return 0
 
 
 def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Footage]:
@@ -199,9 +217,9 @@ class ClipBatches:
         grid_THW: tuple[int, int, int],
         layout: Layout,
         seed: int,
-        names: Sequence[str] = (),  # of the videos that were found, to know them again
+        found: Sequence[Footage] = (),  # whether or not it can be drawn from, to know it again
     ) -> None:
-        self.draws, self.layout, self.seed, self.names = draws, layout, seed, names
+        self.draws, self.layout, self.seed, self.found = draws, layout, seed, found
         self.crop = config.crop(img_size)
         self.masks = [MultiBlockMasks(grid_THW, mask) for mask in masks]
 

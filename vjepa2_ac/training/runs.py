@@ -129,9 +129,8 @@ def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> Clip
         draws = cache_footage(footage, clips, _cache(inputs), processes)
     else:
         draws = [recorded(item, clips) for item in footage]
-    names = [item.name for item in footage]
     return ClipBatches(
-        draws, clips, recipe.masks, img_size, recipe.grid, _layout(recipe, processes), recipe.engine.seed, names
+        draws, clips, recipe.masks, img_size, recipe.grid, _layout(recipe, processes), recipe.engine.seed, footage
     )
 
 
