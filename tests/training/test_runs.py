@@ -71,7 +71,8 @@ def test_pretraining_ends_in_a_release_of_the_average(encoder: Path) -> None:
 
 
 def test_training_ends_in_a_release_that_loads(data: Path, encoder: Path, tmp_path: Path) -> None:
-    assert train(data, encoder, tmp_path / "run", "--set", "pair_share=0.5", "--set", "event_share=0.5") == 0
+    sampled = ("pair_share=0.5", "event_share=0.5", "contrast_weight=8")
+    assert train(data, encoder, tmp_path / "run", *(word for said in sampled for word in ("--set", said))) == 0
     loaded = load(tmp_path / "run" / "release")
     assert loaded.predictor is not None
     assert loaded.predictor.config.modulation == "adaln"
@@ -225,12 +226,12 @@ def test_a_pretraining_goes_on_with_the_same_videos_or_not_at_all(
     told = ["pretrain", "--out", str(out), "--cache", str(tmp_path / "cache")]
     assert cli.run([*told, "--data", str(mine), "--recipe", "tiny-pretrain", "--set", "steps=2"]) == 0
     assert cli.run([*told, "--resume", "--data", str(data)]) == 0  # the same elsewhere
-    shutil.rmtree(next(iter(find_episodes(mine))).folder)
     kept = (video := folders.video_of(next(iter(find_episodes(mine))))).read_bytes()
     write_video(video, open_video(video).frames([0]).repeat(len(open_video(video)), axis=0), 4.0)
     assert cli.run([*told, "--resume"]) == 2
     assert "the videos in" in capsys.readouterr().err
     video.write_bytes(kept)
+    shutil.rmtree(next(iter(find_episodes(mine))).folder)
     episodes.folder(mine, [77])  # as many as before
     assert cli.run([*told, "--resume"]) == 2
     assert "is not what the run in" in capsys.readouterr().err
@@ -248,9 +249,12 @@ def test_what_a_run_should_not_begin_with_is_refused_unless_it_began_before(
     assert "do not fit into 2" in capsys.readouterr().err
     assert train(data, encoder, tmp_path / "run", *fit, "--set", "batch=3") == 2
     assert "two by two: an even engine.batch, got 3" in capsys.readouterr().err
+    assert train(data, encoder, tmp_path / "run", *FLAT, "--set", "contrast_weight=8") == 2
+    assert "contrast_weight is 8, but counts only in batches of pairs" in capsys.readouterr().err
     assert train(data, encoder, tmp_path / "run", *fit) == 0
     recipe = Run(tmp_path / "run").recipe
     took = recipe.read_text().replace("anneal: 0", "anneal: 3").replace("batch: 4", "batch: 3")
+    took = took.replace("pair_share: 1", "pair_share: 0").replace("contrast_weight: 0", "contrast_weight: 8")
     recipe.write_text(took)  # as older versions did
     assert cli.run(["train", "--resume", "--out", str(tmp_path / "run")]) == 0
 

@@ -127,6 +127,11 @@ class TrainRecipe:
             raise ConfigError(
                 f"pairs come two by two: an even engine.batch, got {self.engine.batch}; or sampling.pair_share=0"
             )
+        if self.loss.contrast_weight and not self.sampling.pair_share:
+            raise ConfigError(
+                f"loss.contrast_weight is {self.loss.contrast_weight:g}, but counts only in batches of pairs, and with "
+                "sampling.pair_share=0 there are none: set loss.contrast_weight=0, too"
+            )
 
     def predictor_config(
         self, encoder: EncoderConfig | EncoderV21Config, img_size: tuple[int, int]

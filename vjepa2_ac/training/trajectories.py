@@ -184,7 +184,7 @@ class TrajectoryBatches:
         if sampling.pair_share and not self.pairs:
             raise InputError(
                 "pair_share is set, but no two episodes left the same state (branches of `collect`); "
-                "without any, set sampling.pair_share=0"
+                "without any, set sampling.pair_share=0 and loss.contrast_weight=0"
             )
         if sampling.event_share and not self.events:
             raise InputError("event_share is set, but no gripper moves in any episode; set sampling.event_share=0")
