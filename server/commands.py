@@ -66,10 +66,10 @@ def serve(
     from server.run import Listening, Running
     from server.service import PlanningService
     from server.settings import read_settings
-    from vjepa2_ac.checkpoints.places import find
+    from vjepa2_ac.checkpoints.places import RANDOM, find
 
     settings = read_settings(**options)
-    if not settings.model.startswith("random:"):
+    if not settings.model.startswith(RANDOM):
         find(settings.model)  # a model that is not there is said here and now, not by /readyz
     set_up(settings.log_level, settings.log_format)
 

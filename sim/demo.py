@@ -29,7 +29,7 @@ from sim.evaluate.settings import DriverName, EvaluationConfig, Goals, Job, limi
 from sim.evaluate.summary import rows, table
 from sim.tasks import GOAL_NAMES, TaskName
 from sim.variation import KINDS
-from vjepa2_ac.checkpoints.places import find
+from vjepa2_ac.checkpoints.places import RANDOM, find
 from vjepa2_ac.errors import CheckpointError, InputError
 from vjepa2_ac.terminal import command_line, progress
 
@@ -190,7 +190,7 @@ def _through(url: str, config: DemoConfig, model: str, say: Say) -> EvaluationCo
 
 
 def _refuse_missing(model: str) -> None:
-    if model.startswith("random:"):
+    if model.startswith(RANDOM):
         return
     try:
         find(model)

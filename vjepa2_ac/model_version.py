@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from vjepa2_ac.checkpoints.places import find
+from vjepa2_ac.checkpoints.places import RANDOM, find
 from vjepa2_ac.world_model import WorldModel
 
 LEARNED = "confidence.json"  # what `evaluate-confidence` found out about a model may lie beside its weights
@@ -15,7 +15,7 @@ LEARNED = "confidence.json"  # what `evaluate-confidence` found out about a mode
 
 def fingerprint(source: str) -> str:
     """SHA-256 over the files of a model; empty for one drawn at random and for none."""
-    if not source or source.startswith("random:"):
+    if not source or source.startswith(RANDOM):
         return ""
     path = _whole(find(source))
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
@@ -30,7 +30,7 @@ def fingerprint(source: str) -> str:
 
 def learned(source: str) -> Path | None:
     """The file of what was learned about a model, where there is one among its files."""
-    if not source or source.startswith("random:"):
+    if not source or source.startswith(RANDOM):
         return None
     file = _whole(find(source)) / LEARNED
     return file if file.is_file() else None

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vjepa2_ac.checkpoints.places import RANDOM
 from vjepa2_ac.devices import choose_device, default_device
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.geometry import integrate
@@ -137,8 +138,8 @@ class WorldModel:
         a device that is not here.
         """
         device = choose_device(device)
-        size = str(source).removeprefix("random:")
-        if size != str(source):
+        if str(source).startswith(RANDOM):
+            size = str(source).removeprefix(RANDOM)
             return cls.random(size, precision=precision, device=device, seed=seed)
         from vjepa2_ac.checkpoints import load
 

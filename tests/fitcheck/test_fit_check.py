@@ -23,7 +23,7 @@ from vjepa2_ac.fitcheck.commands import _learned_from
 from vjepa2_ac.fitcheck.footage import stretches
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
-from vjepa2_ac.fitcheck.report import RANDOM, control_subject, doubts
+from vjepa2_ac.fitcheck.report import CONTROL, control_subject, doubts
 from vjepa2_ac.fitcheck.tracks import read_tracks
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
@@ -162,7 +162,7 @@ def test_a_report_has_numbers_pictures_and_a_table(
     model = tmp_path / "$_{$"  # would be a formula, and a wrong one, where its name is drawn
     assert run(["fit-check", str(simulated), "--model", str(model), "--out", str(tmp_path), *QUICK]) == 0
     report = report_of(tmp_path)
-    own, control = report["models"][str(model)], report["models"][RANDOM]
+    own, control = report["models"][str(model)], report["models"][CONTROL]
     assert own["drift"]["open_loop"][0]["value"] > 0
     assert len(own["drift"]["open_loop"]) == 2
     assert 0 <= own["pairs"]["ranked_right"][0]["value"] <= 1
@@ -207,7 +207,7 @@ def test_two_models_stand_side_by_side_with_what_changed(
     arguments = ["--model", str(model), "--compare", str(other), "--control", str(control), "--out", str(tmp_path)]
     assert run(["fit-check", str(simulated), *arguments, *QUICK]) == 0
     models = report_of(tmp_path)["models"]
-    assert list(models) == [str(model), str(other), f"{RANDOM} (control)"]
+    assert list(models) == [str(model), str(other), f"{CONTROL} (control)"]
     assert models[str(model)]["located"] == {"not measured": "the model has no inverse"}
     assert models[str(other)]["located"]["told"]["hand"]["value"] > 0
     assert "change" in capsys.readouterr().out

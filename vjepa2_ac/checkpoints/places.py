@@ -10,6 +10,7 @@ from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import CheckpointError
 
 SHIPPED = Path(__file__).parent.parent / "weights"
+RANDOM = "random:"  # before a size, or a release whose shape is taken: weights that nobody has trained
 
 
 def home() -> Path:

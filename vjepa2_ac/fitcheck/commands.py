@@ -137,8 +137,9 @@ def fit_check(
 def _metadata(source: str) -> dict[str, Any]:
     """What a release says of how it was made."""
     from vjepa2_ac.checkpoints import load
+    from vjepa2_ac.checkpoints.places import RANDOM
 
-    return {} if source.startswith("random:") else load(source, parts=()).metadata
+    return {} if source.startswith(RANDOM) else load(source, parts=()).metadata
 
 
 def _facts(told: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 
+from vjepa2_ac.checkpoints.places import RANDOM
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import ConfigError, InputError
@@ -38,8 +39,7 @@ from vjepa2_ac.models.build import build
 from vjepa2_ac.terminal import Advance, progress
 from vjepa2_ac.world_model import WorldModel
 
-RANDOM = "random encoder"
-UNTRAINED = "random:"  # how `train --encoder random:RELEASE` writes an encoder of that shape into the release
+CONTROL = "random encoder"
 FORMAT = "vjepa2-ac fit-check, version 2"
 SECTIONS = 9
 AnswerT = TypeVar("AnswerT")
@@ -204,7 +204,7 @@ def random_encoders(subjects: Sequence[tuple[str, WorldModel]], seed: int) -> li
     found: list[tuple[str, WorldModel]] = []
     for name, world in subjects:
         if not any(is_alike(world, other) for _, other in found):
-            found.append((f"{RANDOM} like {name}" if found else RANDOM, with_random_encoder(world, seed)))
+            found.append((f"{CONTROL} like {name}" if found else CONTROL, with_random_encoder(world, seed)))
     return [Subject(name, world, has_predictor=False) for name, world in found]
 
 
@@ -230,13 +230,13 @@ def control_subject(control: WorldModel, model: WorldModel, facts: dict[str, Any
         raise ConfigError(
             f"a control needs an encoder of the model's shape and frames prepared as for the model: {'; '.join(differ)}"
         )
-    return Subject(f"{RANDOM} (control)", control, facts=facts or {})
+    return Subject(f"{CONTROL} (control)", control, facts=facts or {})
 
 
 def doubts(control: dict[str, Any], model: dict[str, Any]) -> list[str]:
     """What speaks against comparing a control with a model, by what their releases say of their training."""
     found = []
-    if not str(control.get("encoder", "")).startswith(UNTRAINED):
+    if not str(control.get("encoder", "")).startswith(RANDOM):
         found.append("the control's release does not say that its encoder is random")
     return found + [
         f"the control was trained with {what} {control.get(what)}, the model with {model.get(what)}"

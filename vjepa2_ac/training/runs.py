@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from vjepa2_ac.checkpoints.loading import load
-from vjepa2_ac.checkpoints.places import home
+from vjepa2_ac.checkpoints.places import RANDOM, home
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
@@ -40,8 +40,6 @@ from vjepa2_ac.training.trajectories import (
     cached_trajectories,
     recorded_trajectories,
 )
-
-UNTRAINED = "random:"  # before an encoder's name: the same shape, its weights drawn from the recipe's seed
 
 
 def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
@@ -136,15 +134,14 @@ def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> Clip
 
 def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[AnyEncoder, Preprocessing]:
     source = inputs.encoder or "default"
-    shape = source.removeprefix(UNTRAINED)
+    shape = source.removeprefix(RANDOM)  # of which a random encoder has the same, with weights from the recipe's seed
     loaded = load(shape, parts=("encoder",), precision="fp32")
     assert loaded.encoder is not None
     encoder = loaded.encoder
     if shape != source:
         encoder = build(cast("Any", type(encoder)), cast("Any", encoder.config), seed=recipe.engine.seed)
-        encoder = encoder.to(
-            choose_dtype(recipe.release, "cpu")
-        ).float()  # as the release will hold it: its latents stay the same
+        kept_in = choose_dtype(recipe.release, "cpu")
+        encoder = encoder.to(kept_in).float()  # as the release will hold it: its latents stay the same
     preprocessing = loaded.preprocessing
     if recipe.preprocessing is not None:
         preprocessing = Preprocessing(name=recipe.preprocessing, img_size=preprocessing.img_size)
