@@ -25,6 +25,12 @@ def test_every_way_turns_any_frame_into_the_size_of_the_model(name: str, size: t
     assert preprocess([frame(*size), frame(*size)]).shape == (2, 3, 32, 32)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1)])
+@pytest.mark.parametrize("img_size", [(32, 8), (8, 32)])
+def test_of_the_thinnest_frame_a_pixel_is_left(size: tuple[int, int], img_size: tuple[int, int]) -> None:
+    assert Preprocessing(name="centre", img_size=img_size)(frame(*size)).shape == (1, 3, *img_size)
+
+
 @pytest.mark.parametrize("name", WAYS)
 def test_one_colour_keeps_its_value(name: str) -> None:
     video_B3HW = Preprocessing(name=name, img_size=(32, 32))(np.full((90, 160, 3), 51, np.uint8))

@@ -113,9 +113,9 @@ def centred_box(height: int, width: int, ratio: tuple[float, float]) -> Box:
     """The largest centred window whose aspect (width over height) lies within `ratio`."""
     aspect = width / height
     if aspect < min(ratio):
-        box_height, box_width = round(width / min(ratio)), width
+        box_height, box_width = max(1, round(width / min(ratio))), width
     elif aspect > max(ratio):
-        box_height, box_width = height, round(height * max(ratio))
+        box_height, box_width = height, max(1, round(height * max(ratio)))
     else:
         box_height, box_width = height, width
     return Box((height - box_height) // 2, (width - box_width) // 2, box_height, box_width)
