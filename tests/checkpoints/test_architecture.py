@@ -242,6 +242,8 @@ def test_everything_left_aside_has_a_reason(tmp_path: Path) -> None:
         ("vitl16-224.pt", 224),
         ("vitl.pt", None),
         ("a1384", None),
+        ("e384.pt", None),
+        ("size384.pt", 384),
     ],
 )
 def test_the_picture_size_stands_in_released_names(name: str, size: int | None) -> None:

@@ -58,8 +58,11 @@ class Hints:
 
 
 def img_size_in(name: str) -> tuple[int, int] | None:
-    """The picture size that a released file's name gives away: 384 in `vitg-384.pt`; None where it says nothing."""
-    found = re.search(r"(?<!\d)(224|256|384)(?!\d)", name)
+    """The picture size that a released file's name gives away: 384 in `vitg-384.pt`; None where it says nothing.
+
+    Training files are called by their epoch: `e384.pt` says nothing of pictures.
+    """
+    found = re.search(r"(?<!\d)(?<!\be)(224|256|384)(?!\d)", name)
     return (int(found.group(1)),) * 2 if found else None
 
 
