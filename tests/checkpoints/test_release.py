@@ -145,6 +145,8 @@ def test_an_official_file_becomes_a_release_without_its_optimiser(tmp_path: Path
     assert before.preprocessing == after.preprocessing
     assert after.metadata["converted_from"] == "a.pt"
     assert after.metadata["encoder_entry"] == "target_encoder"
+    convert(tmp_path / "r", tmp_path / "bf16", "release", dtype="bf16")
+    assert load(tmp_path / "bf16").metadata["converted_from"] == "a.pt"
     assert sum(part.stat().st_size for part in (tmp_path / "r").iterdir()) < 0.1 * file.stat().st_size
 
 

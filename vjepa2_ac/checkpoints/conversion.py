@@ -58,7 +58,7 @@ def convert(
         "layout": contents.layout,
         "converted_by": f"vjepa2-ac {__version__}",
     }
-    contents = replace(contents, metadata=contents.metadata | origin)
+    contents = replace(contents, metadata=origin | contents.metadata)  # converted twice, it came from the first source
     WRITERS[to](contents, folder, DTYPES[dtype] if dtype else None)
     return contents
 
