@@ -255,6 +255,7 @@ def test_what_is_joined_must_be_for_as_many_tokens(tmp_path: Path) -> None:
     others = {
         "predictor": ACPredictor(replace(samples.ACTING, img_size=(64, 64))),
         "inverse": InverseModel(replace(samples.INVERSE, grid=(8, 8))),
+        "masked_predictor": MaskedPredictor(replace(samples.MASKED, img_size=(64, 64))),
     }
     for name, model in others.items():
         large = Encoder(replace(samples.ENCODER, img_size=(64, 64)))

@@ -18,8 +18,6 @@ from vjepa2_ac.checkpoints.reading import Overrides, read
 from vjepa2_ac.checkpoints.release import require_replaceable, write_release
 from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.images import Preprocessing
-from vjepa2_ac.models.ac_predictor import ACPredictorConfig
-from vjepa2_ac.models.inverse_model import InverseModelConfig
 
 Layout = Literal["release", "huggingface"]
 WRITERS = {"release": write_release, "huggingface": write_hugging_face}
@@ -109,8 +107,8 @@ def _require_alike(source: Path, parts: Mapping[str, Part]) -> None:
         theirs = getattr(part.config, "embed_dim", width)
         if theirs != width:
             raise CheckpointError(f"the {name} is for tokens {theirs} wide, the encoder of {source} gives {width}")
-        if isinstance(part.config, ACPredictorConfig | InverseModelConfig) and part.config.grid != grid:
-            rows, columns = part.config.grid
+        rows, columns = getattr(part.config, "grid", grid)
+        if (rows, columns) != grid:
             raise CheckpointError(
                 f"the {name} is for {rows} x {columns} tokens of a frame, "
                 f"the encoder of {source} gives {grid[0]} x {grid[1]}"
