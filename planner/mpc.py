@@ -23,7 +23,7 @@ from planner.planning import Planner, Request
 from planner.problem import refuse_unlike
 from planner.seeing import see, shown
 from vjepa2_ac.config import require
-from vjepa2_ac.errors import InputError, PlanningError
+from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
 from vjepa2_ac.models.looks import EARLIER
 from vjepa2_ac.poses import POSITION, ROTATION, Array, integrate, pose_difference, pose_differences, vector
@@ -121,7 +121,7 @@ class Controller:
             request = self._request(look)
             try:
                 plan = self.planner.plan(request, deadline=deadline, is_wanted=is_wanted)
-            except PlanningError:
+            except Exception:  # whatever it was, there is no plan
                 self.progress.untried()
                 raise
             self._remember(look, request, plan)

@@ -20,7 +20,7 @@ from planner.presets import preset
 from planner.search_config import SearchConfig
 from planner.seeing import see
 from tests.planner.worlds import HOME, Clock, PointRobot, PointWorld, located, moved, paint
-from vjepa2_ac.errors import DeadlineError, InputError, StaleObservationError
+from vjepa2_ac.errors import DeadlineError, InputError, NotEnoughMemoryError, StaleObservationError
 from vjepa2_ac.world_model import History
 
 GRASP = [moved(0.12, 0.05, -0.1), moved(0.12, 0.05, -0.1, gripper=1.0), moved(0.0, 0.1, 0.0, gripper=1.0)]
@@ -300,6 +300,26 @@ def test_looks_without_a_plan_neither_settle_a_goal_nor_use_up_its_time() -> Non
             control.step(robot.frame(), robot.pose, deadline=clock() - 1)
     assert [step.status for step in run(control, robot)][-1] == "done"
     np.testing.assert_allclose(robot.pose[:2], moved(0.3, 0.2, 0)[:2], atol=0.02)
+
+
+def test_looks_for_which_there_is_no_memory_do_not_count_either() -> None:
+    class Full(PointWorld):
+        is_full = False
+
+        def score(self, *arguments: Any, **more: Any) -> torch.Tensor:
+            if self.is_full:
+                raise NotEnoughMemoryError("other programs hold the device's memory")
+            return super().score(*arguments, **more)
+
+    world, robot = Full(), PointRobot()
+    control = controller([moved(0.3, 0, 0)], ControlConfig(progress=ProgressConfig(timeout=8)), world)
+    run(control, robot, most=3)
+    world.is_full = True
+    for _ in range(10):
+        with pytest.raises(NotEnoughMemoryError):
+            control.step(robot.frame(), robot.pose)
+    world.is_full = False
+    assert control.step(robot.frame(), robot.pose).status == "going"
 
 
 def fidgeting(pose_B7: torch.Tensor) -> torch.Tensor:
