@@ -6,8 +6,10 @@ Times are on `clock` [s] unless they end in _ms.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,6 +20,9 @@ from server.logs import request_id
 from server.settings import Settings
 from vjepa2_ac.pictures import Picture, decode
 from vjepa2_ac.poses import Array
+
+head_came_at: ContextVar[float | None] = ContextVar("head_came_at", default=None)
+"""When the present request began to come [s], by time.monotonic; its pictures may take a while longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +45,11 @@ class Intake:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.settings, self.clock = settings, clock
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
+
+    def arrival(self) -> float:
+        """When the present request began to come: what is seen in its pictures has aged since then."""
+        began = head_came_at.get()
+        return self.clock() - (0.0 if began is None else time.monotonic() - began)
 
     async def observe(self, observation: m.Observation, arrived_at: float | None = None) -> Observed:
         """An observation that arrived just now, or at `arrived_at`. Raises FieldError."""

@@ -133,8 +133,9 @@ class PlanningService:
     async def plan(self, place: Place, asked: m.PlanRequest, time_left_s: float | None = None) -> m.PlanResponse:
         """One plan; `time_left_s` is what the wire itself still allows."""
         config, camera = self._config(asked.options)
-        deadline = self.intake.deadline(asked.deadline_ms, time_left_s)
-        look = await self.intake.observe(asked.observation)
+        arrived_at = self.intake.arrival()
+        deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
+        look = await self.intake.observe(asked.observation, arrived_at)
         goal = await self.goals.find(asked.goal)
         sub_goal = goal.check(asked.sub_goal)
 
@@ -182,8 +183,8 @@ class PlanningService:
         time_left_s: float | None = None,
         arrived_at: float | None = None,
     ) -> m.StepResponse:
-        """What to do next in a session, seeing what arrived just now, or at `arrived_at`."""
-        arrived_at = self.clock() if arrived_at is None else arrived_at
+        """What to do next in a session, seeing what came with the present request, or at `arrived_at`."""
+        arrived_at = self.intake.arrival() if arrived_at is None else arrived_at
         session = self.sessions.get(session_id)
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         look = await self.intake.observe(asked.observation, arrived_at)
@@ -240,7 +241,8 @@ class PlanningService:
     @_queued
     async def energy(self, place: Place, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
         """The published energy of given action sequences, whatever cost a preset plans by."""
-        arrived_at, deadline = self.clock(), self.intake.deadline(asked.deadline_ms, time_left_s)
+        arrived_at = self.intake.arrival()
+        deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_candidate_steps)
         look = await self.intake.observe(asked.observation, arrived_at)
         goal = await self.goals.find(asked.goal)
@@ -270,7 +272,8 @@ class PlanningService:
         self, place: Place, asked: m.RolloutRequest, time_left_s: float | None = None
     ) -> m.RolloutResponse:
         """Where given action sequences would lead."""
-        arrived_at, deadline = self.clock(), self.intake.deadline(asked.deadline_ms, time_left_s)
+        arrived_at = self.intake.arrival()
+        deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_rollout_steps)
         look = await self.intake.observe(asked.observation, arrived_at)
         has_goal = asked.goal.id is not None or bool(asked.goal.pictures) or asked.sub_goal is not None

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.auth import Doorman
 from server.errors import DrainingError, ForeignOriginError, TooLargeError, UnauthenticatedError, problem_of
 from server.http.problems import problem_response
+from server.intake import head_came_at
 from server.logs import new_request_id, request_id
 from server.metrics import Metrics
 from server.settings import Settings
@@ -49,6 +50,7 @@ class Gate:
         given = new_request_id(headers.get(b"x-request-id"))
         token = request_id.set(given)
         visit = _Visit(scope, send, given)
+        came = head_came_at.set(visit.started)
         span = self._span(scope, headers, given)
         try:
             self._admit(scope, headers)
@@ -65,6 +67,7 @@ class Gate:
             if span is not None:
                 _finish(span, scope, visit)
             request_id.reset(token)
+            head_came_at.reset(came)
             enter(None)
 
     def _admit(self, scope: Scope, headers: dict[bytes, str]) -> None:

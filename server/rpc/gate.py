@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 
 from server.auth import Doorman
 from server.errors import MalformedError, TooSlowError, UnauthenticatedError, problem_of
+from server.intake import head_came_at
 from server.logs import new_request_id, request_id
 from server.metrics import Metrics
 from server.rpc.count import count
@@ -42,6 +43,7 @@ class Gate(grpc.aio.ServerInterceptor):
         """The handler of a call, or one that refuses it."""
         metadata = dict(handler_call_details.invocation_metadata or ())
         request_id.set(new_request_id(_text(metadata.get("x-request-id"))))
+        head_came_at.set(time.monotonic())
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith(OPEN):
             return handler

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import math
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
+import httpx
 import numpy as np
 import pytest
 
@@ -19,6 +24,9 @@ from tests.server.conftest import WIRES, url_of
 from tests.server.running import SlowWorld, locating_model, running, served, tiny_model
 from vjepa2_ac.client import PlannerClient, PlannerError
 from vjepa2_ac.client.calls import Call
+from vjepa2_ac.client.rpc import refusal_of
+from vjepa2_ac.pb import planning_pb2
+from vjepa2_ac.wire import to_message
 from vjepa2_ac.world_model import Rollout
 
 GOAL = moved(0.04, 0.0, 0.02)
@@ -301,6 +309,37 @@ def test_a_session_passes_its_sub_goals(client: PlannerClient) -> None:
         name = session.id
     with pytest.raises(PlannerError, match="no session"):
         client._ask("get_session", None, {"session_id": name})
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_a_picture_that_is_long_on_its_way_has_aged(wire: str) -> None:
+    with running(limits=LimitsConfig(oldest=1.0)) as (_, where):
+        for fields, code in (
+            (plan_fields(observation=observation(age_ms=0.0)), "stale_observation"),
+            (plan_fields(deadline_ms=1000.0), "deadline_exceeded"),
+        ):
+            assert refusal_after(0.0, where, wire, fields) is None
+            assert refusal_after(1.5, where, wire, fields) == code
+
+
+def refusal_after(pause_s: float, where: Listening, wire: str, fields: dict[str, Any]) -> str | None:
+    """The code by which a request is refused whose body comes so long after its head; None where it is answered."""
+
+    def late(body: bytes) -> Iterator[bytes]:
+        time.sleep(pause_s)
+        yield body
+
+    if wire == "rest":
+        body = json.dumps(fields, default=lambda data: base64.b64encode(data).decode()).encode()
+        answer = httpx.post(where.url + "/v1/plan", content=late(body), timeout=20)
+        return None if answer.is_success else str(answer.json()["code"])
+    message = to_message(fields, planning_pb2.PlanRequest).SerializeToString()
+    with grpc.insecure_channel(where.grpc) as channel:
+        try:
+            channel.stream_unary("/vjepa2_ac.v1.Planning/Plan")(late(message), timeout=20)
+        except grpc.RpcError as error:
+            return refusal_of(error).code
+    return None
 
 
 @pytest.mark.parametrize("wire", WIRES)
