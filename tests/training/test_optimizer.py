@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -147,6 +148,10 @@ def test_a_frozen_weight_never_moves() -> None:
         {"schedule": "cosine"},
         {"lr": -1.0},
         {"stretch": 0.5},
+        {"stretch": math.inf},
+        {"final_lr": math.inf},
+        {"weight_decay": math.inf},
+        {"eps": math.inf},
         {"clip_grad": 0.0},
         {"name": "adam"},
         {"momentum": 1.0},

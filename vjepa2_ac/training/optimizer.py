@@ -7,6 +7,7 @@ AdamW for everything else.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +61,12 @@ class OptimizerConfig:
             )
         if min(self.start_lr, self.lr, self.final_lr, self.weight_decay, self.final_weight_decay) < 0 or self.lr == 0:
             raise ConfigError("learning rates and weight decays cannot be negative, and lr must be above 0")
-        if min(self.warmup, self.anneal) < 0 or self.stretch < 1:
-            raise ConfigError("warmup and anneal are numbers of updates ≥ 0, stretch is at least 1")
-        if not all(0 <= beta < 1 for beta in self.betas) or self.eps <= 0:
-            raise ConfigError(f"betas lie within 0 … 1 and eps above 0, got {self.betas} and {self.eps}")
+        if math.inf in (*rates, self.weight_decay, self.final_weight_decay):
+            raise ConfigError("learning rates and weight decays are finite")
+        if min(self.warmup, self.anneal) < 0 or not 1 <= self.stretch < math.inf:
+            raise ConfigError("warmup and anneal are numbers of updates ≥ 0, stretch is finite and at least 1")
+        if not all(0 <= beta < 1 for beta in self.betas) or not 0 < self.eps < math.inf:
+            raise ConfigError(f"betas lie within 0 … 1 and eps is finite and above 0, got {self.betas} and {self.eps}")
         if self.clip_grad is not None and self.clip_grad <= 0:
             raise ConfigError(f"clip_grad is the largest norm allowed, above 0, or null; got {self.clip_grad}")
 
