@@ -188,10 +188,34 @@ def test_weights_in_several_files_load(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"weight_map": []}', '{"weight_map": null}'])
 def test_a_damaged_list_of_shards_is_refused(tmp_path: Path, text: str) -> None:
-    theirs("VJEPA2Model").save_pretrained(tmp_path)
+    theirs("VJEPA2Model").save_pretrained(tmp_path, max_shard_size="100KB")
     (tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"index\.json is damaged: it lists no weight_map"):
         load(tmp_path)
+
+
+def test_a_folder_without_tensors_is_refused(tmp_path: Path) -> None:
+    theirs("VJEPA2Model").save_pretrained(tmp_path, max_shard_size="100KB")
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    with pytest.raises(CheckpointError, match=r"index\.json is damaged: its weight_map names no file"):
+        load(tmp_path)
+    safetensors.torch.save_file({}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=f"{tmp_path} holds no tensors"):
+        load(tmp_path)
+
+
+def test_of_one_file_and_shards_the_file_is_read_as_the_port_does(tmp_path: Path) -> None:
+    """`save_pretrained` leaves the one file where it was when it writes shards beside it."""
+    one, other = theirs("VJEPA2Model"), theirs("VJEPA2Model")
+    with torch.no_grad():
+        other.encoder.layernorm.bias.add_(1)
+    one.save_pretrained(tmp_path)
+    other.save_pretrained(tmp_path, max_shard_size="100KB")
+    read_there = type(one).from_pretrained(tmp_path).encoder.layernorm.bias
+    assert torch.equal(read_there, one.encoder.layernorm.bias)
+    assert torch.equal(load(tmp_path).encoder.norm.bias, read_there)
+    with pytest.raises(CheckpointError, match="is none of the weights"):
+        load(sorted(tmp_path.glob("model-*"))[0])
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:

@@ -81,12 +81,19 @@ def is_hugging_face(config: Mapping[str, Any]) -> bool:
     return config.get("model_type") == "vjepa2"
 
 
+def is_sharded(folder: Path) -> bool:
+    """Whether a folder's tensors lie in shards: where there is one file as well, it is read, as `transformers` does."""
+    return (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file()
+
+
 def read_hugging_face(folder: Path, config: Mapping[str, Any]) -> Contents:
     """What a folder of the port's holds. Raises `CheckpointError` naming the file and the fault."""
     where = str(folder / CONFIG)
     theirs = {name.removeprefix(BASE): tensor for name, tensor in _tensors(folder).items()}
     settings = _Settings(config, where)
     weights = _from_theirs(theirs, folder)
+    if not weights:
+        raise CheckpointError(f"{folder} holds no tensors")
     configs = _configs(settings, weights)
     return Contents(
         source=folder,
@@ -99,15 +106,17 @@ def read_hugging_face(folder: Path, config: Mapping[str, Any]) -> Contents:
 
 def _tensors(folder: Path) -> State:
     """All tensors of a folder, from one file or from the shards its index lists."""
-    index = folder / INDEX
-    if not index.exists():
+    if not is_sharded(folder):
         return read_tensors(folder / WEIGHTS)
+    index = folder / INDEX
     try:
         shards = sorted({str(shard) for shard in json.loads(index.read_bytes())["weight_map"].values()})
     except OSError as error:
         raise CheckpointError(f"{index} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{index} is damaged: it lists no weight_map") from error
+    if not shards:
+        raise CheckpointError(f"{index} is damaged: its weight_map names no file")
     tensors: State = {}
     for shard in shards:
         tensors |= read_tensors(folder / Path(shard).name)

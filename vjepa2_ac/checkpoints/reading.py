@@ -25,7 +25,7 @@ from vjepa2_ac.checkpoints.architecture import (
     predictor_config,
 )
 from vjepa2_ac.checkpoints.contents import PARTS, Contents, Part
-from vjepa2_ac.checkpoints.huggingface import INDEX, is_hugging_face, read_hugging_face
+from vjepa2_ac.checkpoints.huggingface import is_hugging_face, is_sharded, read_hugging_face
 from vjepa2_ac.checkpoints.ignored import ENCODERS, Ignored, why_entry_is_ignored, without_position_tables
 from vjepa2_ac.checkpoints.kinds import Kind, kind_of
 from vjepa2_ac.checkpoints.official import State, plain_name, plain_state, read_entries
@@ -75,7 +75,7 @@ def read(source: str | Path, *, which: str | None = None, overrides: Overrides |
 
 def folder_of(file: Path) -> Path:
     """The folder of a safetensors file. Raises CheckpointError where its `config.json` describes another file."""
-    if file.name != WEIGHTS and (file.parent / CONFIG).exists() and not (file.parent / INDEX).is_file():
+    if file.name != WEIGHTS and (file.parent / CONFIG).exists() and not is_sharded(file.parent):
         raise CheckpointError(f"{file} is none of the weights that {file.parent / CONFIG} describes: {WEIGHTS} is")
     return file.parent
 
