@@ -74,15 +74,21 @@ def place(out: Path, job: Job) -> Path:
 
 def read_record(path: Path) -> Record:
     """What was written of an episode. Raises InputError where it is damaged, as after a power cut."""
-    return _read(path, "without it, the episode is played again")
+    found: Record = _read(path, "without it, the episode is played again")
+    return found
 
 
 def read_settings(out: Path) -> dict[str, Any] | None:
     """What the evaluation in `out` was made with, as `written` says it; None where there is none.
 
-    Raises InputError where it is damaged.
+    Raises InputError where it is damaged, or another's.
     """
-    return _read(out / SETTINGS, "choose another folder") if (out / SETTINGS).is_file() else None
+    if not (out / SETTINGS).is_file():
+        return None
+    found = _read(out / SETTINGS, "choose another folder")
+    if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+        raise InputError(f"{out / SETTINGS} is not of an evaluation; choose another folder")
+    return found
 
 
 def written(config: EvaluationConfig) -> dict[str, Any]:
@@ -103,13 +109,12 @@ def versions() -> dict[str, str]:
     }
 
 
-def _read(path: Path, then: str) -> dict[str, Any]:
+def _read(path: Path, then: str) -> Any:
     text = read(path)
     try:
-        found: dict[str, Any] = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise InputError(f"{path} is damaged: {error}; {then}") from None
-    return found
 
 
 def _make_room(out: Path) -> None:

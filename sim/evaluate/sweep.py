@@ -216,7 +216,7 @@ def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Re
         "budget_ms": variant.budget,
         "achieved_scenes": field.achieved_scenes,
     }
-    if found["versions"] != versions() or any(found["settings"][name] != value for name, value in wanted.items()):
+    if found.get("versions") != versions() or any(found["settings"][name] != value for name, value in wanted.items()):
         return []
     places = [place(out / variant.folder, job) for job in field.jobs(variant)]
     return [read_record(path) for path in places if path.is_file()]

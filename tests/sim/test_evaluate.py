@@ -195,6 +195,14 @@ def test_files_that_a_power_cut_left_empty_are_named(tmp_path: Path, capsys: pyt
     assert run(["evaluate-confidence", str(tmp_path)]) == 2
 
 
+@pytest.mark.parametrize("content", ["[1]", "3", "{}", '{"editor.tabSize": 4}'])
+def test_settings_of_something_else_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str) -> None:
+    (tmp_path / runs.SETTINGS).write_text(content)
+    for command in (["evaluate-confidence"], ["evaluate", "--achieved", "1", "--model", "random:tiny", "--out"]):
+        assert run([*command, str(tmp_path)]) == 2
+        assert "settings.json is not of an evaluation" in capsys.readouterr().err
+
+
 def test_a_task_that_is_named_twice_is_played_once() -> None:
     assert tasks_named("reach,grasp,reach") == ("reach", "grasp")
 
