@@ -81,7 +81,8 @@ def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
         if "predictor" in joining.parts:
             normalize_latents = joining.normalize_latents
         metadata |= {name: said for name, said in joining.metadata.items() if name in _told_of(joining.parts)}
-    _require_alike(contents.source, parts)
+    if beside:
+        _require_alike(contents.source, parts)
     return replace(
         contents,
         parts=parts,

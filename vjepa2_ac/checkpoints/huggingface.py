@@ -83,7 +83,7 @@ def is_hugging_face(config: Mapping[str, Any]) -> bool:
 
 def is_sharded(folder: Path) -> bool:
     """Whether a folder's tensors lie in shards: where there is one file as well, it is read, as `transformers` does."""
-    return (folder / INDEX).is_file() and not (folder / WEIGHTS).is_file()
+    return (folder / INDEX).exists() and not (folder / WEIGHTS).is_file()
 
 
 def read_hugging_face(folder: Path, config: Mapping[str, Any]) -> Contents:
