@@ -39,11 +39,14 @@ class Robot:
 
 def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
     """Pursue goal pictures in order; answers "done" or "timed out"."""
+    told = None  # where the hand was sent to, once it was
     with PlannerClient(url) as planner, planner.session(goals) as session:
         while session.status == "going":
             try:
-                seen = robot.look(), robot.pose()
-                step = session.step(*seen, look={"age_s": 0.0}, deadline_ms=1000, timeout_s=OLDEST_S)
+                frame, pose = robot.look(), robot.pose()
+                commanded = pose if told is None else told  # which tells whether the last plan was followed
+                look = {"age_s": 0.0, "commanded": commanded}
+                step = session.step(frame, pose, look=look, deadline_ms=1000, timeout_s=OLDEST_S)
             except PlannerError as error:
                 print(f"holding still: {error}", file=sys.stderr)  # a robot must never move on a guess
                 if error.code in LASTING:
@@ -52,7 +55,8 @@ def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
                 continue
             signs = step.plan and step.plan.confidence
             if signs and not (signs.goal_out_of_reach or signs.view_unfamiliar):
-                robot.move_to(step.plan.targets[0])
+                told = step.plan.targets[0]
+                robot.move_to(told)
             elif signs:
                 print(f"holding still: {'; '.join(step.plan.warnings)}", file=sys.stderr)
                 time.sleep(STEP_S)

@@ -91,8 +91,12 @@ class Progress:
         return self.verdict
 
     def untried(self) -> None:
-        """Take back that a step was made: there was no plan to follow, so nothing tells that it leads no farther."""
+        """Take back that a step was made: there was no plan to follow."""
         self.pursued -= 1
+        self.unmoved()
+
+    def unmoved(self) -> None:
+        """Take back that the cost did not fall: the robot stood still, so nothing tells that it leads no farther."""
         self.since_progress -= 1  # below 0 after progress: the next look sees the same again
 
     def _judge(self, cost: float, first: float, *, may_settle: bool) -> Verdict:

@@ -6,6 +6,7 @@ Shapes: N tokens, D width of a latent, H steps, T steps of history, 7 numbers of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -32,6 +33,7 @@ from vjepa2_ac.world_model import History
 Status = Literal["going", "done", "timed out"]
 
 LEAVING = 2  # plans: one may close the gripper before the next one goes on
+FOLLOWED = 1e-3  # [m], [rad] and of closedness, within which a hand that was told to go to a plan's target was
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,11 +70,23 @@ class _Look:
     pose_7: Array
 
 
+@dataclass(frozen=True, slots=True)
+class _Untried:
+    """What the loop kept in mind before its last plan was to be followed."""
+
+    leaving: int
+    alike: int
+    progress: Progress
+    keyframes: Keyframes | None
+
+
 class Controller:
     """Pursues a sequence of goals with a planner; keeps what the next plan can use of the last one.
 
     A goal is a frame [H, W, 3] uint8, its latents [N, D], or those in as many hues as the planner's cost asks for
-    [V, N, D]. `step` is called after the first action of the plan before was made, four times a second.
+    [V, N, D]. `step` is called after the first action of the plan before was made, four times a second. Where that was
+    not made, `commanded` says so, or the next plan would build on what never happened: fingers that were to close then
+    would be kept closing.
     """
 
     def __init__(
@@ -95,6 +109,7 @@ class Controller:
         self.past: list[_Look] = []
         self.alike = 0  # of the last looks, since a keyframe
         self.commanded_7: Array | None = None
+        self.before: _Untried | None = None
         self.last_actions_H7: Array | None = None
         self.imagined_ND: Tensor | None = None
 
@@ -103,18 +118,23 @@ class Controller:
         observation: Tensor | Frames,
         pose: ArrayLike,
         *,
+        commanded: ArrayLike | None = None,
         taken_at: float | None = None,
         deadline: float | None = None,
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> Step:
         """What to do next, seeing `observation` with the hand in `pose` [7].
 
-        `taken_at` and `deadline` are on the planner's clock [s]. Raises StaleObservationError for an observation that
-        is too old, and otherwise what the planner raises; the loop can go on after any of them.
+        `commanded` [7] is where the hand was told to be, in case that is not where the last plan said. `taken_at` and
+        `deadline` are on the planner's clock [s]. Raises StaleObservationError for an observation that is too old, and
+        otherwise what the planner raises; the loop can go on after any of them.
         """
         if taken_at is not None:
             refuse_stale(taken_at, self.planner.clock(), self.planner.config.limits)
         look = _Look(self._seen(observation), vector(pose, "pose"))
+        if commanded is not None:
+            self._heed(vector(commanded, "commanded pose"))
+        self.before = None
         status, cost = self._judge(look)
         plan = None
         if status == "going":
@@ -129,6 +149,17 @@ class Controller:
             self.imagined_ND = None  # the robot stays, and whatever moves it later was not imagined
         passed, self.passed = tuple(self.passed), []
         return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=passed)
+
+    def _heed(self, commanded_7: Array) -> None:
+        """Forget the last plan where it was not followed: where the hand was told to be elsewhere than it said."""
+        known_7 = self.commanded_7
+        if known_7 is not None and np.abs(pose_difference(known_7, commanded_7)).max() < FOLLOWED:
+            return
+        self.commanded_7, self.last_actions_H7, self.imagined_ND = commanded_7, None, None
+        if self.before is not None:
+            self.leaving, self.alike = self.before.leaving, self.before.alike
+            self.progress, self.keyframes = self.before.progress, self.before.keyframes
+            self.progress.unmoved()
 
     def _judge(self, look: _Look) -> tuple[Status, float]:
         while True:
@@ -168,12 +199,14 @@ class Controller:
 
     def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
         self.steps += 1
+        leaving = self.leaving
         stands = not plan.actions_H7[0, POSITION].any()
         self.leaving = self.leaving - 1 if self.leaving and stands else 0
         kept = max(self.config.history, self.config.looks if self.planner.world.locates else 0)
         self.past, self.alike = [*self.past, look][-kept:] if kept else [], self.alike + 1
         if plan.dry_run:
             return  # nothing moves, so there is nothing to build on
+        self.before = _Untried(leaving, self.alike, self.progress, copy(self.keyframes))
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
         if self.keyframes:
             self._pass_keyframe(self.keyframes, look, plan)

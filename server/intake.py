@@ -51,8 +51,13 @@ class Intake:
         began = head_came_at.get()
         return self.clock() - (0.0 if began is None else time.monotonic() - began)
 
-    async def observe(self, observation: m.Observation, arrived_at: float | None = None) -> Observed:
-        """An observation that arrived just now, or at `arrived_at`. Raises FieldError."""
+    async def observe(
+        self, observation: m.Observation, arrived_at: float | None = None, *, kept_near: bool = False
+    ) -> Observed:
+        """An observation that arrived just now, or at `arrived_at`. Raises FieldError.
+
+        A commanded pose far from the hand is refused unless who plans keeps it near by itself.
+        """
         started = self.clock()
         arrived_at = started if arrived_at is None else arrived_at
         limits, margin = self.settings.limits, self.settings.workspace_margin
@@ -60,7 +65,8 @@ class Intake:
         commanded = None
         if observation.commanded is not None:
             commanded = checks.check_pose(observation.commanded, "observation.commanded", limits, margin)
-            checks.check_near(commanded, pose, "observation.commanded", limits)
+            if not kept_near:
+                checks.check_near(commanded, pose, "observation.commanded", limits)
         picture = await self.decode(observation.picture, "observation.picture")
         return Observed(
             picture=picture,

@@ -72,7 +72,9 @@ class Observation(Message):
         None, description="[ms] since the picture was taken; a little below 0 where clocks differ"
     )
     commanded: Vector | None = Field(
-        None, description="[7]: where the hand was told to be, within one action of the pose, if actions start there"
+        None,
+        description="[7]: where the hand was told to be. Of a plan, within an action of the pose: actions start there. "
+        "Of a session's step: where that is not the last plan's first target, that plan was not followed",
     )
 
 

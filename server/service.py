@@ -187,15 +187,13 @@ class PlanningService:
         arrived_at = self.intake.arrival() if arrived_at is None else arrived_at
         session = self.sessions.get(session_id)
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
-        look = await self.intake.observe(asked.observation, arrived_at)
-        if look.commanded is not None:
-            raise FieldError("observation.commanded", "a commanded pose", "none: a session knows what it commanded")
+        look = await self.intake.observe(asked.observation, arrived_at, kept_near=True)
 
         def work(job: Job) -> m.StepResponse:
             world, served = self._begin(job, look)
             times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
             with times.timed("encode"):
-                step = session.step(world, look.picture, look.pose, deadline, times)
+                step = session.step(world, look, deadline, times)
             times.total = 1e3 * (self.clock() - look.arrived_at)
             answer = None
             if step.plan is not None:

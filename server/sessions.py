@@ -13,12 +13,11 @@ from planner.planning import PlannerConfig
 from planner.seeing import see
 from server.answers import Stages
 from server.goals import Goal
+from server.intake import Observed
 from server.messages import Session as SessionMessage
 from server.model import InterruptibleWorld
 from server.tape import TapedPlanner
 from server.traces import stage
-from vjepa2_ac.pictures import Picture
-from vjepa2_ac.poses import Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +72,14 @@ class Session:
         """What plans are made with: what was estimated goes before what was said when the session was opened."""
         return self._calibrated.turn if self._calibrated else self.camera
 
-    def step(
-        self, world: InterruptibleWorld, picture: Picture, pose: Array, deadline: float | None, times: Stages
-    ) -> Step:
+    def step(self, world: InterruptibleWorld, look: Observed, deadline: float | None, times: Stages) -> Step:
         """What to do next. A goal that was reached and lost again is pursued again."""
         controller = self._control(world, times)
         with stage("encode"):
-            observed_VND = see(world, picture.frame_HW3, self.config.cost.hues)
-        step = controller.step(observed_VND, pose, deadline=deadline)
+            observed_VND = see(world, look.picture.frame_HW3, self.config.cost.hues)
+        step = controller.step(observed_VND, look.pose, commanded=look.commanded, deadline=deadline)
         if step.plan is not None:
-            self._pictures = [*self._pictures, picture.sha256][-1 - len(controller.past) :]
+            self._pictures = [*self._pictures, look.picture.sha256][-1 - len(controller.past) :]
         self.status, self.sub_goal, self.steps = step.status, step.goal, controller.steps
         return step
 

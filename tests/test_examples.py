@@ -90,6 +90,32 @@ def test_the_robot_loop_makes_no_move_of_a_picture_that_is_old_by_now() -> None:
     assert max(ages) < 4.0
 
 
+def test_fingers_are_not_kept_closing_by_a_plan_that_the_robot_loop_did_not_follow() -> None:
+    class Moved(Arm):
+        """Somebody moves it, and the view clears, after a plan that would have closed its fingers."""
+
+        looks = 0
+
+        def look(self) -> Any:
+            self.looks += 1
+            if self.looks == 2:
+                self.point.pose, world.cycle_error = moved(0.0, 0.1, 0.0), 0.0
+            return super().look()
+
+        def move_to(self, pose: Any) -> None:
+            sent.append(pose)
+            if len(sent) > 1:
+                raise EOFError
+            super().move_to(pose)
+
+    goal, sent = moved(0.0, 0.0, 0.0, gripper=1.0), list[Any]()
+    world = PointWorld(located_B4=located(goal), cycle_error=0.31)
+    with running(lambda: Served(world=world, name="point", version="1")) as (_, where), pytest.raises(EOFError):
+        example("robot_loop").follow(Moved(), [paint(goal)], where.url)
+    assert sent[0][1] < 0.09  # on its way back
+    assert sent[0][6] < 0.5
+
+
 class Still(Arm):
     """Looks three times and must not be moved."""
 

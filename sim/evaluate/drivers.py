@@ -23,7 +23,7 @@ from planner.planning import Planner
 from sim.bounds import Policy, actor
 from sim.env import FrankaEnv
 from sim.evaluate.exploring import Explored
-from vjepa2_ac.client import Exploration, Options, PlannerClient, PlannerError
+from vjepa2_ac.client import Exploration, Look, Options, PlannerClient, PlannerError
 from vjepa2_ac.errors import PlanningError
 
 Array = NDArray[np.float64]
@@ -100,16 +100,19 @@ class ServedDriver:
     def __init__(self, client: PlannerClient, goals: list[Frame], options: dict[str, Any], seed: int) -> None:
         asked: Options = {**options, "seed": seed}  # type: ignore[typeddict-item]  # the client checks the names
         self.session = client.session(goals, **asked)
+        self.told: Look = {}  # where the hand was sent to, once it was
 
     def step(self, frame: Frame, pose: Array) -> Turn:
         """The first action of the service's plan; the robot stays where it is when there is none."""
         started = time.perf_counter()
         try:
-            step = self.session.step(frame, pose)
+            step = self.session.step(frame, pose, look=self.told)
         except PlannerError as error:
             if error.code not in NO_PLAN:
                 raise
             return Turn(action_7=STAY, goal=self.session.sub_goal, error=str(error))
+        if step.plan is not None:
+            self.told = {"commanded": step.plan.targets[0]}
         passed = tuple((int(each["sub_goal"]), str(each["verdict"])) for each in step.passed)
         return turn(step, step.sub_goal, passed, started)
 

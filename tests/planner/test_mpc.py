@@ -12,6 +12,7 @@ import torch
 
 from planner.costs import CostConfig
 from planner.goals import AchievedGoals, ProgressConfig
+from planner.gripper import GripperConfig
 from planner.limits import LimitsConfig
 from planner.mpc import ControlConfig, Controller, Step
 from planner.plan import Plan
@@ -402,6 +403,50 @@ def test_what_was_imagined_before_a_goal_was_done_is_not_held_against_what_moved
     plan = control.step(robot.frame(), robot.pose).plan
     assert plan is not None
     assert plan.actions_H7[0, 0] == pytest.approx(-0.03, abs=4e-3)
+
+
+CLOSE_HERE = SearchConfig(gripper=GripperConfig(gate=0.007))  # and not on the way
+
+
+@pytest.mark.parametrize(("told", "closedness"), [(None, 1.0), ("target", 1.0), (HOME, 0.0)])
+def test_a_gripper_is_not_kept_closing_by_a_plan_that_was_not_followed(told: Any, closedness: float) -> None:
+    control = controller([moved(0.0, 0.0, 0.0, gripper=1.0)], search=CLOSE_HERE)
+    plan = control.step(paint(HOME), HOME).plan
+    assert plan is not None
+    assert plan.targets_H7[0, 6] > 0.5
+    elsewhere = moved(0.0, 0.1, 0.0)  # somebody moved the hand, which is open
+    commanded = plan.targets_H7[0] if told == "target" else told
+    plan = control.step(paint(elsewhere), elsewhere, commanded=commanded).plan
+    assert plan is not None
+    assert plan.actions_H7[0, 6] == 0.0  # there is a way to go first
+    assert plan.targets_H7[0, 6] == pytest.approx(closedness, abs=0.3)
+
+
+def test_by_keyframes_a_change_of_the_gripper_that_was_not_made_is_not_to_be_finished() -> None:
+    control = controller(
+        [END], KNOWN, PointWorld(keyframe=carrying), search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost
+    )
+    at_A = moved(*(A - HOME[:3]))
+    plan = control.step(paint(at_A), at_A, commanded=at_A).plan
+    assert plan is not None
+    assert plan.actions_H7[0, 6] > 0
+    assert control.keyframes
+    assert (control.keyframes.steps, control.keyframes.passed, control.alike) == (1, 1, 0)
+    before = control.progress
+    control.step(paint(HOME), HOME, commanded=at_A)
+    assert (control.keyframes.steps, control.keyframes.passed, control.alike) == (0, 0, 2)
+    assert control.progress is not before  # whose time began anew
+
+
+def test_a_robot_that_follows_no_plan_does_not_settle_but_times_out() -> None:
+    config = ControlConfig(progress=ProgressConfig(timeout=12))
+    control, robot = controller([moved(0.2, 0.0, 0.0)], config), PointRobot()
+    for _ in range(3):
+        plan = control.step(robot.frame(), robot.pose, commanded=robot.pose).plan
+        assert plan is not None
+        robot.follow(plan.actions_H7[0])
+    stands = [control.step(robot.frame(), robot.pose, commanded=robot.pose).status for _ in range(10)]
+    assert stands == ["going"] * 9 + ["timed out"]
 
 
 def test_a_dry_run_never_asks_for_motion() -> None:

@@ -291,6 +291,19 @@ def test_a_budget_chooses_the_size_of_the_search(client: PlannerClient) -> None:
     assert small < large
 
 
+def test_a_session_forgets_a_plan_that_was_not_followed(client: PlannerClient) -> None:
+    with client.session(paint(moved(0.0, 0.0, 0.0, gripper=1.0))) as session:
+        closing = session.step(paint(HOME), HOME).plan
+        assert closing is not None
+        assert closing.targets[0][6] > 0.5
+        away = moved(0.0, 0.2, 0.0)  # somebody moved the hand, farther than a plan may go, and it is open
+        follows = session.step(paint(away), away, look={"commanded": closing.targets[0]}).plan
+        stays = session.step(paint(away), away, look={"commanded": HOME}).plan
+        assert follows is not None
+        assert stays is not None
+        assert (follows.targets[0][6] > 0.5, stays.targets[0][6] > 0.5) == (True, False)
+
+
 def test_a_session_passes_its_sub_goals(client: PlannerClient) -> None:
     goals = [moved(0.05, 0.0, 0.0), moved(0.05, 0.05, 0.0)]
     pose = np.array(HOME)

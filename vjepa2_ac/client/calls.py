@@ -91,7 +91,7 @@ class Look(TypedDict, total=False):
 
     observation_id: str  # repeated in the answer
     age_s: float  # since the picture was taken
-    commanded: ArrayLike  # [7]
+    commanded: ArrayLike  # [7] where the hand was told to be; a session's plan that was not followed is forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
