@@ -58,6 +58,11 @@ class Choice:
     expected_ms: float
     fits: bool  # False: even the smallest search is expected to take longer
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What a plan that is searched so should warn of."""
+        return () if self.fits else (f"even the smallest search is expected to take {self.expected_ms:.0f} ms here",)
+
 
 def measure(
     world: World,

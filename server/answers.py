@@ -61,8 +61,10 @@ class Stages:
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
-def plan_response(plan: Plan, served: Served, observation_id: str | None, times: Stages) -> m.PlanResponse:
-    """The answer to a request for a plan. Raises PlanningError for one that costs no number."""
+def plan_response(
+    plan: Plan, served: Served, observation_id: str | None, times: Stages, doubts: Sequence[str] = ()
+) -> m.PlanResponse:
+    """The answer to a request for a plan, `doubts` among its warnings. PlanningError where it costs no number."""
     times.search, times.safety = plan.timings.get("search", 0.0), plan.timings.get("safety", 0.0)
     if not math.isfinite(plan.cost):
         raise PlanningError("the cost of the best plan is no number; the robot must not move on it")
@@ -85,7 +87,7 @@ def plan_response(plan: Plan, served: Served, observation_id: str | None, times:
         evaluations=plan.evaluations,
         gripper_costs={name: cost for name, cost in plan.gripper_costs.items() if math.isfinite(cost)},
         clipped=[m.Clipping(**asdict(clipping)) for clipping in plan.clipped],
-        warnings=list(plan.warnings),
+        warnings=[*plan.warnings, *doubts],
         timings_ms=times.to_dict(),
         dry_run=plan.dry_run,
     )

@@ -52,6 +52,13 @@ def planner_config(
     return config.expecting(failures).held_to(limits)
 
 
+def doubts(options: PlanOptions, config: PlannerConfig, cost_model: CostModel | None) -> tuple[str, ...]:
+    """What plans by a `planner_config` should warn of: a budget that no search keeps."""
+    if options.budget_ms is None or cost_model is None:
+        return ()
+    return within(options.budget_ms, config, cost_model).doubts
+
+
 def camera_turn(options: PlanOptions) -> CameraTurn | None:
     """How the caller says that the camera is turned. Raises FieldError."""
     about, turn = options.camera_about, options.camera_turn

@@ -32,7 +32,7 @@ from server.goals import Goal, Goals
 from server.intake import Intake, Observed
 from server.metrics import Metrics
 from server.model import InterruptibleWorld, ModelHost, Served, open_model
-from server.options import camera_turn, failure_models, planner_config
+from server.options import camera_turn, doubts, failure_models, planner_config
 from server.planlog import PlanLog, line_of
 from server.sessions import Calibrated, Session
 from server.settings import Settings
@@ -132,7 +132,7 @@ class PlanningService:
     @_queued
     async def plan(self, place: Place, asked: m.PlanRequest, time_left_s: float | None = None) -> m.PlanResponse:
         """One plan; `time_left_s` is what the wire itself still allows."""
-        config, camera = self._config(asked.options)
+        config, camera, doubted = self._config(asked.options)
         arrived_at = self.intake.arrival()
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         look = await self.intake.observe(asked.observation, arrived_at)
@@ -155,7 +155,7 @@ class PlanningService:
             )
             plan = planner.plan(request, deadline=deadline)
             times.total = 1e3 * (self.clock() - look.arrived_at)
-            answer = answers.plan_response(plan, served, look.id, times)
+            answer = answers.plan_response(plan, served, look.id, times, doubted)
             self._log(planner, plan, answer, look, goal, sub_goal)
             return answer
 
@@ -164,9 +164,10 @@ class PlanningService:
     async def open_session(self, asked: m.OpenSessionRequest) -> m.Session:
         """A session that pursues the goal's pictures in order."""
         self._refuse_unready()
-        config, camera = self._config(asked.options)
+        config, camera, doubted = self._config(asked.options)
         goal = await self.goals.find(asked.goal)
-        session = Session(goal, config, self.settings.control, camera, asked.options.seed or 0, self.clock)
+        seed = asked.options.seed or 0
+        session = Session(goal, config, self.settings.control, camera, seed, self.clock, doubts=doubted)
         self.sessions.put(session.key, session)
         return self.describe(session)
 
@@ -198,7 +199,7 @@ class PlanningService:
             answer = None
             if step.plan is not None:
                 times.encode -= times.goal + sum(step.plan.timings.values())
-                answer = answers.plan_response(step.plan, served, look.id, times)
+                answer = answers.plan_response(step.plan, served, look.id, times, session.doubts)
                 assert session.planner is not None
                 self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session)
             return answers.step_response(session.key, look.id, step, answer)
@@ -329,14 +330,15 @@ class PlanningService:
             raise DrainingError("the service is shutting down; ask another one, or again later", 5.0)
         _ = self.host.served
 
-    def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None]:
+    def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None, tuple[str, ...]]:
+        """What is planned by, how the camera is turned, and what plans should warn of."""
         failures = (*self._failures, *self.host.served.failures)
         config = planner_config(options, self.settings, self.host.cost_model, failures)
         if config.cost.keyframes and not self.host.served.world.finds_keyframes:
             raise FieldError(
                 "options.preset", f"keyframes, which {self.host.served.name} cannot find", "another preset"
             )
-        return config, camera_turn(options)
+        return config, camera_turn(options), doubts(options, config, self.host.cost_model)
 
     def _calibrated(self, session_id: str) -> Calibrated:
         found = self.sessions.get(session_id).calibrated

@@ -39,8 +39,10 @@ class Session:
         camera: CameraTurn | None,
         seed: int,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        doubts: tuple[str, ...] = (),
     ) -> None:
-        self.key, self.clock = uuid.uuid4().hex, clock
+        self.key, self.clock, self.doubts = uuid.uuid4().hex, clock, doubts
         self.goal, self.config, self.control, self.camera, self.seed = goal, config, control, camera, seed
         self.status: Status = "going"
         self.sub_goal, self.steps = 0, 0

@@ -79,17 +79,15 @@ def configured(wishes: Wishes) -> PlannerConfig:
     return config.held_to(limits)
 
 
-def _in_time(config: PlannerConfig, world: World, wishes: Wishes) -> tuple[PlannerConfig, list[str]]:
+def _in_time(config: PlannerConfig, world: World, wishes: Wishes) -> tuple[PlannerConfig, tuple[str, ...]]:
     """The search that a budget allows, and doubts about it; a clock that counts does not count the first calls."""
     if not wishes.is_timed:
-        return config, []
+        return config, ()
     speed = warm_up(world, config)
     if wishes.budget_ms is None:
-        return config, []
+        return config, ()
     choice = within(wishes.budget_ms, config, speed)
-    if choice.fits:
-        return choice.config, []
-    return choice.config, [f"even the smallest search is expected to take {choice.expected_ms:.0f} ms here"]
+    return choice.config, choice.doubts
 
 
 class _Laps:
@@ -109,7 +107,7 @@ class _Laps:
         return self.laps | {"total": 1e3 * (time.perf_counter() - self.started)}
 
 
-def _told(plan: Plan, model: dict[str, str], timings: dict[str, float], doubts: list[str]) -> ToldPlan:
+def _told(plan: Plan, model: dict[str, str], timings: dict[str, float], doubts: tuple[str, ...]) -> ToldPlan:
     """A plan in the words of the wire. Raises PlanningError for one that costs no number."""
     if not math.isfinite(plan.cost):
         raise PlanningError("the cost of the best plan is no number; the robot must not move on it")

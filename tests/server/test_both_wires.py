@@ -286,6 +286,17 @@ def test_a_deadline_that_cannot_be_met_is_said_so(client: PlannerClient) -> None
     assert caught.value.code == "deadline_exceeded"
 
 
+def test_a_budget_that_no_search_keeps_is_warned_of(client: PlannerClient) -> None:
+    wanted = "even the smallest search is expected to take"
+    plan = client.plan(paint(HOME), HOME, paint(GOAL), budget_ms=1e-3)
+    assert any(warning.startswith(wanted) for warning in plan.warnings)
+    with client.session(paint(GOAL), budget_ms=1e-3) as session:
+        step = session.step(paint(HOME), HOME)
+        assert step.plan is not None
+        assert any(warning.startswith(wanted) for warning in step.plan.warnings)
+    assert not any(warning.startswith(wanted) for warning in client.plan(paint(HOME), HOME, paint(GOAL)).warnings)
+
+
 def test_a_budget_chooses_the_size_of_the_search(client: PlannerClient) -> None:
     small, large = (client.plan(paint(HOME), HOME, paint(GOAL), budget_ms=ms).evaluations for ms in (2, 500))
     assert small < large
