@@ -7,6 +7,7 @@ A goal that does neither in time is given up, for good: looks at a robot that st
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ class AchievedGoals:
     deviation: float
 
     def __post_init__(self) -> None:
-        require(self.mean >= 0 and self.deviation >= 0, f"costs are not negative, got {self}")
+        for told in (self.mean, self.deviation):
+            require(0 <= told < math.inf, f"costs are not negative, nor without end, got {self}")
 
     @classmethod
     def from_costs(cls, costs: Sequence[float]) -> AchievedGoals:
@@ -55,6 +57,8 @@ class ProgressConfig:
     def __post_init__(self) -> None:
         require(self.window >= 1, f"window is at least 1 step, got {self.window}")
         require(self.timeout > self.window, f"timeout must be longer than the window of {self.window} steps")
+        for name in ("deviations", "loose_deviations"):
+            require(math.isfinite(getattr(self, name)), f"{name} is a number, got {getattr(self, name)}")
         for name in ("least_progress", "near_best", "least_fall"):
             require(0 <= getattr(self, name) < 1, f"{name} lies within 0…1, got {getattr(self, name)}")
 

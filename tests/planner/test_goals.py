@@ -103,13 +103,15 @@ def test_the_distribution_of_achieved_goals_comes_from_their_costs() -> None:
 
 
 def test_costs_and_steps_that_make_no_sense_are_refused() -> None:
-    for mean, deviation in ((-0.1, 0.1), (0.1, -0.1)):
+    for mean, deviation in ((-0.1, 0.1), (0.1, -0.1), (float("inf"), 0.1), (0.1, float("nan"))):
         with pytest.raises(ConfigError, match="costs are not negative"):
             AchievedGoals(mean=mean, deviation=deviation)
     assert AchievedGoals(mean=0.0, deviation=0.0).limit(1.0) == 0.0
     for settings, complaint in (
         ({"window": 0}, "window is at least 1 step"),
         ({"window": 5, "timeout": 5}, "longer than the window of 5 steps"),
+        ({"deviations": float("nan")}, "deviations is a number"),
+        ({"loose_deviations": float("inf")}, "loose_deviations is a number"),
         ({"least_progress": 1.0}, "least_progress lies within"),
         ({"near_best": -0.1}, "near_best lies within"),
         ({"least_fall": 1.0}, "least_fall lies within"),

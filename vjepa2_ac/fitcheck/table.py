@@ -37,7 +37,7 @@ def show(report: Report, *, compared: bool = False, console: Console | None = No
                 cells.append(_change(figure, found[0], found[1]))
             table.add_row(Text("  " + figure.words), *cells, str(figure.goal or ""))
     console.print(table)
-    console.print("[..] holds the figure in 95 % of resamplings of the episodes", style="dim", markup=False)
+    console.print("[..] holds the figure in 95 % of resamplings of the scenes", style="dim", markup=False)
     for reason in reasons:
         console.print(f"–  not measured: {reason}", style="dim", markup=False)
     for line in sentences(report):
