@@ -68,7 +68,7 @@ def test_a_plan_that_stays_is_drawn_no_larger_than_life() -> None:
 
 def test_the_cost_is_drawn_after_each_iteration_and_beside_that_of_doing_nothing() -> None:
     known, unknown = Figure().subplots(1, 2)
-    _draw_trace(known, replace(PLAN, trace=np.array([0.9, 0.75])))
+    _draw_trace(known, replace(PLAN, trace=np.array([0.9, 0.75]), iterations=2))
     np.testing.assert_allclose(drawn(known, "best so far"), [(1, 0.9), (2, 0.75)])
     np.testing.assert_allclose(drawn(known, "doing nothing")[:, 1], 1.0)
     _draw_trace(unknown, replace(PLAN, idle_cost=np.nan))
