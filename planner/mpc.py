@@ -72,8 +72,9 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class _Untried:
-    """What the loop kept in mind before its last plan was to be followed."""
+    """What the loop kept in mind before its last plan was to be followed, and whether that promised anything."""
 
+    promised: bool
     leaving: int
     alike: int
     progress: Progress
@@ -159,7 +160,8 @@ class Controller:
         if self.before is not None:
             self.leaving, self.alike = self.before.leaving, self.before.alike
             self.progress, self.keyframes = self.before.progress, self.before.keyframes
-            self.progress.unmoved()
+            if self.before.promised:  # else standing still is as near as it gets
+                self.progress.unmoved()
 
     def _judge(self, look: _Look) -> tuple[Status, float]:
         while True:
@@ -206,7 +208,8 @@ class Controller:
         self.past, self.alike = [*self.past, look][-kept:] if kept else [], self.alike + 1
         if plan.dry_run:
             return  # nothing moves, so there is nothing to build on
-        self.before = _Untried(leaving, self.alike, self.progress, copy(self.keyframes))
+        promised = not (plan.confidence.goal_out_of_reach or plan.confidence.goal_reached)
+        self.before = _Untried(promised, leaving, self.alike, self.progress, copy(self.keyframes))
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
         if self.keyframes:
             self._pass_keyframe(self.keyframes, look, plan)

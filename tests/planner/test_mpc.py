@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from planner.confidence import ConfidenceConfig
 from planner.costs import CostConfig
 from planner.goals import AchievedGoals, ProgressConfig
 from planner.gripper import GripperConfig
@@ -447,6 +448,18 @@ def test_a_robot_that_follows_no_plan_does_not_settle_but_times_out() -> None:
         robot.follow(plan.actions_H7[0])
     stands = [control.step(robot.frame(), robot.pose, commanded=robot.pose).status for _ in range(10)]
     assert stands == ["going"] * 9 + ["timed out"]
+
+
+@pytest.mark.parametrize(("least_gain", "status"), [(0.999, "done"), (0.02, "timed out")])
+def test_a_robot_that_holds_still_settles_only_where_its_plans_gain_nothing(least_gain: float, status: str) -> None:
+    goal, told = moved(0.2, 0.0, 0.0), np.array(HOME)
+    wary = ConfidenceConfig(least_gain=least_gain)
+    control, robot = controller([goal], ControlConfig(), confidence=wary), PointRobot()
+    while (step := control.step(robot.frame(), robot.pose, commanded=told)).plan is not None:
+        if abs(robot.pose[0] - goal[0]) > 0.06:  # and nearer it does not go
+            told = step.plan.targets_H7[0]
+            robot.follow(step.plan.actions_H7[0])
+    assert step.status == status
 
 
 def test_a_dry_run_never_asks_for_motion() -> None:
