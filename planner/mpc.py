@@ -71,7 +71,7 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True)
-class _Untried:
+class _Before:
     """What the loop kept in mind before its last plan was to be followed, and whether that promised anything."""
 
     promised: bool
@@ -110,7 +110,7 @@ class Controller:
         self.past: list[_Look] = []
         self.alike = 0  # of the last looks, since a keyframe
         self.commanded_7: Array | None = None
-        self.before: _Untried | None = None
+        self.before: _Before | None = None
         self.last_actions_H7: Array | None = None
         self.imagined_ND: Tensor | None = None
 
@@ -209,7 +209,7 @@ class Controller:
         if plan.dry_run:
             return  # nothing moves, so there is nothing to build on
         promised = not (plan.confidence.goal_out_of_reach or plan.confidence.goal_reached)
-        self.before = _Untried(promised, leaving, self.alike, self.progress, copy(self.keyframes))
+        self.before = _Before(promised, leaving, self.alike, self.progress, copy(self.keyframes))
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
         if self.keyframes:
             self._pass_keyframe(self.keyframes, look, plan)

@@ -22,6 +22,7 @@ from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPred
 from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
 
 KEPT_IN = (torch.float32, torch.bfloat16, torch.float16, torch.float64)  # the types of weights
+
 ModelConfig = (
     EncoderConfig
     | EncoderV21Config
@@ -43,7 +44,6 @@ MODELS: dict[type[Any], type[nn.Module]] = {
     AttentiveClassifierConfig: AttentiveClassifier,
     AnticipationClassifierConfig: AnticipationClassifier,
 }
-
 
 PARTS: dict[str, tuple[type[Any], ...]] = {  # the models of a source by name, and what each of them can be
     "encoder": (EncoderConfig, EncoderV21Config),
