@@ -11,7 +11,6 @@ import contextlib
 import math
 import multiprocessing
 import shutil
-import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -37,7 +36,7 @@ from vjepa2_ac.data.writer import (
 )
 from vjepa2_ac.errors import ConfigError, InputError, NotEnoughDiskError, VJEPA2ACError
 from vjepa2_ac.terminal import Advance
-from vjepa2_ac.workers import take_one_thread
+from vjepa2_ac.workers import Worker, take_one_thread
 
 COLLECTION, LOCK = "collection.json", ".collecting"
 OWNER = Owner(
@@ -258,13 +257,12 @@ def _play(
     """Each seed as it is done, with the index lines of its episodes; fresh processes, each with its own renderer."""
     if not seeds:
         return
-    context = multiprocessing.get_context("spawn")
     waiting = iter(seeds)
     processes, pipes = [], []
     try:
         for _ in range(workers):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs, root, config, make), daemon=True)
+            ours, theirs = multiprocessing.Pipe()
+            process = Worker(target=_work, args=(theirs, root, config, make), daemon=True)
             process.start()
             theirs.close()
             processes.append(process)
@@ -324,7 +322,6 @@ class Failure:
 def _work(pipe: Connection, root: Path, config: CollectConfig, make: MakeRecorder) -> None:
     """One process: play seed after seed until told to stop or nobody listens any more."""
     take_one_thread()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which closes the pipe
     seed: int | None = None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         try:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 from vjepa2_ac import __version__, cli
@@ -31,6 +32,8 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
             "input": InputError("pose has 6 numbers; expected 7"),
             "fault": ZeroDivisionError("division by zero"),
             "long": OSError(errno.ENAMETOOLONG, "File name too long", "a-long-name"),
+            "memory": MemoryError("Unable to allocate 7.28 TiB for an array"),
+            "torch's memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 16.00 GiB"),
             "interrupt": KeyboardInterrupt(),
             "no": typer.Exit(1),
             "abort": typer.Abort(),
@@ -49,6 +52,8 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
         ("input", 2, "error: pose has 6 numbers; expected 7\n"),
         ("fault", 70, "fault in vjepa2-ac: ZeroDivisionError: division by zero\nRun again with --debug"),
         ("long", 2, "error: a path is too long: a-long-name\n"),
+        ("memory", 2, "error: memory ran out: Unable to allocate 7.28 TiB for an array\n"),
+        ("torch's memory", 2, "error: memory ran out: CUDA out of memory. Tried to allocate 16.00 GiB\n"),
         ("interrupt", 130, "interrupted\n"),
         ("no", 1, ""),
         ("abort", 1, "nothing was done\n"),

@@ -70,6 +70,36 @@ def test_after_ctrl_c_workers_finish_what_they_are_at_and_begin_nothing(tmp_path
     assert 0 < len(list(done.iterdir())) < 20
 
 
+IMPORTING = """
+import os, signal, sys, time
+from vjepa2_ac.workers import pool
+
+if __name__ == "__mp_main__":  # a worker, which imports what it is to do
+    print("importing", flush=True)
+    time.sleep(1)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pool(2) as workers:
+        futures = [workers.submit(abs, number) for number in range(2)]
+        time.sleep(0.5)
+        try:
+            os.killpg(0, signal.SIGINT)
+            futures[-1].result()
+        except KeyboardInterrupt:
+            print(*[future.result() for future in futures])
+"""
+
+
+def test_a_worker_that_is_still_importing_does_not_hear_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "importing.py").write_text(IMPORTING)
+    parent = subprocess.run(
+        [sys.executable, tmp_path / "importing.py"], start_new_session=True, timeout=60, capture_output=True, text=True
+    )
+    assert (parent.returncode, parent.stderr) == (0, "")
+    assert parent.stdout.split() == ["importing", "importing", "0", "1"]
+
+
 def test_workers_begin_before_they_work() -> None:
     with pool(1, os.putenv, "BEGUN", "yes") as workers:
         assert workers.submit(subprocess.getoutput, "echo $BEGUN").result() == "yes"

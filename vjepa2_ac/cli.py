@@ -67,11 +67,19 @@ def run(arguments: list[str]) -> int:
             return _complain(f"error: {error}", 2)
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:  # whichever option it came by
             return _complain(f"error: a path is too long: {error.filename}", 2)
+        if _is_out_of_memory(error):
+            return _complain(f"error: memory ran out: {error}", 2)
         return _complain(
             f"fault in vjepa2-ac: {type(error).__name__}: {error}"
             + ("" if debug else "\nRun again with --debug for the traceback."),
             70,
         )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, RuntimeError) and "torch" in sys.modules:  # numpy has an error of its own for it
+        return bool(importlib.import_module("vjepa2_ac.memory").is_out_of_memory(error))
+    return isinstance(error, MemoryError)
 
 
 def _complain(sentence: str, code: int) -> int:

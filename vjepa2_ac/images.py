@@ -132,7 +132,7 @@ class RandomResizedCrop:
 
     def __post_init__(self) -> None:
         for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
-            if not 0 < low <= high:
+            if not 0 < low <= high < math.inf:
                 raise ConfigError(f"{name} goes from a positive number to one no smaller, got ({low}, {high})")
 
     def __call__(self, frames: Frames, crops: random.Random, flips: np.random.RandomState) -> Tensor:

@@ -1,13 +1,14 @@
-"""Pools of worker processes that end with whoever began them, however that one ended.
+"""Worker processes that end with whoever began them, however that one ended.
 
 Workers of the standard library wait for their next task for good when their parent is killed, and after Ctrl-C a pool
-of theirs first does all that it has been given.
+of theirs first does all that it has been given. They also hear Ctrl-C themselves, and say what they were importing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.context
 import os
 import signal
 import threading
@@ -19,14 +20,29 @@ from typing import Any
 from vjepa2_ac.errors import VJEPA2ACError
 
 
+class Worker(multiprocessing.context.SpawnProcess):
+    """A fresh process that does not hear Ctrl-C: that is for whoever began it, to end it in good order."""
+
+    def start(self) -> None:
+        """Begin the process; until then Ctrl-C waits."""
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a process has from its parent
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+
+class _Workers(multiprocessing.context.SpawnContext):
+    Process = Worker
+
+
 @contextlib.contextmanager
 def pool(count: int, begin: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
     """So many fresh processes, each of which calls `begin(*arguments)` first.
 
     After Ctrl-C or a fault they finish what they are at, and begin nothing. VJEPA2ACError where one is killed.
     """
-    spawn = multiprocessing.get_context("spawn")
-    workers = ProcessPoolExecutor(count, mp_context=spawn, initializer=_begin, initargs=(begin, arguments))
+    workers = ProcessPoolExecutor(count, mp_context=_Workers(), initializer=_begin, initargs=(begin, arguments))
     try:
         yield workers
     except BrokenProcessPool as error:
@@ -38,7 +54,6 @@ def pool(count: int, begin: Callable[..., None] | None = None, *arguments: Any) 
 
 
 def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches whoever began them, which ends the pool
     take_one_thread()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if begin is not None:

@@ -76,12 +76,7 @@ class PlannedDriver:
 
     def step(self, frame: Frame, pose: Array) -> Turn:
         """The first action of a fresh plan; the robot stays where it is when there is none."""
-        started = time.perf_counter()
-        try:
-            step = self.control.step(frame, pose)
-        except PlanningError as error:
-            return Turn(action_7=STAY, goal=self.control.goal, error=str(error))
-        return turn(step, step.goal, step.passed, started)
+        return followed(self.control, frame, pose)
 
     def calibrate(self, explored: Sequence[Explored]) -> CameraTurn:
         """From pictures, by the model that plans."""
@@ -167,6 +162,16 @@ def calibrated(
     ]
     camera = calibration.calibrate(planner.world, moves, config)
     return Planner(planner.world, planner.config, camera=camera, clock=planner.clock)
+
+
+def followed(control: Controller, seen: Any, pose: Array) -> Turn:
+    """A step of a loop in this process; the robot stays where it is where there is no plan."""
+    started = time.perf_counter()
+    try:
+        step = control.step(seen, pose)
+    except PlanningError as error:
+        return Turn(action_7=STAY, goal=control.goal, error=str(error))
+    return turn(step, step.goal, step.passed, started)
 
 
 def turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: float) -> Turn:

@@ -12,7 +12,6 @@ Shapes: B requests (all of the present state), S candidates, H steps, one token 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -32,7 +31,7 @@ from sim.cameras import LOOK_AT
 from sim.control import STEP_SECONDS, check_action
 from sim.env import FrankaEnv
 from sim.episode import Snapshot, play
-from sim.evaluate.drivers import Frame, Turn, calibrated, turn
+from sim.evaluate.drivers import Frame, Turn, calibrated, followed
 from sim.evaluate.exploring import Explored
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
@@ -153,9 +152,7 @@ class OracleDriver:
 
     def step(self, frame: Frame, pose: Array) -> Turn:
         """The first action of a plan made in the simulator itself."""
-        started = time.perf_counter()
-        step = self.control.step(self.world.seen(state(self.env)), pose)
-        return turn(step, step.goal, step.passed, started)
+        return followed(self.control, self.world.seen(state(self.env)), pose)
 
     def look(self) -> Tensor:
         """The present state, as it is seen; what exploratory moves are calibrated from."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -21,6 +21,7 @@ from sim.env import FrankaEnv
 from sim.evaluate import budgets, episode, runs
 from sim.evaluate.episode import Player
 from sim.evaluate.failures import Moment, failure, moment
+from sim.evaluate.oracle import TrueWorld
 from sim.evaluate.runs import evaluate, place
 from sim.evaluate.settings import (
     EvaluationConfig,
@@ -246,6 +247,14 @@ def test_a_plan_that_fails_leaves_the_robot_where_it_is(small: None, monkeypatch
     monkeypatch.setattr(Planner, "plan", no_plan)
     record, _ = Player(config()).play(REACH)
     assert record["errors"] == 2
+    assert not np.any([turn["action_7"] for turn in record["turns"]])
+
+
+def test_a_search_on_the_true_state_that_fails_leaves_the_robot_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrueWorld, "score", lambda self, latents, pose, actions, *_: actions[..., 0, 0] * np.nan)
+    record, _ = Player(config()).play(replace(REACH, driver="oracle"))
+    assert record["errors"] == 2
+    assert "a cost that is a number" in record["turns"][0]["error"]
     assert not np.any([turn["action_7"] for turn in record["turns"]])
 
 

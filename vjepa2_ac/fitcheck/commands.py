@@ -60,7 +60,9 @@ def fit_check(
     ] = None,
     bad_episodes: Annotated[int, typer.Option(help="How many may be unusable; each is named.")] = 20,
     precision: Precision = "auto",
-    seed: Annotated[int, typer.Option(help="Draws episodes, moments, candidates and the random encoder.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Draws episodes, moments, candidates and the random encoder.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of the table.")] = False,
 ) -> None:
     """Does a model know what moves do? An offline report on recorded episodes, beside random weights.

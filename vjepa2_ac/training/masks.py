@@ -45,7 +45,7 @@ class MultiBlockConfig:
             raise ConfigError("only one of targets_are_complement and context_is_complement can hold")
         for name in ("spatial_scale", "temporal_scale", "aspect_ratio"):
             low, high = getattr(self, name)
-            if not 0 < low <= high:
+            if not 0 < low <= high < math.inf:
                 raise ConfigError(f"{name} must be two rising positive numbers, got {low}, {high}")
         if self.temporal_scale[1] > 1 or not 0 < self.max_context_share <= 1:
             raise ConfigError("temporal_scale and max_context_share are shares of the clip's steps, up to 1")
