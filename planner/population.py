@@ -36,7 +36,7 @@ class Population:
         self.chosen: int | None = None  # of the options, once that is decided
         self.first: int | None = None  # of the options: what is done before the hand goes on
         self.costs_G: list[float] = []
-        self.noise = Noise(config.noise, problem.seed, config.horizon, len(self.reach_V), config.noise_colour)
+        self.noise = Noise(config.noise, problem.seed, config.horizon, len(self.reach_V))
         self.mean_HV, self.std_HV = self._start(problem)
         self.kept_KHV = self.mean_HV[None][:0]
         self.kept_costs_K = self.kept_KHV[..., 0, 0]

@@ -1,10 +1,10 @@
 """The default search: an anytime cross-entropy method made for small budgets.
 
 Like the published one (`cem`) it samples candidates, keeps the elites and moves a Gaussian towards them. What is added
-can each be switched off: evenly spread draws, smooth along the horizon; elites and the mean competing again; a start
-from the shifted last plan; stopping when the elites agree; a gripper chosen apart from the motion. Candidates that
-cannot be among the best are not imagined (`pruning`). The answer is the best candidate known, so that it can be asked
-for at any time after the first iteration.
+can each be switched off: evenly spread draws; elites and the mean competing again; a start from the shifted last plan;
+stopping when the elites agree; a gripper chosen apart from the motion. Candidates that cannot be among the best are not
+imagined (`pruning`). The answer is the best candidate known, so that it can be asked for at any time after the first
+iteration.
 
 The populations of all requests are imagined in one batch.
 

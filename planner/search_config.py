@@ -32,7 +32,6 @@ class SearchConfig:
 
     # sampling
     noise: NoiseKind = "sobol"
-    noise_colour: float = 0.0  # 0: steps are drawn apart; 2: neighbouring steps alike
     spread: float = 1.0  # first standard deviation, as a share
     least_spread: float = 0.02  # it never falls below this share
 
@@ -65,7 +64,6 @@ class SearchConfig:
             f"descent_limit is a length in metres within step_limit, got {self.descent_limit}",
         )
         require(self.turn_limit is None or 0 < self.turn_limit <= 3.15, f"turn_limit: got {self.turn_limit} radians")
-        require(0 <= self.noise_colour <= 10, f"noise_colour is an exponent within 0…10, got {self.noise_colour}")
         for name in ("spread", "warm_spread"):
             require(0 < getattr(self, name) <= 3, f"{name} is a share of the limits, got {getattr(self, name)}")
         for name in ("mean_momentum", "std_momentum", "least_spread"):

@@ -39,7 +39,7 @@ def with_and_without(asked: Problem, config: SearchConfig, world: PointWorld) ->
     [
         {},
         {"noise": "gaussian", "kept_elites": 0, "try_mean": False},
-        {"horizon": 3, "noise_colour": 2.0, "iterations": 6},
+        {"horizon": 3, "iterations": 6},
         {"samples": 12, "elites": 8},
         {"turn_limit": 0.1},
     ],

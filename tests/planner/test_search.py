@@ -50,7 +50,7 @@ def end(found: Found) -> Tensor:
         {"answer": "mean", "iterations": 6},
         {"agreement": None},
         {"horizon": 2, "samples": 64, "iterations": 6},
-        {"horizon": 4, "noise_colour": 2.0, "samples": 96, "iterations": 8},
+        {"horizon": 4, "samples": 96, "iterations": 8},
         {"gripper": GripperConfig(mode="sampled"), "samples": 64},
         {"gripper": GripperConfig(mode="held")},
     ],
