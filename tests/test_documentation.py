@@ -34,9 +34,10 @@ def test_every_command_of_a_document_can_be_typed(document: Path) -> None:
 
 def test_the_list_of_a_labs_episodes_is_what_the_folder_holds(tmp_path: Path) -> None:
     for folder in ("1.0.1/LAB/success/2026-11-30/a b", "1.0.1/LAB/failure/2026-11-30/c", ".unfinished/LAB+1.1"):
-        (tmp_path / "lab" / folder).mkdir(parents=True)
-        (tmp_path / "lab" / folder / "trajectory.h5").touch()
-    (line,) = re.findall(r"^find lab .*", (ROOT / "docs" / "training.md").read_text(), re.MULTILINE)
+        (tmp_path / "disk" / folder).mkdir(parents=True)
+        (tmp_path / "disk" / folder / "trajectory.h5").touch()
+    (tmp_path / "lab").symlink_to("disk")
+    (line,) = re.findall(r"^find lab/ .*", (ROOT / "docs" / "training.md").read_text(), re.MULTILINE)
     subprocess.run(line, shell=True, cwd=tmp_path, check=True)
     listed, held = (find_episodes(tmp_path / source) for source in ("all.txt", "lab"))
     assert [ref.folder for ref in listed] == [ref.folder for ref in held]

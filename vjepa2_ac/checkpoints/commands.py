@@ -90,7 +90,11 @@ def convert(
     dtype: Annotated[DType | None, typer.Option(help="Keep weights as fp32 or bf16. Without it: as they are.")] = None,
     which: WhichOption = None,
     beside: Annotated[
-        list[str] | None, typer.Option("--with", help="Another source whose models join, such as a probe. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Another source whose models join, such as a probe; --which and --set tell of the first. Repeatable.",
+        ),
     ] = None,
     without: Annotated[
         list[str] | None,
