@@ -83,6 +83,15 @@ def change_rows(ref: EpisodeRef, path: str, values: Any) -> None:
             file[path] = values
 
 
+def damage_rows(ref: EpisodeRef, path: str) -> None:
+    """Spoil what HDF5 says of a dataset or group, as a disk does that loses a sector."""
+    with h5py.File(ref.folder / layout.TRAJECTORY, "r") as file:
+        header = h5py.h5o.get_info(file[path].id).addr
+    data = bytearray((ref.folder / layout.TRAJECTORY).read_bytes())
+    data[header + 8] ^= 255  # what its checksum is of
+    (ref.folder / layout.TRAJECTORY).write_bytes(bytes(data))
+
+
 def rows_of(ref: EpisodeRef, path: str) -> Any:
     with h5py.File(ref.folder / layout.TRAJECTORY, "r") as file:
         return file[path][()]

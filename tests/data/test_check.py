@@ -88,6 +88,10 @@ DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
         lambda ref: folders.change_rows(ref, layout.COMMANDED_GRIPPER, np.zeros(7)),
         "40 poses but 7 gripper commands",
     ),
+    "damaged commands": (
+        lambda ref: folders.damage_rows(ref, layout.COMMANDED_GRIPPER),
+        "action/gripper_position cannot be read",
+    ),
     "no metadata": (lambda ref: folders.metadata_of(ref).unlink(), "metadata_*.json is missing"),
     "no video": (lambda ref: folders.video_of(ref).unlink(), "video 10000001.mp4 is missing"),
     "unreadable video": (lambda ref: folders.video_of(ref).write_bytes(b"no"), "cannot open 10000001.mp4"),
@@ -121,6 +125,10 @@ HAZARDS: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
     "video a little shorter": (lambda ref: folders.shorten_video(ref, 39), "differ by 1: the shorter is used"),
     "spaces in the path": (spaces, "a space in the path"),
     "no wrist video": (lambda ref: folders.video_of(ref, "wrist").unlink(), "no wrist video"),
+    "a wrist video with an endless name": (
+        lambda ref: folders.change_metadata(ref, wrist_mp4_path="a" * 5000 + ".mp4"),
+        "no wrist video",
+    ),
     "60 fps in the header": (
         lambda ref: write_video(folders.video_of(ref), open_video(folders.video_of(ref)).frames(range(40)), 60.0),
         "header says 60 fps, timestamps 4: the timestamps are believed",

@@ -94,6 +94,11 @@ def poison(ref: EpisodeRef) -> None:
 DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
     "no metadata": (lambda ref: folders.metadata_of(ref).unlink(), r"metadata_\*\.json is missing"),
     "cut metadata": (lambda ref: folders.metadata_of(ref).write_text('{"uuid": "x'), "cannot be read"),
+    "metadata with an endless number": (
+        lambda ref: folders.metadata_of(ref).write_text('{"scene_id": ' + "9" * 5000 + "}"),
+        "cannot be read: Exceeds the limit",
+    ),
+    "metadata without an end": (lambda ref: folders.metadata_of(ref).write_text("[" * 100_000), "cannot be read"),
     "metadata is a list": (lambda ref: folders.metadata_of(ref).write_text("[]"), "holds list"),
     "no camera": (lambda ref: folders.change_metadata(ref, left_mp4_path=None), "no left camera; it has right"),
     "no trajectory": (lambda ref: (ref.folder / layout.TRAJECTORY).unlink(), r"trajectory\.h5 is missing"),
@@ -113,6 +118,12 @@ DAMAGE: dict[str, tuple[Callable[[EpisodeRef], object], str]] = {
         lambda ref: folders.change_rows(ref, layout.CAPTURED.format(serial="10000001"), [b"a"] * 40),
         "10000001_estimated_capture cannot be read",
     ),
+    "damaged clock": (
+        lambda ref: folders.damage_rows(ref, layout.CAPTURED.format(serial="10000001")),
+        "10000001_estimated_capture cannot be read: Unable to",
+    ),
+    "damaged extrinsics": (lambda ref: folders.damage_rows(ref, CAMERA), "10000001_left cannot be read: Unable to"),
+    "damaged poses": (lambda ref: folders.damage_rows(ref, layout.CARTESIAN), "cartesian_position cannot be read"),
     "clock of two lengths": (
         lambda ref: folders.only_the_robots_clock(ref, nanos=np.zeros(9)),
         "40 seconds but 9 nanoseconds",
@@ -143,6 +154,16 @@ def test_a_damaged_episode_is_named_with_its_reason(
     with pytest.raises(EpisodeError, match=reason) as caught:
         open_episode(ref)
     assert caught.value.episode == ref.name
+
+
+@pytest.mark.parametrize("damaged", ["simulation", "simulation/object_pose"])
+def test_rows_that_are_damaged_name_the_episode_when_they_are_asked_for(ref: EpisodeRef, damaged: str) -> None:
+    folders.damage_rows(ref, damaged)
+    episode = open_episode(ref)  # which needs none of it
+    for ask in (lambda: episode.rows("simulation/object_pose"), episode.simulation):
+        with pytest.raises(EpisodeError, match=r"simulation.* cannot be read") as caught:
+            ask()
+        assert caught.value.episode == ref.name
 
 
 def test_a_video_damaged_in_its_middle_names_the_episode(ref: EpisodeRef) -> None:

@@ -230,7 +230,7 @@ def _look_at_files(report: EpisodeReport, episode: Episode, config: CheckConfig)
     folder = episode.ref.folder / layout.RECORDINGS
     for camera in layout.CAMERAS:
         path = episode.metadata.get(f"{camera}_mp4_path")
-        if camera != config.camera and isinstance(path, str) and not (folder / Path(path).name).is_file():
+        if camera != config.camera and isinstance(path, str) and not layout.is_there(folder / Path(path).name):
             report.notes.append(f"no {camera} video, though the metadata names one")
     if any(folder.glob("*-stereo.mp4")):
         report.notes.append("stereo videos, not read")

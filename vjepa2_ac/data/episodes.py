@@ -5,6 +5,7 @@ Shapes: N rows of the trajectory, T frames asked for, 7 numbers of a pose, 6 of 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -91,16 +92,17 @@ class Episode:
     def rows(self, path: str) -> Array | None:
         """Any dataset of the trajectory, by its path in the file; None when this episode does not have it."""
         with _open_trajectory(self.ref) as file:
-            return _dataset(file, path, self.name) if path in file else None
+            return _dataset(file, path, self.name) if _holds(file, path, self.name) else None
 
     def simulation(self) -> dict[str, Array]:
         """What only a simulator knows (object poses, contacts …), by name, each with N rows; empty for real robots."""
         with _open_trajectory(self.ref) as file:
             names: list[str] = []
-            if "simulation" in file:
-                file["simulation"].visititems(
-                    lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-                )
+            if _holds(file, "simulation", self.name):
+                with _named(self.name, "simulation"):
+                    file["simulation"].visititems(
+                        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
+                    )
             return {name: _dataset(file, f"simulation/{name}", self.name) for name in names}
 
 
@@ -177,9 +179,9 @@ def usable(refs: Iterable[EpisodeRef], bad: BadEpisodes, camera: str = "left") -
 def _measured_rate(file: h5py.File, serial: str, name: str) -> float | None:
     """Rows per second by the trajectory's own clocks: the camera's, the control loop's or the robot's; else None."""
     for path in (layout.CAPTURED.format(serial=serial), layout.STEP_STARTED):
-        if path in file and (rate := _rate_of_times(_dataset(file, path, name), per_second=1e3)):
+        if _holds(file, path, name) and (rate := _rate_of_times(_dataset(file, path, name), per_second=1e3)):
             return rate
-    if layout.ROBOT_SECONDS in file and layout.ROBOT_NANOS in file:
+    if all(_holds(file, path, name) for path in (layout.ROBOT_SECONDS, layout.ROBOT_NANOS)):
         seconds, nanos = (_dataset(file, path, name) for path in (layout.ROBOT_SECONDS, layout.ROBOT_NANOS))
         if seconds.shape != nanos.shape:
             raise EpisodeError(name, f"the robot's clock has {seconds.size} seconds but {nanos.size} nanoseconds")
@@ -251,7 +253,7 @@ def _wrong_units(poses_N7: Array) -> list[str]:
 
 def _extrinsics(file: h5py.File, serial: str, rows: int, name: str) -> Array | None:
     path = layout.EXTRINSICS.format(serial=serial)
-    if path not in file:
+    if not _holds(file, path, name):
         return None
     extrinsics_N6 = _dataset(file, path, name)
     if extrinsics_N6.shape != (rows, 6):
@@ -262,14 +264,27 @@ def _extrinsics(file: h5py.File, serial: str, rows: int, name: str) -> Array | N
 
 
 def _dataset(file: h5py.File, path: str, name: str) -> Array:
+    if not _holds(file, path, name):
+        raise EpisodeError(name, f"{layout.TRAJECTORY} lacks {path}")
+    with _named(name, path):
+        return np.asarray(file[path][()], dtype=np.float64)
+
+
+def _holds(file: h5py.File, path: str, name: str) -> bool:
+    """Whether the trajectory has something there; EpisodeError where it is too damaged to tell."""
+    with _named(name, path):
+        return path in file
+
+
+@contextlib.contextmanager
+def _named(name: str, path: str) -> Iterator[None]:
+    """What HDF5 cannot do with a dataset of the trajectory is a fault of the episode."""
     try:
-        item = file[path]
-        return np.asarray(item[()], dtype=np.float64)
-    except KeyError:
-        raise EpisodeError(name, f"{layout.TRAJECTORY} lacks {path}") from None
-    except (OSError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        yield
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise EpisodeError(name, f"{path} cannot be read: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    lines = str(error).strip("'").splitlines()  # a KeyError is in quotes
+    return lines[0] if lines else type(error).__name__

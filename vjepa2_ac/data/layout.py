@@ -184,7 +184,7 @@ def read_metadata(folder: Path, name: str) -> dict[str, Any]:
         raise EpisodeError(name, "metadata_*.json is missing")
     try:
         metadata = json.loads(files[0].read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # no text, no JSON, or one that Python will not read
         raise EpisodeError(name, f"{files[0].name} cannot be read: {error}") from error
     if not isinstance(metadata, dict):
         raise EpisodeError(name, f"{files[0].name} holds {type(metadata).__name__}, expected an object")
