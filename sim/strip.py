@@ -16,7 +16,7 @@ import numpy as np
 from av.container import InputContainer
 
 from sim.film import Frame
-from vjepa2_ac.data.video import for_ffmpeg
+from vjepa2_ac.data.video import for_ffmpeg, open_container
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.files import make_folder, whole
 
@@ -65,7 +65,7 @@ def read(film: Path) -> Iterator[Frame]:
 @contextmanager
 def _opened(film: Path) -> Iterator[InputContainer]:
     try:
-        with av.open(for_ffmpeg(film)) as container:
+        with open_container(film) as container:
             if not container.streams.video:
                 raise InputError(f"{film} is no film: it has no picture")
             yield container

@@ -36,12 +36,12 @@ def film(tmp_path: Path) -> Path:
     return tmp_path / "film.mp4"
 
 
-def encode(path: Path, codec: str, rows: int = 40, **options: str) -> Path:
+def encode(path: Path, codec: str, rows: int = 40, side: int = 64, **options: str) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(15), options=options)
-        stream.width = stream.height = 64
+        stream.width = stream.height = side
         stream.pix_fmt = "yuv420p"
-        for pixels in ramp(rows).repeat(2, axis=1).repeat(2, axis=2):
+        for pixels in ramp(rows).repeat(side // 32, axis=1).repeat(side // 32, axis=2):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return path
@@ -92,8 +92,8 @@ def test_frames_are_decoded_from_the_key_before_them_and_no_further(
                 decoded.append(video.times.index(frame.pts))
                 yield frame
 
-    video, opened = open_video(film), av.open
-    monkeypatch.setattr(videos.av, "open", lambda path: Counted(opened(path)))
+    video, opened = open_video(film), videos.open_container
+    monkeypatch.setattr(videos, "open_container", lambda path: Counted(opened(path)))
     video.frames([29, 10, 12])
     assert decoded == [8, 9, 10, 11, 12, 24, 25, 26, 27, 28, 29]
 
@@ -207,6 +207,40 @@ def test_what_holds_no_frames_is_refused(film: Path) -> None:
         open_video(sound)
     with pytest.raises(VideoError, match=r"video none\.mp4 is missing"):
         open_video(film.with_name("none.mp4"))
+
+
+def test_a_codec_that_nobody_knows_is_refused(film: Path) -> None:
+    data = film.read_bytes()
+    named = data.rindex(b"avc1")  # in the list of its streams
+    film.write_bytes(data[:named] + b"none" + data[named + 4 :])
+    with pytest.raises(VideoError, match=r"film\.mp4 is of a codec that this FFmpeg does not know"):
+        open_video(film)
+
+
+def test_a_title_may_be_written_in_anything(film: Path) -> None:
+    before_THWC = open_video(film).frames(range(40))
+    data = film.read_bytes()
+    assert b"VideoHandler" in data
+    film.write_bytes(data.replace(b"VideoHandler", "Küchenkamera".encode("latin-1")))
+    np.testing.assert_array_equal(open_video(film).frames(range(40)), before_THWC)
+
+
+def test_a_video_whose_pictures_change_their_size_is_refused(tmp_path: Path) -> None:
+    path, number = tmp_path / "two.mkv", 0
+    with av.open(str(path), "w") as container:
+        stream = None
+        for side in (64, 128):
+            part = encode(tmp_path / f"{side}.mkv", "libx264", side=side, x264opts="repeat-headers=1:bframes=0")
+            with av.open(str(part)) as source:
+                stream = stream or container.add_stream_from_template(source.streams.video[0])
+                for packet in (each for each in source.demux(video=0) if each.size):
+                    packet.pts = packet.dts = number
+                    packet.time_base, packet.stream = Fraction(1, 15), stream
+                    number += 1
+                    container.mux(packet)
+    assert open_video(path).frames(range(40)).shape == (40, 64, 64, 3)
+    with pytest.raises(VideoError, match=r"two\.mkv changes its size: frame 50 is 128 × 128, the first 64 × 64"):
+        open_video(path).frames([3, 50])
 
 
 @pytest.mark.parametrize(

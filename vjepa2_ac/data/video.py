@@ -16,6 +16,7 @@ from typing import Any
 import av
 import av.error
 import numpy as np
+from av.container import InputContainer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from numpy.typing import NDArray
 
@@ -89,7 +90,7 @@ class Video:
             yield from self._decode(wanted[given:], ())
 
     def _decode(self, wanted: Sequence[int], keys: tuple[int, ...]) -> Iterator[tuple[int, Frames]]:
-        with av.open(for_ffmpeg(self.path)) as container:
+        with open_container(self.path) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a smeared picture
             for key, numbers in _runs(wanted, keys):
@@ -98,10 +99,19 @@ class Video:
                 last = max(missing)
                 for frame in container.decode(stream):
                     if frame.pts in missing:
+                        number = missing.pop(frame.pts)
+                        self._refuse_another_size(number, frame)
                         # The plain conversion is the one decord makes, so pixels equal those of the reference.
-                        yield missing.pop(frame.pts), np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                        yield number, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                     if not missing or (frame.pts is not None and frame.pts > last):
                         break
+
+    def _refuse_another_size(self, number: int, frame: av.VideoFrame) -> None:
+        if (frame.width, frame.height) != (self.width, self.height):
+            raise VideoError(
+                f"{self.path.name} changes its size: frame {number} is {frame.width} × {frame.height}, "
+                f"the first {self.width} × {self.height}"
+            )
 
 
 def open_video(path: Path) -> Video:
@@ -109,7 +119,7 @@ def open_video(path: Path) -> Video:
     try:
         if not path.is_file():
             raise VideoError(f"video {path.name} is missing")
-        with av.open(for_ffmpeg(path)) as container:
+        with open_container(path) as container:
             if not container.streams.video:
                 raise VideoError(f"{path.name} holds no video")
             stream = container.streams.video[0]
@@ -119,6 +129,8 @@ def open_video(path: Path) -> Video:
                 if packet.pts is not None and packet.size and not packet.is_discard
             )
             codec = stream.codec_context
+            if codec is None:
+                raise VideoError(f"{path.name} is of a codec that this FFmpeg does not know")
             if container.format.name == "avi" and codec.has_b_frames:
                 raise VideoError(f"{path.name} is an AVI with B-frames, which does not say when one is shown; use MP4")
             rate = stream.average_rate or stream.guessed_rate
@@ -178,6 +190,11 @@ def _runs(wanted: Sequence[int], keys: tuple[int, ...]) -> list[tuple[int, list[
         else:
             runs.append((key, [number]))
     return runs
+
+
+def open_container(path: Path) -> InputContainer:
+    """A file opened by FFmpeg, whatever its title is written in: that need not be UTF-8."""
+    return av.open(for_ffmpeg(path), metadata_errors="replace")
 
 
 def for_ffmpeg(path: Path) -> str:
