@@ -214,6 +214,8 @@ def test_an_index_is_replaced_whole_and_leaves_nothing_beside_it(
     [
         ({"role": "front"}, "no camera 'front'; raw DROID has left, right, wrist"),
         ({"serial": "a.b"}, "serial 'a.b' of the left camera"),
+        ({"serial": 23456789}, "serial 23456789 of the left camera names no file: need text"),
+        ({"serial": ""}, "serial '' of the left camera names no file"),
         ({"extrinsics_N6": np.full(6, np.nan)}, "extrinsics of the left camera holds numbers that are not finite"),
         ({"extrinsics_N6": np.zeros((3, 6))}, "has 40 frames and another number of extrinsics"),
         ({"extrinsics_N6": np.zeros(7)}, r"extrinsics of the left camera has shape \[7\]"),
@@ -242,8 +244,8 @@ def test_a_lab_says_where_its_robot_stands_and_need_not_know_where_its_camera_do
     assert open_episode(ref).extrinsics_N6 is None
 
 
-@pytest.mark.parametrize("lab", ["UNI/ROBOTS", "..", ""])
-def test_a_lab_that_names_no_folder_is_refused(lab: str) -> None:
+@pytest.mark.parametrize("lab", ["UNI/ROBOTS", "..", "", ".lab"])
+def test_a_lab_whose_episodes_nobody_would_find_is_refused(lab: str) -> None:
     with pytest.raises(InputError, match="cannot name a folder"):
         recording(lab=lab)
 
@@ -259,6 +261,11 @@ def test_a_list_of_frames_is_refused_in_a_sentence(tmp_path: Path) -> None:
 def test_time_that_does_not_pass_is_refused(fps: float) -> None:
     with pytest.raises(InputError, match="finite fps > 0"):
         recording(fps=fps)
+
+
+def test_a_rate_may_be_a_number_of_numpys(tmp_path: Path) -> None:
+    rate: Any = np.float32(15)
+    assert open_episode(write_episode(recording(fps=rate), tmp_path)).fps == 15.0
 
 
 def test_lengths_that_differ_are_refused_before_anything_is_written() -> None:

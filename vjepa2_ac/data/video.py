@@ -168,7 +168,7 @@ def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = Q
     with av.open(
         for_ffmpeg(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}
     ) as container:
-        stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
+        stream: Any = container.add_stream("libx264", rate=Fraction(float(fps)).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
         stream.codec_context.colorspace = Colorspace.SMPTE170M  # BT.601, what decoders assume at this size

@@ -52,8 +52,11 @@ class CameraTrack:
     def __post_init__(self) -> None:
         if self.role not in layout.CAMERAS:
             raise InputError(f"no camera {self.role!r}; raw DROID has {', '.join(layout.CAMERAS)}")
-        if set("./") & set(self.serial):  # it names a file, of which readers take what is before the first dot
-            raise InputError(f"serial {self.serial!r} of the {self.role} camera holds a dot or a slash")
+        # It names a file, of which readers take what is before the first dot. Some drivers say it as a number.
+        if not isinstance(self.serial, str) or not self.serial or set("./") & set(self.serial):
+            raise InputError(
+                f"serial {self.serial!r} of the {self.role} camera names no file: need text without a dot or a slash"
+            )
         if self.extrinsics_N6 is None:
             return
         frames = len(self.frames_NHWC)
@@ -96,8 +99,11 @@ class Recording:
             raise InputError("an episode needs at least one camera, each with a role and a serial of its own")
         vector(self.poses_N7, "poses")
         vector(self.commands_N7, "commands")
-        if "/" in self.lab or self.lab in ("", ".", ".."):  # it names a folder, and files
-            raise InputError(f"lab {self.lab!r} cannot name a folder: need a name without slashes")
+        if not self.lab or "/" in self.lab or self.lab.startswith("."):  # it names a folder, and files
+            raise InputError(
+                f"lab {self.lab!r} cannot name a folder of episodes: need a name without slashes that begins with no "
+                "dot, for hidden folders are not searched"
+            )
         if not 0 < self.fps < math.inf:
             raise InputError(f"need a finite fps > 0, got {self.fps}")
 
