@@ -72,7 +72,11 @@ def show(out: Path, config: DemoConfig, say: Say) -> bool:
 
 def refuse_used(out: Path) -> None:
     """Raise InputError where something is already: a demo is seen as it happens, not gone on with."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    try:
+        is_used = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    except OSError as error:
+        raise InputError(f"{out} cannot be read: {error.strerror}") from None
+    if is_used:
         raise InputError(f"{out} is not empty; a demo wants a new folder, --out NEW")
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vjepa2_ac.errors import InputError
-from vjepa2_ac.files import aside_of, make_folder, write
+from vjepa2_ac.files import aside_of, is_file, make_folder, read, write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,10 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
 
 def _check(folder: Path, owner: Owner, wanted: dict[str, Any]) -> None:
     said = folder / owner.settings
-    if said.is_file():
+    if is_file(said):
+        content = read(said)
         try:
-            found = json.loads(said.read_text(encoding="utf-8"))
+            found = json.loads(content.decode())
         except ValueError as error:
             raise InputError(f"{said} is damaged: {error}; choose another folder") from error
         _compare(found, owner, wanted, said)

@@ -13,7 +13,7 @@ import pytest
 from tests.data.folders import folder_of
 from vjepa2_ac.data import layout
 from vjepa2_ac.data.episodes import BadEpisodes, open_episode, usable
-from vjepa2_ac.data.layout import find_episodes
+from vjepa2_ac.data.layout import find_episodes, unfinished
 from vjepa2_ac.data.writer import index_entry, write_index
 from vjepa2_ac.errors import EpisodeError, InputError
 
@@ -41,18 +41,23 @@ def test_what_lies_in_the_tree_is_called_by_its_own_name(tmp_path: Path) -> None
     assert [found.folder for found in find_episodes(tmp_path / "mine")] == [ref.folder for ref in refs]
 
 
-def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (ref,) = folder_of(tmp_path, 1)
-    (tmp_path / "closed").mkdir()
+def close(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody read a folder; root may whatever its permissions say."""
     listing = os.scandir, os.listdir
 
     def refuse(path: Any = ".", listed: Any = None) -> Any:
-        if str(path).endswith("closed"):
+        if str(path) == str(folder):
             raise PermissionError(13, "Permission denied", str(path))
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", partial(refuse, listed=listing[0]))
     monkeypatch.setattr(os, "listdir", partial(refuse, listed=listing[1]))
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    (tmp_path / "closed").mkdir()
+    close(tmp_path / "closed", monkeypatch)
     bad = BadEpisodes(limit=1)
     assert [episode.ref for episode in usable(find_episodes(tmp_path), bad)] == [ref]
     assert bad.reasons == {"closed": "the folder cannot be read: Permission denied"}
@@ -79,6 +84,21 @@ def test_branches_of_two_collections_are_not_one(tmp_path: Path) -> None:
     assert len({ref.branch("7-0") for ref in refs}) == 2
     assert refs[0].branch("7-0") == layout.EpisodeRef(refs[0].folder.with_name("other"), "other").branch("7-0")
     assert refs[0].branch(None) is None
+
+
+def test_leftovers_that_may_not_be_read_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".unfinished" / "somebody's").mkdir(parents=True)
+    close(tmp_path / ".unfinished", monkeypatch)
+    assert unfinished(tmp_path) == [tmp_path / ".unfinished"]
+
+
+def test_a_list_in_a_folder_that_may_not_be_entered_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match=r"list\.txt cannot be read: Permission denied"):
+        find_episodes(tmp_path / "list.txt")
 
 
 def test_what_a_stopped_writer_left_is_not_an_episode(tmp_path: Path) -> None:

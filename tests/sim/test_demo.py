@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import av
@@ -128,6 +129,21 @@ def test_a_folder_that_holds_something_is_refused(tmp_path: Path, capsys: pytest
     (tmp_path / "thesis.txt").touch()
     assert run([*DEMO, "--expert", "--out", str(tmp_path)]) == 2
     assert "not empty" in capsys.readouterr().err
+
+
+def test_a_folder_that_may_not_be_entered_is_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = Path.stat
+
+    def refuse(path: Path, **options: Any) -> Any:
+        if path.name == "shown":
+            raise PermissionError(13, "Permission denied", str(path))
+        return ask(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    assert run([*DEMO, "--expert", "--out", str(tmp_path / "shown")]) == 2
+    assert "shown cannot be read: Permission denied" in capsys.readouterr().err
 
 
 def test_a_step_says_what_the_gripper_did() -> None:

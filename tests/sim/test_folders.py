@@ -67,6 +67,24 @@ def test_damaged_settings_are_said_to_be_and_left_as_they_are(tmp_path: Path, da
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [damaged]
 
 
+@pytest.mark.parametrize("refused", ["stat", "open"])  # of a folder that may not be entered, of another's file
+def test_settings_that_may_not_be_read_are_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    with held(tmp_path, BAKER, bread()):
+        pass
+    ask = getattr(Path, refused)
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "bread.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        return ask(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, refused, refuse)
+    with pytest.raises(InputError, match=r"bread\.json cannot be read: Permission"), held(tmp_path, BAKER, bread()):
+        pass
+
+
 def test_two_do_not_share_a_folder(tmp_path: Path) -> None:
     with (
         held(tmp_path, BAKER, bread()),

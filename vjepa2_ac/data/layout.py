@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vjepa2_ac.errors import EpisodeError, InputError
-from vjepa2_ac.files import read
+from vjepa2_ac.files import is_file, read
 
 TRAJECTORY = "trajectory.h5"
 RECORDINGS = Path("recordings") / "MP4"
@@ -65,9 +65,9 @@ def find_episodes(source: Path | str, *, outcome: Outcome | None = None) -> list
     so that it is counted and named when it is opened.
     """
     source = Path(source)
-    if source.is_dir():
+    if is_folder(source):
         refs = sorted(_walk(source))
-    elif source.is_file():
+    elif is_file(source):
         refs = _read_index(source)
     else:
         raise InputError(f"no episodes at {source}: there is no such folder or file")
@@ -79,9 +79,16 @@ def unfinished(root: Path) -> list[Path]:
     found: list[Path] = []
     for folder, names, files in os.walk(root):
         if ASIDE in names:
-            found += sorted((Path(folder) / ASIDE).iterdir())
+            found += _leftovers(Path(folder) / ASIDE)
         names[:] = [] if TRAJECTORY in files else [name for name in names if not name.startswith(".")]
     return found
+
+
+def _leftovers(aside: Path) -> list[Path]:
+    try:
+        return sorted(aside.iterdir())
+    except OSError:  # what is in there nobody knows
+        return [aside]
 
 
 ASIDE = ".unfinished"  # episodes are written here and renamed into place
