@@ -339,6 +339,8 @@ def test_the_command_answers_with_words_and_exit_codes(tmp_path: Path, capsys: p
     assert cli.run(["data", "check", str(tmp_path / "d"), "--sheet", str(tmp_path / "sheet.png")]) == 0
     assert "3 of 3 usable" in capsys.readouterr().out
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    assert cli.run(["data", "check", str(tmp_path / "d"), "--bad-share", "0.005"]) == 0
+    assert "usable (0.0% bad, 0.5% allowed)" in capsys.readouterr().out
     folders.video_of(refs[2]).unlink()
     assert cli.run(["data", "check", str(tmp_path / "d")]) == 1
     said = capsys.readouterr().out

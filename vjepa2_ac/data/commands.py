@@ -98,7 +98,7 @@ def _lines(report: FolderReport) -> list[str]:
     lines += [f"  bad           {name}: {'; '.join(why)}" for name, why in facts["bad_episodes"].items()]
     lines += [f"  fault         {fault}" for fault in facts["faults"]]
     share = len(facts["bad_episodes"]) / max(facts["episodes"], 1)
-    limit = f"{share:.1%} bad, {facts['bad_share_allowed']:.0%} allowed"
+    limit = f"{share:.1%} bad, {100 * facts['bad_share_allowed']:g}% allowed"
     lines.append(f"usable ({limit})" if facts["usable"] else f"NOT usable ({limit})")
     return lines
 
