@@ -370,6 +370,7 @@ def test_all_that_a_call_was_told_is_sent(name: str, is_async: bool) -> None:
 
 
 SLOW = b'{"goal_id": "'
+ZIPPED = b"\x1f\x8b"
 
 
 class Scripted(http.server.BaseHTTPRequestHandler):
@@ -389,6 +390,8 @@ class Scripted(http.server.BaseHTTPRequestHandler):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-length", str(len(data)))
+        if data.startswith(ZIPPED):
+            self.send_header("content-encoding", "gzip")
         self.end_headers()
         for at in range(0, len(data), 8 if data.startswith(SLOW) else len(data) or 1):
             with contextlib.suppress(OSError):  # a client that has had enough
@@ -458,13 +461,41 @@ def _register_async(url: str) -> None:
     asyncio.run(register())
 
 
-@pytest.mark.parametrize("body", [b"<html>log in first</html>", b"[1]"])
+@pytest.mark.parametrize(
+    "body", [b"<html>log in first</html>", b"[1]", b'{"status": "ok"}', 100_000 * b"[", ZIPPED + b"cut off"]
+)
 def test_an_answer_of_something_else_is_said_to_be_one(scripted: tuple[str, type[Scripted]], body: bytes) -> None:
     url, handler = scripted
     handler.script += [(200, body)]
     with PlannerClient(url) as client, pytest.raises(PlannerError, match="no planning service") as caught:
         client.register_goal(paint(GOAL))
     assert caught.value.code == "not_a_planning_service"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("name", ["plan", "session", "energy", "rollout", "register_goal", "step", "calibrate"])
+def test_an_answer_that_is_not_a_services_is_said_to_be_something_elses(
+    scripted: tuple[str, type[Scripted]], name: str, is_async: bool
+) -> None:
+    url, handler = scripted
+    handler.script += [(200, {"status": "ok"})]
+    ask = ASKED[name][0]
+
+    async def answered() -> None:
+        async with AsyncPlannerClient(url) as client:
+            await ask(client, AsyncSession(client, OPENED))
+
+    said = pytest.raises(PlannerUnavailableError, match=r"no planning service .* but: \{'status': 'ok'\}")
+    with PlannerClient(url) as client, said as caught:
+        asyncio.run(answered()) if is_async else ask(client, Session(client, OPENED))
+    assert caught.value.code == "not_a_planning_service"
+
+
+@pytest.mark.parametrize("problem", [b'{"code": 1, "detail": "oh"}', b'{"code": "c", "detail": [1]}', 100_000 * b"["])
+def test_a_refusal_that_is_not_a_services_is_told_with_its_words(problem: bytes) -> None:
+    with pytest.raises(PlannerError, match="the service answered 422: ") as caught:
+        rest._answer(httpx.Response(422), problem)
+    assert caught.value.code == "http_error"
 
 
 def test_what_else_answers_there_is_told_with_its_words_and_the_id_of_the_request() -> None:

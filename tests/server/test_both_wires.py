@@ -332,7 +332,7 @@ def test_a_session_passes_its_sub_goals(client: PlannerClient) -> None:
         assert session.step(paint(pose), pose).status == "done"
         name = session.id
     with pytest.raises(PlannerError, match="no session"):
-        client._ask("get_session", None, {"session_id": name})
+        client._ask("get_session", None, {"session_id": name}, dict)
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -12,7 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vjepa2_ac.client import calls
-from vjepa2_ac.client.answers import Array, Calibration, Goal, Plan, Rollout, SessionState, Step, known
+from vjepa2_ac.client.answers import (
+    AnswerT,
+    Array,
+    Calibration,
+    Goal,
+    Plan,
+    Rollout,
+    SessionState,
+    Step,
+    known,
+    understood,
+)
 from vjepa2_ac.client.calls import Call, Exploration, GoalLike, Look, Options
 from vjepa2_ac.client.errors import Attempts, PlannerError, PlannerUnavailableError
 from vjepa2_ac.client.pictures import Picture
@@ -56,12 +68,12 @@ class AsyncPlannerClient:
             deadline_ms=deadline_ms,
             options=calls.options(options),
         )
-        return Plan.of(await self._ask("plan", timeout_s, fields))
+        return await self._ask("plan", timeout_s, fields, Plan.of)
 
     async def session(self, goal: GoalLike, **options: Unpack[Options]) -> AsyncSession:
         """A session that pursues the goal's pictures in order; use it with `with`, or close it."""
         fields = {"goal": calls.goal(goal), "options": calls.options(options)}
-        return AsyncSession(self, known(SessionState, await self._ask("open_session", None, fields)))
+        return AsyncSession(self, await self._ask("open_session", None, fields, partial(known, SessionState)))
 
     async def energy(
         self,
@@ -80,7 +92,7 @@ class AsyncPlannerClient:
             sub_goal=sub_goal,
             candidates=calls.candidates(actions),
         )
-        return np.array((await self._ask("energy", timeout_s, fields))["energies"])
+        return await self._ask("energy", timeout_s, fields, lambda told: np.array(told["energies"], dtype=np.float64))
 
     async def rollout(
         self,
@@ -99,29 +111,28 @@ class AsyncPlannerClient:
             candidates=calls.candidates(actions),
             with_latents=with_latents,
         )
-        return Rollout.of(await self._ask("rollout", timeout_s, fields))
+        return await self._ask("rollout", timeout_s, fields, Rollout.of)
 
     async def register_goal(self, goal: Picture | list[Picture]) -> Goal:
         """Have a goal encoded once and kept; the same pictures are the same goal."""
-        return known(Goal, await self._ask("register_goal", None, {"pictures": calls.pictures(goal)}))
+        fields = {"pictures": calls.pictures(goal)}
+        return await self._ask("register_goal", None, fields, partial(known, Goal))
 
     async def goals(self) -> list[Goal]:
         """Every goal that the service keeps."""
-        return [known(Goal, each) for each in (await self._ask("list_goals", None, {}))["goals"]]
+        return await self._ask("list_goals", None, {}, lambda told: [known(Goal, each) for each in told["goals"]])
 
     async def delete_goal(self, goal: Goal | str) -> None:
         """Have a goal forgotten."""
-        await self._ask("delete_goal", None, {"goal_id": goal if isinstance(goal, str) else goal.goal_id})
+        await self._ask("delete_goal", None, {"goal_id": goal if isinstance(goal, str) else goal.goal_id}, dict)
 
     async def info(self) -> dict[str, Any]:
         """Conventions, limits and versions of the service."""
-        answer: dict[str, Any] = await self._ask("info", None, {})
-        return answer
+        return await self._ask("info", None, {}, dict)
 
     async def models(self) -> list[dict[str, Any]]:
         """The service's models and how far they are."""
-        answer: list[dict[str, Any]] = (await self._ask("models", None, {}))["models"]
-        return answer
+        return await self._ask("models", None, {}, lambda told: list(told["models"]))
 
     async def close(self) -> None:
         """Hang up."""
@@ -136,15 +147,20 @@ class AsyncPlannerClient:
     ) -> None:
         await self.close()
 
-    async def _ask(self, name: str, timeout_s: float | None, fields: dict[str, Any]) -> Any:
+    async def _ask(
+        self, name: str, timeout_s: float | None, fields: dict[str, Any], read: Callable[[dict[str, Any]], AnswerT]
+    ) -> AnswerT:
+        """What `read` makes of the answer."""
         call = Call(name, fields)
         attempts = Attempts(self.timeout_s if timeout_s is None else timeout_s, self.retries, call.method.is_repeatable)
         while not self._is_closed:
             try:
-                return await self._wire.send(call.after(attempts.waited_s), attempts.time_left_s)
+                answer = await self._wire.send(call.after(attempts.waited_s), attempts.time_left_s)
             except PlannerError as error:
                 if not self._is_closed:
                     await asyncio.sleep(attempts.pause_after(error))
+            else:
+                return understood(read, answer)
         raise PlannerUnavailableError("the client has been closed", code="closed")
 
 
@@ -168,13 +184,13 @@ class AsyncSession:
         fields = calls.without_none(
             session_id=self.id, observation=calls.observation(frame, pose, look or {}), deadline_ms=deadline_ms
         )
-        step = Step.of(await self.client._ask("step", timeout_s, fields))
+        step = await self.client._ask("step", timeout_s, fields, Step.of)
         self.status, self.sub_goal = step.status, step.sub_goal
         return step
 
     async def state(self) -> SessionState:
         """How far the session is."""
-        return known(SessionState, await self.client._ask("get_session", None, {"session_id": self.id}))
+        return await self.client._ask("get_session", None, {"session_id": self.id}, partial(known, SessionState))
 
     async def calibrate(
         self, moves: Sequence[Exploration], *, yaw_only: bool = True, timeout_s: float | None = None
@@ -184,20 +200,20 @@ class AsyncSession:
         A few centimetres along each axis, there and back, are good moves. `residual` says whether the view is.
         """
         fields = {"session_id": self.id, "moves": calls.explored(moves), "yaw_only": yaw_only}
-        return known(Calibration, await self.client._ask("calibrate", timeout_s, fields))
+        return await self.client._ask("calibrate", timeout_s, fields, partial(known, Calibration))
 
     async def calibration(self) -> Calibration:
         """What was found. Raises PlannerError with the code `not_found` before any `calibrate`."""
-        return known(Calibration, await self.client._ask("get_calibration", None, {"session_id": self.id}))
+        return await self.client._ask("get_calibration", None, {"session_id": self.id}, partial(known, Calibration))
 
     async def forget_calibration(self) -> None:
         """Plan again as the session was opened."""
-        await self.client._ask("delete_calibration", None, {"session_id": self.id})
+        await self.client._ask("delete_calibration", None, {"session_id": self.id}, dict)
 
     async def close(self) -> None:
         """End the session; one that has expired is closed already."""
         try:
-            await self.client._ask("close_session", None, {"session_id": self.id})
+            await self.client._ask("close_session", None, {"session_id": self.id}, dict)
         except PlannerError as error:
             if error.code != "not_found":
                 raise

@@ -5,15 +5,26 @@ Shapes: H steps of the horizon, S candidates, N tokens, D width of a latent, 7 n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vjepa2_ac.client.errors import something_else
+
 AnswerT = TypeVar("AnswerT")
 Array = NDArray[np.float64]
 Status = Literal["going", "done", "timed out"]
+
+
+def understood(read: Callable[[dict[str, Any]], AnswerT], answer: dict[str, Any]) -> AnswerT:
+    """What `read` makes of an answer. Raises PlannerUnavailableError where something else has answered."""
+    try:
+        return read(answer)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise something_else(str(answer)[:80]) from None
 
 
 def known(kind: type[AnswerT], answer: dict[str, Any]) -> AnswerT:

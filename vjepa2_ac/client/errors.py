@@ -33,6 +33,11 @@ class PlannerUnavailableError(PlannerError):
     """The service could not be reached, or gave no answer in time."""
 
 
+def something_else(words: str) -> PlannerUnavailableError:
+    """Whatever listens at a service's address, with what it said."""
+    return PlannerUnavailableError(f"no planning service answered there, but: {words}", code="not_a_planning_service")
+
+
 class Attempts:
     """How often and when to ask again within a time-out: only where nothing was done, or doing it twice is harmless."""
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 
 from vjepa2_ac.client.calls import Call
-from vjepa2_ac.client.errors import PlannerError, PlannerUnavailableError
+from vjepa2_ac.client.errors import PlannerError, PlannerUnavailableError, something_else
 from vjepa2_ac.errors import InputError
 
 
@@ -32,7 +32,7 @@ class RestWire:
                     if time.monotonic() > ends_at:
                         raise httpx.ReadTimeout("the answer goes on and on")
             return _answer(response, bytes(body))
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _lost(error) from error
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class AsyncRestWire:
             return _answer(response, response.content)
         except TimeoutError:
             raise _lost(httpx.ReadTimeout("the time is up")) from None
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _lost(error) from error
         finally:
             self._clocks.remove(clock)
@@ -134,7 +134,9 @@ def _answer(response: httpx.Response, body: bytes) -> Any:
     try:
         problem = json.loads(body)
         code, detail = problem["code"], problem["detail"]
-    except (ValueError, KeyError, TypeError):
+        if not (isinstance(code, str) and isinstance(detail, str)):
+            raise TypeError("a service says both in words")
+    except (ValueError, KeyError, TypeError, RecursionError):
         problem, code = {}, "http_error"
         detail = f"the service answered {response.status_code}: {body[:200].decode(errors='replace')}"
     request_id = problem.get("request_id") or response.headers.get("x-request-id")
@@ -151,17 +153,16 @@ def _read(body: bytes) -> dict[str, Any]:
     """The answer in a body. Raises PlannerUnavailableError where something else has answered."""
     try:
         answer = json.loads(body or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        words = body[:80].decode(errors="replace")
-        raise PlannerUnavailableError(
-            f"no planning service answered there, but: {words}", code="not_a_planning_service"
-        )
+        raise something_else(body[:80].decode(errors="replace"))
     return answer
 
 
-def _lost(error: httpx.TransportError) -> PlannerUnavailableError:
+def _lost(error: httpx.RequestError) -> PlannerUnavailableError:
+    if isinstance(error, httpx.DecodingError):  # a service compresses nothing
+        return something_else(f"an answer that cannot be unpacked: {error}")
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
         return PlannerUnavailableError(f"no planning service could be reached: {error}", code="unreachable")
     if isinstance(error, httpx.TimeoutException):
