@@ -102,6 +102,8 @@ def test_a_pose_can_be_written_with_spaces_or_commas() -> None:
         ("nan" + " 0" * 6, "finite"),
         ("500 0 300 3.14 0 0 0", "not in metres"),
         ("0.5 0 0.3 180 0 0 0", "not in radians"),
+        ("0.5 0 0.3 3.14 0 0 85", "a gripper of 85; expected 0 open … 1 closed"),
+        ("0.5 0 0.3 3.14 0 0 -0.1", "a gripper of -0.1; expected"),
     ],
 )
 def test_a_wrong_pose_is_refused_in_words(text: str, complaint: str) -> None:

@@ -119,4 +119,6 @@ def parse_pose(text: str, what: str = "pose") -> Array:
         raise InputError(f"{what} {text!r} is not in metres (are these millimetres?)")
     if (np.abs(pose[ROTATION]) > 2 * np.pi).any():
         raise InputError(f"{what} {text!r} is not in radians (are these degrees?)")
+    if not 0 <= (closedness := pose[GRIPPER].item()) <= 1:
+        raise InputError(f"{what} {text!r} has a gripper of {closedness:g}; expected 0 open … 1 closed")
     return pose
