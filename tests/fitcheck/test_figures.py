@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from vjepa2_ac.fitcheck.axes import Axis
 from vjepa2_ac.fitcheck.controls import Controls
@@ -15,9 +18,11 @@ from vjepa2_ac.fitcheck.figures import Goal, sections
 from vjepa2_ac.fitcheck.goals import Verdict, verdicts
 from vjepa2_ac.fitcheck.located import Locating, Missed
 from vjepa2_ac.fitcheck.pairs import Pairs
+from vjepa2_ac.fitcheck.questions import FitCheckConfig
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES, Ranking
 from vjepa2_ac.fitcheck.readout import ReadOut
-from vjepa2_ac.fitcheck.report import Column
+from vjepa2_ac.fitcheck.report import Column, Report
+from vjepa2_ac.fitcheck.table import show
 from vjepa2_ac.fitcheck.whereabouts import Whereabouts
 
 
@@ -95,6 +100,18 @@ def test_a_figure_that_misses_its_goal_is_not_told_by_the_goals_own_number(
 ) -> None:
     verdict = Verdict("a figure", goal, value, digits, goal.is_met(value))
     assert str(verdict) == f"a figure {told} (goal {goal})"
+
+
+def test_a_figure_of_nothing_is_not_called_missed() -> None:
+    copied = replace(COLUMN, name="", drift=Drift([said(math.nan)] * 3, in_a_row(20), in_a_row(900), in_a_row(900)))
+    found = {"source": "", "scenes": 0, "episodes": 0, "frames": 0, "left out": {}}
+    with (console := Console(file=StringIO(), width=132)).capture() as captured:
+        show(Report([copied], FitCheckConfig(horizon=3), found), console=console)
+    lines = captured.get().splitlines()
+    assert [line.replace("│", " ").split() for line in lines if line.startswith("  1 step ")] == [
+        ["1", "step", "–", "≤", "0.5"]
+    ]
+    assert "  – latent error ÷ copying the last frame: 1 step: not measured" in lines
 
 
 def test_goals_are_those_that_are_documented_and_the_best_read_out_counts() -> None:

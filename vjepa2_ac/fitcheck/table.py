@@ -61,7 +61,7 @@ def _title(report: Report) -> str:
 
 
 def _cell(figure: Figure, found: Found) -> Text:
-    if isinstance(found, NotMeasured):
+    if isinstance(found, NotMeasured) or math.isnan(found.value):
         return Text("–", style="dim")
     met = None if figure.goal is None else figure.goal.is_met(found.value)
     style = {None: "", True: "green", False: "red"}[met]
