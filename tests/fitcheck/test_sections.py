@@ -369,6 +369,17 @@ def test_what_nobody_knows_is_not_measured() -> None:
     assert isinstance(found.gripper["gripper moves"], Estimate)
 
 
+def test_a_hand_of_which_nobody_knows_what_it_holds_is_not_called_empty() -> None:
+    tracks = [walk(0, held_R=None), walk(1)]
+    moments = choose(tracks, FitCheckConfig(moments=16)).ranking
+    cases = rank(PERFECT, footage(tracks), moments, 8, seed=0).gripper
+    empty, held = cases["hand empty"], cases["object in hand"]
+    assert isinstance(empty, Estimate)
+    assert isinstance(held, Estimate)
+    known = [stretch for stretch in moments.gripper if stretch.track == 1]
+    assert empty.count + held.count == len(known) < len(moments.gripper)
+
+
 def test_questions_are_the_same_for_the_same_seed() -> None:
     config = FitCheckConfig(moments=10)
     assert choose(WALKS, config) == choose(WALKS, config)

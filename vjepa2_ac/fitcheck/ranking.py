@@ -70,6 +70,7 @@ def rank(model: Model, footage: Footage, moments: Moments, candidates: int, seed
     grip_B = percentiles(model, footage, moments.gripper, candidates, any_gripper, np.random.default_rng((seed, 1)))
     is_moving_B = np.array([moves_gripper(tracks, stretch) for stretch in moments.gripper], dtype=bool)
     is_held_B = np.array([is_held(tracks, stretch) for stretch in moments.gripper], dtype=bool)
+    is_known_B = np.array([tracks[stretch.track].held_R is not None for stretch in moments.gripper], dtype=bool)
     no_truth = None if any(track.held_R is not None for track in tracks) else "nobody knows what the hand holds"
 
     def of(where_B: Array, reason: str | None, otherwise: str) -> Estimate | NotMeasured:
@@ -83,7 +84,7 @@ def rank(model: Model, footage: Footage, moments: Moments, candidates: int, seed
         if moments.move
         else NotMeasured(f"no move of {100 * LEAST_MOVE:g} cm or more"),
         gripper={
-            "hand empty": of(~is_held_B, no_truth, "the hand is never empty"),
+            "hand empty": of(is_known_B & ~is_held_B, no_truth, "the hand is never empty"),
             "object in hand": of(is_held_B, no_truth, "nothing is ever in the hand"),
             "gripper moves": of(is_moving_B, None, "the gripper never moves"),
             "gripper rests": of(~is_moving_B, None, "the gripper never rests"),
