@@ -230,6 +230,7 @@ def test_a_handful_of_real_frames_is_too_few_to_average() -> None:
         poses_R7[-1, 0] = 0.03
         found = along_axes(None, footage([walk(0, rows=alike + 1, poses_R7=poses_R7, held_R=None)]), [], seed=0)["x"]
         assert found.real_pairs[7] == alike
+        assert found.real_pairs[5] == alike * (alike - 1) // 2  # no two of those alike are compared twice
         assert isinstance(found.real, NotMeasured) != is_enough
 
 

@@ -118,4 +118,5 @@ def _apart(track: Track, axis: str, offsets: Array) -> list[tuple[int, int, int]
     step = offsets[1] - offsets[0]
     place_RR = np.round((along_RR - offsets[0]) / step).astype(int)
     is_alone_RR &= (place_RR >= 0) & (place_RR < len(offsets))
+    is_alone_RR &= (place_RR != len(offsets) // 2) | np.triu(is_alone_RR)  # there the other way round is no other pair
     return [(int(place_RR[a, b]), int(a), int(b)) for a, b in np.argwhere(is_alone_RR)]
