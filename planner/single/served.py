@@ -11,7 +11,7 @@ from typing import Any
 from planner.single.answer import Answer
 from planner.single.landscape import around
 from planner.single.question import Question, Wishes
-from vjepa2_ac.client import PlannerClient
+from vjepa2_ac.client import PlannerClient, PlannerError
 from vjepa2_ac.errors import ConfigError
 
 TOKEN = "VJEPA2_AC_TOKEN"  # environment variable that opens a guarded service
@@ -36,7 +36,15 @@ def plan_by_service(
             seen, question.pose, goals, sub_goal=question.sub_goal, deadline_ms=wishes.deadline_ms, **options
         )
         score = partial(client.energy, seen, question.pose, goals, sub_goal=question.sub_goal)
-        landscape = around(plan.wanted, points, score)
+        try:
+            landscape = around(plan.wanted, points, score)
+        except PlannerError as error:
+            raise PlannerError(
+                f"the plan was made, but not the {points} x {points} maps around it: {error}; --grid says how large "
+                "they are, 0 for none, and --timeout-s how long to wait",
+                code=error.code,
+                request_id=error.request_id,
+            ) from None
     return Answer(question=question, plan=plan, landscape=landscape, server=url)
 
 

@@ -79,6 +79,19 @@ def test_what_a_service_refuses_is_told_in_its_words(
 
 
 @pytest.mark.parametrize("wire", WIRES)
+def test_maps_that_fail_are_told_from_a_plan_that_fails(
+    wire: str, pictures: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "the plan was made, but not the 11 x 11 maps around it: candidates: 244 actions in all"
+    with running(max_candidate_steps=200) as (_, where):
+        asked = ["plan", *pictures, "--server", url_of(where, wire), "--out", f"{tmp_path}/out"]
+        assert run([*asked, "--grid", "11"]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+        assert run(asked) == 0
+
+
+@pytest.mark.parametrize("wire", WIRES)
 def test_a_token_opens_a_guarded_service(
     wire: str, pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
