@@ -91,13 +91,37 @@ if __name__ == "__main__":
 """
 
 
-def test_a_worker_that_is_still_importing_does_not_hear_ctrl_c(tmp_path: Path) -> None:
-    (tmp_path / "importing.py").write_text(IMPORTING)
+ALONE = """
+import os, signal, time
+from vjepa2_ac.workers import Worker
+
+if __name__ == "__mp_main__":
+    print("importing", flush=True)
+    time.sleep(1)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    worker = Worker(target=print, args=("worked",))  # the first of a process, before anything else is begun
+    worker.start()
+    time.sleep(0.5)
+    try:
+        os.killpg(0, signal.SIGINT)
+        worker.join()
+    except KeyboardInterrupt:
+        worker.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "said"), [(IMPORTING, "importing importing 0 1"), (ALONE, "importing worked")], ids=["pool", "alone"]
+)
+def test_a_worker_that_is_still_importing_does_not_hear_ctrl_c(script: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "importing.py").write_text(script)
     parent = subprocess.run(
         [sys.executable, tmp_path / "importing.py"], start_new_session=True, timeout=60, capture_output=True, text=True
     )
     assert (parent.returncode, parent.stderr) == (0, "")
-    assert parent.stdout.split() == ["importing", "importing", "0", "1"]
+    assert parent.stdout.split() == said.split()
 
 
 def test_workers_begin_before_they_work() -> None:

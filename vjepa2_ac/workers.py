@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from typing import Any
 
 from vjepa2_ac.errors import VJEPA2ACError
@@ -25,11 +26,17 @@ class Worker(multiprocessing.context.SpawnProcess):
 
     def start(self) -> None:
         """Begin the process; until then Ctrl-C waits."""
+        resource_tracker.ensure_running()  # now, for where it begins signals are unblocked
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a process has from its parent
         try:
             super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, heard)
+
+    def run(self) -> None:
+        """Do the work, whatever a library unblocks meanwhile."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        super().run()
 
 
 class _Workers(multiprocessing.context.SpawnContext):
