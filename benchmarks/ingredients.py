@@ -17,11 +17,11 @@ import numpy as np
 from scipy.stats import ttest_1samp, wilcoxon
 
 from benchmarks._result import Row, count, from_nought, publish, run
+from benchmarks.planning import asked_of, drawn_scenes
 from planner.cem import GRIPPER, CEMConfig
 from planner.gripper import GripperConfig
-from planner.planning import Planner, PlannerConfig, Request
+from planner.planning import Planner, PlannerConfig
 from planner.search_config import SearchConfig
-from sim.env import FrankaEnv
 from vjepa2_ac.terminal import progress
 from vjepa2_ac.world_model import WorldModel
 
@@ -40,31 +40,22 @@ def main() -> None:
     parser.add_argument("--seed-base", type=from_nought, default=10000)
     asked = parser.parse_args()
     world = WorldModel.open(asked.model)
-    requests = reaches(world, range(asked.seed_base, asked.seed_base + asked.scenes))
+    seeds = range(asked.seed_base, asked.seed_base + asked.scenes)
+    requests = [asked_of(world, *drawn) for drawn in zip(drawn_scenes(seeds, "test"), seeds, strict=True)]
     rows: list[Row] = []
     with progress("searching", len(SIZES) * len(requests), unit="scenes") as advance:
         for size in SIZES:
+            planners = {name: Planner(world, config) for name, config in variants(*size).items()}
             shares: dict[str, list[float]] = {}
             candidates: dict[str, list[int]] = {}
             for request in requests:
-                for name, config in variants(*size).items():
-                    plan = Planner(world, config).plan(request)
+                for name, planner in planners.items():
+                    plan = planner.plan(request)
                     shares.setdefault(name, []).append(plan.cost / plan.idle_cost)
                     candidates.setdefault(name, []).append(plan.evaluations)
                 advance()
             rows += [beside(size, name, shares, candidates[name]) for name in shares]
     publish("ingredients", {"what is found": rows}, {"model": asked.model, "scenes": asked.scenes})
-
-
-def reaches(world: WorldModel, seeds: range) -> list[Request]:
-    """Hands at the beginning of a reach, each with the place in the picture of its goal."""
-    env, asked = FrankaEnv("reach", split="test"), list[Request]()
-    for seed in seeds:
-        seen, info = env.reset(seed=seed)
-        here_ND, goal_ND = world.encode(np.stack([seen["frame"], info["goal"][-1]]))
-        asked.append(Request(latents_ND=here_ND, pose=seen["pose"], goal_ND=goal_ND, seed=seed))
-    env.close()
-    return asked
 
 
 def variants(horizon: int, samples: int, iterations: int, elites: int, kept: int) -> dict[str, PlannerConfig]:

@@ -50,6 +50,7 @@ from planner.presets import PRESETS, preset
 from planner.search_config import SearchConfig
 from planner.seeing import see, shown
 from sim.env import FrankaEnv
+from sim.splits import Split
 from vjepa2_ac.devices import default_device
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor
@@ -102,7 +103,7 @@ def main() -> None:
     options = parse()
     extent = QUICK if options.quick else FULL
     started = time.perf_counter()
-    scenes = drawn_scenes(extent.scenes)
+    scenes = drawn_scenes(range(extent.scenes))
     worlds = {precision: WorldModel.open(options.model, precision=precision) for precision in PRECISIONS}
     usual = WorldModel.open(options.model)
     questions: list[tuple[int, str, Callable[[], Sequence[Row]]]] = [
@@ -148,10 +149,10 @@ def parse() -> argparse.Namespace:
     return options
 
 
-def drawn_scenes(count: int) -> list[Scene]:
+def drawn_scenes(seeds: range, split: Split = "train") -> list[Scene]:
     """The beginnings of reaches, with a picture of where the hand should be."""
-    env, scenes = FrankaEnv("reach", split="train"), []
-    for seed in range(count):
+    env, scenes = FrankaEnv("reach", split=split), []
+    for seed in seeds:
         observation, info = env.reset(seed=seed)
         scenes.append(Scene(frame=observation["frame"], pose=observation["pose"], goal=info["goal"][-1]))
     env.close()

@@ -92,7 +92,7 @@ class Episode:
     def rows(self, path: str) -> Array | None:
         """Any dataset of the trajectory, by its path in the file; None when this episode does not have it."""
         with _open_trajectory(self.ref) as file:
-            return _dataset(file, path, self.name) if _holds(file, path, self.name) else None
+            return _optional(file, path, self.name)
 
     def simulation(self) -> dict[str, Array]:
         """What only a simulator knows (object poses, contacts …), by name, each with N rows; empty for real robots."""
@@ -179,10 +179,11 @@ def usable(refs: Iterable[EpisodeRef], bad: BadEpisodes, camera: str = "left") -
 def _measured_rate(file: h5py.File, serial: str, name: str) -> float | None:
     """Rows per second by the trajectory's own clocks: the camera's, the control loop's or the robot's; else None."""
     for path in (layout.CAPTURED.format(serial=serial), layout.STEP_STARTED):
-        if _holds(file, path, name) and (rate := _rate_of_times(_dataset(file, path, name), per_second=1e3)):
+        times = _optional(file, path, name)
+        if times is not None and (rate := _rate_of_times(times, per_second=1e3)):
             return rate
-    if all(_holds(file, path, name) for path in (layout.ROBOT_SECONDS, layout.ROBOT_NANOS)):
-        seconds, nanos = (_dataset(file, path, name) for path in (layout.ROBOT_SECONDS, layout.ROBOT_NANOS))
+    seconds, nanos = (_optional(file, path, name) for path in (layout.ROBOT_SECONDS, layout.ROBOT_NANOS))
+    if seconds is not None and nanos is not None:
         if seconds.shape != nanos.shape:
             raise EpisodeError(name, f"the robot's clock has {seconds.size} seconds but {nanos.size} nanoseconds")
         return _rate_of_times(seconds + 1e-9 * nanos, per_second=1.0)
@@ -253,9 +254,9 @@ def _wrong_units(poses_N7: Array) -> list[str]:
 
 def _extrinsics(file: h5py.File, serial: str, rows: int, name: str) -> Array | None:
     path = layout.EXTRINSICS.format(serial=serial)
-    if not _holds(file, path, name):
+    extrinsics_N6 = _optional(file, path, name)
+    if extrinsics_N6 is None:
         return None
-    extrinsics_N6 = _dataset(file, path, name)
     if extrinsics_N6.shape != (rows, 6):
         raise EpisodeError(name, f"{path} has shape {list(extrinsics_N6.shape)}, expected [{rows}, 6]")
     if not np.isfinite(extrinsics_N6).all():
@@ -264,8 +265,16 @@ def _extrinsics(file: h5py.File, serial: str, rows: int, name: str) -> Array | N
 
 
 def _dataset(file: h5py.File, path: str, name: str) -> Array:
-    if not _holds(file, path, name):
+    rows = _optional(file, path, name)
+    if rows is None:
         raise EpisodeError(name, f"{layout.TRAJECTORY} lacks {path}")
+    return rows
+
+
+def _optional(file: h5py.File, path: str, name: str) -> Array | None:
+    """A dataset of the trajectory; None where it has none there."""
+    if not _holds(file, path, name):
+        return None
     with _named(name, path):
         return np.asarray(file[path][()], dtype=np.float64)
 
