@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from timm.optim import muon
 from torch import nn
 
 from tests.models.small import draw
@@ -130,6 +131,25 @@ def test_muon_moves_a_matrix_about_equally_far_in_most_directions_and_adamw_has_
     assert length * 0.7 < moved.median() < moved.max() < length * 1.3
     step = (model.predictor_proj.bias - before["predictor_proj.bias"]).abs()
     torch.testing.assert_close(step, torch.full_like(step, 0.25e-2), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("fast", "off"), [(True, 2e-2), (False, 1e-4)])
+def test_muon_orthogonalises_in_float32_where_bf16_is_slow(
+    monkeypatch: pytest.MonkeyPatch, fast: bool, off: float
+) -> None:
+    monkeypatch.setattr("vjepa2_ac.training.optimizer.is_fast_at_bf16", lambda device: fast)
+    model = modulated_predictor()
+    config = OptimizerConfig(name="muon", lr=1.0, weight_decay=0.0, final_weight_decay=0.0, momentum=0.0)
+    optimizer = make_optimizer(model, config)
+    set_rates(optimizer, replace(config, warmup=0, anneal=0), 1, 10)
+    weight = model.predictor_blocks[0].attn.qkv.weight
+    before, weight.grad = weight.detach().clone(), draw(*weight.shape)
+    optimizer.step()
+    moved = (before - weight.detach()) / (0.2 * max(weight.shape) ** 0.5)  # as far as AdamW would on average
+    coefficients = muon.resolve_ns_coefficients("quintic", muon._COEFFICIENTS)
+    steps = muon.zeropower_via_newtonschulz(draw(*weight.shape), 5, coefficients, dtype=torch.float64).float()
+    miss = (moved - steps).abs().max() / steps.abs().max()
+    assert 1e-2 * off < miss < off, miss
 
 
 def test_a_frozen_weight_never_moves() -> None:

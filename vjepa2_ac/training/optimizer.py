@@ -17,6 +17,7 @@ from torch.optim import AdamW, Optimizer
 from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.models.blocks import Block, Modulation
 from vjepa2_ac.models.local_mixing import LocalMixing
+from vjepa2_ac.precision import is_fast_at_bf16
 from vjepa2_ac.training import schedules
 
 MOST_MUON_TAKES = 1e30  # it computes in float32, which ends at 3e38, and multiplies a rate by a matrix's size
@@ -120,6 +121,8 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
         return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
     from timm.optim import Muon  # here, because it takes seconds
 
+    from vjepa2_ac.training.muon import Float32Muon
+
     hidden = _hidden_matrices(module)
     adamw = {"use_fallback": True, "lr_scale": config.adamw_lr_scale, "betas": config.betas, "eps": config.eps}
     others = [
@@ -127,7 +130,8 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
         for group in groups
     ]
     muon = {"params": list(hidden.values()), "momentum": config.momentum, "nesterov": True}
-    return Muon([muon, *others], lr=config.lr)
+    device = next(module.parameters()).device
+    return (Muon if is_fast_at_bf16(device) else Float32Muon)([muon, *others], lr=config.lr)
 
 
 def _hidden_matrices(module: nn.Module) -> dict[int, nn.Parameter]:
