@@ -17,8 +17,6 @@ from vjepa2_ac.client import PlannerClient, PlannerError
 
 STEP_S = 0.25
 OLDEST_S = 2.0  # a plan that comes later is dropped: it was made of a picture that is old by now
-# What no later look will change: the request itself, or the session that is gone.
-LASTING = ("invalid_field", "invalid_input", "malformed_request", "too_large", "unauthenticated", "not_found")
 
 
 class Robot:
@@ -49,7 +47,7 @@ def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
                 step = session.step(frame, pose, look=look, deadline_ms=1000, timeout_s=OLDEST_S)
             except PlannerError as error:
                 print(f"holding still: {error}", file=sys.stderr)  # a robot must never move on a guess
-                if error.code in LASTING:
+                if not error.may_pass:
                     raise
                 time.sleep(STEP_S)
                 continue

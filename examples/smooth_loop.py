@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 from vjepa2_ac.client import ChunkBroker, Plan, PlannerClient, PlannerError
-
-# The next look may be answered sooner, or show a way.
-PASSING = ("late", "deadline_exceeded", "timeout", "goal_out_of_reach")
 
 
 def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.0.1:8000", dt_s: float = 0.25) -> None:
@@ -28,9 +26,10 @@ def follow_smoothly(robot: Any, goal: Any, moves: int, url: str = "http://127.0.
                 try:
                     move = broker.next()
                 except PlannerError as error:
-                    if error.code not in PASSING:
+                    if not error.may_pass:
                         raise
-                    move = None  # hold still until a plan comes that can be followed
+                    print(f"holding still: {error}", file=sys.stderr)  # until a plan comes that can be followed
+                    move = None
                 if move is not None:
                     robot.move_to(move.target)
                 time.sleep(max(0.0, dt_s - (time.monotonic() - started)))

@@ -136,14 +136,21 @@ def test_the_robot_loop_heeds_how_old_a_picture_the_operator_lets_it_act_on() ->
         example("robot_loop").follow(Still(), [paint(moved(0.06, 0.0, 0.0))], where.url)
 
 
-def test_no_loop_moves_in_a_view_that_the_model_does_not_know() -> None:
+def test_the_smooth_loop_ends_at_what_no_later_look_will_change(point: Listening) -> None:  # noqa: F811
+    with pytest.raises(PlannerError, match="there is no goal") as raised:
+        example("smooth_loop").follow_smoothly(Still(), "0" * 64, moves=3, url=point.url)
+    assert not raised.value.may_pass
+
+
+def test_no_loop_moves_in_a_view_that_the_model_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     goal = moved(0.06, 0.0, 0.0)
     world = PointWorld(located_B4=located(goal), cycle_error=0.31)
     with running(lambda: Served(world=world, name="point", version="1")) as (_, where):
         with pytest.raises(EOFError):
             example("robot_loop").follow(Still(), [paint(goal)], where.url)
-        with pytest.raises(PlannerError, match="does not know such a view"):
-            example("smooth_loop").follow_smoothly(Still(), paint(goal), moves=3, url=where.url)
+        with pytest.raises(EOFError):
+            example("smooth_loop").follow_smoothly(Still(), paint(goal), moves=9, url=where.url, dt_s=0.01)
+        assert "holding still: the model does not know such a view" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_robot_loop_says_why_it_holds_still_and_for_how_long(

@@ -10,6 +10,11 @@ from vjepa2_ac.errors import InputError, VJEPA2ACError
 
 NOTHING_DONE = {"queue_full", "not_ready", "draining", "too_many_kept", "unreachable"}
 MAYBE_DONE = {"connection_lost"}
+# What no later look changes: the request itself, who asks it and where, or a session or broker that is gone.
+LASTING = {
+    "invalid_field", "invalid_input", "malformed_request", "too_large", "unauthenticated", "foreign_origin",
+    "not_found", "no_such_route", "method_not_allowed", "closed",
+}  # fmt: skip
 FIRST_PAUSE_S = 0.1
 
 
@@ -27,6 +32,11 @@ class PlannerError(VJEPA2ACError):
     ) -> None:
         super().__init__(detail)
         self.code, self.field, self.retry_after_s, self.request_id = code, field, retry_after_s, request_id
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a robot that holds still and looks again may get an answer; otherwise somebody must see to it."""
+        return self.code not in LASTING
 
 
 class PlannerUnavailableError(PlannerError):
