@@ -282,6 +282,25 @@ def test_a_still_picture_of_a_hand_that_hardly_moves_is_no_frozen_camera(tmp_pat
     assert not only(tmp_path).reasons
 
 
+@pytest.mark.parametrize(("every_frame", "span"), [(False, "20 to 39 while the hand moves 10 cm"), (True, "15 to 39")])
+def test_a_camera_that_freezes_midway_shows(tmp_path: Path, every_frame: bool, span: str) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    films_THWC = folders.ramp(40)
+    films_THWC[15:] = films_THWC[15]
+    write_video(folders.video_of(ref), films_THWC, 4.0)
+    (reason,) = only(tmp_path, CheckConfig(every_frame=every_frame)).reasons
+    assert reason.startswith("the picture stands still from frame ")
+    assert span in reason
+
+
+def test_a_picture_that_comes_back_after_another_is_no_frozen_camera(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    films_THWC = folders.ramp(40)
+    films_THWC[20:] = films_THWC[19::-1]
+    write_video(folders.video_of(ref), films_THWC, 4.0)
+    assert not only(tmp_path, CheckConfig(every_frame=True)).reasons
+
+
 def test_a_hand_that_never_moves_is_noted(tmp_path: Path) -> None:
     folder_of(tmp_path, 1, poses_N7=np.zeros((40, 7)))
     assert only(tmp_path).notes == ["the hand never moves"]

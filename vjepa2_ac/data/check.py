@@ -246,13 +246,17 @@ def _look_at_video(report: EpisodeReport, episode: Episode, config: CheckConfig)
     video = episode.video
     report.video = f"{video.codec} {video.width}×{video.height}"
     moments = list(range(len(episode))) if config.every_frame else sorted({0, len(episode) // 2, len(episode) - 1})
-    first_HWC, stands_still = episode.frames([0])[0], True
+    shown_HWC, since_R = None, [0]  # of each of the moments R, the first from which on the picture is the same
     for some in range(0, len(moments), DECODED_AT_ONCE):
-        frames_THWC = episode.frames(moments[some : some + DECODED_AT_ONCE])
-        stands_still = stands_still and bool((frames_THWC == first_HWC).all())
-    travelled = float(np.ptp(episode.poses_N7[moments, :3], axis=0).max())
-    if stands_still and travelled > FROZEN_AFTER:
-        report.reasons.append(f"the picture stands still while the hand moves {100 * travelled:.0f} cm")
+        for frame_HWC in episode.frames(moments[some : some + DECODED_AT_ONCE]):
+            if shown_HWC is not None:
+                since_R.append(since_R[-1] if np.array_equal(frame_HWC, shown_HWC) else len(since_R))
+            shown_HWC = frame_HWC
+    for still in (np.flatnonzero(np.equal(since_R, first)) for first in sorted(set(since_R))):
+        travelled = float(np.ptp(episode.poses_N7[np.take(moments, still), :3], axis=0).max())
+        if travelled > FROZEN_AFTER:
+            span = "" if len(still) == len(moments) else f" from frame {moments[still[0]]} to {moments[still[-1]]}"
+            report.reasons.append(f"the picture stands still{span} while the hand moves {100 * travelled:.0f} cm")
 
 
 def _faults(episodes: Sequence[EpisodeReport]) -> list[str]:
