@@ -133,6 +133,34 @@ def test_a_step_of_a_trajectory_brings_its_pose(files: SimpleNamespace) -> None:
     np.testing.assert_array_equal(read_view(f"{files.trajectory}:-1").frame_HW3, files.frames[1])
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "complaint"),
+    [
+        (0, 400.0, r"the pose in .*trajectory.npz:1 is not in metres"),
+        (5, 90.0, "is not in radians"),
+        (6, 255.0, "has a gripper of 255"),
+        (2, np.nan, "not finite"),
+    ],
+)
+def test_a_step_whose_pose_no_hand_can_have_is_refused(
+    files: SimpleNamespace, column: int, value: float, complaint: str
+) -> None:
+    states = np.stack([START, START])[None]
+    states[0, 1, column] = value
+    np.savez(files.trajectory, observations=files.frames[None], states=states)
+    assert read_view(f"{files.trajectory}:0").pose is not None
+    with pytest.raises(InputError, match=complaint):
+        read_view(f"{files.trajectory}:1")
+
+
+def test_a_gripper_measured_a_little_outside_of_its_range_is_at_its_end(files: SimpleNamespace) -> None:
+    states = np.stack([START, START])[None]
+    states[0, :, 6] = -0.01, 1.003
+    np.savez(files.trajectory, observations=files.frames[None], states=states)
+    poses = [read_view(f"{files.trajectory}:{step}").pose for step in (0, 1)]
+    assert [pose is not None and pose[6] for pose in poses] == [0.0, 1.0]
+
+
 def test_a_picture_is_read_as_rgb_and_has_no_pose(files: SimpleNamespace) -> None:
     view = read_view(files.picture)
     np.testing.assert_array_equal(view.frame_HW3, files.frames[0])

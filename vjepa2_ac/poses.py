@@ -26,6 +26,7 @@ PARTS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 POSITION = slice(0, 3)  # [m]
 ROTATION = slice(3, 6)  # [rad]
 GRIPPER = slice(6, 7)  # 0 open … 1 closed; a slice, so that it concatenates
+GRIPPER_SLACK = 0.1  # closedness measured a little outside 0 … 1 is how grippers are calibrated
 FAR = 10.0  # [m] no arm reaches there: such numbers are millimetres
 
 
@@ -114,11 +115,20 @@ def parse_pose(text: str, what: str = "pose") -> Array:
         numbers = [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
         raise InputError(f"{what} {text!r} is not seven numbers: {error}") from None
-    pose = vector(numbers, what)
+    return of_a_hand(numbers, what, f"{what} {text!r}")
+
+
+def of_a_hand(values: ArrayLike, what: str, said: str = "", *, slack: float = 0.0) -> Array:
+    """The pose [7] that `values` are, or an InputError where they must be of other units.
+
+    A gripper that was measured may be `slack` outside of 0 … 1.
+    """
+    pose, said = vector(values, what), said or what
     if (np.abs(pose[POSITION]) > FAR).any():
-        raise InputError(f"{what} {text!r} is not in metres (are these millimetres?)")
+        raise InputError(f"{said} is not in metres (are these millimetres?)")
     if (np.abs(pose[ROTATION]) > 2 * np.pi).any():
-        raise InputError(f"{what} {text!r} is not in radians (are these degrees?)")
-    if not 0 <= (closedness := pose[GRIPPER].item()) <= 1:
-        raise InputError(f"{what} {text!r} has a gripper of {closedness:g}; expected 0 open … 1 closed")
+        raise InputError(f"{said} is not in radians (are these degrees?)")
+    if not -slack <= (closedness := pose[GRIPPER].item()) <= 1 + slack:
+        raise InputError(f"{said} has a gripper of {closedness:g}; expected 0 open … 1 closed")
+    pose[GRIPPER] = np.clip(closedness, 0.0, 1.0)
     return pose

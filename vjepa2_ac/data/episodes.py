@@ -29,7 +29,6 @@ LENGTHS_MAY_DIFFER = 0.05  # of the longer, video against trajectory; cameras dr
 RATES_MAY_DIFFER = 0.1  # header against timestamps, before the timestamps are believed
 LARGEST_ANGLE = 2 * np.pi + 0.1  # [rad]; wrapped or unwrapped once, beyond it they are degrees
 LARGEST_POSITION = 3.0  # [m]; no arm that stands on a table reaches further, beyond it they are millimetres
-GRIPPER_SLACK = 0.1  # closedness measured a little outside 0 … 1 is how grippers are calibrated
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +246,7 @@ def _wrong_units(poses_N7: Array) -> list[str]:
         found.append(f"angles reach {angle:.0f}; that is degrees, radians are expected")
     if (position := np.abs(poses_N7[:, poses.POSITION]).max()) > LARGEST_POSITION:
         found.append(f"positions reach {position:.0f}; that is millimetres, metres are expected")
-    if gripper_N.min() < -GRIPPER_SLACK or gripper_N.max() > 1 + GRIPPER_SLACK:
+    if gripper_N.min() < -poses.GRIPPER_SLACK or gripper_N.max() > 1 + poses.GRIPPER_SLACK:
         found.append(f"gripper runs from {gripper_N.min():.3g} to {gripper_N.max():.3g}; 0 open … 1 closed is expected")
     return found
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.files import is_file, read
-from vjepa2_ac.poses import Array, vector
+from vjepa2_ac.poses import GRIPPER_SLACK, Array, of_a_hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def read_view(source: str) -> View:
     """
     path, colon, step = source.rpartition(":")
     if colon and path.endswith(".npz"):
-        return _read_step(Path(path), step)
+        return _read_step(Path(path), step, source)
     if source.endswith(".npz"):
         raise InputError(f"{source} holds several steps; say which, as in {source}:0")
     return View(_read_picture(Path(source)))
@@ -53,7 +53,7 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
 
 
-def _read_step(path: Path, step: str) -> View:
+def _read_step(path: Path, step: str, source: str) -> View:
     if not is_file(path):
         raise InputError(f"no trajectory at {path}")
     try:
@@ -79,7 +79,7 @@ def _read_step(path: Path, step: str) -> View:
         raise InputError(f"{step!r} is not the number of a step; write {path}:0 for the first") from None
     if not -steps <= index < steps:
         raise InputError(f"{path} has {steps} steps, 0 to {steps - 1}; there is no step {index}")
-    return View(frames[0, index], vector(states[0, index], f"the pose in {path}"))
+    return View(frames[0, index], of_a_hand(states[0, index], f"the pose in {source}", slack=GRIPPER_SLACK))
 
 
 def _describe(array: NDArray[Any]) -> str:
