@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,14 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.data.folders import folder_of, recording
+from tests.data.folders import folder_of, recording, video_of
+from tests.fitcheck.worlds import walk
 from vjepa2_ac.checkpoints import save
 from vjepa2_ac.cli import run
 from vjepa2_ac.data.episodes import BadEpisodes
+from vjepa2_ac.data.video import write_video
 from vjepa2_ac.data.writer import write_episode
-from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.fitcheck.commands import _learned_from
-from vjepa2_ac.fitcheck.footage import stretches
+from vjepa2_ac.fitcheck.footage import see, stretches
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
 from vjepa2_ac.fitcheck.report import CONTROL, control_subject, doubts
@@ -270,6 +274,30 @@ def test_bad_episodes_are_named_and_never_replaced(tmp_path: Path) -> None:
     tracks = read_tracks(tmp_path, camera="left", fps=config.fps, scenes=50, seed=0, bad=bad)
     assert len(tracks) == 2
     assert list(bad.reasons) == [refs[1].name]
+
+
+def test_a_video_that_does_not_decode_is_left_out_and_named(model: Path, tmp_path: Path) -> None:
+    refs = folder_of(tmp_path / "real", episodes=4, rows=12, facts={}, truth={})
+    video = video_of(refs[2])
+    write_video(video, np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8), 4.0)
+    data = bytearray(video.read_bytes())
+    data[len(data) // 3 : 2 * len(data) // 3] = bytes(2 * len(data) // 3 - len(data) // 3)
+    video.write_bytes(data)
+    command = ["fit-check", str(tmp_path / "real"), "--model", str(model), "--out", str(tmp_path / "out"), *QUICK]
+    assert run(command) == 0
+    told = report_of(tmp_path / "out")["episodes"]
+    assert told["episodes"] == 3
+    assert list(told["left out"]) == [refs[2].name]
+
+
+def test_where_no_video_decodes_nothing_is_measured() -> None:
+    def fail() -> Any:
+        raise EpisodeError("first", "10000001.mp4 cannot be decoded")
+
+    track = replace(walk(0), frames=fail)
+    world: Any = SimpleNamespace()
+    with pytest.raises(InputError, match=r"no usable episode\n  first: 10000001.mp4 cannot be decoded"):
+        see([track], world, BadEpisodes(1))
 
 
 def test_scenes_come_whole_with_their_branches(simulated: Path) -> None:

@@ -24,6 +24,7 @@ from tests.fitcheck.worlds import (
     footage,
     walk,
 )
+from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.fitcheck.axes import AXES, along_axes
 from vjepa2_ac.fitcheck.controls import controls, derange
@@ -105,7 +106,7 @@ def test_a_model_that_imagines_no_numbers_for_some_moves_is_refused_not_ranked()
 def test_a_model_that_sees_no_numbers_is_refused() -> None:
     blind: Any = SimpleNamespace(encode=lambda frames: torch.full((ROWS, 1, 7), torch.nan), dtype=torch.float32)
     with pytest.raises(InputError, match="latents are no numbers"):
-        see(WALKS[:1], blind)
+        see(WALKS[:1], blind, BadEpisodes(0))
 
 
 def test_candidates_are_as_long_as_the_true_action() -> None:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac import poses
-from vjepa2_ac.data.episodes import Array
-from vjepa2_ac.errors import InputError
+from vjepa2_ac.data.episodes import Array, BadEpisodes
+from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.images import Frames
 from vjepa2_ac.models.looks import Located, Looks
@@ -121,14 +121,26 @@ class Footage:
             yield self.batch(stretches[start : start + PIECE], horizon)
 
 
-def see(tracks: Sequence[Track], model: Model, advance: Advance | None = None) -> Footage:
-    """Every frame of the tracks through a model's encoder, each alone. Raises InputError for latents of no numbers."""
-    latents = []
+def see(tracks: Sequence[Track], model: Model, bad: BadEpisodes, advance: Advance | None = None) -> Footage:
+    """Every frame of the tracks through a model's encoder, each alone; a track that does not decode is counted in `bad`
+    and left out.
+
+    Raises InputError for latents of no numbers, and where nothing is left.
+    """
+    seen, latents = [], []
     for track in tracks:
-        latents.append(_numbers(model.encode(track.frames()), "latents").to("cpu", model.dtype))
+        try:
+            frames = track.frames()
+        except EpisodeError as error:
+            bad.add(error)
+        else:
+            latents.append(_numbers(model.encode(frames), "latents").to("cpu", model.dtype))
+            seen.append(track)
         if advance is not None:
             advance()
-    return Footage(tracks, latents)
+    if not seen:
+        raise InputError("no usable episode" + "".join(f"\n  {name}: {why}" for name, why in bad.reasons.items()))
+    return Footage(seen, latents)
 
 
 def stretches(tracks: Sequence[Track], horizon: int) -> list[Stretch]:

@@ -107,6 +107,7 @@ def fit_check(
     Raises InputError for a folder without usable episodes, TooManyBadEpisodesError beyond the configured limit.
     """
     bad = BadEpisodes(config.bad_episodes)
+    tracks: Sequence[Track]
     with progress("reading", None, unit="episodes") as advance:
         tracks = read_tracks(
             source, camera=config.camera, fps=config.fps, scenes=config.scenes, seed=config.seed, bad=bad,
@@ -118,28 +119,38 @@ def fit_check(
             read_out_from.episodes, held_out=tracks, camera=config.camera, fps=config.fps, scenes=config.lesson_scenes,
             frames=config.frames, cache=read_out_from.cache, bad=bad, seed=config.seed,
         )  # fmt: skip
-    questions = choose(tracks, config, learn_elsewhere=lessons is not None)
+    questions: Questions | None = None
     columns = []
     for subject in subjects:
         try:
-            columns.append(_column(subject, tracks, questions, config, lessons))
+            begun = time.perf_counter()
+            with progress(f"{subject.name}: encoding", len(tracks), unit="episodes") as advance:
+                footage = see(tracks, subject.model, bad, advance)
+            encoding = time.perf_counter() - begun
+            if questions is None:  # while the first model looks, episodes that do not decode are left out
+                tracks = footage.tracks
+                questions = choose(tracks, config, learn_elsewhere=lessons is not None)
+            columns.append(_column(subject, footage, questions, config, lessons, encoding))
         except InputError as error:
             raise InputError(f"{subject.name}: {error}") from error
+        del footage  # one model's latents at a time
+    assert questions is not None, "there is a model to check"
     return Report(columns, config, _contents(source, tracks, questions, bad, lessons))
 
 
 def _column(
-    subject: Subject, tracks: Sequence[Track], questions: Questions, config: FitCheckConfig, lessons: Lessons | None
+    subject: Subject,
+    footage: Footage,
+    questions: Questions,
+    config: FitCheckConfig,
+    lessons: Lessons | None,
+    encoding: float,
 ) -> Column:
-    """One model's column; its latents go with the end of this, before the next model's come."""
-    begun = time.perf_counter()
-    with progress(f"{subject.name}: encoding", len(tracks), unit="episodes") as advance:
-        footage = see(tracks, subject.model, advance)
+    """One model's column, `encoding` the seconds that its latents took."""
     known = None if lessons is None else lessons.seen_by(subject.model)
-    encoding = {"encoding": time.perf_counter() - begun}
     with progress(f"{subject.name}: measuring", SECTIONS, unit="sections") as advance:
         column = examine(subject, footage, questions, config, advance, known)
-    return replace(column, seconds=encoding | column.seconds)
+    return replace(column, seconds={"encoding": encoding} | column.seconds)
 
 
 def examine(
