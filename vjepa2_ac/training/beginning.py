@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from vjepa2_ac import __version__
+from vjepa2_ac.data.layout import find_episodes
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.files import make_folder
 from vjepa2_ac.models.stills import AnyEncoder
@@ -39,6 +40,7 @@ class Inputs:
     model: str | None = None  # the world model that an inverse is for
     start: str | None = None  # weights to start from, in place of fresh ones
     cache: str | None = None  # where latents and frames are kept
+    held_out: str | None = None  # episodes that are not learned from, to be judged by on the way
 
 
 def look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:
@@ -54,6 +56,19 @@ def look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> Non
                 f"{processes.count}: which samples share an update would change"
             )
     processes.wait()
+
+
+def refuse_learned(inputs: Inputs) -> None:
+    """InputError where an episode to judge by is learned from, too."""
+    if inputs.held_out is None:
+        return
+    learned = {ref.folder.resolve() for ref in find_episodes(Path(inputs.data))}
+    both = [ref.name for ref in find_episodes(Path(inputs.held_out)) if ref.folder.resolve() in learned]
+    if both:
+        raise InputError(
+            f"{len(both)} of the episodes held out at {inputs.held_out} are learned from, too, such as {both[0]}: "
+            "what is lost on them would tell nothing of others"
+        )
 
 
 def begin(

@@ -31,6 +31,13 @@ SetOption = Annotated[
 CacheOption = Annotated[
     Path | None, typer.Option(help="Where latents and decoded frames are kept; the user's cache folder by default.")
 ]
+HeldOutOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Episodes that are not learned from, like --data: what is lost on them is told every "
+        "`engine.held_out_every` updates."
+    ),
+]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: a CUDA device where there is one.")]
 
 
@@ -87,6 +94,7 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="A predictor to start from, as for fine-tuning; a fresh one when not given.")
     ] = None,
+    held_out: HeldOutOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
     settings: SetOption = None,
@@ -104,7 +112,13 @@ def train(
     from vjepa2_ac.training.recipes import TrainRecipe
     from vjepa2_ac.training.run import Run
 
-    given = {"data": _text(data), "encoder": encoder, "start": start, "cache": _text(cache)}
+    given = {
+        "data": _text(data),
+        "encoder": encoder,
+        "start": start,
+        "cache": _text(cache),
+        "held_out": _text(held_out),
+    }
     plan, inputs, folder = _planned("train", recipe, settings, given, out, resume=resume)
     assert isinstance(plan, TrainRecipe)
     _answer(runs.train(plan, inputs, Run(folder), resume=resume, device=device))
@@ -123,6 +137,7 @@ def invert(
         str | None,
         typer.Option(help="A release whose inverse, or keyframes, to go on from; fresh ones when not given."),
     ] = None,
+    held_out: HeldOutOption = None,
     out: OutOption = None,
     resume: ResumeOption = False,
     settings: SetOption = None,
@@ -141,7 +156,8 @@ def invert(
     from vjepa2_ac.training.recipes import InvertRecipe
     from vjepa2_ac.training.run import Run
 
-    given = {"data": _text(data), "model": model, "start": start, "cache": _text(cache)}
+    places = {"data": _text(data), "cache": _text(cache), "held_out": _text(held_out)}
+    given = {"model": model, "start": start, **places}
     plan, inputs, folder = _planned("invert", recipe, settings, given, out, resume=resume)
     assert isinstance(plan, InvertRecipe)
     _answer(runs.invert(plan, inputs, Run(folder), resume=resume, device=device))
@@ -179,7 +195,8 @@ def _planned(
     recipe = asked or f"default-{kind}"
     folder = out or Path("runs") / Path(recipe).stem
     if resume:
-        elsewhere = {name: given.pop(name) for name in ("data", "cache")}
+        places = ("data", "cache", "held_out")
+        elsewhere: dict[str, Any] = {name: given.pop(name) for name in places if name in given}
         said = {"--set": settings, "--recipe": out and asked, **{f"--{name}": given[name] for name in given}}
         if changed := [name for name, value in said.items() if value]:
             raise InputError(f"a run goes on as it began: leave out {', '.join(changed)}")
@@ -197,7 +214,7 @@ def _planned(
 
 
 def _moved(inputs: Inputs, given: dict[str, Any]) -> Inputs:
-    """Data and caches may lie elsewhere than when the run began."""
+    """Data and caches may lie elsewhere than when the run began; what is held out may be anything, also nothing yet."""
     from dataclasses import replace
 
     return replace(inputs, **{name: value for name, value in given.items() if value is not None})

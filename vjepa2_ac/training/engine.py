@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -49,9 +49,12 @@ class EngineConfig:
     workers: int = 0  # processes that prepare batches ahead; 0 prepares them in between
     log_every: int = 20  # updates
     save_every: int = 500  # updates
+    held_out_every: int = 500  # updates from one look at episodes that are not learned from to the next
+    held_out_batches: int = 16  # of one process, the same at every look
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "log_every", "save_every"):
+        counts = ("steps", "batch", "accumulate", "log_every", "save_every", "held_out_every", "held_out_batches")
+        for name in counts:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.precision not in PRECISIONS:
@@ -90,8 +93,11 @@ def fit(
     processes: Processes,
     title: str = "training",
     bad: BadEpisodes | None = None,
+    held_out: Batches | None = None,
 ) -> None:
     """Train to the end, from the newest state in the run's folder if there is one.
+
+    What is lost on batches `held_out` is told from time to time, and changes nothing.
 
     TrainingError when a loss is not a number: the batch is saved and the weights are those before it; and when a worker
     process was ended from outside.
@@ -105,6 +111,8 @@ def fit(
             for batch in micro_batches:
                 _count(bad, batch.get("bad", {}))
             report.losses(step, trainer.update(step, micro_batches, run))
+            if held_out is not None and (step % config.held_out_every == 0 or step == config.steps):
+                report.held_out(step, trainer.judge(step, _first(held_out, config.held_out_batches, bad)))
             if step % config.log_every == 0 or step == config.steps:
                 _unite(bad, processes)
             if step % config.save_every == 0 or step == config.steps:
@@ -158,6 +166,18 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.learner.after_update(step)
         return losses_now | {"lr": lr}
+
+    @torch.no_grad()
+    def judge(self, step: int, micro_batches: Iterable[Batch]) -> dict[str, float]:
+        """The losses of batches that are not learned from, averaged over them and the processes."""
+        self.learner.eval()
+        torch.manual_seed(self.config.seed)  # the next update seeds anew
+        found: list[dict[str, Tensor]] = []
+        for batch in micro_batches:
+            with self._autocast():
+                found.append(self.learner(_on(self.processes.device, batch), step))
+        values_BV = torch.stack([torch.stack([value.float() for value in losses.values()]) for losses in found])
+        return dict(zip(found[0], self.processes.mean(values_BV.mean(dim=0)).tolist(), strict=True))
 
     def save(self, run: Run, step: int) -> None:
         """Write the state; the first process does, with what it gathers from its peers.
@@ -291,6 +311,14 @@ def _count(bad: BadEpisodes, reasons: Mapping[str, str]) -> None:
         if name not in bad.reasons:
             print(f"left out, another was drawn: {name}: {reason}", file=sys.stderr)
         bad.add(EpisodeError(name, reason))
+
+
+def _first(batches: Batches, count: int, bad: BadEpisodes) -> Iterator[Batch]:
+    """So many of the batches, from the first on."""
+    for number in range(count):
+        batch = batches[number]
+        _count(bad, batch["bad"])
+        yield batch
 
 
 def _unite(bad: BadEpisodes, processes: Processes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
@@ -51,6 +52,17 @@ class Report(AbstractContextManager["Report"]):
         self.count += 1
         if step % self.config.log_every == 0 or step == self.config.steps:
             self._write(step, self.run)
+
+    def held_out(self, step: int, losses: dict[str, float]) -> None:
+        """Tell what is lost on episodes that are not learned from."""
+        if self.run is None:
+            return
+        shown = " ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        print(f"held out, after {step} updates: {shown}", file=sys.stderr)
+        with full_disk_said(self.run.log):
+            self.run.note({"step": step, "held_out": losses})
+            for name, value in losses.items():
+                self.board.add_scalar(f"held_out/{name}", value, step)
 
     def _write(self, step: int, run: Run) -> None:
         seconds = time.monotonic() - self.since

@@ -19,7 +19,7 @@ from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.stills import AnyEncoder
 from vjepa2_ac.precision import choose_dtype
-from vjepa2_ac.training.beginning import Inputs, begin, look, still_to_start
+from vjepa2_ac.training.beginning import Inputs, begin, look, refuse_learned, still_to_start
 from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, recorded
 from vjepa2_ac.training.engine import fit
 from vjepa2_ac.training.inversion import Inversion, MomentPairs
@@ -65,14 +65,16 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
     """Train an action-conditioned predictor on a frozen encoder; the folder of their release comes back."""
     with joined(device) as processes:
         look(run, recipe, processes, resume=resume)
+        refuse_learned(inputs)
         encoder, preprocessing = _frozen_encoder(recipe, inputs)
         predictor = _predictor(recipe, still_to_start(inputs, run, resume=resume), encoder, preprocessing, processes)
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=recipe.loss.normalize)
         learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
         batches = _windows(recipe, inputs, frames, predictor, processes)
+        held_out = _windows(recipe, inputs, frames, predictor, processes, held_out=True) if inputs.held_out else None
         bad = BadEpisodes(recipe.sampling.bad_episodes)
         begin(run, recipe, inputs, batches, processes, encoder, resume=resume)
-        fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "training", bad)
+        fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "training", bad, held_out)
         models = {"encoder": encoder, "predictor": predictor}
         release(run, recipe, facts_of(recipe, inputs), models, preprocessing, recipe.loss.normalize, processes)
         return run.release
@@ -85,15 +87,17 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
     """
     with joined(device) as processes:
         look(run, recipe, processes, resume=resume)
+        refuse_learned(inputs)
         source = load(inputs.model or "default", parts=("encoder", "predictor"), optional=("inverse", "keyframes"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
         inverse = _inverse(recipe, still_to_start(inputs, run, resume=resume), encoder, processes)
         learner = Inversion(inverse, frames)
         batches = _moments(recipe, inputs, frames, processes)
+        held_out = _moments(recipe, inputs, frames, processes, held_out=True) if inputs.held_out else None
         bad = BadEpisodes(recipe.bad_episodes)
         begin(run, recipe, inputs, batches, processes, encoder, resume=resume)
-        fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad)
+        fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad, held_out)
         given: dict[str, Any] = {"encoder": encoder, "predictor": source.predictor}
         given |= {"inverse": source.inverse, "keyframes": source.keyframes}
         models = {recipe.part: learner.inverse}
@@ -173,12 +177,20 @@ def _predictor(
 
 
 def _windows(
-    recipe: TrainRecipe, inputs: Inputs, frames: FrameEncoder, predictor: ACPredictor, processes: Processes
+    recipe: TrainRecipe,
+    inputs: Inputs,
+    frames: FrameEncoder,
+    predictor: ACPredictor,
+    processes: Processes,
+    *,
+    held_out: bool = False,
 ) -> TrajectoryBatches:
+    """What is learned from; or what is held out, of which all windows are as likely."""
+    sampling = SamplingConfig(bad_episodes=recipe.sampling.bad_episodes) if held_out else recipe.sampling
     return TrajectoryBatches(
-        _trajectories(recipe, recipe.sampling, inputs, frames, processes),
+        _trajectories(recipe, sampling, inputs, frames, processes, held_out=held_out),
         recipe.window,
-        recipe.sampling,
+        sampling,
         _layout(recipe, processes),
         recipe.engine.seed,
         extrinsics=predictor.config.use_extrinsics,
@@ -194,11 +206,16 @@ def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder, processe
     return inverse
 
 
-def _moments(recipe: InvertRecipe, inputs: Inputs, frames: FrameEncoder, processes: Processes) -> MomentPairs:
+def _moments(
+    recipe: InvertRecipe, inputs: Inputs, frames: FrameEncoder, processes: Processes, *, held_out: bool = False
+) -> MomentPairs:
+    """What is learned from; or what is held out, of which no pair is preferred."""
     sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
-    trajectories = _trajectories(recipe, sampling, inputs, frames, processes)
+    trajectories = _trajectories(recipe, sampling, inputs, frames, processes, held_out=held_out)
     drawing = (trajectories, recipe.window, _layout(recipe, processes), recipe.engine.seed, recipe.alike)
-    return KeyframePairs(*drawing, recipe.event_share) if recipe.asks == "keyframe" else MomentPairs(*drawing)
+    if recipe.asks == "keyframe":
+        return KeyframePairs(*drawing, 0.0 if held_out else recipe.event_share)
+    return MomentPairs(*drawing)
 
 
 def _trajectories(
@@ -207,8 +224,12 @@ def _trajectories(
     inputs: Inputs,
     frames: FrameEncoder,
     processes: Processes,
+    *,
+    held_out: bool,
 ) -> list[Trajectory]:
-    source, window, copies = Path(inputs.data), recipe.window, recipe.copies
+    """The episodes that are learned from; or those held out, as they were recorded alone."""
+    source, copies = Path(cast("str", inputs.held_out if held_out else inputs.data)), 0 if held_out else recipe.copies
+    window = recipe.window
     if not recipe.cache:
         return recorded_trajectories(source, window, sampling, processes, copies=copies, batch=recipe.engine.batch)
     cache, every_frame = _cache(inputs), recipe.cache_every_frame
