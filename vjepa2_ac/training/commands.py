@@ -112,13 +112,8 @@ def train(
     from vjepa2_ac.training.recipes import TrainRecipe
     from vjepa2_ac.training.run import Run
 
-    given = {
-        "data": _text(data),
-        "encoder": encoder,
-        "start": start,
-        "cache": _text(cache),
-        "held_out": _text(held_out),
-    }
+    places = {"data": _text(data), "cache": _text(cache), "held_out": _text(held_out)}
+    given = {"encoder": encoder, "start": start, **places}
     plan, inputs, folder = _planned("train", recipe, settings, given, out, resume=resume)
     assert isinstance(plan, TrainRecipe)
     _answer(runs.train(plan, inputs, Run(folder), resume=resume, device=device))
