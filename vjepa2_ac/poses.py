@@ -115,20 +115,20 @@ def parse_pose(text: str, what: str = "pose") -> Array:
         numbers = [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
         raise InputError(f"{what} {text!r} is not seven numbers: {error}") from None
-    return of_a_hand(numbers, what, f"{what} {text!r}")
+    return of_a_hand(numbers, f"{what} {text!r}")
 
 
-def of_a_hand(values: ArrayLike, what: str, said: str = "", *, slack: float = 0.0) -> Array:
+def of_a_hand(values: ArrayLike, what: str, *, slack: float = 0.0) -> Array:
     """The pose [7] that `values` are, or an InputError where they must be of other units.
 
     A gripper that was measured may be `slack` outside of 0 … 1.
     """
-    pose, said = vector(values, what), said or what
+    pose = vector(values, what)
     if (np.abs(pose[POSITION]) > FAR).any():
-        raise InputError(f"{said} is not in metres (are these millimetres?)")
+        raise InputError(f"{what} is not in metres (are these millimetres?)")
     if (np.abs(pose[ROTATION]) > 2 * np.pi).any():
-        raise InputError(f"{said} is not in radians (are these degrees?)")
+        raise InputError(f"{what} is not in radians (are these degrees?)")
     if not -slack <= (closedness := pose[GRIPPER].item()) <= 1 + slack:
-        raise InputError(f"{said} has a gripper of {closedness:g}; expected 0 open … 1 closed")
+        raise InputError(f"{what} has a gripper of {closedness:g}; expected 0 open … 1 closed")
     pose[GRIPPER] = np.clip(closedness, 0.0, 1.0)
     return pose

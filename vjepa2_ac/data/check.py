@@ -252,10 +252,11 @@ def _look_at_video(report: EpisodeReport, episode: Episode, config: CheckConfig)
             if shown_HWC is not None:
                 since_R.append(since_R[-1] if np.array_equal(frame_HWC, shown_HWC) else len(since_R))
             shown_HWC = frame_HWC
-    for still in (np.flatnonzero(np.equal(since_R, first)) for first in sorted(set(since_R))):
-        travelled = float(np.ptp(episode.poses_N7[np.take(moments, still), :3], axis=0).max())
+    for first, count in zip(*np.unique(since_R, return_counts=True), strict=True):
+        still = moments[first : first + count]
+        travelled = float(np.ptp(episode.poses_N7[still, :3], axis=0).max())
         if travelled > FROZEN_AFTER:
-            span = "" if len(still) == len(moments) else f" from frame {moments[still[0]]} to {moments[still[-1]]}"
+            span = "" if len(still) == len(moments) else f" from frame {still[0]} to {still[-1]}"
             report.reasons.append(f"the picture stands still{span} while the hand moves {100 * travelled:.0f} cm")
 
 

@@ -155,6 +155,11 @@ class BadEpisodes:
     limit: int
     reasons: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def listed(self) -> str:
+        """Each in a line of its own, to follow a sentence."""
+        return "".join(f"\n  {name}: {reason}" for name, reason in self.reasons.items())
+
     def add(self, error: EpisodeError) -> None:
         """Count an episode (once, however often it is met); TooManyBadEpisodesError when they are over the limit."""
         self.reasons.setdefault(error.episode, error.reason)

@@ -139,7 +139,7 @@ def see(tracks: Sequence[Track], model: Model, bad: BadEpisodes, advance: Advanc
         if advance is not None:
             advance()
     if not seen:
-        raise InputError("no usable episode" + "".join(f"\n  {name}: {why}" for name, why in bad.reasons.items()))
+        raise InputError(f"no usable episode{bad.listed}")
     return Footage(seen, latents)
 
 

@@ -79,7 +79,7 @@ def read_tracks(
         if advance is not None:
             advance()
     if not tracks:
-        raise InputError(f"no usable episode at {source}" + "".join(f"\n  {n}: {r}" for n, r in bad.reasons.items()))
+        raise InputError(f"no usable episode at {source}{bad.listed}")
     return tracks
 
 

@@ -112,7 +112,8 @@ def fit(
                 _count(bad, batch.get("bad", {}))
             report.losses(step, trainer.update(step, micro_batches, run))
             if held_out is not None and (step % config.held_out_every == 0 or step == config.steps):
-                report.held_out(step, trainer.judge(step, _first(held_out, config.held_out_batches, bad)))
+                judged = _first(held_out, config.held_out_batches, processes.device, bad)
+                report.held_out(step, trainer.judge(step, judged))
             if step % config.log_every == 0 or step == config.steps:
                 _unite(bad, processes)
             if step % config.save_every == 0 or step == config.steps:
@@ -175,7 +176,7 @@ class Trainer:
         found: list[dict[str, Tensor]] = []
         for batch in micro_batches:
             with self._autocast():
-                found.append(self.learner(_on(self.processes.device, batch), step))
+                found.append(self.learner(batch, step))
         values_BV = torch.stack([torch.stack([value.float() for value in losses.values()]) for losses in found])
         return dict(zip(found[0], self.processes.mean(values_BV.mean(dim=0)).tolist(), strict=True))
 
@@ -313,12 +314,12 @@ def _count(bad: BadEpisodes, reasons: Mapping[str, str]) -> None:
         bad.add(EpisodeError(name, reason))
 
 
-def _first(batches: Batches, count: int, bad: BadEpisodes) -> Iterator[Batch]:
-    """So many of the batches, from the first on."""
+def _first(batches: Batches, count: int, device: torch.device, bad: BadEpisodes) -> Iterator[Batch]:
+    """So many of the batches, from the first on; what fails to decode is counted in `bad`."""
     for number in range(count):
         batch = batches[number]
         _count(bad, batch["bad"])
-        yield batch
+        yield _on(device, batch)
 
 
 def _unite(bad: BadEpisodes, processes: Processes) -> None:
