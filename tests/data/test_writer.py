@@ -279,3 +279,31 @@ def test_lengths_that_differ_are_refused_before_anything_is_written() -> None:
         recording(commands_N7=np.full((40, 7), np.nan))
     with pytest.raises(InputError, match=r"poses has shape \[40, 6\]; expected 7 numbers"):
         recording(poses_N7=np.zeros((40, 6)))
+
+
+@pytest.mark.parametrize("rows", ["poses_N7", "commands_N7"])
+@pytest.mark.parametrize(
+    ("column", "factor", "complaint"),
+    [(0, 1000.0, "that is millimetres"), (3, 57.3, "that is degrees"), (6, 255.0, "0 open … 1 closed is expected")],
+)
+def test_units_that_no_reader_takes_are_refused_before_anything_is_written(
+    rows: str, column: int, factor: float, complaint: str
+) -> None:
+    values_N7 = np.array(getattr(recording(), rows))
+    values_N7[:, column] *= factor
+    with pytest.raises(InputError, match=f"{rows[:-3]} cannot be right: .*{complaint}"):
+        recording(**{rows: values_N7})
+
+
+def test_a_gripper_measured_a_little_outside_of_its_range_is_written(tmp_path: Path) -> None:
+    poses_N7 = np.array(recording().poses_N7)
+    poses_N7[:, 6] = np.linspace(-0.05, 1.05, ROWS)
+    ref = write_episode(recording(poses_N7=poses_N7, commands_N7=poses_N7), tmp_path)
+    np.testing.assert_array_equal(open_episode(ref).poses_N7[:, 6], poses_N7[:, 6])
+
+
+@pytest.mark.parametrize("shape", [(0, 7), (7,), (2, 40, 7)])
+def test_poses_are_a_row_for_each_moment(shape: tuple[int, ...]) -> None:
+    poses: Any = np.full(shape, 0.5)
+    with pytest.raises(InputError, match=r"expected \[N, 7\], a row for each moment"):
+        recording(rows=shape[0], poses_N7=poses, commands_N7=poses)

@@ -240,12 +240,13 @@ def _poses(file: h5py.File, name: str) -> Array:
     bad = np.flatnonzero(~np.isfinite(poses_N7).all(axis=1))
     if len(bad):
         raise EpisodeError(name, f"{len(bad)} of {len(poses_N7)} poses are not finite, the first in row {bad[0]}")
-    if wrong := _wrong_units(poses_N7):
+    if wrong := wrong_units(poses_N7):
         raise EpisodeError(name, "; ".join(wrong))
     return poses_N7
 
 
-def _wrong_units(poses_N7: Array) -> list[str]:
+def wrong_units(poses_N7: Array) -> list[str]:
+    """What says that poses are in other units than metres, radians and 0 open … 1 closed; nothing if they are right."""
     found, gripper_N = [], poses_N7[:, 6]
     if (angle := np.abs(poses_N7[:, poses.ROTATION]).max()) > LARGEST_ANGLE:
         found.append(f"angles reach {angle:.0f}; that is degrees, radians are expected")

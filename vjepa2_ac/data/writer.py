@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vjepa2_ac.data import layout
+from vjepa2_ac.data.episodes import wrong_units
 from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.data.video import QUALITY, Frames, write_video
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
@@ -97,8 +98,12 @@ class Recording:
             len({getattr(camera, name) for camera in self.cameras}) != len(self.cameras) for name in ("role", "serial")
         ):
             raise InputError("an episode needs at least one camera, each with a role and a serial of its own")
-        vector(self.poses_N7, "poses")
-        vector(self.commands_N7, "commands")
+        for name, values in (("poses", self.poses_N7), ("commands", self.commands_N7)):
+            numbers = vector(values, name)
+            if rows == 0 or numbers.ndim != 2:
+                raise InputError(f"{name} has shape {list(numbers.shape)}; expected [N, 7], a row for each moment")
+            if wrong := wrong_units(numbers):  # no reader would take them
+                raise InputError(f"{name} cannot be right: {'; '.join(wrong)}")
         if not self.lab or "/" in self.lab or self.lab.startswith("."):  # it names a folder, and files
             raise InputError(
                 f"lab {self.lab!r} cannot name a folder of episodes: need a name without slashes that begins with no "
