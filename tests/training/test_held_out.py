@@ -18,9 +18,12 @@ from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.data.layout import find_episodes
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.models.ac_predictor import ACPredictor
+from vjepa2_ac.training import report
+from vjepa2_ac.training.engine import EngineConfig
 from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.losses import action_conditioned_loss
 from vjepa2_ac.training.processes import Processes
+from vjepa2_ac.training.report import Report
 from vjepa2_ac.training.run import Run
 from vjepa2_ac.training.trajectories import SamplingConfig, collated, recorded_trajectories, window_at
 
@@ -119,3 +122,16 @@ def test_episodes_that_are_learned_from_are_not_judged_by(
     assert train(data, encoder, tmp_path / "run", "--held-out", str(some)) == 2
     assert f"1 of the episodes held out at {some} are learned from, too, such as " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_the_time_that_a_look_takes_is_no_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(report.time, "monotonic", lambda: now)
+    with Report(Run(tmp_path), EngineConfig(steps=4, log_every=2), 0, "training") as told_of:
+        for step in range(1, 5):
+            now += 2.0  # seconds an update
+            told_of.losses(step, {"loss": 1.0})
+            now += 100.0
+            told_of.held_out(step, {"loss": 2.0})
+    lines = [json.loads(line) for line in Run(tmp_path).log.read_text().splitlines()]
+    assert [line["updates_per_second"] for line in lines if "loss" in line] == [0.5, 0.5]

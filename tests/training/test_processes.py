@@ -51,6 +51,30 @@ def test_two_processes_resume_bit_for_bit(tmp_path: Path, sharded: bool) -> None
     assert [name for name in whole if not torch.equal(whole[name], again[name])] == []
 
 
+def _judged(folder: Path, config: EngineConfig, name: str) -> None:
+    torch.set_num_threads(1)
+    with joined("cpu") as processes:
+        layout = Layout(config.batch, processes.count, processes.rank)
+        folder.mkdir(exist_ok=True)
+        given = (config, OPTIMIZER, Run(folder), processes)
+        fit(ToyLearner(dropout=0.0), ToyBatches(layout), *given, held_out=ToyBatches(layout, seed=1))
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["ddp", "fsdp2"])
+def test_two_processes_judge_what_is_held_out_as_one_does_and_learn_the_same(tmp_path: Path, sharded: bool) -> None:
+    often = replace(CONFIG, held_out_every=4, held_out_batches=3)
+    _judged(tmp_path / "one", replace(often, batch=4), "")
+    assert [
+        ended(process) for process in start_two(tmp_path / "two", replace(often, sharded=sharded), work=_judged)
+    ] == [0, 0]
+    one, two = ([line for line in lines(tmp_path / run) if "held_out" in line] for run in ("one", "two"))
+    assert [line["step"] for line in two] == [4, 8]
+    assert [line["held_out"] for line in two] == [pytest.approx(line["held_out"], rel=1e-3) for line in one]
+    assert [ended(process) for process in start_two(tmp_path / "alone", replace(CONFIG, sharded=sharded))] == [0, 0]
+    judged, alone = weights(tmp_path / "two"), weights(tmp_path / "alone")
+    assert [name for name in alone if not torch.equal(alone[name], judged[name])] == []
+
+
 def _one_ends(folder: Path, config: EngineConfig, name: str) -> None:
     try:
         with joined("cpu") as processes:

@@ -318,7 +318,7 @@ def _first(batches: Batches, count: int, device: torch.device, bad: BadEpisodes)
     """So many of the batches, from the first on; what fails to decode is counted in `bad`."""
     for number in range(count):
         batch = batches[number]
-        _count(bad, batch["bad"])
+        _count(bad, batch.get("bad", {}))
         yield _on(device, batch)
 
 

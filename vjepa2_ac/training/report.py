@@ -39,7 +39,7 @@ class Report(AbstractContextManager["Report"]):
             self.advance = self.open.enter_context(
                 progress(self.title, self.config.steps, done=self.done, unit="updates")
             )
-            self.since = time.monotonic()
+            self.since = self.last = time.monotonic()
         return self
 
     def losses(self, step: int, losses: dict[str, float]) -> None:
@@ -50,13 +50,15 @@ class Report(AbstractContextManager["Report"]):
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
+        self.last = time.monotonic()
         if step % self.config.log_every == 0 or step == self.config.steps:
             self._write(step, self.run)
 
     def held_out(self, step: int, losses: dict[str, float]) -> None:
-        """Tell what is lost on episodes that are not learned from."""
+        """Tell what is lost on episodes that are not learned from; the time that it took is no update's."""
         if self.run is None:
             return
+        self.since += time.monotonic() - self.last
         shown = " ".join(f"{name} {value:.4g}" for name, value in losses.items())
         print(f"held out, after {step} updates: {shown}", file=sys.stderr)
         with full_disk_said(self.run.log):
