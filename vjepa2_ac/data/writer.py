@@ -102,8 +102,8 @@ class Recording:
             numbers = vector(values, name)
             if rows == 0 or numbers.ndim != 2:
                 raise InputError(f"{name} has shape {list(numbers.shape)}; expected [N, 7], a row for each moment")
-            if wrong := wrong_units(numbers):  # no reader would take them
-                raise InputError(f"{name} cannot be right: {'; '.join(wrong)}")
+            if faults := wrong_units(numbers):  # no reader would take them
+                raise InputError(f"{name} cannot be right: {'; '.join(faults)}")
         if not self.lab or "/" in self.lab or self.lab.startswith("."):  # it names a folder, and files
             raise InputError(
                 f"lab {self.lab!r} cannot name a folder of episodes: need a name without slashes that begins with no "
