@@ -161,6 +161,15 @@ def test_each_hazard_of_real_droid_is_noted_and_survived(
     assert any(note in found for found in report.summary()["notes"])
 
 
+def test_a_note_says_which_episodes_it_is_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder_of(tmp_path / "long", 1)
+    names = [f"{folder}/{folder_of(tmp_path / folder, 1, rows=4)[0].name}" for folder in ("other", "short")]
+    said = "too short for a window of 8 frames at 4 fps"
+    assert check_folder(tmp_path).summary()["noted_episodes"] == {said: names}
+    assert cli.run(["data", "check", str(tmp_path)]) == 0
+    assert f"{said}: 2, the first {names[0]}\n" in capsys.readouterr().out
+
+
 def test_failures_and_leftovers_are_counted(tmp_path: Path) -> None:
     folder_of(tmp_path, 1)
     folder_of(tmp_path / "more", 1, success=False)

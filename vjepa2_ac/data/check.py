@@ -8,7 +8,7 @@ Shapes: N rows of the trajectory, A actions, 7 numbers of a pose or action.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -104,9 +104,18 @@ class FolderReport:
         """Whether training on the folder makes sense as it is."""
         return bool(self.usable) and not self.faults and len(self.bad) <= self.config.bad_share * len(self.episodes)
 
+    @property
+    def noted(self) -> dict[str, list[str]]:
+        """The episodes that each note is about, by name; the most frequent note first."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for episode in self.episodes:
+            for note in episode.notes:
+                found[note].append(episode.name)
+        return dict(sorted(found.items(), key=lambda item: -len(item[1])))
+
     def summary(self) -> dict[str, Any]:
         """Everything that is printed, as plain values."""
-        good = self.usable
+        good, noted = self.usable, self.noted
         steps_B = sum((episode.step_counts for episode in good), np.zeros(len(STEP_BINS) - 1, dtype=np.int64))
         return {
             "source": str(self.source),
@@ -116,7 +125,8 @@ class FolderReport:
             "bad_episodes": {episode.name: episode.reasons for episode in self.bad},
             "bad_share_allowed": self.config.bad_share,
             "faults": self.faults,
-            "notes": dict(Counter(note for episode in self.episodes for note in episode.notes).most_common()),
+            "notes": {note: len(names) for note, names in noted.items()},
+            "noted_episodes": noted,
             "unfinished": [str(path) for path in self.unfinished],
             "parts": sum(episode.is_part for episode in self.episodes),
             "outcomes": dict(Counter(episode.outcome or "unknown" for episode in self.episodes)),

@@ -94,13 +94,18 @@ def _lines(report: FolderReport) -> list[str]:
     ]
     if facts["unfinished"]:
         lines.append(f"  unfinished    {len(facts['unfinished'])} left by a writer that was stopped; not read")
-    lines += [f"  note          {note}: {count}" for note, count in facts["notes"].items()]
+    lines += [f"  note          {note}: {_first_of(names)}" for note, names in facts["noted_episodes"].items()]
     lines += [f"  bad           {name}: {'; '.join(why)}" for name, why in facts["bad_episodes"].items()]
     lines += [f"  fault         {fault}" for fault in facts["faults"]]
     share = len(facts["bad_episodes"]) / max(facts["episodes"], 1)
     limit = f"{share:.1%} bad, {100 * facts['bad_share_allowed']:g}% allowed"
     lines.append(f"usable ({limit})" if facts["usable"] else f"NOT usable ({limit})")
     return lines
+
+
+def _first_of(names: list[str]) -> str:
+    """How many, and where to look; `--json` names all."""
+    return f"{len(names)}, the first {names[0]}" if len(names) > 1 else names[0]
 
 
 def _duration(hours: float) -> str:
