@@ -25,7 +25,7 @@ from vjepa2_ac.errors import VideoError
 Frames = NDArray[np.uint8]
 
 FRAME_BETWEEN_KEYS = 8  # a window of 8 frames then decodes at most 16; half the size of all-key video
-QUALITY = 16  # x264 constant rate factor: 0.5 dB below what 4:2:0 can hold of simulated frames (docs/data.md)
+QUALITY = 16  # x264 constant rate factor: 0.6 dB below what 4:2:0 can hold of simulated frames (docs/data.md)
 
 
 @dataclass(frozen=True, slots=True)
