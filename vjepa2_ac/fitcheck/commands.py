@@ -26,7 +26,7 @@ def fit_check(
     ],
     model: Annotated[str, typer.Option(help=f"World model to examine: {MODELS}.")] = "default",
     compare: Annotated[
-        str | None, typer.Option(help="Second model to compare with the first, as after and before.")
+        str | None, typer.Option(help="Second model to compare; the first is shown as before, the second as after.")
     ] = None,
     control: Annotated[
         str | None,
