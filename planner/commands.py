@@ -22,39 +22,59 @@ def register(app: typer.Typer) -> None:
 
 def plan(
     observation: Observation,
-    goal: Annotated[list[str], typer.Option(help="What it should see. Repeat it for sub-goals in order.")],
+    goal: Annotated[
+        list[str],
+        typer.Option(help="Goal picture: a PNG or JPEG file, or `FILE.npz:STEP`. Repeat for sub-goals, in order."),
+    ],
     pose: Pose = None,
-    sub_goal: Annotated[int, typer.Option(help="Which of the goals to plan towards, counted from 0.")] = 0,
+    sub_goal: Annotated[int, typer.Option(help="Index of the goal to plan towards, counted from 0.")] = 0,
     model: ModelIfSaid = None,
-    preset: Annotated[str | None, typer.Option(help="fast, balanced (unless said), keyframes or paper.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Planner preset: fast, balanced (if not given), keyframes or paper.")
+    ] = None,
     settings: PlannerSettings = None,
-    budget_ms: Annotated[float | None, typer.Option(help="Milliseconds that pick the size of the search.")] = None,
-    deadline_ms: Annotated[float | None, typer.Option(help="The best plan known by then is the answer.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="The same seed gives the same plan.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan, but ask the robot to stay where it is.")] = False,
+    budget_ms: Annotated[
+        float | None, typer.Option(help="Time budget in milliseconds, which determines the size of the search.")
+    ] = None,
+    deadline_ms: Annotated[
+        float | None, typer.Option(help="Deadline in milliseconds; the best plan found by then is returned.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**63 - 1, help="Random seed; the same seed gives the same plan.")
+    ] = 0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Make the plan, but ask the robot to stay where it is.")
+    ] = False,
     server: Annotated[
-        str | None, typer.Option(help="Ask a planning service instead: http(s)://… or grpc(s)://….")
+        str | None, typer.Option(help="URL of a planning service to ask instead: http(s)://… or grpc(s)://….")
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(help="The service's token; else the environment's VJEPA2_AC_TOKEN.")
+        Path | None,
+        typer.Option(
+            help="File with the token for the service. When not given, the environment variable VJEPA2_AC_TOKEN."
+        ),
     ] = None,
-    ca: Annotated[Path | None, typer.Option(help="PEM file of the authority to trust, for https and grpcs.")] = None,
+    ca: Annotated[
+        Path | None, typer.Option(help="PEM file of the certificate authority to trust, for https and grpcs.")
+    ] = None,
     timeout_s: Annotated[
-        float | None, typer.Option(min=0.1, help="How long to wait for the service; 60 unless said.")
+        float | None, typer.Option(min=0.1, help="Seconds to wait for the service; 60 if not given.")
     ] = None,
     grid: Annotated[
         int | None,
-        typer.Option(help="With --out: moves along each side of the energy maps; 9 unless said, 0 for none."),
+        typer.Option(
+            help="With --out: number of moves along each side of the energy maps; 9 if not given, 0 for no maps."
+        ),
     ] = None,
     precision: PrecisionIfSaid = None,
     device: Device = None,
-    out: Annotated[Path | None, typer.Option(help="A folder for plan.json and plan.png.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout instead of the table.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for plan.json and plan.png.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout instead of the table.")] = False,
 ) -> None:
-    """Plan once, from pictures on disk: which moves lead from what the camera sees to what it should see?
+    """Make one plan from pictures on disk: the moves that lead from what the camera sees to the goal.
 
-    The plan comes as a table, or as JSON with --json; --out also draws it, with the energies around it, its cost as the
-    search went on, and its path. With --server a planning service answers, and this process needs no torch.
+    Prints the plan as a table, or as JSON with --json. With --out, also draws it, with the energies around it, its cost
+    during the search, and its path. With --server, a planning service makes the plan, and this process needs no torch.
 
         vjepa2-ac plan --observation now.png --pose "0.4 0 0.3 3.14 0 0 0" --goal wanted.png --model random:tiny
 

@@ -18,42 +18,59 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     model: ModelIfSaid = None,
-    host: Annotated[str | None, typer.Option(help="Where to listen; beyond this machine a token is needed.")] = None,
-    port: Annotated[int | None, typer.Option(help="For REST; 0 takes a free one.")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="For gRPC; 0 takes a free one.")] = None,
-    grpc: Annotated[bool | None, typer.Option("--grpc/--no-grpc", help="Whether gRPC is served at all.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Beyond this machine, a token is needed.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port for REST; 0 picks a free one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Port for gRPC; 0 picks a free one.")] = None,
+    grpc: Annotated[
+        bool | None, typer.Option("--grpc/--no-grpc", help="Serve gRPC besides REST, or REST alone.")
+    ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="What is searched unless asked otherwise: fast, balanced, keyframes, paper.")
+        str | None, typer.Option(help="Planner preset for requests that name none: fast, balanced, keyframes or paper.")
     ] = None,
     confidence: Confidence = None,
     precision: PrecisionIfSaid = None,
     device: Device = None,
-    token_file: Annotated[Path | None, typer.Option(help="Tokens that callers may show, one a line.")] = None,
-    insecure: Annotated[
-        bool | None, typer.Option("--insecure", help="Listen beyond this machine without a token.")
+    token_file: Annotated[
+        Path | None, typer.Option(help="File of the tokens that clients may use, one per line.")
     ] = None,
-    tls_certificate: Annotated[Path | None, typer.Option(help="PEM file, to encrypt connections.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="PEM file with its key.")] = None,
-    tls_client_ca: Annotated[Path | None, typer.Option(help="PEM file; callers must show a certificate of it.")] = None,
-    plan_log: Annotated[Path | None, typer.Option(help="Write each served plan as a JSON line to this file.")] = None,
+    insecure: Annotated[
+        bool | None, typer.Option("--insecure", help="Allow listening beyond this machine without a token.")
+    ] = None,
+    tls_certificate: Annotated[
+        Path | None, typer.Option(help="PEM file of the certificate, to encrypt connections.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of the key of --tls-certificate.")] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(help="PEM file of a certificate authority; clients must show a certificate signed by it."),
+    ] = None,
+    plan_log: Annotated[Path | None, typer.Option(help="File to write each served plan to, as a JSON line.")] = None,
     log_pictures: Annotated[
-        bool | None, typer.Option("--log-pictures", help="Keep pictures beside the plan log, for `replay`.")
+        bool | None, typer.Option("--log-pictures", help="Store the pictures beside the plan log, for `replay`.")
     ] = None,
     stop_with_stdin: Annotated[
         bool | None,
-        typer.Option("--stop-with-stdin", help="Stop when standard input ends; for programs that start it."),
+        typer.Option("--stop-with-stdin", help="Stop when standard input ends, for programs that start the service."),
     ] = None,
     traces: Annotated[
         bool | None,
-        typer.Option("--traces/--no-traces", help="Send OpenTelemetry traces; else as OTEL_* variables say."),
+        typer.Option(
+            "--traces/--no-traces",
+            help="Send OpenTelemetry traces, or none. When not given, the `OTEL_*` environment variables decide.",
+        ),
     ] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
-    log_format: Annotated[str | None, typer.Option(help="json, text, or auto: text on a terminal.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="Log level: debug, info, warning or error.")] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="Log format: json, text, or auto (text on a terminal).")
+    ] = None,
 ) -> None:
-    """Serve plans over REST and gRPC: post a picture, a pose and a goal picture; receive an action chunk.
+    """Serve plans over REST and gRPC: send a picture, a pose and a goal picture, get an action chunk back.
 
-    Every setting can also come from the environment (VJEPA2_AC_PORT=8000); docs/service.md lists them all. The page
-    /docs shows every route. SIGTERM and Ctrl-C finish what was accepted, then stop.
+    Every setting can also be given as an environment variable (VJEPA2_AC_PORT=8000); docs/service.md lists them all.
+    The page /docs shows every route. On SIGTERM or Ctrl-C, the service finishes the requests it has accepted, then
+    stops.
 
     Example:  `vjepa2-ac serve --model random:tiny`
     """
@@ -84,12 +101,18 @@ def serve(
 
 
 def replay(
-    log: Annotated[Path, typer.Argument(help="A plan log, with its pictures beside it.")],
-    model: Annotated[str | None, typer.Option(help="The model; that of the first line, unless told.")] = None,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto, as it was served.")] = "auto",
-    device: Annotated[str | None, typer.Option(help="cpu or cuda, as it was served.")] = None,
+    log: Annotated[Path, typer.Argument(help="Plan log, with its pictures beside it.")],
+    model: Annotated[
+        str | None, typer.Option(help="World model. When not given, the one named in the first line of the log.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Precision that the plans were served with: fp32, bf16 or auto.")
+    ] = "auto",
+    device: Annotated[str | None, typer.Option(help="Device that the plans were served on: cpu or cuda.")] = None,
 ) -> None:
-    """Make every plan of a plan log again and say whether it comes out the same; exit code 1 where one does not.
+    """Recompute every plan of a plan log and report whether it comes out the same.
+
+    Exit code 1 if a plan comes out differently.
 
     Example:  `vjepa2-ac serve --plan-log plans.jsonl --log-pictures`, then `vjepa2-ac replay plans.jsonl`
     """

@@ -23,31 +23,42 @@ def register(app: typer.Typer) -> None:
 
 
 def collect(
-    out: Annotated[Path, typer.Option(help="Folder to fill; empty, or one that this command made before.")],
-    episodes: Annotated[int, typer.Option(min=1, help="Long episodes to play in all, each from a seed of its own.")],
+    out: Annotated[Path, typer.Option(help="Folder to fill: empty, or made by this command before.")],
+    episodes: Annotated[
+        int, typer.Option(min=1, help="Total number of long episodes to play, each from its own seed.")
+    ],
     workers: Workers = 1,
     mix: Annotated[
-        str, typer.Option(help="What is recorded, as shares: expert, noisy (disturbed, recovering), near, random.")
+        str,
+        typer.Option(help="Shares of the recorded behaviours: expert, noisy (disturbed, recovering), near, random."),
     ] = DEFAULT_MIX,
     split: SplitName = "train",
     seed_base: SeedBase = 0,
     branches: Annotated[
-        int, typer.Option(min=0, help="Pairs per episode: short ones that leave one state opening and closing.")
+        int,
+        typer.Option(
+            min=0,
+            help="Pairs of short episodes per long one. From the same state, one opens the gripper and one closes it.",
+        ),
     ] = 2,
     repaints: Annotated[
-        int, typer.Option(min=0, help="Short ones per episode that show a part of it in a look of their own.")
+        int, typer.Option(min=0, help="Short episodes per long one that show a part of it in a look of their own.")
     ] = 0,
-    repaint_steps: Annotated[int, typer.Option(min=1, max=40, help="How much of it they show [0.25 s]; 40: all.")] = 8,
+    repaint_steps: Annotated[
+        int, typer.Option(min=1, max=40, help="Length of the part they show, in steps of 0.25 s; 40 shows all of it.")
+    ] = 8,
     long: Annotated[
-        bool, typer.Option("--long/--no-long", help="Record the long episodes too, or only the short ones.")
+        bool, typer.Option("--long/--no-long", help="Record the long episodes as well, or only the short ones.")
     ] = True,
-    cameras: Annotated[str, typer.Option(help="Of left, right and wrist, separated by commas.")] = "left",
+    cameras: Annotated[
+        str, typer.Option(help="Cameras to record: a comma-separated list of left, right, wrist.")
+    ] = "left",
     size: Annotated[int, typer.Option(help="Width and height of the frames [px].")] = 256,
 ) -> None:
-    """Record simulated episodes as raw DROID: metadata, trajectory.h5 and an MP4 each.
+    """Record simulated episodes in raw DROID layout: metadata, trajectory.h5 and an MP4 each.
 
-    Stop it whenever you like, with Ctrl-C or without asking; the same command goes on where it was. Episodes appear
-    whole or not at all. The same seeds give the same episodes, whatever the number of workers.
+    The command can be stopped at any time, with Ctrl-C or by killing it; run it again to continue where it stopped.
+    Episodes are written completely or not at all. The same seeds give the same episodes for any number of workers.
 
         vjepa2-ac collect --out episodes/train --episodes 1000 --workers 2
         vjepa2-ac data check episodes/train --sheet sheet.png

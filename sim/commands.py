@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from sim.variation import Kind
 
 simulation = typer.Typer(
-    help="A Franka at a table in MuJoCo: watch it, film it, measure its bounds.", no_args_is_help=True
+    help="Watch and film a Franka at a table in MuJoCo, and measure its bounds.", no_args_is_help=True
 )
 
-Task = Annotated[str, typer.Option(help="reach, grasp, reach_with_object or pick_and_place.")]
-Seed = Annotated[int, typer.Option(min=0, help="Which episode; the same seed gives the same one.")]
-KindName = Annotated[str | None, typer.Option("--object", help="cup or box; either, if not said.")]
-RobotXML = Annotated[Path | None, typer.Option(help="Another MJCF of a Panda with the same names; see sim/arm.py.")]
+Task = Annotated[str, typer.Option(help="Task: reach, grasp, reach_with_object or pick_and_place.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the episode; the same seed gives the same episode.")]
+KindName = Annotated[str | None, typer.Option("--object", help="Object: cup or box. When not given, either.")]
+RobotXML = Annotated[
+    Path | None, typer.Option(help="Another MJCF file of a Panda with the same names; see sim/arm.py.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +41,12 @@ def view(
     seed: Seed = 0,
     split: SplitName = "test",
     kind: KindName = None,
-    expert: Annotated[bool, typer.Option(help="Let the expert play; --no-expert leaves the keys to you.")] = True,
+    expert: Annotated[bool, typer.Option(help="Let the expert play; with --no-expert, you play with the keys.")] = True,
     robot_xml: RobotXML = None,
 ) -> None:
-    """Open a window on the running environment. Needs a display.
+    """Show the running environment in a window. Needs a display.
 
-    Keys: arrows move the hand, page up and down raise and lower it, insert and delete close and open the gripper,
+    Keys: arrows move the hand, Page Up and Page Down raise and lower it, Insert and Delete close and open the gripper,
     E switches the expert on and off, N starts the next episode.
 
         vjepa2-ac sim view --task grasp --object cup
@@ -70,10 +72,10 @@ def view(
 def video(
     task: Task = "pick_and_place",
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option(help="The MP4 to write.")] = Path("sim.mp4"),
+    out: Annotated[Path, typer.Option(help="MP4 file to write.")] = Path("sim.mp4"),
     split: SplitName = "test",
     kind: KindName = None,
-    policy: Annotated[str, typer.Option(help="expert, nothing or random.")] = "expert",
+    policy: Annotated[str, typer.Option(help="Policy to film: expert, nothing or random.")] = "expert",
     size: Annotated[int, typer.Option(min=128, max=1280, help="Height of the film [px].")] = 480,
     robot_xml: RobotXML = None,
 ) -> None:
@@ -81,7 +83,7 @@ def video(
 
     Exit code 1 if the episode missed its goal.
 
-        vjepa2-ac sim video --task pick_and_place --object cup --seed 3 --out cup.mp4
+    Example: `vjepa2-ac sim video --task pick_and_place --object cup --seed 3 --out cup.mp4`
     """
     from sim.bounds import actor, policy_name
     from sim.env import FrankaEnv
@@ -113,23 +115,28 @@ def video(
 @simulation.command()
 def demo(
     out: Annotated[
-        Path | None, typer.Option(help="New folder for films and report; runs/demo/DATE-TIME, if not said.")
+        Path | None, typer.Option(help="New folder for the films and the report. When not given, runs/demo/DATE-TIME.")
     ] = None,
-    model: Annotated[str, typer.Option(help=f"What plans: {MODELS}.")] = "default",
-    server: Annotated[str | None, typer.Option(help="Ask this running service, http://… or grpc://….")] = None,
-    expert: Annotated[bool, typer.Option("--expert", help="The scripted expert drives; needs no model.")] = False,
+    model: Annotated[str, typer.Option(help=f"World model that plans: {MODELS}.")] = "default",
+    server: Annotated[
+        str | None, typer.Option(help="URL of a running service to ask instead, http://… or grpc://….")
+    ] = None,
+    expert: Annotated[
+        bool, typer.Option("--expert", help="Let the scripted expert drive; no model is needed.")
+    ] = False,
     task: Tasks = "all",
     goals: GoalPictures = "all",
     planner: Annotated[
-        str | None, typer.Option(help="fast, balanced, keyframes or paper; the service's own, if not said.")
+        str | None,
+        typer.Option(help="Planner preset: fast, balanced, keyframes or paper. When not given, that of the service."),
     ] = None,
     seed: Seed = 0,
     max_steps: MaxSteps = None,
-    window: Annotated[bool, typer.Option(help="Open the report where there is a display.")] = True,
+    window: Annotated[bool, typer.Option(help="Open the report if there is a display.")] = True,
 ) -> None:
-    """The main job, shown: the Franka reaches, grasps, carries and places what goal pictures show.
+    """Run the demo: the Franka reaches, grasps, carries and places what goal pictures show.
 
-    Starts the planning service on loopback and asks it as a robot would, from camera frames and poses alone. Prints
+    Starts the planning service on loopback and asks it as a robot would, with camera frames and poses alone. Prints
     every step, then writes a film of each task and a report. Exit code 1 if a task missed its goal.
 
         vjepa2-ac sim demo
@@ -168,12 +175,14 @@ def demo(
 
 @simulation.command()
 def strip(
-    films: Annotated[list[Path], typer.Argument(help="Films of `demo`, `evaluate` or `video`, in order.")],
-    out: Annotated[Path, typer.Option(help="A .gif plays them in turn; a .png has a row for each.")],
+    films: Annotated[list[Path], typer.Argument(help="Films from `demo`, `evaluate` or `video`, in order.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write: a .gif plays the films in turn, a .png has a row for each.")
+    ],
     width: Annotated[
-        int | None, typer.Option(min=64, max=1920, help="Of the GIF, or of one picture of the strip [px].")
+        int | None, typer.Option(min=64, max=1920, help="Width of the GIF, or of one picture of the strip [px].")
     ] = None,
-    columns: Annotated[int, typer.Option(min=2, max=12, help="Pictures of each film in a strip.")] = 5,
+    columns: Annotated[int, typer.Option(min=2, max=12, help="Number of pictures of each film in a strip.")] = 5,
 ) -> None:
     """Make films small enough for a page: an animated GIF, or a strip of pictures.
 
@@ -196,11 +205,11 @@ def strip(
 @simulation.command()
 def sheet(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("docs/pictures"),
-    seeds: Annotated[int, typer.Option(min=1, max=8, help="Episodes, that is rows, per task.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=8, help="Number of episodes per task, one row each.")] = 3,
 ) -> None:
-    """Draw the cell, the looks of every split, and of every task what the model sees of an episode, and the goals.
+    """Draw the cell, the looks of every split and, for every task, episodes and goals as the model sees them.
 
-    vjepa2-ac sim sheet --out docs/pictures
+    Example: `vjepa2-ac sim sheet --out docs/pictures`
     """
     from sim.film import all_cameras, contact_sheet, splits, write_jpeg, write_png
     from sim.tasks import TASKS, task_name
@@ -218,18 +227,22 @@ def sheet(
 
 @simulation.command()
 def bounds(
-    episodes: Annotated[int, typer.Option(min=1, help="Seeds per task, object and policy.")] = 200,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
+    episodes: Annotated[int, typer.Option(min=1, help="Number of seeds per task, object and policy.")] = 200,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 2,
     split: SplitName = "test",
-    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
-    policies: Annotated[str, typer.Option(help="Of expert, nothing, random, with commas.")] = "expert,nothing,random",
-    out: Annotated[Path | None, typer.Option(help="Where to write NAME.json and NAME.md.")] = None,
+    task: Annotated[str | None, typer.Option(help="Measure only this task. When not given, all tasks.")] = None,
+    policies: Annotated[
+        str, typer.Option(help="Policies to measure: a comma-separated list of expert, nothing, random.")
+    ] = "expert,nothing,random",
+    out: Annotated[
+        Path | None, typer.Option(help="Path and base name of the result files, NAME.json and NAME.md.")
+    ] = None,
 ) -> None:
-    """Measure what the best and the worst do: expert, nothing and random, with 95 % Wilson intervals.
+    """Measure the success of the best and the worst: expert, nothing and random, with 95 % Wilson intervals.
 
     Exit code 1 if the expert solves less than 99 % of any task.
 
-        vjepa2-ac sim bounds --episodes 200 --workers 2 --out runs/bounds
+    Example: `vjepa2-ac sim bounds --episodes 200 --workers 2 --out runs/bounds`
     """
     import json
 

@@ -30,6 +30,6 @@ def test_the_sizes_of_random_models_are_those_there_are() -> None:
 
 def test_precision_reads_the_same_in_every_command() -> None:
     said = helps("precision")
-    assert said.pop("replay") == "fp32, bf16 or auto, as it was served."
+    assert said.pop("replay") == "Precision that the plans were served with: fp32, bf16 or auto."
     assert len(said) >= 6
     assert len(set(said.values())) == 1

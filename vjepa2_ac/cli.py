@@ -105,10 +105,10 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of a failure (may stand anywhere).")
+        bool, typer.Option("--debug", help="Show the traceback of a failure. Accepted anywhere on the command line.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Plan robot moves from pictures with V-JEPA 2 world models."""

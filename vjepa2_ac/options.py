@@ -12,30 +12,38 @@ from typing import Annotated
 import typer
 
 _OTHER_MODELS = (
-    "a released name, a release folder, an official .pt, or `random:SIZE` (tiny, vits, vitb, vitl, vith, vitg)"
+    "the name of a downloaded model, a release folder, an official .pt file, or "
+    "`random:SIZE` (tiny, vits, vitb, vitl, vith, vitg) for random weights"
 )
-MODELS = f"default, {_OTHER_MODELS}"  # for options that say more of what the model is for
-Model = Annotated[str, typer.Option(help=f"{MODELS}.")]
-ModelIfSaid = Annotated[str | None, typer.Option(help=f"default (unless said), {_OTHER_MODELS}.")]
+MODELS = f"`default`, {_OTHER_MODELS}"  # for options that say more of what the model is for
+Model = Annotated[str, typer.Option(help=f"World model: {MODELS}.")]
+ModelIfSaid = Annotated[str | None, typer.Option(help=f"World model: `default` (if not given), {_OTHER_MODELS}.")]
 
-_PRECISION = typer.Option(help="fp32, bf16, or auto: bf16 where this machine is fast at it.")
+_PRECISION = typer.Option(help="Precision: fp32, bf16, or auto (bf16 if this machine is fast at it, otherwise fp32).")
 Precision = Annotated[str, _PRECISION]
 PrecisionIfSaid = Annotated[str | None, _PRECISION]
-Device = Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where there is one, unless told.")]
+Device = Annotated[
+    str | None, typer.Option(help="Device: cpu or cuda. When not given, cuda if available, otherwise cpu.")
+]
 
-Observation = Annotated[str, typer.Option(help="What the camera sees: a PNG or JPEG, or `FILE.npz:STEP`.")]
+Observation = Annotated[str, typer.Option(help="Camera picture: a PNG or JPEG file, or `FILE.npz:STEP`.")]
 Pose = Annotated[
     str | None,
     typer.Option(
-        help='Where the hand is: `"x y z roll pitch yaw gripper"` in m, rad and 0 open … 1 closed. '
-        "A `.npz` step brings its own."
+        help='Pose of the hand: `"x y z roll pitch yaw gripper"` in m, rad and gripper closedness (0 open … 1 closed). '
+        "A `.npz` step contains its own pose."
     ),
 ]
-Camera = Annotated[str, typer.Option(help="left, right or wrist.")]
+Camera = Annotated[str, typer.Option(help="Camera: left, right or wrist.")]
 PlannerSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting of docs/planning.md, as search.horizon=2. Repeat it."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Planner setting from docs/planning.md, for example search.horizon=2. Repeatable.",
+    ),
 ]
 Confidence = Annotated[
-    Path | None, typer.Option(help="File of `evaluate-confidence`: plans then say their chance of failure.")
+    Path | None,
+    typer.Option(help="File written by `evaluate-confidence`. Plans then report their probability of failure."),
 ]

@@ -28,46 +28,70 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    out: Annotated[Path, typer.Option(help="Folder for the results; empty, or one of the same settings.")],
+    out: Annotated[Path, typer.Option(help="Folder for the results: empty, or with results of the same settings.")],
     model: Model = "default",
     task: Tasks = "all",
     kinds: Kinds = "all",
-    episodes: Annotated[int, typer.Option(min=1, help="For each task, object and driver.")] = 100,
+    episodes: Annotated[int, typer.Option(min=1, help="Number of episodes for each task, object and driver.")] = 100,
     seed_base: SeedBase = 0,
     split: SplitName = "test",
     factors: Annotated[
-        str, typer.Option(help="What varies between episodes: all, or names with commas; the rest is as usual.")
+        str,
+        typer.Option(
+            help="What varies between episodes: all, or a comma-separated list; the rest keeps its usual value."
+        ),
     ] = "all",
     goals: GoalPictures = "all",
-    planner: Annotated[str, typer.Option(help="default, fast, balanced, keyframes or paper.")] = "default",
+    planner: Annotated[
+        str, typer.Option(help="Planner preset: default, fast, balanced, keyframes or paper.")
+    ] = "default",
     budget: Annotated[
-        float | None, typer.Option(help="Milliseconds a plan may take: picks the size of the search, once, here.")
+        float | None,
+        typer.Option(
+            help="Milliseconds that a plan may take; the size of the search is chosen for it once, on this machine."
+        ),
     ] = None,
     settings: PlannerSettings = None,
     achieved: AchievedScenes = None,
     confidence: Confidence = None,
-    baselines: Annotated[str, typer.Option(help="Besides: all, or of nothing, random, expert, oracle.")] = "",
-    only_baselines: Annotated[bool, typer.Option("--only-baselines", help="Leave the planner out.")] = False,
-    server: Annotated[str | None, typer.Option(help="Plan through a service, http://… or grpc://….")] = None,
+    baselines: Annotated[
+        str,
+        typer.Option(
+            help="Baselines to play as well: all, or a comma-separated list of nothing, random, expert, oracle."
+        ),
+    ] = "",
+    only_baselines: Annotated[
+        bool, typer.Option("--only-baselines", help="Play the baselines without the planner.")
+    ] = False,
+    server: Annotated[
+        str | None, typer.Option(help="URL of a planning service to plan with, http://… or grpc://….")
+    ] = None,
     max_steps: MaxSteps = None,
     precision: Precision = "auto",
     camera_yaw: Annotated[
-        float, typer.Option(help="Degrees by which the camera is turned around the workspace, goal pictures included.")
+        float,
+        typer.Option(help="Degrees by which the camera is turned around the workspace, also for the goal pictures."),
     ] = 0.0,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Begin each episode with moves that tell the planner of the camera.")
+        bool,
+        typer.Option(
+            "--calibrate",
+            help="Begin each episode with exploratory moves that tell the planner how the camera is turned.",
+        ),
     ] = False,
     videos: Annotated[
-        int, typer.Option(min=0, help="Films for each task and object, failures and successes in turn.")
+        int, typer.Option(min=0, help="Number of films for each task and object, failures and successes in turn.")
     ] = 0,
     workers: Workers = 1,
 ) -> None:
-    """Close the loop in simulation, many times, from goal pictures and poses alone; physics judges.
+    """Play many simulated episodes in closed loop, from goal pictures and poses alone; physics decides success.
 
-    The table shows success at the end (after 1.25 s more in which nobody moves) with 95 % Wilson intervals, beside
-    the figures published for a real robot. Stop it whenever you like; the same command goes on where it was. One that
-    names more episodes, tasks or baselines plays what is missing; the table and the report hold what it names. A folder
-    of other settings is refused.
+    The table shows success at the end (after 1.25 s more in which the robot does not move) with 95 % Wilson intervals,
+    beside the figures published for a real robot.
+
+    The command can be stopped at any time; run it again to continue where it stopped. If it then names more episodes,
+    tasks or baselines, it plays what is missing; the table and the report cover what it names. A folder with
+    results of other settings is refused.
 
         vjepa2-ac evaluate --model runs/release --episodes 100 --seed-base 5000 --workers 2 --out runs/evaluation
 

@@ -13,33 +13,39 @@ from vjepa2_ac.options import Model, Precision
 
 
 def evaluate_sweep(
-    table: Annotated[Path | None, typer.Argument(help="YAML of variants; the shipped ablations, if not said.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results; one that was begun is gone on with.")] = Path(
+    table: Annotated[
+        Path | None, typer.Argument(help="YAML file of variants. When not given, the shipped ablations.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results; a sweep begun there is continued.")] = Path(
         "runs/sweep"
     ),
     model: Model = "default",
     only: Annotated[
-        list[str] | None, typer.Option(help="Variants or groups to play, * for anything. Repeat it; default: all.")
+        list[str] | None,
+        typer.Option(help="Variant or group to play; `*` matches anything. Repeatable. When not given, all."),
     ] = None,
     task: Tasks = "all",
     kinds: Kinds = "all",
-    episodes: Annotated[int, typer.Option(min=1, help="For each task, object and variant.")] = 50,
+    episodes: Annotated[int, typer.Option(min=1, help="Number of episodes for each task, object and variant.")] = 50,
     seed_base: SeedBase = 10_000,
     split: SplitName = "test",
-    planner: Annotated[str | None, typer.Option(help="Preset of the baseline; the table's, if not said.")] = None,
+    planner: Annotated[
+        str | None, typer.Option(help="Planner preset of the baseline. When not given, that of the table.")
+    ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE for the baseline and all variants. Repeat it.")
+        list[str] | None,
+        typer.Option("--set", help="Planner setting NAME=VALUE for the baseline and all variants. Repeatable."),
     ] = None,
     achieved: AchievedScenes = None,
     max_steps: MaxSteps = None,
     precision: Precision = "auto",
     workers: Workers = 1,
-    show: Annotated[bool, typer.Option("--list", help="Only list the variants, with what they change.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="Only list the variants and what they change.")] = False,
 ) -> None:
     """Compare planners on the same episodes: success, candidates, time, and a paired test against the baseline.
 
-    Each variant is an evaluation in OUT/VARIANT with a report of its own. Stop it whenever you like; the same command
-    goes on where it was. Begin with few episodes and add more later.
+    Each variant is an evaluation in OUT/VARIANT with its own report. The command can be stopped at any time; run it
+    again to continue where it stopped. Start with few episodes and add more later.
 
         vjepa2-ac evaluate-sweep --model runs/release --episodes 50 --workers 2 --out runs/ablations
 

@@ -9,15 +9,16 @@ import typer
 
 
 def evaluate_confidence(
-    folders: Annotated[list[Path], typer.Argument(help="Evaluations of one model and one cost.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of evaluations of one model and one cost.")],
     out: Annotated[Path, typer.Option(help="File for the coefficients and the report.")] = Path("confidence.json"),
     beside: Annotated[
-        Path | None, typer.Option(help="Such a file, of the same model: keep what it says of other costs.")
+        Path | None, typer.Option(help="Another such file for the same model, whose entries for other costs are kept.")
     ] = None,
 ) -> None:
-    """Fit chances of failure to the plans of evaluated episodes, and judge them on seeds left out.
+    """Fit probabilities of failure to the plans of evaluated episodes, and judge them on held-out seeds.
 
-    Use episodes of seeds that judge nothing else. With the file, each plan carries its chance of failure:
+    Use episodes whose seeds are not used to judge anything else. With the file, each plan carries its probability of
+    failure:
 
         vjepa2-ac evaluate --model runs/release --seed-base 11000 --episodes 50 --out runs/trust
 
@@ -25,7 +26,7 @@ def evaluate_confidence(
 
         vjepa2-ac evaluate --model runs/release --confidence runs/confidence.json --out runs/warned
 
-    A file holds chances for several costs, as the presets have them, one evaluated after the other:
+    One file can hold probabilities for several costs, such as those of the presets; evaluate them one after the other:
 
         vjepa2-ac evaluate-confidence runs/by-keyframes --beside runs/confidence.json --out runs/confidence.json
     """

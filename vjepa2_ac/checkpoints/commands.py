@@ -39,7 +39,7 @@ class DType(StrEnum):
 WhichOption = Annotated[
     Which | None,
     typer.Option(
-        help="Which encoder of an official file to take. Without it: the moving average (target_encoder or "
+        help="Encoder to take from an official file. When not given, the moving average (target_encoder or "
         "ema_encoder); in V-JEPA 2-AC files encoder, which is the same there."
     ),
 ]
@@ -48,7 +48,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="MODEL.KEY=VALUE",
-        help="Say what the shapes in an official file do not tell, as in `--set encoder.num_heads=2`.",
+        help="Model setting that the shapes in an official file do not tell, for example `--set encoder.num_heads=2`.",
     ),
 ]
 
@@ -61,14 +61,16 @@ def register(app: typer.Typer) -> None:
 
 
 def inspect(
-    source: Annotated[str, typer.Argument(help="A file, a folder, the name of a downloaded model, or `default`.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False,
+    source: Annotated[
+        str, typer.Argument(help="Weights file or folder, the name of a downloaded model, or `default`.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the description as JSON.")] = False,
     which: WhichOption = None,
     settings: SetOption = None,
 ) -> None:
-    """Say what a weights file is, what of it would load, and what is left aside and why.
+    """Describe a weights file: what it is, what would load, and what is ignored and why.
 
-    Nothing is loaded or executed. The exit code is 1 where the file would not load.
+    Nothing is loaded or executed. Exit code 1 if the file would not load.
 
     Example: `vjepa2-ac inspect vitl.pt`
     """
@@ -84,30 +86,36 @@ def inspect(
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="A file, a folder, or the name of a downloaded model.")],
-    target: Annotated[Path, typer.Argument(help="The folder to write: config.json and model.safetensors.")],
-    to: Annotated[Layout, typer.Option(help="This project's release format, or the one transformers loads.")],
-    dtype: Annotated[DType | None, typer.Option(help="Keep weights as fp32 or bf16. Without it: as they are.")] = None,
+    source: Annotated[str, typer.Argument(help="Weights file or folder, or the name of a downloaded model.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write: config.json and model.safetensors.")],
+    to: Annotated[
+        Layout, typer.Option(help="Format to write: this project's release format, or the one that transformers loads.")
+    ],
+    dtype: Annotated[
+        DType | None, typer.Option(help="Precision to store weights in: fp32 or bf16. When not given, unchanged.")
+    ] = None,
     which: WhichOption = None,
     beside: Annotated[
         list[str] | None,
         typer.Option(
             "--with",
-            help="Another source whose models join, such as a probe; --which and --set tell of the first. Repeatable.",
+            help="Another source whose models are added, such as a probe; --which and --set apply to the first. "
+            "Repeatable.",
         ),
     ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="Leave out encoder, predictor, inverse, keyframes, masked_predictor or classifier. Repeatable."
+            help="Model to leave out: encoder, predictor, inverse, keyframes, masked_predictor or classifier. "
+            "Repeatable."
         ),
     ] = None,
     settings: SetOption = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the folder if it exists.")] = False,
 ) -> None:
-    """Write a weights file in another format, without the optimiser's state.
+    """Convert a weights file to another format, without the optimiser state.
 
-    Weights stay bit for bit the same unless `--dtype` asks for another precision. The folder appears whole or not at
+    Weights stay bit-identical unless `--dtype` asks for another precision. The folder is written completely or not at
     all; free disk space is checked first.
 
     Examples: `vjepa2-ac convert vjepa2-ac-vitg.pt ac --to release --dtype bf16`,
@@ -131,25 +139,27 @@ def convert(
 
 
 def download(
-    name: Annotated[str | None, typer.Argument(help="A released model, such as `vitl`; see --list.")] = None,
-    show_list: Annotated[bool, typer.Option("--list", help="List the released models and stop.")] = False,
+    name: Annotated[str | None, typer.Argument(help="Released model, for example `vitl`; see --list.")] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List the released models and exit.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Where to put it. Without it: $VJEPA2_AC_HOME, else the user's cache folder.")
+        Path | None,
+        typer.Option(help="Download folder. When not given, $VJEPA2_AC_HOME, or else the user's cache folder."),
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Fetch from below this address instead, such as a mirror.")
+        str | None, typer.Option(metavar="URL", help="Base URL to download from instead, such as a mirror.")
     ] = None,
     sha256: Annotated[
         str | None,
-        typer.Option(metavar="DIGEST|FILE", help="The SHA-256 the weights must have, or a file that starts with it."),
+        typer.Option(metavar="DIGEST|FILE", help="Expected SHA-256 of the weights, or a file that starts with it."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask after showing the licence.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Show the licence without asking for confirmation.")] = False,
 ) -> None:
-    """Fetch a released model from its public address; go on where an earlier try broke off.
+    """Download a released model from its public address, resuming an interrupted download.
 
-    No checksums have been published. So a file is checked against the length its server announces, and its SHA-256 is
-    written beside it; a later call compares with that, and `--sha256` with one you trust. Afterwards the model's name
-    stands wherever a weights file is asked for; with `--out`, its path does.
+    No checksums have been published. A file is therefore checked against the length that its server announces, and
+    its SHA-256 is written beside it. A later call compares the file with that digest; `--sha256` compares it with one
+    you trust. Once downloaded, the model can be given by name wherever a weights file is expected; with `--out`, by
+    its path.
 
     Example: `vjepa2-ac download vjepa2-ac-vitg`
     """

@@ -13,7 +13,7 @@ from vjepa2_ac.options import Camera
 if TYPE_CHECKING:
     from vjepa2_ac.data.check import FolderReport
 
-data = typer.Typer(help="Look at recorded episodes (raw DROID layout).", no_args_is_help=True)
+data = typer.Typer(help="Inspect recorded episodes (raw DROID layout).", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -23,33 +23,37 @@ def register(app: typer.Typer) -> None:
 
 @data.callback()
 def _room() -> None:
-    """Look at recorded episodes (raw DROID layout)."""
+    """Inspect recorded episodes (raw DROID layout)."""
 
 
 @data.command()
 def check(
     source: Annotated[
-        Path, typer.Argument(help="Folder searched for episodes, or a text/CSV/JSONL file with one folder per line.")
+        Path,
+        typer.Argument(help="Folder to search for episodes, or a text, CSV or JSONL file with one folder per line."),
     ],
     camera: Camera = "left",
-    fps: Annotated[float, typer.Option(help="Frames per second at which windows will be taken.")] = 4.0,
-    frames: Annotated[int, typer.Option(min=2, help="Frames of a window.")] = 8,
-    step_limit: Annotated[float, typer.Option(help="The planner's largest move per axis and step [m].")] = 0.075,
-    bad_share: Annotated[float, typer.Option(help="Share of bad episodes that a usable folder may have.")] = 0.05,
+    fps: Annotated[float, typer.Option(help="Frames per second at which training windows will be taken.")] = 4.0,
+    frames: Annotated[int, typer.Option(min=2, help="Frames per training window.")] = 8,
+    step_limit: Annotated[float, typer.Option(help="Largest move of the planner per axis and step [m].")] = 0.075,
+    bad_share: Annotated[
+        float, typer.Option(help="Largest share of bad episodes that a usable folder may have.")
+    ] = 0.05,
     every_frame: Annotated[
-        bool, typer.Option("--every-frame", help="Decode all of each video, not only first, middle and last frame.")
+        bool,
+        typer.Option("--every-frame", help="Decode every frame of each video, not only the first, middle and last."),
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of processes.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet (PNG) here.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Also write a contact sheet, to this PNG file.")] = None,
 ) -> None:
-    """Is this folder fit for training? Names every bad episode and why.
+    """Check whether a folder of episodes is fit for training; name every bad episode and why.
 
-    Looks at missing or unreadable files, lengths that differ, numbers that are not finite, frame rates (the video's
-    header against the recorded timestamps), units of angles and positions, the gripper's direction, and how large the
-    steps are against what the planner may do. Works on any raw DROID folder.
+    Checks for missing or unreadable files, lengths that differ and numbers that are not finite. Checks frame rates (the
+    video header against the recorded timestamps), units of angles and positions, the direction of the gripper, and the
+    size of the steps against the planner's limit. Works on any raw DROID folder.
 
-    Exit code 0: usable. 1: not usable. 2: there is no such folder, or an option makes no sense.
+    Exit codes: 0 if usable, 1 if not usable, 2 if there is no such folder or an option is invalid.
 
         vjepa2-ac data check /data/droid_raw/1.0.1 --sheet sheet.png
     """

@@ -19,59 +19,76 @@ def register(app: typer.Typer) -> None:
 
 def fit_check(
     episodes: Annotated[
-        Path, typer.Argument(help="Held-out episodes in raw DROID layout: a folder, or a file with one per line.")
+        Path,
+        typer.Argument(
+            help="Held-out episodes in raw DROID layout: a folder, or a file with one episode folder per line."
+        ),
     ],
-    model: Annotated[str, typer.Option(help=f"The model to examine: {MODELS}.")] = "default",
+    model: Annotated[str, typer.Option(help=f"World model to examine: {MODELS}.")] = "default",
     compare: Annotated[
-        str | None, typer.Option(help="A second model, shown as what became of the first: before and after.")
+        str | None, typer.Option(help="Second model to compare; the first is shown as before, the second as after.")
     ] = None,
     control: Annotated[
         str | None,
         typer.Option(
-            help="A predictor trained on a random encoder of the same shape, with the same budget: "
-            "`train --encoder random:MODEL`."
+            help="Predictor trained with the same budget on a random encoder of the same shape "
+            "(`train --encoder random:MODEL`)."
         ),
     ] = None,
     read_out_from: Annotated[
         Path | None,
         typer.Option(
-            help="Episodes from which read-outs learn (the train split); without it, from a part of the held-out ones."
+            help="Episodes to train the read-outs on (the train split). When not given, part of the held-out episodes."
         ),
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Where latents of --read-out-from are kept, as in `train`; the user's cache by default."),
+        typer.Option(
+            help="Folder for cached latents of --read-out-from, as in `train`. When not given, the user's cache folder."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for fit-check.json and the pictures.")] = Path("fit-check"),
-    scenes: Annotated[int, typer.Option(help="Episodes to use, each with its branches; drawn from the seed.")] = 50,
-    horizon: Annotated[int, typer.Option(help="Steps of the longest rollout.")] = 8,
-    candidates: Annotated[int, typer.Option(help="Actions among which the true one is ranked.")] = 64,
-    moments: Annotated[int, typer.Option(help="Moments at which each question is asked. Time grows with it.")] = 128,
+    scenes: Annotated[
+        int, typer.Option(help="Number of episodes to use, each with its branches; drawn from the seed.")
+    ] = 50,
+    horizon: Annotated[int, typer.Option(help="Number of steps of the longest rollout.")] = 8,
+    candidates: Annotated[int, typer.Option(help="Number of actions against which the true one is ranked.")] = 64,
+    moments: Annotated[
+        int, typer.Option(help="Number of moments at which each question is asked. The run time grows with it.")
+    ] = 128,
     read_out_steps: Annotated[
-        int, typer.Option(help="Training steps of the attentive read-out and that by points.")
+        int, typer.Option(help="Training steps of the attentive read-out and of the feature-point read-out.")
     ] = 1500,
-    read_out_scenes: Annotated[int, typer.Option(help="Scenes to take of --read-out-from.")] = 1000,
+    read_out_scenes: Annotated[int, typer.Option(help="Number of scenes to use from --read-out-from.")] = 1000,
     read_out_frames: Annotated[
-        int, typer.Option(help="Frames these two learn from, at most; they are held in memory.")
+        int,
+        typer.Option(
+            help="Maximum number of frames to train the attentive and feature-point read-outs on, held in memory."
+        ),
     ] = 40_000,
     camera: Camera = "left",
     fps: Annotated[
-        float | None, typer.Option(help="Frames per second; unless said, as many as the model has learned from.")
+        float | None, typer.Option(help="Frames per second. When not given, the rate that the model was trained at.")
     ] = None,
-    bad_episodes: Annotated[int, typer.Option(help="How many may be unusable; each is named.")] = 20,
+    bad_episodes: Annotated[int, typer.Option(help="Number of episodes that may be unusable; each is named.")] = 20,
     precision: Precision = "auto",
     seed: Annotated[
-        int, typer.Option(min=0, max=2**63 - 1, help="Draws episodes, moments, candidates and the random encoder.")
+        int,
+        typer.Option(
+            min=0, max=2**63 - 1, help="Seed for drawing episodes, moments, candidates and the random encoder."
+        ),
     ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON instead of the table.")] = False,
 ) -> None:
-    """Does a model know what moves do? An offline report on recorded episodes, beside random weights.
+    """Check offline, on recorded episodes, how well a model knows what moves do, beside random weights.
 
-    Latent error against copying the last frame; the rank of the true action; errors with shuffled actions and with the
-    gripper's action zeroed; pairs that left one state opening or closing; cost along each axis; and how many
-    centimetres off hand and object are read from the latents. Intervals come from resampling scenes. What the
-    episodes cannot tell (object positions on a real robot, pairs) is said to be not measured. At the end stands which
-    goals each model meets.
+    Reports the latent error relative to copying the last frame; the rank of the true action; the errors with shuffled
+    actions and with the gripper's action zeroed; pairs of episodes that left one state opening and closing the gripper;
+    the cost along each axis; and by how many centimetres the positions of hand and object, read from the latents, are
+    off. The last part of the report says which goals each model meets.
+
+    Intervals come from resampling scenes. What the episodes cannot tell (object positions on a real robot, pairs) is
+    reported as not measured.
 
     Writes fit-check.json, drift.png, axes.png and figures.png.
 

@@ -17,23 +17,25 @@ def register(app: typer.Typer) -> None:
 
 def landscape(
     observation: Observation,
-    goal: Annotated[str, typer.Option(help="What it should see: a PNG or JPEG, or `FILE.npz:STEP`.")],
+    goal: Annotated[str, typer.Option(help="Goal picture: a PNG or JPEG file, or `FILE.npz:STEP`.")],
     model: Model = "default",
     pose: Pose = None,
     goal_pose: Annotated[
-        str | None, typer.Option(help="Where the hand is in the goal, if that is known; marks the true move.")
+        str | None, typer.Option(help="Pose of the hand in the goal, if known; the true move is then marked.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder for landscape.png and landscape.json.")] = Path("landscape"),
-    grid: Annotated[int, typer.Option(help="Moves along each axis; the cube of it is imagined.")] = 5,
-    extent: Annotated[float, typer.Option(help="The largest move along each axis [m].")] = 0.075,
-    repeats: Annotated[int, typer.Option(help="How many times in a row each move is made.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for landscape.png and landscape.json.")] = Path("landscape"),
+    grid: Annotated[
+        int, typer.Option(help="Number of moves along each axis; its cube is the number of moves imagined.")
+    ] = 5,
+    extent: Annotated[float, typer.Option(help="Largest move along each axis [m].")] = 0.075,
+    repeats: Annotated[int, typer.Option(help="Number of times in a row that each move is made.")] = 1,
     precision: Precision = "auto",
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="For a random model: its weights.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the weights of a random model.")] = 0,
 ) -> None:
     """Draw the energy landscape of small moves: where a model believes the goal lies.
 
-    Every move on a grid of Δx, Δy, Δz is imagined from the observation and compared with the goal; low energy means
-    near. Writes landscape.png and landscape.json, and says where the lowest energy lies.
+    Imagines every move on a grid of Δx, Δy, Δz from the observation and compares the outcome with the goal; low energy
+    means near. Writes landscape.png and landscape.json, and prints where the energy is lowest.
 
     Example:  `vjepa2-ac landscape --observation trajectory.npz:0 --goal trajectory.npz:1 --model random:tiny`
     """

@@ -14,31 +14,40 @@ if TYPE_CHECKING:
 
 EpisodesOption = Annotated[
     Path | None,
-    typer.Option(help="Robot episodes in raw DROID layout: a folder, or a file with one episode folder per line."),
+    typer.Option(
+        help="Episodes to train on, in raw DROID layout: a folder, or a file with one episode folder per line."
+    ),
 ]
 RecipeOption = Annotated[
     str | None,
-    typer.Option(help="A recipe by name (`vjepa2-ac recipes`) or a YAML file; the default model's when not given."),
+    typer.Option(
+        help="Recipe name (see `vjepa2-ac recipes`) or YAML file. When not given, the recipe of the default model."
+    ),
 ]
-OutOption = Annotated[Path | None, typer.Option(help="The run's folder; `runs/RECIPE` when not given.")]
+OutOption = Annotated[Path | None, typer.Option(help="Run folder. When not given, `runs/RECIPE`.")]
 ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with the run in --out, exactly as if it had never stopped.")
+    bool, typer.Option("--resume", help="Resume the run in --out, exactly as if it had never stopped.")
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, as in `--set engine.batch=16 --set lr=1e-4`."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Recipe setting to change, for example `--set engine.batch=16 --set lr=1e-4`.",
+    ),
 ]
 CacheOption = Annotated[
-    Path | None, typer.Option(help="Where latents and decoded frames are kept; the user's cache folder by default.")
+    Path | None,
+    typer.Option(help="Folder for cached latents and decoded frames. When not given, the user's cache folder."),
 ]
 HeldOutOption = Annotated[
     Path | None,
     typer.Option(
-        help="Episodes that are not learned from, like --data: what is lost on them is told every "
+        help="Held-out episodes, in the same form as --data. They are not trained on; their loss is reported every "
         "`engine.held_out_every` updates."
     ),
 ]
-DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, or auto: a CUDA device where there is one.")]
+DeviceOption = Annotated[str, typer.Option(help="Device: cpu, cuda, or auto (cuda if available).")]
 
 
 def register(app: typer.Typer) -> None:
@@ -52,11 +61,13 @@ def register(app: typer.Typer) -> None:
 def pretrain(
     data: Annotated[
         Path | None,
-        typer.Option(help="A folder of videos, a raw DROID folder, or a text or CSV file with one path per line."),
+        typer.Option(
+            help="Training data: a folder of videos, a raw DROID folder, or a text or CSV file with one path per line."
+        ),
     ] = None,
     recipe: RecipeOption = None,
     start: Annotated[
-        str | None, typer.Option(help="Weights to start from, as a cooldown does: a run's folder or a release.")
+        str | None, typer.Option(help="Weights to start from, as for a cooldown: a run folder or a release.")
     ] = None,
     out: OutOption = None,
     resume: ResumeOption = False,
@@ -64,10 +75,10 @@ def pretrain(
     cache: CacheOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Learn an encoder from video alone, by predicting what was masked (V-JEPA 2; 2.1 by its recipes).
+    """Pretrain an encoder on video alone, by masked prediction (V-JEPA 2, or 2.1 with its recipes).
 
-    The run's folder holds the resolved recipe, resumable states, `log.jsonl`, TensorBoard's files, and at the end
-    `release/`. Several GPUs: `torchrun --nproc-per-node 8 -m -- vjepa2_ac.cli pretrain …`.
+    The run folder holds the resolved recipe, resumable states, `log.jsonl`, TensorBoard files and, at the end,
+    `release/`. To use several GPUs: `torchrun --nproc-per-node 8 -m -- vjepa2_ac.cli pretrain …`.
 
     Example: `vjepa2-ac pretrain --data episodes/train --recipe default-pretrain --out runs/encoder`
     """
@@ -87,12 +98,12 @@ def train(
     encoder: Annotated[
         str | None,
         typer.Option(
-            help="The frozen encoder: a release, official or Hugging Face weights, or `default` (also when not given); "
-            "`random:` before it: one of that shape with random weights, as a control."
+            help="Frozen encoder: a release, official or Hugging Face weights, or `default` (if not given). With the "
+            "prefix `random:`, an encoder of the same shape with random weights, as a control."
         ),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="A predictor to start from, as for fine-tuning; a fresh one when not given.")
+        str | None, typer.Option(help="Predictor to start from, as for fine-tuning. When not given, a new one.")
     ] = None,
     held_out: HeldOutOption = None,
     out: OutOption = None,
@@ -101,10 +112,10 @@ def train(
     cache: CacheOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Teach a predictor what a robot's moves do to what a frozen encoder sees (V-JEPA 2-AC).
+    """Train an action-conditioned predictor on the latents of a frozen encoder (V-JEPA 2-AC).
 
-    Windows at 4 frames a second; actions are recomputed from measured poses [m, rad, closedness 0 … 1]. With
-    `cache: true` each frame is encoded once and its latents stay on disk.
+    Windows are taken at 4 frames per second. Actions are recomputed from the measured poses [m, rad, gripper
+    closedness 0 … 1]. With `cache: true`, each frame is encoded once and its latents are kept on disk.
 
     Example: `vjepa2-ac train --data droid/ --encoder vitg --recipe droid --out runs/mine`
     """
@@ -124,13 +135,11 @@ def invert(
     recipe: RecipeOption = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="The world model it is for: a release, or `default` (also when not given); its encoder stays frozen."
-        ),
+        typer.Option(help="World model to extend: a release, or `default` (if not given). Its encoder stays frozen."),
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option(help="A release whose inverse, or keyframes, to go on from; fresh ones when not given."),
+        typer.Option(help="Release whose inverse or keyframes network to start from. When not given, a new one."),
     ] = None,
     held_out: HeldOutOption = None,
     out: OutOption = None,
@@ -139,11 +148,13 @@ def invert(
     cache: CacheOption = None,
     device: DeviceOption = "auto",
 ) -> None:
-    """Teach a world model where the hand is in a goal picture: the move between two moments of an episode.
+    """Train an inverse model for a world model, to locate the hand in a goal picture.
 
-    The release holds the world model as it was and its inverse beside it; planners then count the way to that place
-    (`cost.place`). With the recipe `default-keyframes`: where the gripper changes next on the way to the goal, so that
-    one picture of the end is enough (preset `keyframes`). Latents are shared with `train` through the cache.
+    The inverse learns the hand's move between two moments of an episode. The release holds the world model unchanged,
+    and the inverse beside it; planners then add the distance to the located hand to the cost (`cost.place`).
+
+    With the recipe `default-keyframes`, it learns where the gripper changes next on the way to the goal, so that one
+    picture of the final state is enough (preset `keyframes`). Latents are shared with `train` through the cache.
 
     Example: `vjepa2-ac invert --data droid/ --model runs/mine/release --out runs/inverse`
     """
@@ -159,11 +170,13 @@ def invert(
 
 
 def show_recipes(
-    name: Annotated[str | None, typer.Argument(help="A recipe to show whole; all are listed when not given.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Recipe to show in full. When not given, all recipes are listed.")
+    ] = None,
 ) -> None:
-    """List the training recipes, or show one with every default spelt out.
+    """List the training recipes, or show one in full, with every default.
 
-    Save one (`vjepa2-ac recipes droid > mine.yaml`), change it, and hand the file to `--recipe`.
+    To make your own, save one (`vjepa2-ac recipes droid > mine.yaml`), edit it, and pass the file to `--recipe`.
     """
     from vjepa2_ac.training import recipes
 
