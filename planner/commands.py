@@ -30,7 +30,10 @@ def plan(
     sub_goal: Annotated[int, typer.Option(help="Index of the goal to plan towards, counted from 0.")] = 0,
     model: ModelIfSaid = None,
     preset: Annotated[
-        str | None, typer.Option(help="Planner preset: fast, balanced (if not given), keyframes or paper.")
+        str | None,
+        typer.Option(
+            help="Planner preset: fast, balanced, keyframes or paper. When not given, balanced, or the service's."
+        ),
     ] = None,
     settings: PlannerSettings = None,
     budget_ms: Annotated[

@@ -19,10 +19,11 @@ def register(app: typer.Typer) -> None:
 def serve(
     model: ModelIfSaid = None,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on. Beyond this machine, a token is needed.")
+        str | None,
+        typer.Option(help="Address to listen on; 127.0.0.1 if not given. Beyond this machine, a token is needed."),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port for REST; 0 picks a free one.")] = None,
-    grpc_port: Annotated[int | None, typer.Option(help="Port for gRPC; 0 picks a free one.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port for REST; 8000 if not given, 0 picks a free one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Port for gRPC; 8001 if not given, 0 picks a free one.")] = None,
     grpc: Annotated[
         bool | None, typer.Option("--grpc/--no-grpc", help="Serve gRPC besides REST, or REST alone.")
     ] = None,

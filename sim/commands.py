@@ -136,8 +136,8 @@ def demo(
 ) -> None:
     """Run the demo: the Franka reaches, grasps, carries and places what goal pictures show.
 
-    Starts the planning service on loopback and asks it as a robot would, with camera frames and poses alone. Prints
-    every step, then writes a film of each task and a report. Exit code 1 if a task missed its goal.
+    Starts the planning service on loopback and asks it as a robot would, with goal pictures, frames and poses alone.
+    Prints every step, then writes a film of each task and a report. Exit code 1 if a task missed its goal.
 
         vjepa2-ac sim demo
 
@@ -180,7 +180,10 @@ def strip(
         Path, typer.Option(help="File to write: a .gif plays the films in turn, a .png has a row for each.")
     ],
     width: Annotated[
-        int | None, typer.Option(min=64, max=1920, help="Width of the GIF, or of one picture of the strip [px].")
+        int | None,
+        typer.Option(
+            min=64, max=1920, help="Width in px: of the GIF (400 if not given), or of one picture of the strip (240)."
+        ),
     ] = None,
     columns: Annotated[int, typer.Option(min=2, max=12, help="Number of pictures of each film in a strip.")] = 5,
 ) -> None:

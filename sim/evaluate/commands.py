@@ -48,7 +48,8 @@ def evaluate(
     budget: Annotated[
         float | None,
         typer.Option(
-            help="Milliseconds that a plan may take; the size of the search is chosen for it once, on this machine."
+            help="Milliseconds that a plan may take; the size of the search is chosen for it once, on this machine "
+            "(with --server, by the service)."
         ),
     ] = None,
     settings: PlannerSettings = None,
@@ -84,7 +85,7 @@ def evaluate(
     ] = 0,
     workers: Workers = 1,
 ) -> None:
-    """Play many simulated episodes in closed loop, from goal pictures and poses alone; physics decides success.
+    """Play many simulated episodes in closed loop, from pictures and poses alone; physics decides success.
 
     The table shows success at the end (after 1.25 s more in which the robot does not move) with 95 % Wilson intervals,
     beside the figures published for a real robot.

@@ -38,7 +38,9 @@ SetOption = Annotated[
 ]
 CacheOption = Annotated[
     Path | None,
-    typer.Option(help="Folder for cached latents and decoded frames. When not given, the user's cache folder."),
+    typer.Option(
+        help="Folder for cached latents and decoded frames. When not given, `training-cache` in the user's cache."
+    ),
 ]
 HeldOutOption = Annotated[
     Path | None,
@@ -114,8 +116,9 @@ def train(
 ) -> None:
     """Train an action-conditioned predictor on the latents of a frozen encoder (V-JEPA 2-AC).
 
-    Windows are taken at 4 frames per second. Actions are recomputed from the measured poses [m, rad, gripper
-    closedness 0 … 1]. With `cache: true`, each frame is encoded once and its latents are kept on disk.
+    Windows are taken at `window.fps` frames per second, 4 in all recipes. Actions are recomputed from the measured
+    poses [m, rad, gripper closedness 0 … 1]. With `cache: true`, each frame is encoded once and its latents are kept on
+    disk.
 
     Example: `vjepa2-ac train --data droid/ --encoder vitg --recipe droid --out runs/mine`
     """
