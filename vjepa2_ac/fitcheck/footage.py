@@ -162,7 +162,8 @@ def drawn(all_of: Sequence[Stretch], count: int, rng: np.random.Generator) -> li
 def costs_of(model: Model, batch: Batch, actions_BSA: Tensor) -> Array:
     """The planner's cost [B, S] of each candidate, with the frame that really followed as the goal.
 
-    Raises InputError for costs that are not finite: a NaN would never beat the true move.
+    Raises InputError for costs that are not finite: NaN is never less than another cost, so every rank would
+    look perfect.
     """
     goal_BND = batch.later[:, 0]
 

@@ -1,11 +1,11 @@
-"""How well a model's inverse locates the hand in another frame of the same episode, and tells its closedness there.
+"""How well a model's inverse locates the hand, and finds its closedness, in another frame of the same episode.
 
 Planning with an inverse aims at that place. Any two moments of an episode are as likely as any other two, so most lie
 far apart; those less than 6 cm apart, where a grasp is decided, are also counted separately.
 
 The inverse is asked twice: about the two moments alone, and told of earlier moments, as the loop tells it
-(`models.looks`). By how much its ways there and back contradict each other is also measured: from this a planner knows
-a view that is unfamiliar to the model.
+(`models.looks`). Also measured is by how much its ways there and back contradict each other: by this a planner
+recognises a view that is unfamiliar to the model.
 
 A model that finds keyframes is asked in the same way for the next one, with goals behind one or two of them.
 
@@ -34,7 +34,7 @@ PIECE = 256  # glances at once
 
 
 class Glance(NamedTuple):
-    """One question: what is seen now and in a goal, both of one track, and the moment of the hand asked for."""
+    """One question: the present and the goal, two moments of a track, and the moment at which to locate the hand."""
 
     track: int
     now: int
@@ -69,7 +69,7 @@ class _Found(NamedTuple):
 
 
 def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
-    """`count` pairs of different moments, in episodes that are not parts of others; none where there are no such."""
+    """`count` random pairs of different moments, in episodes that are not parts of others."""
     long = [which for which, track in enumerate(tracks) if not track.is_part and len(track) > 1]
     if not long:
         return []
@@ -81,7 +81,7 @@ def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) 
 
 
 def find_keyframes(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
-    """`count` moments with goals after the next one or two keyframes, in episodes that are not parts of others."""
+    """`count` random moments with goals after the next one or two keyframes, in episodes that are not parts."""
     keyframes = [[] if track.is_part else keyframes_of(track.closedness, track.fps) for track in tracks]
     long = [which for which, rows in enumerate(keyframes) if rows]
     found = []

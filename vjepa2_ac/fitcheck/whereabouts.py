@@ -1,6 +1,6 @@
 """Where imagined frames put the hand and the object, in centimetres, by applying the read-out by points to them.
 
-A latent error says little about a robot. This says by how much the imagined hand misses the place that the real one
+A latent error means little for a robot. This says by how much the imagined hand misses the place that the real one
 reached, beside the error of the same read-out on the real frame. Only scenes are used that the read-out has not
 learned from.
 

@@ -80,7 +80,7 @@ class Batches(Protocol):
     """The run's micro-batches by number; a pure function, so any process may ask for any of them."""
 
     def __getitem__(self, micro_batch: int, /) -> Batch:
-        """Tensors by name."""
+        """The tensors of one micro-batch, by name."""
         ...
 
 

@@ -58,7 +58,7 @@ class Run:
         return self.folder / "release"
 
     def check(self, *, resume: bool) -> None:
-        """Refuse a new run where there is one, to resume where there is none, and a folder that cannot hold a run."""
+        """InputError where a new run would mix with another, none is there to resume, or none can be written."""
         if resume and not self.recipe.is_file():
             raise InputError(f"nothing to resume: {self.folder} holds no run")
         if not resume and self.recipe.exists():
@@ -84,7 +84,7 @@ class Run:
             old.unlink()
 
     def newest(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest state that can be read, after the updates it has done; None where there are no states.
+        """The number of updates done and the newest state that can be read; None where there are no states.
 
         A damaged state is named and passed over. InputError where there are states but none can be read: beginning
         anew would write over them.

@@ -37,9 +37,9 @@ from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episo
 class SamplingConfig:
     """How often which windows are drawn; by default, as in the reference, none are preferred."""
 
-    event_share: float = 0.0  # of the windows, drawn so that the gripper moves in them
+    event_share: float = 0.0  # share of the windows drawn so that the gripper moves in them
     event_change: float = 0.05  # of closedness in one step; above it the gripper counts as moving
-    pair_share: float = 0.0  # of the batches, made of counterfactual pairs
+    pair_share: float = 0.0  # share of the batches made of counterfactual pairs
     pair_frames: int = 3  # of each window of a pair; the windows begin where the two episodes part
     bad_episodes: int = 100  # that may be left out, each named and counted, before training refuses
 
