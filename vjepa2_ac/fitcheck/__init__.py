@@ -1,5 +1,6 @@
-"""Fit-check: what a world model knows, measured offline on recorded episodes it has not seen.
+"""Fit-check: what a world model knows, measured offline on recorded episodes it was not trained on.
 
-`tracks` and `footage` bring the episodes in; `drift`, `ranking`, `controls`, `pairs`, `axes` and `readout` each answer
-one question about them; `report` asks them all of every model; `table` and `pictures` show the answers.
+`tracks` reads the episodes and `footage` encodes them; `drift`, `ranking`, `controls`, `pairs`, `axes`, `readout`,
+`whereabouts` and `located` each answer one question about a model; `report` asks all of every model; `table` and
+`pictures` show the answers.
 """

@@ -1,7 +1,7 @@
-"""The attentive read-out: one learned query per quantity looks where it likes among a frame's tokens.
+"""The attentive read-out: one learned query per quantity attends to the tokens of a frame.
 
-Tokens are told apart by a learned position each, because a rotary encoder need not write positions into its latents and
-it is not the read-out's part to find them out.
+Each token gets a learned position, because a rotary encoder need not write positions into its latents, and a read-out
+should not have to infer them.
 
 Shapes: B frames, Q queries, N tokens, D latent width, W the read-out's, K targets.
 """
@@ -18,7 +18,7 @@ WIDTH, HEADS = 128, 4
 
 
 class AttentiveReadOut(ReadOutNetwork):
-    """Tokens to numbers; each of the quantities (so many numbers wide) has a query of its own."""
+    """A network from tokens to numbers, with one query for each of `quantities`, given by their widths."""
 
     def __init__(self, tokens: int, width: int, quantities: list[int]) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class AttentiveReadOut(ReadOutNetwork):
         self.heads = nn.ModuleList(nn.Linear(WIDTH, numbers) for numbers in quantities)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """First weights from a seed."""
+        """Draw the initial weights."""
         for layer in (self.embed, *self.heads):
             assert isinstance(layer, nn.Linear)
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
@@ -40,6 +40,6 @@ class AttentiveReadOut(ReadOutNetwork):
         nn.init.normal_(self.pooler.query_tokens, std=0.5, generator=generator)
 
     def forward(self, latents_BND: Tensor) -> Tensor:
-        """[B, K]."""
+        """The targets [B, K]."""
         answers_BQW = self.pooler(self.embed(latents_BND) + self.positions_1NW)
         return torch.cat([head(answers_BQW[:, place]) for place, head in enumerate(self.heads)], dim=-1)

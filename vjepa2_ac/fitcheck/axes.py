@@ -1,9 +1,10 @@
 """How cost grows with distance along each axis: as the model imagines it, and between real frames.
 
-*Imagined*: the true action plus an offset along one axis, against the frame that really followed. A planner needs a
-valley at 0; how far off its floor lies is the error the model would steer with. *Real*: two frames of one episode whose
-poses differ along that axis and hardly otherwise (the object too, where that is known), as far as the data holds such
-frames; it needs no predictor and says what the encoder gives a planner to work with.
+*Imagined*: the cost of the true action plus an offset along one axis, with the frame that really followed as the goal.
+A planner needs a valley at 0; how far off its floor lies is the error the model would steer with. *Real*: the distance
+between two frames of one episode whose poses differ along that axis and hardly otherwise (nor does the object, where
+its place is known), as far as the episodes hold such frames. It needs no predictor and says what the encoder gives a
+planner to work with.
 
 Shapes: B moments, S = axes · O offsets, A numbers of an action (7), K pairs of frames.
 """
@@ -22,11 +23,11 @@ from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
 from vjepa2_ac.fitcheck.footage import Footage, Model, Stretch, costs_of, distance
 from vjepa2_ac.fitcheck.tracks import Track
 
-AXES = {"x": 0, "y": 1, "z": 2, "gripper": 6}  # and where they are in a pose
+AXES = {"x": 0, "y": 1, "z": 2, "gripper": 6}  # with their index in a pose
 EXTENT = {"x": 0.075, "y": 0.075, "z": 0.075, "gripper": 1.0}  # [m] the planner's largest move; [stroke]
 POINTS = 11  # offsets along each axis
 STILL = {"position": 0.01, "angle": 0.1, "gripper": 0.1, "object": 0.01}  # [m], [rad], [stroke], [m]: hardly differs
-LEAST_PAIRS, MOST_PAIRS = 5, 64  # real frames averaged at an offset; fewer say nothing, more would only take time
+LEAST_PAIRS, MOST_PAIRS = 5, 64  # pairs averaged at an offset; fewer say nothing, more would only take time
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,12 @@ class Axis:
     offsets: Array  # [m], of the gripper [stroke]
     imagined: Array | NotMeasured
     real: Array | NotMeasured
-    real_pairs: list[int]  # frames behind each real cost
+    real_pairs: list[int]  # how many pairs of frames are behind each real cost
     lowest_off_by: Estimate | NotMeasured  # |offset| of the lowest imagined cost, averaged [m] or [stroke]
 
 
 def along_axes(model: Model | None, footage: Footage, moments: Sequence[Stretch], seed: int) -> dict[str, Axis]:
-    """Every axis; the imagined side is missing where the model has no predictor of its own."""
+    """The costs along every axis, by its name; without a model (an encoder alone), only the real ones."""
     costs = None if model is None or not moments else _imagined(model, footage, moments)
     groups = footage.groups(moments)
     answers = {}
@@ -52,7 +53,7 @@ def along_axes(model: Model | None, footage: Footage, moments: Sequence[Stretch]
         off_by: Estimate | NotMeasured = NotMeasured("no predictor" if model is None else "no moments")
         if costs is not None:
             known_BO = np.isfinite(costs[axis])
-            with np.errstate(invalid="ignore"):  # no moment at which the gripper could go that far
+            with np.errstate(invalid="ignore"):  # 0 / 0 where at no moment the gripper could go that far
                 imagined = np.where(known_BO, costs[axis], 0.0).sum(axis=0) / known_BO.sum(axis=0)
             off_by = mean(np.abs(offsets[np.nanargmin(costs[axis], axis=1)]), groups)
         answers[axis] = Axis(offsets, imagined, real, counts, off_by)
@@ -60,12 +61,12 @@ def along_axes(model: Model | None, footage: Footage, moments: Sequence[Stretch]
 
 
 def offsets_of(axis: str) -> Array:
-    """From -extent to +extent, 0 among them."""
+    """The offsets along an axis [m], or [stroke] for the gripper: from -extent to +extent, 0 among them."""
     return np.linspace(-EXTENT[axis], EXTENT[axis], POINTS)
 
 
 def _imagined(model: Model, footage: Footage, moments: Sequence[Stretch]) -> dict[str, Array]:
-    """By axis, the costs [B, O]; NaN where the gripper would have to open or close beyond its ends."""
+    """The costs [B, O] by axis; NaN where the gripper would have to open or close beyond its limits."""
     shift_SA = np.zeros((len(AXES) * POINTS, 7))
     for place, (axis, number) in enumerate(AXES.items()):
         shift_SA[place * POINTS : (place + 1) * POINTS, number] = offsets_of(axis)
@@ -84,7 +85,7 @@ def _imagined(model: Model, footage: Footage, moments: Sequence[Stretch]) -> dic
 
 
 def _real(footage: Footage, axis: str, rng: np.random.Generator) -> tuple[Array | NotMeasured, list[int]]:
-    """The mean distance of frames that lie each offset apart, and how many there are."""
+    """For each offset, the mean distance of frames that lie so far apart, and how many pairs that is."""
     offsets = offsets_of(axis)
     found: list[list[tuple[int, int, int]]] = [[] for _ in offsets]
     for which, track in enumerate(footage.tracks):
@@ -104,7 +105,7 @@ def _real(footage: Footage, axis: str, rng: np.random.Generator) -> tuple[Array 
 
 
 def _apart(track: Track, axis: str, offsets: Array) -> list[tuple[int, int, int]]:
-    """Every two moments of a track that differ along one axis alone: (place among the offsets, one, the other)."""
+    """All pairs of moments of a track that differ along one axis alone: (index of the offset, first, second)."""
     difference_RR7 = track.poses_R7[None] - track.poses_R7[:, None]
     difference_RR7[..., 3:6] = (difference_RR7[..., 3:6] + math.pi) % (2 * math.pi) - math.pi
     limits_7 = np.array([STILL["position"]] * 3 + [STILL["angle"]] * 3 + [STILL["gripper"]])
@@ -118,5 +119,5 @@ def _apart(track: Track, axis: str, offsets: Array) -> list[tuple[int, int, int]
     step = offsets[1] - offsets[0]
     place_RR = np.round((along_RR - offsets[0]) / step).astype(int)
     is_alone_RR &= (place_RR >= 0) & (place_RR < len(offsets))
-    is_alone_RR &= (place_RR != len(offsets) // 2) | np.triu(is_alone_RR)  # there the other way round is no other pair
+    is_alone_RR &= (place_RR != len(offsets) // 2) | np.triu(is_alone_RR)  # at offset 0 a pair and its reverse are one
     return [(int(place_RR[a, b]), int(a), int(b)) for a, b in np.argwhere(is_alone_RR)]

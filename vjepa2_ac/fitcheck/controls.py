@@ -1,7 +1,7 @@
-"""Would the model have noticed? Its one-step error with false actions over that with the true ones.
+"""Does the model use its actions? Its one-step error with false actions over that with true ones.
 
-1 is a model that does not read its actions. Reaching works with a gripper that is ignored, so the gripper is asked
-about alone, at the steps in which it really moves.
+A model that ignores its actions has a ratio of 1. One that ignores only the gripper can still reach, so the gripper is
+falsified separately, at the steps in which it really moves.
 
 Shapes: B moments, A numbers of an action (7).
 """
@@ -21,16 +21,16 @@ from vjepa2_ac.fitcheck.footage import PIECE, Footage, Model, Stretch, costs_of
 
 @dataclass(frozen=True, slots=True)
 class Controls:
-    """Errors with false actions / errors with true ones, after one step."""
+    """Ratios of the one-step error with false actions to that with true ones."""
 
     shuffled: Estimate | NotMeasured  # every moment gets the action of another
-    gripper_zeroed: Estimate | NotMeasured  # where the gripper moves, it is said not to
+    gripper_zeroed: Estimate | NotMeasured  # where the gripper moves, the action says that it rests
 
 
 def controls(
     model: Model, footage: Footage, moments: Sequence[Stretch], transitions: Sequence[Stretch], seed: int
 ) -> Controls:
-    """Both, at `moments` and at the gripper's `transitions`."""
+    """Both ratios: with shuffled actions at `moments`, with the gripper zeroed at its `transitions`."""
     return Controls(
         shuffled=_falsified(model, footage, moments, lambda actions_BA: derange(actions_BA, seed))
         if len(moments) > 1
@@ -42,7 +42,7 @@ def controls(
 
 
 def derange(actions_BA: Array, seed: int) -> Array:
-    """The actions in another order, in which none keeps its place."""
+    """The actions in a random order in which none keeps its place."""
     order_B = np.random.default_rng(seed).permutation(len(actions_BA))
     deranged_BA = np.empty_like(actions_BA)
     deranged_BA[order_B] = actions_BA[np.roll(order_B, 1)]
@@ -50,7 +50,7 @@ def derange(actions_BA: Array, seed: int) -> Array:
 
 
 def without_gripper(actions_BA: Array) -> Array:
-    """The actions with the gripper left alone."""
+    """The actions with the gripper's number set to 0."""
     still_BA = actions_BA.copy()
     still_BA[:, 6] = 0.0
     return still_BA

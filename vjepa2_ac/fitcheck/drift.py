@@ -1,7 +1,7 @@
-"""How far imagination drifts from what happened, against not imagining at all: copying the last frame.
+"""How far imagined frames drift from the real ones, relative to the simplest prediction: copying the last frame.
 
 *Open loop*: the model sees one frame, then only recorded actions and the poses they add up to. *Teacher-forced*: it
-predicts one step, having seen k real frames. A ratio of 1 is a model that may as well have copied; 0 is perfect.
+predicts one step, having seen k real frames. A ratio of 1 is no better than copying; 0 is perfect.
 
 Shapes: B stretches, H steps, T = H + 1 moments, N tokens, D latent width.
 """
@@ -23,7 +23,7 @@ from vjepa2_ac.world_model import History
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """Entry k - 1 of each list belongs to k steps (open loop) or k frames seen (teacher-forced)."""
+    """Errors of imagined frames; entry k - 1 belongs to k steps (open loop) or k frames seen (teacher-forced)."""
 
     open_loop: list[Estimate]  # error / error of copying the only frame seen
     teacher_forced: list[Estimate]  # error / error of copying the last frame seen
@@ -32,7 +32,7 @@ class Drift:
 
 
 def drift(model: Model, footage: Footage, stretches: Sequence[Stretch], horizon: int) -> Drift:
-    """Errors over `stretches` of `horizon` steps."""
+    """The errors over `stretches` of `horizon` steps."""
     rows = [_errors(model, batch) for batch in footage.batches(stretches, horizon)]
     imagined_BH, copied_BH, forced_BH, still_BH = (np.concatenate(part) for part in zip(*rows, strict=True))
     groups, steps = footage.groups(stretches), range(horizon)
@@ -45,7 +45,7 @@ def drift(model: Model, footage: Footage, stretches: Sequence[Stretch], horizon:
 
 
 def _errors(model: Model, batch: Batch) -> tuple[Array, Array, Array, Array]:
-    """[B, H] each: open loop, copying the first frame, teacher-forced, copying the frame before."""
+    """Errors [B, H] of open loop, copying the first frame, teacher forcing, and copying the frame before."""
     rollout = model.rollout(batch.now, batch.poses_BT7[:, 0], batch.actions_BHA.unsqueeze(1))
     forced_BHND = torch.stack([_next(model, batch, t) for t in range(batch.actions_BHA.shape[1])], dim=1)
     later_BHND = batch.later

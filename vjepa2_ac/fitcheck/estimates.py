@@ -1,7 +1,7 @@
-"""A figure and how sure one can be of it: intervals by resampling episodes, not moments.
+"""Figures with 95 % intervals, from resampling groups of moments (a cluster bootstrap).
 
-Moments of one episode resemble each other, so episodes are what chance draws (the cluster bootstrap). The resampling
-is fixed, so two models measured on the same moments can be compared draw by draw: what episodes do to both cancels.
+Moments of one episode resemble each other, so whole groups are resampled. The resampling is fixed, so two models
+measured on the same moments can be compared draw by draw: what easy or hard episodes do to both cancels.
 
 Shapes: M moments, G groups of moments that belong together (an episode and its branches), R resamplings.
 """
@@ -23,7 +23,7 @@ COVERED = 0.95  # of the resamplings lie within the interval
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A mean or ratio with its 95 % interval; the ends are NaN where a single group tells nothing of chance."""
+    """A mean or ratio with its 95 % interval, whose ends are NaN where there is only one group to resample."""
 
     value: float
     low: float
@@ -33,18 +33,18 @@ class Estimate:
 
     def minus(self, other: Estimate) -> Estimate:
         """The difference from another model's estimate on the same moments; its interval is that of the difference."""
-        with np.errstate(invalid="ignore"):  # of two ratios over nothing
+        with np.errstate(invalid="ignore"):  # inf - inf, of two ratios over 0
             draws_R = self.draws_R - other.draws_R
         return _estimate(self.value - other.value, draws_R, min(self.count, other.count))
 
     def times(self, factor: float) -> Estimate:
-        """The same in another unit."""
+        """The estimate in another unit."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor, self.count, self.draws_R * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class NotMeasured:
-    """Stands where a figure would: what was missing."""
+    """Stands in place of a figure that could not be measured, with the reason."""
 
     reason: str
 
@@ -58,13 +58,16 @@ def mean(values_M: ArrayLike, groups_M: Sequence[str]) -> Estimate:
 
 
 def ratio(above_M: ArrayLike, below_M: ArrayLike, groups_M: Sequence[str]) -> Estimate:
-    """Sum over sum, which forgives moments at which nothing happens and the lower number is almost nothing."""
+    """The sum of `above_M` over that of `below_M`.
+
+    Moments at which nothing happens, with almost 0 below, would dominate a mean of ratios.
+    """
     names, which_M = np.unique(np.asarray(groups_M), return_inverse=True)
     above_G, below_G = (
         np.bincount(which_M, np.asarray(values_M, dtype=np.float64), minlength=len(names))
         for values_M in (above_M, below_M)
     )
-    # The same draws for every model: nothing of a model enters the seed.
+    # The same draws for every model: the seed does not depend on it.
     times_RG = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLINGS)
     with np.errstate(divide="ignore", invalid="ignore"):
         draws_R = (times_RG @ above_G) / (times_RG @ below_G)

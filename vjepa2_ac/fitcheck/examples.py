@@ -1,10 +1,10 @@
-"""Frames and the truth about them: what read-outs learn from and are judged on.
+"""The examples for read-outs: frames with the true pose and object position, to learn from and to judge on.
 
-They are drawn from the held-out episodes, some scenes to learn from and the others to judge on; or the read-outs learn
-from a folder of their own (`Lessons`) and are judged on everything held out, which is what a figure in centimetres
-needs: a read-out that has seen a few dozen scenes fails at a new one whatever the encoder knows.
+By default both are drawn from the held-out episodes, from different scenes. Or the read-outs learn from a folder of
+their own (`Lessons`) and are judged on all held-out scenes. A figure in centimetres needs the latter: a read-out that
+has seen a few dozen scenes fails in a new one, whatever the encoder knows.
 
-A frame whose object lies out of the arm's reach (it fell off the table) is in neither: nothing shows where it is.
+A frame whose object is out of the arm's reach (it fell off the table) is in neither: nothing shows where the object is.
 
 Shapes: M frames, N tokens, D latent width, 7 numbers of a pose, 3 of a position.
 """
@@ -35,7 +35,7 @@ from vjepa2_ac.training.trajectories import SamplingConfig, Trajectory, cached_t
 from vjepa2_ac.world_model import WorldModel
 
 LEAST_SCENES = 4
-JUDGED, VALIDATED = 0.3, 0.2  # shares of the scenes: to judge on; of the rest, to choose the ridge penalty on
+JUDGED, VALIDATED = 0.3, 0.2  # share of the scenes to judge on; share of the rest to choose the ridge penalty on
 
 
 class Moment(NamedTuple):
@@ -47,18 +47,18 @@ class Moment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Which frames to learn from and which to judge on; the same for every model."""
+    """The frames to learn from and the frames to judge on, of different scenes; the same for every model."""
 
     known: list[Moment]  # empty where read-outs learn from other episodes
     asked: list[Moment]
-    validation: frozenset[str]  # of the known scenes
+    validation: frozenset[str]  # those of the known scenes on which the ridge penalty is chosen
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Frames as one model sees them, and what was the case in them."""
+    """Latents of frames from one model, and the true poses and object positions in them."""
 
-    latents_MND: Tensor  # as they were computed, on the CPU
+    latents_MND: Tensor  # in the type in which they were computed, on the CPU
     poses_M7: Array
     objects_M3: Array | None
     groups: list[str]  # the scene of each
@@ -67,11 +67,11 @@ class Examples:
         return len(self.groups)
 
     def spread(self, limit: int) -> NDArray[np.int64]:
-        """Which of them are at most so many, evenly spread."""
+        """The indices of at most `limit` examples, evenly spread."""
         return np.linspace(0, len(self) - 1, min(limit, len(self))).round().astype(np.int64)
 
     def some(self, limit: int) -> Examples:
-        """At most so many of them, evenly spread."""
+        """At most `limit` of the examples, evenly spread."""
         if len(self) <= limit:
             return self
         chosen = self.spread(limit)
@@ -85,13 +85,13 @@ class Examples:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What read-outs learn from, and the scenes of it on which the linear one's penalty is chosen."""
+    """The examples that read-outs learn from, and those of their scenes on which the linear one's penalty is chosen."""
 
     examples: Examples
     validation: frozenset[str]
 
     def can_choose(self, limit: int) -> bool:
-        """Whether, of at most so many frames, some are of those scenes and some of others."""
+        """Whether `spread(limit)` holds frames of validation scenes and of others, as the choice of a penalty needs."""
         is_validation = {self.examples.groups[index] in self.validation for index in self.examples.spread(limit)}
         return is_validation == {True, False}
 
@@ -99,7 +99,10 @@ class Known:
 def split_frames(
     tracks: Sequence[Track], known: int, asked: int, rng: np.random.Generator, *, learn_elsewhere: bool = False
 ) -> Split | NotMeasured:
-    """Up to so many frames of either kind; no scene is on both sides."""
+    """Up to `known` frames to learn from and `asked` to judge on; no scene is on both sides.
+
+    With `learn_elsewhere` all scenes are there to judge on.
+    """
     scenes = [str(name) for name in rng.permutation(sorted({track.group for track in tracks}))]
     if learn_elsewhere:
         return Split([], draw_moments(tracks, scenes, asked, rng), frozenset())
@@ -114,7 +117,7 @@ def split_frames(
 
 
 def draw_moments(tracks: Sequence[Track], scenes: Sequence[str], limit: int, rng: np.random.Generator) -> list[Moment]:
-    """Up to so many moments of these scenes at which the object, if any, is in reach; in order."""
+    """Up to `limit` random moments of these scenes at which the object, if any, is in reach; in order."""
     wanted = set(scenes)
     everything = [
         Moment(which, int(row))
@@ -126,19 +129,19 @@ def draw_moments(tracks: Sequence[Track], scenes: Sequence[str], limit: int, rng
 
 
 def validation_scenes(scenes: Sequence[str]) -> frozenset[str]:
-    """Some of the scenes to learn from, on which the ridge penalty is chosen."""
+    """The scenes on which the ridge penalty is chosen: the first fifth of those to learn from, at least one."""
     return frozenset(scenes[: max(1, round(VALIDATED * len(scenes)))])
 
 
 def examples(footage: Footage, moments: Sequence[Moment]) -> Examples:
-    """These frames of what has been encoded already."""
+    """The examples at these moments of footage that is encoded already."""
     latents_MND = torch.stack([footage.latents_RND[which][row] for which, row in moments])
     return _examples(footage.tracks, moments, latents_MND)
 
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """Episodes that read-outs learn from and nothing else is asked about; encoded once per encoder, kept on disk."""
+    """A folder of episodes that only read-outs learn from; encoded once per encoder, and the latents kept on disk."""
 
     source: Path
     tracks: list[Track]
@@ -146,11 +149,11 @@ class Lessons:
     validation: frozenset[str]
     camera: str
     fps: float
-    cache: Path  # the folder of latents; the one `train --cache` uses, so that what was trained on is there already
+    cache: Path  # of latents; the one that `train --cache` uses, so what was trained on is there already
     bad_episodes: int
 
     def seen_by(self, model: Model) -> Known:
-        """The chosen frames as this model encodes them; every frame of the episodes goes to the cache."""
+        """The chosen frames as this model encodes them; all moments of the episodes go into the cache."""
         if not isinstance(model, WorldModel):
             raise ConfigError("only a world model's latents can be cached")
         encoder = FrameEncoder(
@@ -213,7 +216,7 @@ def read_lessons(
 
 
 def _examples(tracks: Sequence[Track], moments: Sequence[Moment], latents_MND: Tensor) -> Examples:
-    """The truth about these moments beside their latents; the object's where every track knows it."""
+    """These moments with their latents and the truth; object positions only where all of their tracks have them."""
     objects = [tracks[which].objects_R3 for which, _ in moments]
     known = [rows[row] for rows, (_, row) in zip(objects, moments, strict=True) if rows is not None]
     return Examples(

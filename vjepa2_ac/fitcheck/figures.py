@@ -1,4 +1,4 @@
-"""The figures by which a model is judged, in the order one reads them, and what is asked of the shipped one."""
+"""The lines of the report: which figures a model is judged by, in order, and the goals set for the default model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Goal:
     limit: float
 
     def is_met(self, value: float) -> bool:
-        """Whether a figure is within it; NaN is not."""
+        """Whether a figure is within the limit; NaN is not."""
         return value <= self.limit if self.at == "most" else value >= self.limit
 
     def __str__(self) -> str:
@@ -43,16 +43,16 @@ class Figure:
     scale: float = 1.0  # from the estimate's unit to the one in `words`
     digits: int = 2
     goal: Goal | None = None
-    claim: str = ""  # lines of one claim stand for one goal: the best of them counts
+    claim: str = ""  # lines with the same claim share one goal: the best of them counts
 
     def of(self, column: Column) -> Found:
-        """What a model reached, in the unit of the words."""
+        """The figure that a model reached, in the unit named in `words`."""
         found = self.pick(column)
         return found.times(self.scale) if isinstance(found, Estimate) else found
 
 
 def sections(horizon: int) -> dict[str, list[Figure]]:
-    """Every figure under its heading, for rollouts of so many steps."""
+    """All figures by heading, for rollouts of `horizon` steps."""
     return {
         "latent error ÷ copying the last frame": [
             Figure(words="1 step", pick=_open_loop(1), goal=Goal("most", 0.5)),

@@ -1,4 +1,6 @@
-"""Tracks as one model sees them, and the stretches of them on which it is questioned.
+"""Tracks encoded by one model, and the stretches of them on which it is examined.
+
+A stretch is a number of successive moments of a track.
 
 Shapes: B stretches, H steps, T = H + 1 moments, R moments of a track, S candidates, N tokens, D latent width, 7 numbers
 of a pose, A of an action (7 too).
@@ -27,7 +29,7 @@ PIECE = 8  # stretches that are rolled out at once
 
 
 class Model(Protocol):
-    """What fit-check asks of a world model; `WorldModel` is one."""
+    """What fit-check needs of a world model; `WorldModel` is one."""
 
     device: torch.device
     dtype: torch.dtype
@@ -46,12 +48,12 @@ class Model(Protocol):
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        """What candidates lead to."""
+        """The imagined latents after each step of each candidate."""
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
     ) -> Tensor:
-        """What candidates cost, [B, S]."""
+        """The cost [B, S] of each candidate."""
 
     def locate(
         self,
@@ -62,11 +64,11 @@ class Model(Protocol):
         *,
         keyframe: bool = False,
     ) -> Located | None:
-        """The hand in each goal, or at the next keyframe before it; None from a model without an inverse."""
+        """Where the hand is in each goal, or at the next keyframe before it; None from a model without an inverse."""
 
 
 class Stretch(NamedTuple):
-    """Some moments of a track in a row; how many, the question says."""
+    """Successive moments of a track from `start` on; the question says how many."""
 
     track: int
     start: int
@@ -74,7 +76,7 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Stretches side by side, ready for a model."""
+    """Stretches of one length, stacked as input for a model."""
 
     latents_BTND: Tensor  # float32
     poses_BT7: Tensor
@@ -82,18 +84,18 @@ class Batch:
 
     @property
     def now(self) -> Tensor:
-        """What is seen first."""
+        """Latents [B, N, D] of the first frame of each stretch."""
         return self.latents_BTND[:, 0]
 
     @property
     def later(self) -> Tensor:
-        """What was really seen after each action."""
+        """Latents [B, H, N, D] of the frames really seen after each action."""
         return self.latents_BTND[:, 1:]
 
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """Tracks with the latents one encoder made of them, kept as it computed them (bf16 for a bf16 model)."""
+    """Tracks with their latents from one encoder, in the type in which it computed them (bf16 for a bf16 model)."""
 
     tracks: Sequence[Track]
     latents_RND: Sequence[Tensor]  # one tensor per track, on the CPU
@@ -103,11 +105,11 @@ class Footage:
         return [self.tracks[stretch.track].group for stretch in stretches]
 
     def poses(self, stretches: Sequence[Stretch], horizon: int) -> Array:
-        """[B, T, 7]."""
+        """The poses [B, T, 7] at every moment of the stretches."""
         return np.stack([self.tracks[t].poses_R7[start : start + horizon + 1] for t, start in stretches])
 
     def batch(self, stretches: Sequence[Stretch], horizon: int) -> Batch:
-        """These stretches, with actions recomputed from differences of poses."""
+        """These stretches as one batch, with actions recomputed from differences of poses."""
         poses_BT7 = self.poses(stretches, horizon)
         return Batch(
             torch.stack([self.latents_RND[t][start : start + horizon + 1].float() for t, start in stretches]),
@@ -116,16 +118,15 @@ class Footage:
         )
 
     def batches(self, stretches: Sequence[Stretch], horizon: int) -> Iterator[Batch]:
-        """The same, a few at a time."""
+        """These stretches in batches of PIECE."""
         for start in range(0, len(stretches), PIECE):
             yield self.batch(stretches[start : start + PIECE], horizon)
 
 
 def see(tracks: Sequence[Track], model: Model, bad: BadEpisodes, advance: Advance | None = None) -> Footage:
-    """Every frame of the tracks through a model's encoder, each alone; a track that does not decode is counted in `bad`
-    and left out.
+    """The tracks with their frames encoded by a model, each alone; a track that does not decode is left out.
 
-    Raises InputError for latents of no numbers, and where nothing is left.
+    Those are counted in `bad`. Raises InputError where latents are not finite, and where no track is left.
     """
     seen, latents = [], []
     for track in tracks:
@@ -144,7 +145,7 @@ def see(tracks: Sequence[Track], model: Model, bad: BadEpisodes, advance: Advanc
 
 
 def stretches(tracks: Sequence[Track], horizon: int) -> list[Stretch]:
-    """Everywhere that so many steps fit, in episodes that are not parts of others."""
+    """All stretches of `horizon` steps, in episodes that are not parts of others."""
     return [
         Stretch(which, start)
         for which, track in enumerate(tracks)
@@ -154,14 +155,15 @@ def stretches(tracks: Sequence[Track], horizon: int) -> list[Stretch]:
 
 
 def drawn(all_of: Sequence[Stretch], count: int, rng: np.random.Generator) -> list[Stretch]:
-    """Up to `count` of them, in order."""
+    """Up to `count` stretches, drawn at random, in order."""
     return [all_of[index] for index in sorted(rng.permutation(len(all_of))[:count])]
 
 
 def costs_of(model: Model, batch: Batch, actions_BSA: Tensor) -> Array:
-    """How far from what was really seen next each candidate is imagined to lead, [B, S]: the planner's cost.
+    """The planner's cost [B, S] of each candidate, with the frame that really followed as the goal.
 
-    Raises InputError for costs that are no numbers: none would be less than that of the true move.
+    Raises InputError for costs that are not finite: NaN is never less than another cost, so every rank would
+    look perfect.
     """
     goal_BND = batch.later[:, 0]
 
@@ -174,7 +176,7 @@ def costs_of(model: Model, batch: Batch, actions_BSA: Tensor) -> Array:
 
 
 def distance(latents_ND: Tensor, other_ND: Tensor) -> Array:
-    """Mean |difference| over tokens and channels, of any number of latents at once."""
+    """The mean |difference| over tokens and channels; leading dimensions stay."""
     found: Array = (latents_ND.cpu() - other_ND.cpu()).abs().mean(dim=(-1, -2)).double().numpy()
     return found
 

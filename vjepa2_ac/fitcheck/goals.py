@@ -1,4 +1,4 @@
-"""Which goals a model meets, said plainly: one verdict for each, with the figure and how far it falls short."""
+"""Which goals a model meets: one verdict for each, with the figure reached and the limit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_DIGITS = 6  # as many as the JSON holds
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One goal and what a model reached; `is_met` is None where nothing was measured."""
+    """A goal and the figure that a model reached; `is_met` is None where it was not measured."""
 
     words: str
     goal: Goal
@@ -29,7 +29,7 @@ class Verdict:
         return f"{self.words} {self._told()} (goal {self.goal})"
 
     def _told(self) -> str:
-        """The figure, with so many digits that one which misses its goal does not look as if it met it."""
+        """The figure, with enough digits that one just beyond its limit is not rounded to it."""
         if self.value is None:
             return "not measured"
         digits = self.digits
@@ -39,7 +39,7 @@ class Verdict:
 
 
 def verdicts(column: Column, horizon: int) -> list[Verdict]:
-    """Every goal in the order of the table; of the lines that make one claim the best counts."""
+    """A verdict for every goal, in the order of the table; of lines with the same claim the best counts."""
     claims: defaultdict[str, list[Figure]] = defaultdict(list)
     for heading, figures in sections(horizon).items():
         for figure in figures:
@@ -49,7 +49,7 @@ def verdicts(column: Column, horizon: int) -> list[Verdict]:
 
 
 def as_dict(report: Report) -> dict[str, Any]:
-    """The verdicts of every model, as JSON holds them."""
+    """The verdicts of every model, for JSON."""
     return {
         column.name: [
             {
@@ -66,7 +66,7 @@ def as_dict(report: Report) -> dict[str, Any]:
 
 
 def sentences(report: Report) -> list[str]:
-    """A few lines for each model that was asked everything: how many goals it meets, which not, which nobody knows."""
+    """Lines of text for each model: how many goals it meets, then those met, missed and not measured."""
     lines = []
     for column in report.columns:
         found = verdicts(column, report.config.horizon)

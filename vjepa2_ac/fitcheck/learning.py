@@ -1,6 +1,6 @@
-"""How a read-out is trained, whichever network it is: AdamW, one cycle of the learning rate, a loss that forgives.
+"""Training of a read-out's network: AdamW, one cycle of the learning rate, and a smooth L1 loss.
 
-Noise on the latents keeps a network from knowing scenes by heart.
+Noise on the latents keeps a network from memorising scenes.
 
 Shapes: M frames to learn from, B a batch, Q frames asked about, N tokens, D latent width, K targets.
 """
@@ -14,37 +14,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FORGIVING = 0.1  # of a standard deviation, beyond which the loss grows linearly
+FORGIVING = 0.1  # [standard deviations of the target] error beyond which the loss grows linearly
 LARGEST_GRADIENT = 1.0
 ASKED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """How long and how fast."""
+    """The settings of one training: its length, batches, rate and regularisation."""
 
     steps: int
     batch: int
     rate: float
     decay: float = 0.05
-    noise: float = 0.0  # of the deviation of the latents, on those that are learned from
+    noise: float = 0.0  # added in training, as a share of the standard deviation of the latents
     seed: int = 0
 
 
 class ReadOutNetwork(nn.Module):
-    """Latents [B, N, D] to numbers [B, K]."""
+    """A network from latents [B, N, D] to numbers [B, K]."""
 
     def initialise(self, generator: torch.Generator) -> None:
-        """First weights from a seed."""
+        """Draw the initial weights."""
         raise NotImplementedError
 
 
 def learn(
     network: ReadOutNetwork, known_MND: Tensor, targets_MK: Tensor, lesson: Lesson, device: torch.device | str = "cpu"
 ) -> ReadOutNetwork:
-    """The network, trained; latents lie wherever they do, `targets_MK` must have mean 0 and deviation 1.
+    """The network, trained on `device`; `targets_MK` must have mean 0 and standard deviation 1.
 
-    Where the latents are bf16 the network computes in bf16 too: they come from a machine that is fast at it.
+    Latents may lie on any device. Where they are bf16, the network computes in bf16 too: they come from a machine that
+    is fast at it.
     """
     generator = torch.Generator().manual_seed(lesson.seed)
     network.initialise(generator)
@@ -66,7 +67,7 @@ def learn(
 
 @torch.no_grad()
 def read(network: ReadOutNetwork, asked_QND: Tensor) -> Tensor:
-    """What a trained network says of frames, [Q, K]."""
+    """The answers [Q, K] of a trained network about frames."""
     return torch.cat([_answers(network, piece) for piece in torch.split(asked_QND, ASKED_AT_ONCE)])
 
 
@@ -77,7 +78,7 @@ def _noisy(latents_BND: Tensor, noise: float, generator: torch.Generator) -> Ten
 
 
 def _rate_at(progress: float) -> float:
-    """The share of the full rate: rising over the first tenth, then falling to nothing along a cosine."""
+    """The factor on the learning rate: it rises over the first tenth, then falls to 0 along a cosine."""
     return min(1.0, 10 * progress + 0.01) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
 
 

@@ -1,12 +1,13 @@
-"""Where a model's inverse locates the hand in another frame of the same episode, and how closed it finds it there.
+"""How well a model's inverse locates the hand, and finds its closedness, in another frame of the same episode.
 
-That is what planning aims at where a model has an inverse. Any two moments of an episode are as likely as any other
-two, so most lie far apart; those less than 6 cm apart, where a grasp is decided, are counted alone too.
+Planning with an inverse aims at that place. Any two moments of an episode are as likely as any other two, so most lie
+far apart; those less than 6 cm apart, where a grasp is decided, are also counted separately.
 
-It is asked twice: of the two moments alone, and told of the moments before, as the loop tells it (`models.looks`). By
-how much it contradicts itself on the way there and back is what a planner knows a view by that the model does not.
+The inverse is asked twice: about the two moments alone, and told of earlier moments, as the loop tells it
+(`models.looks`). Also measured is by how much its ways there and back contradict each other: by this a planner
+recognises a view that is unfamiliar to the model.
 
-A model that finds keyframes is asked for those alike, with goals that lie behind one or two of them.
+A model that finds keyframes is asked in the same way for the next one, with goals behind one or two of them.
 
 Shapes: B glances, 7 numbers of a pose, 4 of what is located.
 """
@@ -33,18 +34,18 @@ PIECE = 256  # glances at once
 
 
 class Glance(NamedTuple):
-    """Two moments of a track: what is seen now, and a picture of a goal; and what is asked."""
+    """One question: the present and the goal, two moments of a track, and the moment at which to locate the hand."""
 
     track: int
     now: int
     goal: int
     hand: int  # the moment at which the hand is to be located
-    since: int = 0  # the first moment that earlier looks may be told of
+    since: int = 0  # the first moment that may be among the earlier looks
 
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """Distances from the truth."""
+    """Mean errors of the located hand."""
 
     hand: Estimate  # [m]
     hand_nearby: Estimate | NotMeasured  # [m], of moments less than NEAR apart
@@ -53,12 +54,12 @@ class Missed:
 
 @dataclass(frozen=True, slots=True)
 class Locating:
-    """How well a model locates: what is missed, and how far the hand had been from there."""
+    """How well a model locates the hand, and, for comparison, how far the hand was from there."""
 
     alone: Missed
-    told: Missed  # of up to EARLIER looks
+    told: Missed  # told of up to EARLIER looks
     cycle: Estimate | NotMeasured  # [m] by which its ways there and back contradict each other
-    lost: Estimate | NotMeasured  # share of moments in which that is more than FAMILIAR
+    lost: Estimate | NotMeasured  # share of glances in which that is more than FAMILIAR
     way: Estimate  # [m] between the two moments: the error of saying that the hand is where it was
 
 
@@ -68,7 +69,7 @@ class _Found(NamedTuple):
 
 
 def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
-    """So many pairs of different moments, in episodes that are not parts of others."""
+    """`count` random pairs of different moments, in episodes that are not parts of others."""
     long = [which for which, track in enumerate(tracks) if not track.is_part and len(track) > 1]
     if not long:
         return []
@@ -80,7 +81,7 @@ def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) 
 
 
 def find_keyframes(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
-    """So many moments with goals after the next keyframe, or after the next two, in episodes that are not parts."""
+    """`count` random moments with goals after the next one or two keyframes, in episodes that are not parts."""
     keyframes = [[] if track.is_part else keyframes_of(track.closedness, track.fps) for track in tracks]
     long = [which for which, rows in enumerate(keyframes) if rows]
     found = []
@@ -97,7 +98,7 @@ def find_keyframes(tracks: Sequence[Track], count: int, rng: np.random.Generator
 def locate(
     model: Model, footage: Footage, glances: Sequence[Glance], *, keyframe: bool = False
 ) -> Locating | NotMeasured:
-    """Errors over all glances; not measured of a model that is not made to tell."""
+    """The errors over all glances; NotMeasured for a model without the network that answers them."""
     if keyframe and not model.finds_keyframes:
         return NotMeasured("the model finds no keyframes")
     found, when_told = (_located(model, footage, glances, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
@@ -153,7 +154,7 @@ def _located(
 
 
 def _looks(footage: Footage, glance: Glance, earlier: int) -> Looks | None:
-    """The moments before, without the goal's: where the hand was then is what is asked."""
+    """The earlier moments, without the goal: where the hand was then is what is asked."""
     first = max(glance.since, glance.now - earlier)
     before = [moment for moment in range(first, glance.now) if moment != glance.goal]
     if not before:

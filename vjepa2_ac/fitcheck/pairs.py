@@ -1,8 +1,8 @@
 """Counterfactual pairs: from one state the gripper once opened and once closed. Can the model tell which was which?
 
 Both commands are imagined from the same frame and compared with both real outcomes. An outcome is ranked right when
-the command that led to it costs less than the other. Separation says how far apart the two imagined futures are,
-against how far apart the real ones are: ranking may be right and the difference still too faint for a search to find.
+the command that led to it costs less than the other. Separation is how far apart the two imagined futures are, divided
+by how far apart the real ones are: the ranking may be right and the difference still too faint for a search to find.
 
 Shapes: P pairs, H steps, T = H + 1 moments, N tokens, D latent width; 2 is the two of a pair.
 """
@@ -27,7 +27,7 @@ PIECE = 4
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Entry k - 1 of each list belongs to k steps after the two parted."""
+    """How well pairs are told apart; entry k - 1 of each list belongs to k steps after the two parted."""
 
     ranked_right: list[Estimate]  # share of outcomes
     separation: list[Estimate]  # imagined / real
@@ -36,16 +36,16 @@ class Pairs:
 
 
 def find_pairs(tracks: Sequence[Track], limit: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Up to `limit` pairs of tracks that left the same state, and ended with the gripper at another closedness.
+    """Up to `limit` pairs of tracks that left the same state and ended with the gripper at another closedness.
 
-    Where something keeps the fingers, both commands end alike, and there is nothing that a model could tell.
+    Where something keeps the fingers from moving, both commands end alike, and a model has nothing to tell apart.
     """
     found = [pair for pair in parted(tracks) if not ends_alike(tracks, pair)]
     return [found[index] for index in sorted(rng.permutation(len(found))[:limit])]
 
 
 def parted(tracks: Sequence[Track]) -> list[tuple[int, int]]:
-    """All pairs of tracks that left the same state."""
+    """A pair of tracks for each state that more than one left: the first two of them."""
     siblings: defaultdict[str, list[int]] = defaultdict(list)
     for which, track in enumerate(tracks):
         if track.branch is not None and len(track) > 1:
@@ -54,14 +54,14 @@ def parted(tracks: Sequence[Track]) -> list[tuple[int, int]]:
 
 
 def ends_alike(tracks: Sequence[Track], pair: tuple[int, int]) -> bool:
-    """Whether the gripper is as closed at the end of the one as at the same moment of the other."""
+    """Whether, at the last moment that both tracks have, their grippers are less than GRIPPER_MOVES apart."""
     first, second = (tracks[which].closedness for which in pair)
     end = min(len(first), len(second)) - 1
     return bool(abs(first[end] - second[end]) < GRIPPER_MOVES)
 
 
 def judge_pairs(model: Model, footage: Footage, pairs: Sequence[tuple[int, int]], horizon: int) -> Pairs:
-    """Over as many steps as the shortest of them has, at most `horizon`."""
+    """The answers on these pairs, over as many steps as the shortest of them has, at most `horizon`."""
     steps = min(horizon, *(len(footage.tracks[which]) - 1 for pair in pairs for which in pair))
     pieces = [pairs[start : start + PIECE] for start in range(0, len(pairs), PIECE)]
     rows = [_distances(model, footage, piece, steps) for piece in pieces]
@@ -79,8 +79,10 @@ def judge_pairs(model: Model, footage: Footage, pairs: Sequence[tuple[int, int]]
 def _distances(
     model: Model, footage: Footage, pairs: Sequence[tuple[int, int]], steps: int
 ) -> tuple[Array, Array, Array, Array]:
-    """From each outcome to what its own command is imagined to lead to, and the other's; between the imagined, the
-    real."""
+    """Distances of each outcome to what its own and the other command is imagined to lead to, [P, 2, H] each.
+
+    Then those between the two imagined outcomes and between the two real ones, [P, H] each.
+    """
     first, second = (footage.batch([Stretch(pair[side], 0) for pair in pairs], steps) for side in (0, 1))
     actions_P2HA = torch.stack((first.actions_BHA, second.actions_BHA), dim=1)
     # Both from one frame and pose, or the model might tell them apart by how their videos were compressed.

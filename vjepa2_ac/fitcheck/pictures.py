@@ -1,4 +1,4 @@
-"""The report as pictures: drift over steps, cost along the axes, everything else at a glance."""
+"""The report as pictures: errors over steps, cost along the axes, and all figures at a glance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown")
-LONGEST_NAME = 36  # [letters]
+LONGEST_NAME = 36  # [characters]
 
 
 def draw(report: Report) -> dict[str, bytes]:
@@ -26,12 +26,12 @@ def draw(report: Report) -> dict[str, bytes]:
     from matplotlib import rc_context
 
     figures = {"drift": draw_drift, "axes": draw_axes, "figures": draw_figures}
-    with rc_context({"text.parse_math": False}):  # models are named by their paths, where two $ mean no formula
+    with rc_context({"text.parse_math": False}):  # names are paths, in which two $ are no formula
         return {name: _png(drawn(report)) for name, drawn in figures.items()}
 
 
 def draw_drift(report: Report) -> Figure:
-    """Errors against copying, open loop and teacher-forced; whether pairs are ranked right; the imagined hand."""
+    """Panels over steps: errors relative to copying, open loop and teacher-forced; pairs ranked right; the hand."""
     figure = _figure(15, 4)
     ratio, forced, pairs, hand = figure.subplots(1, 4)
     for colour, column in zip(COLOURS, report.columns, strict=False):
@@ -96,7 +96,7 @@ def draw_figures(report: Report) -> Figure:
 
 
 def _name(column: Column) -> str:
-    """What a picture has room for: of a long path its end."""
+    """The name of a model, cut to its end where it is too long for a picture."""
     return column.name if len(column.name) <= LONGEST_NAME else "…" + column.name[1 - LONGEST_NAME :]
 
 

@@ -1,7 +1,7 @@
-"""The read-out by feature points: where things are that it has learned to look for, and what is seen there.
+"""The read-out by feature points: it learns what to look for, finds where that is, and reads what is seen there.
 
-It reads best of the three. What a hand looks like is the same wherever it is, which a network that sees each place for
-itself must learn place by place; and a place in the picture is a place in the world, nearly, since the camera is fixed.
+It is the best of the three. A hand looks the same wherever it is, which a network that treats each place separately
+must learn place by place; and since the camera is fixed, a place in the picture is nearly a place in the world.
 
 Shapes: B frames, N tokens, D latent width, K targets.
 """
@@ -20,7 +20,7 @@ WIDTH = 512
 
 
 class PointsReadOut(ReadOutNetwork):
-    """Tokens in a grid (rows, columns) to so many numbers."""
+    """A network from tokens in a grid (rows, columns) to `numbers` numbers."""
 
     def __init__(self, grid: tuple[int, int], width: int, numbers: int) -> None:
         super().__init__()
@@ -30,13 +30,13 @@ class PointsReadOut(ReadOutNetwork):
         self.say = nn.Linear(WIDTH, numbers)
 
     def initialise(self, generator: torch.Generator) -> None:
-        """First weights from a seed."""
+        """Draw the initial weights."""
         self.points.initialise(generator)
         for layer in (self.think, self.say):
             draw(layer.weight, generator, std=(3 * layer.in_features) ** -0.5)
             nn.init.zeros_(layer.bias)
 
     def forward(self, latents_BND: Tensor) -> Tensor:
-        """[B, K]."""
+        """The targets [B, K]."""
         answers_BK: Tensor = self.say(F.gelu(self.think(self.points(latents_BND).flatten(1))))
         return answers_BK

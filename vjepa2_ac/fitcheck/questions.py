@@ -1,4 +1,4 @@
-"""What every model of a report is asked: drawn once from the episodes and the seed, so that all answer the same."""
+"""The questions of a report: drawn once from the episodes and the seed, so that all models answer the same ones."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.ranking import Moments, choose_moments, moves_gripper
 from vjepa2_ac.fitcheck.tracks import Track
 
-JUDGED_FRAMES = 2000  # read-outs are judged on, at most
+JUDGED_FRAMES = 2000  # that read-outs are judged on, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitCheckConfig:
-    """How much is asked; the defaults take a few minutes on two CPU cores for a small model."""
+    """How much is measured; the defaults take a few minutes on two CPU cores for a small model."""
 
     camera: str = "left"
     fps: float = 4.0  # [1/s]
     scenes: int = 50  # episodes, each with its branches
     horizon: int = 8  # steps of the longest rollout
     candidates: int = 64  # beside the true action
-    moments: int = 128  # of each kind of question
-    frames: int = 40_000  # read-outs learn from, at most
-    linear_frames: int = 4000  # of them the linear one, at most: its time grows with their cube
-    steps: int = 1500  # of training the attentive one and the one by points
-    lesson_scenes: int = 1000  # of the episodes that read-outs alone learn from, at most
+    moments: int = 128  # of rollouts and percentiles; half to eight times as many for other questions
+    frames: int = 40_000  # that read-outs learn from, at most
+    linear_frames: int = 4000  # that the linear read-out learns from, at most: its time grows with their cube
+    steps: int = 1500  # of training the attentive read-out and the one by points
+    lesson_scenes: int = 1000  # of a folder that only read-outs learn from, at most
     bad_episodes: int = 20  # that may be left out, each named
     seed: int = 0
 
@@ -47,7 +47,7 @@ class FitCheckConfig:
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Where in the tracks each section looks; an empty list is a section that cannot be measured."""
+    """The moments and pairs of tracks each section uses; one with an empty list cannot be measured."""
 
     rollouts: list[Stretch]
     ranking: Moments
@@ -61,7 +61,7 @@ class Questions:
 
 
 def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: bool = False) -> Questions:
-    """The questions; each kind has random numbers of its own, so that changing one leaves the others as they are.
+    """Draw the questions; each kind has random numbers of its own, so that changing one leaves the others as they are.
 
     With `learn_elsewhere` all scenes are there to judge read-outs on, none to learn from.
     """

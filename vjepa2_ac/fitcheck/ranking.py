@@ -1,9 +1,9 @@
-"""Does the model know which action was taken? Its rank among others, by the cost a planner would see.
+"""Does the model know which action was taken? The percentile of the true action among others, by the planner's cost.
 
-The goal is the frame that followed; the percentile of the true action is the share of candidates that cost less: 0 is
-perfect, 50 is chance (candidates that cost the same count half). Candidates for the *move* keep its length and turn it
-anywhere, rotation likewise; the gripper keeps its true action. Candidates for the *gripper* keep the true move and
-take any closedness the gripper can reach.
+The goal is the frame that followed. The percentile is the share of candidates that cost less than the true action: 0 is
+perfect, 50 is chance (candidates of equal cost count half). Candidates for the *move* have the true length in any
+direction, and their rotations likewise; the gripper keeps its true action. Candidates for the *gripper* keep the true
+move and take any closedness the gripper can reach.
 
 Shapes: B moments, S candidates, A numbers of an action (7).
 """
@@ -22,8 +22,8 @@ from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
 from vjepa2_ac.fitcheck.footage import Footage, Model, Stretch, costs_of, drawn
 from vjepa2_ac.fitcheck.tracks import Track
 
-LEAST_MOVE = 0.01  # [m]; moves of a shorter length all lead to the same picture
-GRIPPER_MOVES = 0.1  # of closedness in one step, from which the gripper counts as moving
+LEAST_MOVE = 0.01  # [m]; shorter moves all lead to nearly the same picture
+GRIPPER_MOVES = 0.1  # change of closedness in one step from which the gripper counts as moving
 
 Draw = Callable[[Array, Array, int, np.random.Generator], Array]
 
@@ -33,8 +33,7 @@ class Ranking:
     """Percentiles of the true action, 0 … 100."""
 
     move: Estimate | NotMeasured
-    gripper: dict[str, Estimate | NotMeasured]  # by what the gripper does and holds
-    # NB: keys are words for people; `GRIPPER_CASES` lists them.
+    gripper: dict[str, Estimate | NotMeasured]  # by what the gripper does and holds: the keys are GRIPPER_CASES
 
 
 GRIPPER_CASES = ("hand empty", "object in hand", "gripper moves", "gripper rests")
@@ -49,9 +48,9 @@ class Moments:
 
 
 def choose_moments(tracks: Sequence[Track], all_of: Sequence[Stretch], count: int, rng: np.random.Generator) -> Moments:
-    """Up to `count` for the move, where there is one, and up to `count` for the gripper, half of them where it moves.
+    """Up to `count` moments with a move, and up to `count` for the gripper, half of them where it moves.
 
-    Of either half, half have an object in the hand as far as there are any.
+    In half of each half there is an object in the hand, as far as there are such moments.
     """
     moving = [stretch for stretch in all_of if _length(tracks, stretch) >= LEAST_MOVE]
     gripper: list[Stretch] = []
@@ -64,7 +63,7 @@ def choose_moments(tracks: Sequence[Track], all_of: Sequence[Stretch], count: in
 
 
 def rank(model: Model, footage: Footage, moments: Moments, candidates: int, seed: int) -> Ranking:
-    """The percentiles at these moments; candidates are drawn from `seed`, the same for every model."""
+    """The mean percentiles at these moments; candidates are drawn from `seed`, the same for every model."""
     tracks = footage.tracks
     move_B = percentiles(model, footage, moments.move, candidates, same_norm, np.random.default_rng((seed, 0)))
     grip_B = percentiles(model, footage, moments.gripper, candidates, any_gripper, np.random.default_rng((seed, 1)))
@@ -100,7 +99,7 @@ def percentiles(
     draw: Draw,
     rng: np.random.Generator,
 ) -> Array:
-    """Of each moment's true action, [B]."""
+    """The percentile [B] of the true action at each moment, among candidates from `draw`."""
     found = [np.empty(0)]
     for batch in footage.batches(moments, horizon=1):
         true_B1A = batch.actions_BHA.double().numpy()
@@ -112,14 +111,14 @@ def percentiles(
 
 
 def percentile(true_B: Array, others_BS: Array) -> Array:
-    """The share [%] of the others that cost less than the true one; equals count half."""
+    """The share [%] of the others that cost less than the true action; equal costs count half."""
     below_BS = (others_BS < true_B[:, None]) + 0.5 * (others_BS == true_B[:, None])
     shares: Array = 100 * below_BS.mean(axis=1)
     return shares
 
 
 def same_norm(true_BA: Array, closedness_B: Array, candidates: int, rng: np.random.Generator) -> Array:
-    """Actions [B, S, A] as long as the true one in any direction; the gripper does what it really did."""
+    """Actions [B, S, A] with the lengths of the true one in random directions; the gripper does what it really did."""
     others_BSA = np.repeat(true_BA[:, None], candidates, axis=1)
     for part in (poses.POSITION, poses.ROTATION):
         direction_BS3 = rng.standard_normal((*others_BSA.shape[:2], 3))
@@ -129,7 +128,7 @@ def same_norm(true_BA: Array, closedness_B: Array, candidates: int, rng: np.rand
 
 
 def any_gripper(true_BA: Array, closedness_B: Array, candidates: int, rng: np.random.Generator) -> Array:
-    """The true move with the gripper going to any closedness, [B, S, A]."""
+    """Actions [B, S, A] with the true move and the gripper going to a random closedness."""
     others_BSA = np.repeat(true_BA[:, None], candidates, axis=1)
     goal_BS = rng.uniform(0.0, 1.0, others_BSA.shape[:2])
     others_BSA[..., 6] = goal_BS - closedness_B[:, None]
@@ -137,13 +136,13 @@ def any_gripper(true_BA: Array, closedness_B: Array, candidates: int, rng: np.ra
 
 
 def moves_gripper(tracks: Sequence[Track], stretch: Stretch) -> bool:
-    """Whether the gripper opens or closes in the step that begins here."""
+    """Whether the gripper opens or closes in the first step of a stretch."""
     closedness_R = tracks[stretch.track].closedness
     return bool(abs(closedness_R[stretch.start + 1] - closedness_R[stretch.start]) >= GRIPPER_MOVES)
 
 
 def is_held(tracks: Sequence[Track], stretch: Stretch) -> bool:
-    """Whether the object is in the hand when the step begins, as far as anybody knows."""
+    """Whether the object is in the hand when the step begins; False where the episode does not say."""
     held_R = tracks[stretch.track].held_R
     return held_R is not None and bool(held_R[stretch.start])
 

@@ -1,9 +1,8 @@
-"""What the encoder sees, in centimetres: hand, object and gripper read from its latents.
+"""What the encoder's latents hold, in centimetres: hand, object and gripper read from them.
 
 A linear read-out, an attentive one and one by feature points learn from some scenes and are judged on others
-(`examples` says which).
-Where the hand is comes from the robot; where the object is only a simulator knows. Beside them stands what one gets by
-always saying the mean.
+(`examples` says which). The error of always answering the mean stands beside them. The true hand comes from the robot's
+poses; the true object position only from a simulator.
 
 Shapes: M frames to learn from, Q frames asked about, N tokens, D latent width, K targets.
 """
@@ -38,13 +37,13 @@ class ReadOut:
     points: dict[str, Estimate | NotMeasured]
     mean: dict[str, Estimate | NotMeasured]
     learned_from: int  # frames
-    linear_learned_from: int  # frames, of which the linear one sees at most so many
+    linear_learned_from: int  # frames of these that the linear read-out learned from
     scenes: int  # that were learned from
     judged_on: int  # frames
 
     @property
     def by_kind(self) -> dict[str, dict[str, Estimate | NotMeasured]]:
-        """The errors of each way to read."""
+        """The errors of each kind of read-out, and of the mean."""
         return {"linear": self.linear, "attentive": self.attentive, "points": self.points, "mean": self.mean}
 
 
@@ -62,7 +61,7 @@ def read_out(
     seed: int,
     device: torch.device,
 ) -> tuple[ReadOut, Reader]:
-    """The read-outs, judged on `asked`, and the one by points itself; `grid` says how a frame's tokens lie, in rows."""
+    """The errors of all read-outs on `asked`, and the trained read-out by points; `grid` is rows, columns of tokens."""
     known, validation = learned_from.examples, set(learned_from.validation)
     names = [name for name in WIDTHS if name in _truth(known) and name in _truth(asked)]
     known_MK, asked_QK = (np.concatenate([_truth(each)[name] for name in names], axis=1) for each in (known, asked))
@@ -116,12 +115,12 @@ def read_out(
 
 
 def by_quantity(numbers_QK: Array, names: Sequence[str]) -> dict[str, Array]:
-    """The columns that belong to each quantity."""
+    """The columns that belong to each quantity, by its name."""
     ends = np.cumsum([WIDTHS[name] for name in names])
     return dict(zip(names, np.split(numbers_QK, ends[:-1], axis=1), strict=True))
 
 
 def _truth(examples: Examples) -> dict[str, Array]:
-    """What was the case, [M, width] by quantity; the object where it is known."""
+    """The true values [M, width] by quantity; the object only where its position is known."""
     truth = {"hand": examples.poses_M7[:, :3], "closedness": examples.poses_M7[:, 6:]}
     return truth if examples.objects_M3 is None else truth | {"object": examples.objects_M3}

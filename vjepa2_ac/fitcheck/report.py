@@ -1,8 +1,8 @@
-"""The whole report: every question to every model, and random weights beside them.
+"""The whole report: every question to every model, and to a random encoder beside them.
 
-A figure means little alone. In a plain scene a random encoder reads positions and reaches goals about as well as a
-trained one, so each report holds one of the same shape. It has no predictor: one that was trained on it, with the same
-budget, can be handed in as the control, and then answers everything.
+A figure means little alone: in a plain scene, random features read positions and reach goals about as well as trained
+ones. So each report holds a random encoder of the model's shape. It has no predictor; a model with a predictor trained
+on a random encoder, with the same budget, can be given as the control, and then answers everything.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Subject:
     name: str
     model: Model
     has_predictor: bool = True
-    facts: dict[str, Any] = field(default_factory=dict)  # how it was trained, for people
+    facts: dict[str, Any] = field(default_factory=dict)  # how it was trained, for the reader of the report
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """All that was measured of one model."""
+    """All answers of one model."""
 
     name: str
     drift: Drift | NotMeasured
@@ -70,19 +70,19 @@ class Column:
     located: Locating | NotMeasured
     keyframes: Locating | NotMeasured
     facts: dict[str, Any]  # how it was trained, as far as its release says
-    seconds: dict[str, float]  # that each part took
+    seconds: dict[str, float]  # how long each part took
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A column for each model, in the order they were given, and what they were measured on."""
+    """A column for each model, in the order given, and a description of the episodes."""
 
     columns: list[Column]
     config: FitCheckConfig
     episodes: dict[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything, as JSON holds it; NaN is null."""
+        """The report for JSON, without the seconds; NaN is null."""
         return {
             "format": FORMAT,
             "config": to_dict(self.config),
@@ -93,7 +93,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ReadOutSource:
-    """A folder read-outs learn from, and where its latents are kept."""
+    """A folder that read-outs learn from, and the cache of its latents."""
 
     episodes: Path
     cache: Path
@@ -102,7 +102,7 @@ class ReadOutSource:
 def fit_check(
     subjects: Sequence[Subject], source: Path, config: FitCheckConfig, read_out_from: ReadOutSource | None = None
 ) -> Report:
-    """Measure all subjects on the episodes of one folder.
+    """The report of all subjects on the episodes of one folder.
 
     Raises InputError for a folder without usable episodes, TooManyBadEpisodesError beyond the configured limit.
     """
@@ -127,7 +127,7 @@ def fit_check(
             with progress(f"{subject.name}: encoding", len(tracks), unit="episodes") as advance:
                 footage = see(tracks, subject.model, bad, advance)
             encoding = time.perf_counter() - begun
-            if questions is None:  # while the first model looks, episodes that do not decode are left out
+            if questions is None:  # the first encoding has left out the episodes that do not decode
                 tracks = footage.tracks
                 questions = choose(tracks, config, learn_elsewhere=lessons is not None)
             columns.append(_column(subject, footage, questions, config, lessons, encoding))
@@ -146,7 +146,7 @@ def _column(
     lessons: Lessons | None,
     encoding: float,
 ) -> Column:
-    """One model's column, `encoding` the seconds that its latents took."""
+    """One model's column; `encoding` is the seconds that its latents took."""
     known = None if lessons is None else lessons.seen_by(subject.model)
     with progress(f"{subject.name}: measuring", SECTIONS, unit="sections") as advance:
         column = examine(subject, footage, questions, config, advance, known)
@@ -161,9 +161,9 @@ def examine(
     advance: Advance,
     known: Known | None = None,
 ) -> Column:
-    """One model's column; without a predictor, what can be said of its encoder.
+    """One model's column; without a predictor, only what concerns the encoder is measured.
 
-    Read-outs learn from `known`, or from a part of the footage where that is not given.
+    Read-outs learn from `known`, or from a part of the footage where `known` is not given.
     """
     model, seed = subject.model, config.seed
     seconds: dict[str, float] = {}
@@ -176,7 +176,7 @@ def examine(
         return answer
 
     def whole(ask: Callable[[], AnswerT]) -> Callable[[], AnswerT | NotMeasured]:
-        """What is asked of whole episodes, where there are any."""
+        """A question that needs whole episodes, or NotMeasured in its place where all are parts of others."""
         if all(track.is_part for track in footage.tracks):
             return lambda: NotMeasured("all episodes are parts of others, branches or repaints")
         return ask
@@ -206,12 +206,12 @@ def examine(
 
 
 def _lasting(column: dict[str, Any]) -> dict[str, Any]:
-    """What another run would find too: all but the seconds."""
+    """The column without the seconds, so that equal runs give equal reports."""
     return {key: value for key, value in column.items() if key != "seconds"}
 
 
 def random_encoders(subjects: Sequence[tuple[str, WorldModel]], seed: int) -> list[Subject]:
-    """Random weights for every shape of encoder among the subjects; none of them has a predictor."""
+    """A random encoder for every shape (and preprocessing) among the subjects; none has a predictor."""
     found: list[tuple[str, WorldModel]] = []
     for name, world in subjects:
         if not any(is_alike(world, other) for _, other in found):
@@ -220,7 +220,7 @@ def random_encoders(subjects: Sequence[tuple[str, WorldModel]], seed: int) -> li
 
 
 def with_random_encoder(world: WorldModel, seed: int) -> WorldModel:
-    """The same model with an encoder that was never trained; only its latents mean anything."""
+    """The same model with an untrained encoder; its predictor does not fit the latents, so only those may be used."""
     return WorldModel(
         build(cast("Any", type(world.encoder)), world.encoder.config, seed=seed, device=world.device),
         world.predictor,
@@ -232,7 +232,7 @@ def with_random_encoder(world: WorldModel, seed: int) -> WorldModel:
 
 
 def control_subject(control: WorldModel, model: WorldModel, facts: dict[str, Any] | None = None) -> Subject:
-    """A predictor trained on a random encoder, as the control of `model`; ConfigError where they do not compare."""
+    """A model trained on a random encoder, as the control of `model`; ConfigError where the two cannot be compared."""
     if not is_alike(control, model):
         there, here = ({**to_dict(each.encoder.config), **to_dict(each.preprocessing)} for each in (control, model))
         differ = [
@@ -245,7 +245,7 @@ def control_subject(control: WorldModel, model: WorldModel, facts: dict[str, Any
 
 
 def doubts(control: dict[str, Any], model: dict[str, Any]) -> list[str]:
-    """What speaks against comparing a control with a model, by what their releases say of their training."""
+    """Reasons not to compare a control with a model, from what their releases say of their training."""
     found = []
     if not str(control.get("encoder", "")).startswith(RANDOM):
         found.append("the control's release does not say that its encoder is random")
@@ -257,12 +257,12 @@ def doubts(control: dict[str, Any], model: dict[str, Any]) -> list[str]:
 
 
 def is_alike(world: WorldModel, other: WorldModel) -> bool:
-    """Whether two models' encoders have the same shape and see frames prepared alike."""
+    """Whether two models' encoders have the same shape and preprocessing."""
     return world.encoder.config == other.encoder.config and world.preprocessing == other.preprocessing
 
 
 def plain(value: Any) -> Any:
-    """Figures as numbers, lists and dictionaries."""
+    """A value of the report as numbers, lists and dictionaries, for JSON."""
     if isinstance(value, Estimate):
         interval = [plain(value.low), plain(value.high)]
         return {"value": plain(value.value), "interval": interval, "count": value.count}

@@ -1,7 +1,7 @@
-"""Ridge regression on every token of a frame, however many numbers that is.
+"""Ridge regression on all tokens of a frame, in the dual form.
 
-With fewer frames than features the answer is a weighting of the frames, so only their inner products are needed (the
-dual form): F = N · D features may be a million, and no matrix is larger than frames by frames.
+With fewer frames than features the solution is a weighted sum of the frames, so only their inner products are needed:
+F = N · D features may be a million, and no matrix is larger than frames by frames.
 
 Shapes: M frames to learn from, Q frames asked about, N tokens, D latent width, K targets.
 """
@@ -20,10 +20,10 @@ STRENGTHS = tuple(10.0**power for power in range(-5, 2))  # of the penalty, in u
 def predict(
     known_MND: Tensor, targets_MK: Tensor, asked_QND: Tensor, groups_M: Sequence[str], validation: set[str]
 ) -> Tensor:
-    """The targets [Q, K] of `asked_QND`, in float64.
+    """The predicted targets [Q, K] of `asked_QND`, in float64.
 
-    Each target's penalty is the one that does best on the groups of `validation`, learned from the others; then all
-    of `known` is learned from.
+    Each target's penalty is the one with the least error on the groups of `validation` when the others are learned
+    from; the prediction then uses all of `known`.
     """
     targets_MK = targets_MK.double()
     inner_MM, inner_QM = inner_products(known_MND, asked_QND)
@@ -38,7 +38,7 @@ def predict(
 
 
 def inner_products(known_MND: Tensor, asked_QND: Tensor) -> tuple[Tensor, Tensor]:
-    """[M, M] and [Q, M] in float64, of features less their mean over the known frames."""
+    """The inner products [M, M] and [Q, M], in float64, of features minus their mean over the known frames."""
     frames = len(known_MND)
     total = torch.zeros(frames + len(asked_QND), frames, dtype=torch.float64, device=known_MND.device)
     for start in range(0, known_MND.shape[1], TOKENS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""The report as a table for the terminal: a line per figure, a column per model, goals beside them."""
+"""The report as a table for the terminal: a line per figure, a column per model, and a column of goals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH = 132  # characters where the terminal does not say
 
 
 def show(report: Report, *, compared: bool = False, console: Console | None = None) -> None:
-    """Print the report. With `compared` the first two models are before and after, and what changed gets a column."""
+    """Print the report; with `compared`, also a column with the change from the first model to the second."""
     console = console or _console()
     table = Table(title=Text(_title(report)), title_justify="left", pad_edge=False, show_edge=False)
     table.add_column("", no_wrap=True)
@@ -72,7 +72,7 @@ def _cell(figure: Figure, found: Found) -> Text:
 
 
 def _change(figure: Figure, before: Found, after: Found) -> Text:
-    """After less before; dim where the interval of the difference holds 0."""
+    """`after` minus `before`; dim where the interval of the difference holds 0."""
     if not isinstance(before, Estimate) or not isinstance(after, Estimate):
         return Text("–", style="dim")
     change = after.minus(before)

@@ -1,4 +1,4 @@
-"""Held-out episodes as fit-check sees them: moments at 4 a second, and what the simulator knew where there was one.
+"""Held-out episodes as fit-check uses them: moments at the model's rate, and the simulator's truth where there is one.
 
 Shapes: R moments of a track, 7 numbers of a pose, 3 of a position.
 """
@@ -25,25 +25,25 @@ REACH = 1.0  # [m] from the robot's base; a Franka's arm is 0.855 m long
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One episode at the rate the model works at, or the nearest below it that whole strides come to."""
+    """One episode at the model's rate, or at the nearest below it that a whole stride gives."""
 
     name: str
-    group: str  # what shares its scene: an episode and the short ones that show parts of it
+    group: str  # its scene, shared by an episode and the short ones that show parts of it
     branch: str | None  # shared by episodes that left the same state
     is_part: bool  # shows a few steps of another episode: a branch or a repaint
     fps: float  # moments a second
     poses_R7: Array
-    objects_R3: Array | None  # where the object is, base frame [m]; only simulations know
-    held_R: NDArray[np.bool_] | None  # whether it is in the hand
+    objects_R3: Array | None  # where the object is, base frame [m]; in simulated episodes only
+    held_R: NDArray[np.bool_] | None  # whether the object is in the hand
     frames: Callable[[], Frames]  # decodes every moment's, [R, H, W, 3]
-    ref: EpisodeRef | None = None  # where it is kept
+    ref: EpisodeRef | None = None  # where the episode lies
 
     def __len__(self) -> int:
         return len(self.poses_R7)
 
     @property
     def in_reach(self) -> NDArray[np.bool_]:
-        """[R], where the object may be seen as far as anybody knows: one that fell off the table is metres away."""
+        """[R], whether the object is in the arm's reach, not fallen off the table; True where its place is unknown."""
         if self.objects_R3 is None:
             return np.ones(len(self), dtype=bool)
         is_near_R: NDArray[np.bool_] = np.linalg.norm(self.objects_R3, axis=1) < REACH
@@ -51,7 +51,7 @@ class Track:
 
     @property
     def closedness(self) -> Array:
-        """The gripper, 0 open … 1 closed."""
+        """The closedness [R] of the gripper, 0 open … 1 closed."""
         return self.poses_R7[:, 6]
 
 
@@ -104,7 +104,7 @@ def _track(episode: Episode, fps: float) -> Track:
 
 
 def _group(metadata: dict[str, Any], ref: EpisodeRef) -> str:
-    """The same for what shows the same scene, wherever it is found; of real robots each episode is one."""
+    """A name for the scene, equal for all episodes that show it; each episode of a real robot is its own scene."""
     facts = metadata.get("simulation") or {}
     return (
         str(ref.folder.resolve())

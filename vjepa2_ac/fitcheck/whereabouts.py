@@ -1,7 +1,8 @@
-"""Where imagination puts the hand and the object: the read-out by points looking at imagined latents, in centimetres.
+"""Where imagined frames put the hand and the object, in centimetres, by applying the read-out by points to them.
 
-A latent error says little to a robot; this says by how much the imagined hand misses the place the real one reached,
-beside what the same read-out makes of the real frame. Only scenes the read-out has not learned from are asked about.
+A latent error means little for a robot. This says by how much the imagined hand misses the place that the real one
+reached, beside the error of the same read-out on the real frame. Only scenes are used that the read-out has not
+learned from.
 
 Shapes: B stretches, H steps, N tokens, D latent width, 3 of a position.
 """
@@ -21,7 +22,7 @@ from vjepa2_ac.fitcheck.readout import SCALE, Reader
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Mean errors by quantity (hand and object [cm], closedness [stroke]); entry k - 1 belongs to k steps."""
+    """Mean read-out errors by quantity (hand, object [cm], closedness [stroke]); entry k - 1 belongs to k steps."""
 
     imagined: dict[str, list[Estimate]]
     real: dict[str, list[Estimate]]  # read from the frames themselves
@@ -30,7 +31,7 @@ class Whereabouts:
 def whereabouts(
     model: Model, footage: Footage, stretches: Sequence[Stretch], horizon: int, reader: Reader
 ) -> Whereabouts:
-    """Errors of what is read, open loop, against the truth of the step."""
+    """The errors of the read-out in open-loop rollouts and in the real frames, against the truth of each step."""
     imagined: dict[str, list[Array]] = {}
     real: dict[str, list[Array]] = {}
     for piece, batch in enumerate(footage.batches(stretches, horizon)):
@@ -50,7 +51,7 @@ def whereabouts(
 
 
 def _truth(footage: Footage, stretches: Sequence[Stretch], horizon: int) -> dict[str, Array]:
-    """What was really the case after each step, [B, H, 3] or [B, H, 1]."""
+    """The true values after each step, [B, H, 3] or [B, H, 1], by quantity."""
     poses_BH7 = footage.poses(stretches, horizon)[:, 1:]
     truth = {"hand": poses_BH7[..., :3], "closedness": poses_BH7[..., 6:]}
     objects = [footage.tracks[which].objects_R3 for which, _ in stretches]

@@ -1,1 +1,1 @@
-"""The energy landscape: which small moves a world model believes lead towards a goal, as numbers and as a picture."""
+"""The energy landscape: which small moves lead towards a goal according to a world model; in numbers and a picture."""

@@ -1,4 +1,4 @@
-"""Where the command line finds a frame, and the pose it was taken in."""
+"""Reading a frame, and the pose it was taken in, from what the command line names."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from vjepa2_ac.poses import GRIPPER_SLACK, Array, of_a_hand
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A frame, and the pose of the hand at the time where the file tells it."""
+    """A frame, and the pose of the hand when it was taken, if the file holds that."""
 
     frame_HW3: NDArray[np.uint8]
     pose: Array | None = None
 
 
 def read_view(source: str) -> View:
-    """What `source` shows: a picture (`scene.png`), or one step of a recorded trajectory (`trajectory.npz:0`).
+    """The view that `source` names: a picture (`scene.png`), or one step of a recorded trajectory (`trajectory.npz:0`).
 
     A trajectory is a `.npz` with `observations` [1, T, H, W, 3] uint8 and `states` [1, T, 7]; steps count from 0, and
     from the end when negative.
@@ -46,7 +46,7 @@ def _read_picture(path: Path) -> NDArray[np.uint8]:
     data = np.frombuffer(read(path), np.uint8)
     try:
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:  # it claims to be larger than the decoder takes
+    except cv2.error:  # its header gives a larger size than the decoder accepts
         bgr = None
     if bgr is None:
         raise InputError(f"{path} is not a picture that can be read; PNG and JPEG can")

@@ -1,4 +1,4 @@
-"""The landscape as a picture: what was seen, what is wanted, and where the model sees the way downhill."""
+"""The landscape as a picture: the observation, the goal, and maps of the energy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def draw(
 ) -> bytes:
     """A PNG: the two frames, then the energies over Δx and Δz, and over Δx and Δy.
 
-    The cross is the lowest cell of each map; the star is the true move, drawn at the rim when it lies outside.
+    The cross is the lowest cell of each map; the star is the true move, drawn at the edge when it lies outside.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ def draw(
         axes.axis("off")
     for axes, (across, up) in zip(maps, MAPS, strict=True):
         _draw_map(axes, landscape, across, up)
-    figure.suptitle(title, fontsize=10, parse_math=False)  # it names a path, where two $ mean no formula
+    figure.suptitle(title, fontsize=10, parse_math=False)  # the title holds a path, in which two $ are no formula
     png = BytesIO()
     figure.savefig(png, format="png", dpi=110)
     return png.getvalue()
@@ -51,7 +51,7 @@ def _draw_map(axes: Axes, landscape: Landscape, across: Axis, up: Axis) -> None:
     best = np.unravel_index(int(energies.argmin()), energies.shape)
     _mark(axes, float(offsets[best[0]]), float(offsets[best[1]]), "X", "white", 10, "lowest energy")
     if landscape.true_move is not None:
-        # A grid cell stands for one move; made several times over, that many lead to the goal.
+        # A cell stands for one of `repeats` equal moves, so the true move is divided into as many.
         move = 100 * landscape.true_move[[AXES.index(across), AXES.index(up)]] / landscape.grid.repeats
         inside = np.clip(move, low, high)
         outside = "" if (move == inside).all() else f", at ({move[0]:+.1f}, {move[1]:+.1f})"

@@ -1,8 +1,8 @@
-"""The energies of a cube of moves, in numbers.
+"""The energies of a cubic grid of moves.
 
-Every move on a regular grid of Δx, Δy, Δz, with rotation and gripper left alone, is imagined from one observation and
-compared with one goal (V-JEPA 2, section 4: its figure of the energy landscape). A model that understands the
-scene has one valley, and the move that was really made lies in it.
+Every move on a regular grid of Δx, Δy, Δz, with rotation and gripper unchanged, is imagined from one observation and
+compared with one goal (V-JEPA 2, section 4: the figure of the energy landscape). With a model that understands the
+scene there is one valley, and the move that was really made lies in it.
 
 Shapes: S = X · Y · Z moves on the grid, x outermost; H repeats of a move; 7 numbers of a pose, A of an action.
 """
@@ -29,7 +29,7 @@ AXES: tuple[Axis, ...] = ("x", "y", "z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The moves to try: `points` along each axis, from -`extent` to +`extent`; the defaults are the published ones."""
+    """The moves to try: `points` along each axis, from -`extent` to +`extent`; the defaults are those of the paper."""
 
     extent: float = 0.075  # [m]
     points: int = 5
@@ -58,17 +58,17 @@ class Grid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landscape:
-    """The energies of a grid of moves, and of the move that was really made where that is known."""
+    """The energies of a grid of moves, and of the move that was really made, where that is known."""
 
     grid: Grid
     energies_XYZ: Array
-    distance: float  # energy between observation and goal themselves: that of a model sure that nothing changes
+    distance: float  # energy between observation and goal: that of a model that believes nothing ever changes
     true_move: Array | None = None  # the action [7] from the pose of the observation to that of the goal
     true_energy: float | None = None
 
     @property
     def best_move(self) -> Array:
-        """Δx, Δy, Δz [m] of the lowest energy."""
+        """The move Δx, Δy, Δz [m] of the lowest energy."""
         where = np.unravel_index(int(self.energies_XYZ.argmin()), self.energies_XYZ.shape)
         return np.array([self.grid.offsets[index] for index in where])
 
@@ -84,7 +84,7 @@ class Landscape:
         return flat if AXES.index(first) < AXES.index(second) else flat.T
 
     def to_json(self) -> str:
-        """Every number of the landscape and what can be read off it."""
+        """The landscape as JSON: all energies, the best move, and how the true move compares."""
         low, high = float(self.energies_XYZ.min()), float(self.energies_XYZ.max())
         content: dict[str, Any] = {
             "offsets_m": self.grid.offsets.round(9).tolist(),
@@ -110,9 +110,9 @@ def survey(
     goal_pose: ArrayLike | None = None,
     grid: Grid | None = None,
 ) -> Landscape:
-    """The landscape around `pose` [7] for getting from one frame to another; `goal_pose` [7] reveals the true move.
+    """The landscape of moves from `pose` [7] and one frame towards another; `goal_pose` [7] gives the true move.
 
-    Raises InputError where the model's energies are no numbers.
+    Raises InputError where energies are not finite.
     """
     grid = grid or Grid()
     pose = vector(pose, "pose")
@@ -120,7 +120,7 @@ def survey(
     observed_1ND, goal_1ND = (model.encode(frame) for frame in (observation_HW3, goal_HW3))
     actions_SA = grid.actions()
     if true_move is not None:
-        # Made in as many equal parts as the moves of the grid are made times.
+        # In `repeats` equal parts, as each move of the grid is made `repeats` times.
         actions_SA = torch.cat((actions_SA, torch.from_numpy(true_move / grid.repeats).float()[None]))
 
     def cost(rollout: Rollout) -> Tensor:

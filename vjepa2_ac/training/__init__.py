@@ -1,1 +1,1 @@
-"""Learning: V-JEPA 2 pretraining, and post-training of the action-conditioned predictor."""
+"""Training: V-JEPA 2 pretraining, post-training of the action-conditioned predictor, and inverse models."""

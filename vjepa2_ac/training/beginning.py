@@ -1,4 +1,4 @@
-"""How a run begins, and is held to that when it goes on: what it reads is written down once and compared later."""
+"""Beginning and resuming a run: what it reads is recorded when it begins, and compared when it is resumed."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ from vjepa2_ac.training.trajectories import TrajectoryBatches
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a run reads, besides its recipe; kept in `run.json` so that `--resume` needs nothing said again."""
+    """What a run reads, besides its recipe; kept in `run.json`, so `--resume` need not be told again."""
 
     data: str
-    encoder: str | None = None  # of post-training
+    encoder: str | None = None  # the frozen encoder that `train` uses
     model: str | None = None  # the world model that an inverse is for
     start: str | None = None  # weights to start from, in place of fresh ones
-    cache: str | None = None  # where latents and frames are kept
-    held_out: str | None = None  # episodes that are not learned from, to be judged by on the way
+    cache: str | None = None  # the folder of cached latents and frames
+    held_out: str | None = None  # episodes not trained on, on which the loss is measured during the run
 
 
 def look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:
-    """Refuse a folder or a recipe that cannot be used before hours are spent on encoding; nothing is written yet."""
+    """Refuse a folder, recipe or number of processes before hours are spent on encoding; nothing is written yet."""
     if processes.is_first:
         run.check(resume=resume)
-        if not resume:  # what began before this was asked goes on
+        if not resume:  # runs that began before a check existed may go on
             recipe.check()
         began_with = json.loads(run.inputs.read_text())["processes"] if resume else processes.count
         if began_with != processes.count:
@@ -59,7 +59,7 @@ def look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> Non
 
 
 def refuse_learned(inputs: Inputs) -> None:
-    """InputError where an episode to judge by is learned from, too."""
+    """InputError where a held-out episode is also among those to train on."""
     if inputs.held_out is None:
         return
     learned = {ref.folder.resolve() for ref in find_episodes(Path(inputs.data))}
@@ -81,16 +81,17 @@ def begin(
     *,
     resume: bool,
 ) -> None:
-    """The first process writes down what the run is, or, on resuming, holds what it finds against that.
+    """Record what the run is and reads; on resuming, compare what is found with that record.
 
-    InputError where videos, episodes or the frozen encoder are no longer those that it began with.
+    The first process does, the others wait. InputError where videos, episodes or the frozen encoder are no longer
+    those that the run began with.
     """
     if processes.is_first:
         make_folder(run.folder)
         learned_from = _fingerprint(batches, encoder)
         precision = resolve(recipe.engine.precision, processes.device)
         if resume:
-            began = json.loads(run.inputs.read_text())  # in which older versions wrote down less
+            began = json.loads(run.inputs.read_text())  # older versions recorded less
             _refuse_others(run, inputs, began.get("learned_from", {}), learned_from)
             _tell_of_precision(run, recipe, began.get("precision", precision), precision)
         else:
@@ -99,7 +100,7 @@ def begin(
 
 
 def _refuse_others(run: Run, inputs: Inputs, began: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with something else than the run began to learn from."""
+    """Refuse to go on with other data or another encoder than the run began with."""
     changed = [name for name in began if began[name] != now[name]]
     if "encoder" in changed:
         raise InputError(
@@ -118,7 +119,7 @@ def _refuse_others(run: Run, inputs: Inputs, began: dict[str, Any], now: dict[st
 
 
 def _tell_of_precision(run: Run, recipe: Recipe, began: str, now: str) -> None:
-    """Say that the updates left will be computed otherwise than those before."""
+    """Print a note where the remaining updates will be computed in another precision."""
     is_done = max((step for step, _ in run.states()), default=0) >= recipe.engine.steps
     if began != now and not is_done:
         print(
@@ -149,9 +150,10 @@ def _write_down(
 
 
 def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder: AnyEncoder | None) -> dict[str, Any]:
-    """How many videos or episodes are drawn from, which, wherever they lie, and how large the videos are.
+    """What a run learns from, to be compared on resuming, wherever the data lie by then.
 
-    Of episodes also the poses, and what sees them.
+    The number of videos or episodes drawn from, and hashes of their names and of the videos' sizes; for episodes also
+    hashes of the poses and of the frozen encoder's weights.
     """
     found = {} if encoder is None else {"encoder": hash_of(encoder, torch.float32)}
     if isinstance(batches, ClipBatches):
@@ -176,5 +178,5 @@ def begun(run: Run) -> tuple[Recipe, Inputs]:
 
 
 def still_to_start(inputs: Inputs, run: Run, *, resume: bool) -> Inputs:
-    """The inputs without the weights to start from where the run has states to go on from: they may be gone by now."""
+    """The inputs, without `start` where the run goes on from a state: the weights it names may be gone by now."""
     return replace(inputs, start=None) if resume and run.states() else inputs

@@ -1,7 +1,7 @@
-"""Video clips as batches for pretraining: crops of a few frames, and the masks that go with them.
+"""Batches for pretraining: randomly cropped clips of videos, and the masks that go with them.
 
 Videos come from a CSV or text file with one path per line, a folder of videos, or raw DROID episodes. They are decoded
-as they are drawn, or once into a store of small uint8 frames, so that a small model is not kept waiting by the decoder.
+as they are drawn, or once into a store of small uint8 frames, so that a small model need not wait for the decoder.
 
 Legend: B batch · C colours · T frames of a clip · F frames of a video · H, W pixels.
 """
@@ -45,7 +45,7 @@ SUFFIXES = (".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipConfig:
-    """What a clip is, and how it is cropped; the defaults are those of the released pretraining."""
+    """The length, rate and crop of a clip; the defaults are those of the released pretraining."""
 
     frames_per_clip: int = 16
     fps: float = 4.0
@@ -65,20 +65,20 @@ class ClipConfig:
         self.crop((1, 1))
 
     def crop(self, img_size: tuple[int, int]) -> RandomResizedCrop:
-        """The crop of a clip to this size."""
+        """The random crop of a clip to this size."""
         return RandomResizedCrop(img_size=img_size, scale=self.scale, ratio=self.ratio, flip=self.flip)
 
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """A video that has been found but not yet opened; `camera` is set for episodes."""
+    """A video that has been found but not yet opened; for an episode, `path` is its folder and `camera` is set."""
 
     name: str
     path: Path
     camera: str | None = None
 
     def open(self, fps: float) -> tuple[Video, int]:
-        """The video, and how many of its frames make one step at `fps`; EpisodeError names what is wrong."""
+        """The video, and the stride in its frames that gives `fps` or less; EpisodeError says what is wrong."""
         if self.camera is not None:
             episode = open_episode(EpisodeRef(self.path, self.name), self.camera)
             return episode.video, episode.stride(fps)
@@ -90,7 +90,7 @@ class Footage:
 
     @property
     def video_bytes(self) -> int:
-        """The size of the file, by which it is known again wherever it lies; 0 where there is none."""
+        """The size of the video's file, by which a resumed run recognises it; 0 where there is none."""
         try:
             path = self.path if self.camera is None else video_path(self.path, self.camera, self.name)
             return path.stat().st_size
@@ -99,7 +99,7 @@ class Footage:
 
 
 def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Footage]:
-    """Everything there is to see at `source`, in a fixed order."""
+    """The videos of a folder or list, one per camera of an episode, in a fixed order; InputError without any."""
     if source.is_dir():
         episodes = find_episodes(source)
         if episodes:
@@ -116,7 +116,10 @@ def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Foota
 
 
 def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
-    """One path per line, columns may follow after commas or spaces; relative ones are looked for beside the file."""
+    """The videos of a list: a path per line, relative to the list or the working directory.
+
+    More columns may follow after commas or spaces.
+    """
     footage: list[Footage] = []
     for line in lines_of(listing).values():
         paths = readings(line, listing.parent)
@@ -126,7 +129,7 @@ def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
 
 
 def recorded(footage: Footage, config: ClipConfig) -> Callable[[np.random.Generator], Frames]:
-    """Clips of a video that is decoded as they are drawn."""
+    """A function that draws random clips of a video and decodes it each time."""
 
     def draw(rng: np.random.Generator) -> Frames:
         video, stride = footage.open(config.fps)
@@ -139,7 +142,7 @@ def recorded(footage: Footage, config: ClipConfig) -> Callable[[np.random.Genera
 
 
 def cached(store: Store, identity: str, config: ClipConfig) -> Callable[[np.random.Generator], Frames]:
-    """Clips of a video whose frames are on disk, already at the right rate."""
+    """A function that draws random clips of a video from the store, whose frames have the right rate already."""
 
     def draw(rng: np.random.Generator) -> Frames:
         return store.read(identity, _numbers(len(store.rows(identity)), 1, config.frames_per_clip, rng))
@@ -148,7 +151,7 @@ def cached(store: Store, identity: str, config: ClipConfig) -> Callable[[np.rand
 
 
 def _numbers(length: int, stride: int, frames: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Frames of a clip, begun anywhere; a video that is too short stands still at its end."""
+    """The frame numbers of a clip that begins at random; where a video is too short, its last frame repeats."""
     start = int(rng.integers(max(1, length - (frames - 1) * stride)))
     return np.minimum(start + stride * np.arange(frames, dtype=np.int64), length - 1)
 
@@ -156,7 +159,7 @@ def _numbers(length: int, stride: int, frames: int, rng: np.random.Generator) ->
 def cache_footage(
     footage: Sequence[Footage], config: ClipConfig, root: Path, processes: Processes
 ) -> list[Callable[[np.random.Generator], Frames]]:
-    """Decode what has not been decoded yet; how clips of each video are drawn."""
+    """Decode into the store what is not there yet; returns for each readable video a function that draws clips."""
     store = Store.keyed(root, {"what": "frames", "fps": config.fps, "side": config.cache_side})
     bad = BadEpisodes(config.bad_videos)
 
@@ -217,14 +220,14 @@ class ClipBatches:
         grid_THW: tuple[int, int, int],
         layout: Layout,
         seed: int,
-        found: Sequence[Footage] = (),  # whether or not it can be drawn from, to know it again
+        found: Sequence[Footage] = (),  # readable or not; a resumed run recognises its data by it
     ) -> None:
         self.draws, self.layout, self.seed, self.found = draws, layout, seed, found
         self.crop = config.crop(img_size)
         self.masks = [MultiBlockMasks(grid_THW, mask) for mask in masks]
 
     def __getitem__(self, micro_batch: int) -> dict[str, Any]:
-        """`video_BCTHW`; `contexts` and `targets`, lists of ids [B, K], one of each per mask; `bad` videos."""
+        """`video_BCTHW`; `contexts` and `targets`, lists of token ids [B, K], one per mask; `bad` videos."""
         bad: dict[str, str] = {}
         clips = [self._clip(sample, bad) for sample in self.layout.samples(micro_batch)]
         generator = torch.Generator().manual_seed(
@@ -232,7 +235,7 @@ class ClipBatches:
         )
         masks = []
         for draw in self.masks:
-            draw.calls = micro_batch  # which fixes the blocks' size, alike in all processes
+            draw.calls = micro_batch  # this fixes the size of the blocks, the same in all processes
             masks.append(draw(len(clips), generator))
         return {
             "video_BCTHW": torch.stack(clips),

@@ -1,7 +1,7 @@
-"""The training loop: updates counted from 1, each a pure function of the state before it and its number.
+"""The training loop. Updates are counted from 1; each is a pure function of the state before it and its number.
 
 Batches, masks and dropout draw from generators seeded by the update's number, so a run needs nothing but its weights,
-its optimiser and its count to continue exactly. The same loop runs alone, under DDP and under FSDP2.
+its optimiser and that number to continue exactly. The same loop serves a single process, DDP and FSDP2.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from vjepa2_ac.training.run import Run
 
 Batch = Mapping[str, Any]
 
-COMPILED = (Block, LocalMixing, CopyGate, InverseModel)  # each by itself, where `compile` asks for it
+COMPILED = (Block, LocalMixing, CopyGate, InverseModel)  # the modules that `compile` compiles, each by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineConfig:
-    """How the updates are made; what they minimise is the learner's business."""
+    """How the updates are made: their number, batches, precision and processes. The learner says what they minimise."""
 
     steps: int = 1000  # updates
     batch: int = 8  # samples per process and micro-batch
@@ -46,11 +46,11 @@ class EngineConfig:
     precision: str = "auto"  # fp32, bf16 (autocast; weights stay fp32) or auto
     sharded: bool = False  # FSDP2 in place of DDP
     compile: bool = False  # block by block; an inverse model as a whole
-    workers: int = 0  # processes that prepare batches ahead; 0 prepares them in between
+    workers: int = 0  # processes that prepare batches ahead; 0: the training process does, between updates
     log_every: int = 20  # updates
     save_every: int = 500  # updates
-    held_out_every: int = 500  # updates from one look at episodes that are not learned from to the next
-    held_out_batches: int = 16  # of one process, the same at every look
+    held_out_every: int = 500  # updates between two measurements of the loss on held-out episodes
+    held_out_batches: int = 16  # of one process, the same each time
 
     def __post_init__(self) -> None:
         counts = ("steps", "batch", "accumulate", "log_every", "save_every", "held_out_every", "held_out_batches")
@@ -61,26 +61,26 @@ class EngineConfig:
             raise ConfigError(f"no precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
         if self.workers < 0:
             raise ConfigError(f"workers cannot be negative, got {self.workers}")
-        if not 0 <= self.seed < 2**32:  # torch's generators take 64 bits, of which the update's number has its share
+        if not 0 <= self.seed < 2**32:  # `_seed` joins it with the update's number and must fit into 64 bits
             raise ConfigError(f"a seed lies between 0 and {2**32 - 1}, got {self.seed}")
 
 
 class Learner(nn.Module):
-    """What is trained, as one module whose forward pass gives the losses."""
+    """The networks that are trained, as one module whose forward pass returns the losses."""
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """Scalars by name; `loss` is minimised, the others are shown."""
+        """Scalar losses by name; `loss` is minimised, the others are only reported."""
         raise NotImplementedError
 
     def after_update(self, step: int) -> None:
-        """What follows the optimiser's step, such as a moving average."""
+        """Called after each step of the optimiser, for such things as a moving average."""
 
 
 class Batches(Protocol):
     """The run's micro-batches by number; a pure function, so any process may ask for any of them."""
 
     def __getitem__(self, micro_batch: int, /) -> Batch:
-        """Tensors by name."""
+        """The tensors of one micro-batch, by name."""
         ...
 
 
@@ -97,10 +97,11 @@ def fit(
 ) -> None:
     """Train to the end, from the newest state in the run's folder if there is one.
 
-    What is lost on batches `held_out` is told from time to time, and changes nothing.
+    The losses on the batches `held_out` are reported every `held_out_every` updates and at the end; they do not change
+    the training.
 
-    TrainingError when a loss is not a number: the batch is saved and the weights are those before it; and when a worker
-    process was ended from outside.
+    TrainingError when a loss is not a number (the batch is saved, and the weights stay those before it), when weights
+    are not finite, and when a worker process was killed.
     NotEnoughDiskError when a state or the log does not fit on the disk: the states before it stay usable.
     """
     trainer = Trainer(learner, config, optimizer_config, processes)
@@ -121,7 +122,7 @@ def fit(
 
 
 class Trainer:
-    """A learner with its optimiser, placed on the device and, with several processes, wrapped for them."""
+    """A learner with its optimiser, on the device and, with several processes, wrapped in DDP or FSDP2."""
 
     def __init__(
         self, learner: Learner, config: EngineConfig, optimizer_config: OptimizerConfig, processes: Processes
@@ -142,7 +143,7 @@ class Trainer:
         self.optimizer = make_optimizer(learner, optimizer_config)
 
     def update(self, step: int, micro_batches: list[Batch], run: Run) -> dict[str, float]:
-        """One update; the losses, averaged over micro-batches and processes."""
+        """Make one update; returns its losses, averaged over micro-batches and processes, and the learning rate."""
         lr = rates.set_rates(self.optimizer, self.optimizer_config, step, self.config.steps)
         self.learner.train()
         torch.manual_seed(_seed(self.config.seed, step, self.processes.rank))
@@ -170,9 +171,9 @@ class Trainer:
 
     @torch.no_grad()
     def judge(self, step: int, micro_batches: Iterable[Batch]) -> dict[str, float]:
-        """The losses of batches that are not learned from, averaged over them and the processes."""
+        """The losses on held-out batches, averaged over them and over the processes; nothing is learned from them."""
         self.learner.eval()
-        torch.manual_seed(self.config.seed)  # the next update seeds anew
+        torch.manual_seed(self.config.seed)  # no trace is left: the next update seeds anew
         found: list[dict[str, Tensor]] = []
         for batch in micro_batches:
             with self._autocast():
@@ -181,7 +182,7 @@ class Trainer:
         return dict(zip(found[0], self.processes.mean(values_BV.mean(dim=0)).tolist(), strict=True))
 
     def save(self, run: Run, step: int) -> None:
-        """Write the state; the first process does, with what it gathers from its peers.
+        """Write the state after update `step`; under FSDP2, the first process gathers it from all.
 
         TrainingError when weights are not finite: nothing could go on from them, and the states before stay usable.
         """
@@ -199,7 +200,7 @@ class Trainer:
         self.processes.wait()
 
     def resume(self, run: Run) -> int:
-        """Take up the newest state in the run's folder; how many updates it has behind it (0 without one)."""
+        """Load the newest state in the run's folder; returns how many updates it has done (0 without one)."""
         found = run.newest()
         step = 0 if found is None else found[0]
         if self.processes.mean(torch.tensor(float(step), device=self.processes.device)).item() != step:
@@ -241,7 +242,7 @@ class Trainer:
         if is_mine:
             kept = run.keep_bad_batch(step, [dict(batch) for batch in micro_batches], self.processes.rank)
             where = f"; its batch is in {kept}"
-        self.processes.wait()  # whoever leaves first takes the others along
+        self.processes.wait()  # the first process to end takes the others down
         raise TrainingError(f"the loss of update {step} is not a number ({told}){where}")
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -251,7 +252,7 @@ class Trainer:
 
 
 def _check_finite(weights: Mapping[str, Any], step: int, run: Run) -> None:
-    """A loss is looked at before its update, so it tells of what an update has spoilt only at the next."""
+    """TrainingError where weights are not finite: a loss precedes its update, so only the next one would show it."""
     for name, weight in weights.items():
         if not weight.isfinite().all():
             raise TrainingError(
@@ -281,11 +282,11 @@ def updates(
 
 @contextmanager
 def _end_of_workers_said() -> Iterator[None]:
-    """Say in a sentence that a process that prepares batches was killed, which torch may raise anywhere in the loop."""
+    """Turn torch's error about a killed worker process, which may come anywhere in the loop, into TrainingError."""
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker (pid" not in str(error):  # what fails inside of one says "in DataLoader worker process"
+        if "DataLoader worker (pid" not in str(error):  # an error inside a worker says "in DataLoader worker process"
             raise
         raise TrainingError(
             f"a process that prepares batches has ended: {str(error).splitlines()[0]} They may need more memory, or "
@@ -294,7 +295,7 @@ def _end_of_workers_said() -> Iterator[None]:
 
 
 class _ErrorsHandedOn:
-    """Batches that come as the error that they ended in, since a worker process would put its traceback in the text."""
+    """Batches, or the error in place of a batch that fails: raised in a worker, it would hold the traceback as text."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
@@ -307,7 +308,7 @@ class _ErrorsHandedOn:
 
 
 def _count(bad: BadEpisodes, reasons: Mapping[str, str]) -> None:
-    """Name every episode or video that turned out bad while it was drawn; too many end the run."""
+    """Name and count each episode or video that failed to decode when it was drawn; too many end the run."""
     for name, reason in reasons.items():
         if name not in bad.reasons:
             print(f"left out, another was drawn: {name}: {reason}", file=sys.stderr)
@@ -315,7 +316,7 @@ def _count(bad: BadEpisodes, reasons: Mapping[str, str]) -> None:
 
 
 def _first(batches: Batches, count: int, device: torch.device, bad: BadEpisodes) -> Iterator[Batch]:
-    """So many of the batches, from the first on; what fails to decode is counted in `bad`."""
+    """The first `count` batches, on the device; what fails to decode is counted in `bad`."""
     for number in range(count):
         batch = batches[number]
         _count(bad, batch.get("bad", {}))
@@ -323,7 +324,7 @@ def _first(batches: Batches, count: int, device: torch.device, bad: BadEpisodes)
 
 
 def _unite(bad: BadEpisodes, processes: Processes) -> None:
-    """Count what any of the processes met, so that as many may be bad as with one, and all end alike."""
+    """Count the bad episodes of all processes in each: the limit is that of a single process, and all end together."""
     for name, reason in processes.united(bad.reasons).items():
         bad.add(EpisodeError(name, reason))
 

@@ -1,8 +1,8 @@
-"""The inverse model learns from two moments of one episode: what was seen at each, and where the hand was.
+"""Training of the inverse model on pairs of moments of one episode: what was seen at each, and where the hand was.
 
 Every batch is a pure function of its number. Either any two moments of an episode, in either order, are as likely as
 any other two, so long episodes come more often than in proportion to their frames; or every frame is as likely as any
-other to be the first of two, so many short episodes, each in a look of its own, have their share.
+other to be the first of two, so many short episodes, each with its own appearance, have their share.
 
 Legend: B batch · T the two moments · N tokens of a frame · D latent width.
 """
@@ -24,12 +24,12 @@ from vjepa2_ac.training.order import Layout, dice, first_readable
 from vjepa2_ac.training.trajectories import Trajectory, collated, window_at
 
 Asked = Literal["goal", "keyframe"]  # where the hand is in the goal, or at the next keyframe on the way there
-Alike = Literal["pairs", "frames"]  # what comes as often as any other
-WEIGH_THE_SAME = (0.05, 0.05, 0.05, 0.25)  # [m], [stroke] errors
+Alike = Literal["pairs", "frames"]  # what is equally likely to be drawn
+WEIGH_THE_SAME = (0.05, 0.05, 0.05, 0.25)  # [m] of x, y, z, [stroke]: errors that weigh the same in the loss
 
 
 class MomentPairs:
-    """The micro-batches of a run: two moments of as many episodes as a batch has samples."""
+    """The micro-batches of a run; each sample is two moments of one episode."""
 
     def __init__(
         self,
@@ -66,20 +66,20 @@ class MomentPairs:
         return self._moments(int(np.searchsorted(self.ends, drawn, side="right")), rng)
 
     def _moments(self, which: int, rng: np.random.Generator) -> dict[str, Any]:
-        """Two moments of one of the episodes."""
+        """Two different moments of episode `which`, in random order."""
         trajectory = self.trajectories[which]
         return window_at(trajectory, rng.choice(len(trajectory), 2, replace=False))
 
 
 class Inversion(Learner):
-    """The inverse model; the encoder stands beside it and is neither trained nor saved."""
+    """The inverse model as a learner; the encoder beside it is neither trained nor saved."""
 
     def __init__(self, inverse: InverseModel, encoder: FrameEncoder) -> None:
         super().__init__()
         self.inverse, self.encode = inverse, encoder
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """`loss`: the mean absolute error, each number weighed; `centimetres` and `closedness`: what it misses by."""
+        """`loss`: the mean absolute error, each number weighted; `centimetres` and `closedness`: the plain errors."""
         first_BND, second_BND = self._latents(batch)
         first_B7, second_B7 = batch["poses_BT7"].unbind(1)
         move_B4 = self.inverse(first_BND, second_BND, first_B7).float()

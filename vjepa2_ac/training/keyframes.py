@@ -1,7 +1,6 @@
-"""What is learned about keyframes: from two moments of an episode, where the hand is at the next one between them.
+"""Training pairs for the keyframe network: from two moments, where the hand is at the next keyframe between them.
 
-That a model can learn to tell the way to a goal from recorded episodes is hindsight: whatever followed a moment was,
-afterwards, its goal.
+Recorded episodes can teach the way to a goal by hindsight: whatever followed a moment was, in retrospect, its goal.
 
 Legend: K keyframes of an episode.
 """
@@ -25,10 +24,10 @@ from vjepa2_ac.training.trajectories import Trajectory, window_at
 
 
 class KeyframePairs(MomentPairs):
-    """As `MomentPairs`, but the second pose is the hand's at the next keyframe before the second moment, if one is.
+    """As `MomentPairs`, but the second pose is that at the next keyframe on the way to the second moment, if any.
 
-    The second moment is the goal. At most two keyframes lie before it; it comes before the first moment only where the
-    gripper did not change between them, so that it could as well come after.
+    The second moment is the goal. At most two keyframes lie between the first moment and the goal. The goal precedes
+    the first moment only where no keyframe lies between them: it could then as well have come after.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a frozen encoder makes of single frames, and those latents kept on disk.
+"""Latents of single frames from a frozen encoder, and the form in which they are kept on disk.
 
 Legend: F frames · H, W pixels · N tokens of a frame · D latent width.
 """
@@ -23,10 +23,10 @@ PIECE = 64  # frames encoded at once
 
 
 class FrameEncoder:
-    """A frozen encoder that sees each frame alone, as `WorldModel.encode` does: their latents are the same.
+    """A frozen encoder that encodes each frame alone; its latents are those of `WorldModel.encode`.
 
-    They are within a training step too, whose autocast does not reach the encoder. It takes the encoder that it is
-    given; hand in a copy of one that is still needed as it is.
+    They are the same within a training step, whose autocast does not reach the encoder. The encoder is frozen, moved
+    and cast in place: pass a copy of one that is still needed as it is.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class FrameEncoder:
 
     @property
     def tokens_per_frame(self) -> int:
-        """N, the latents of one frame."""
+        """N, the number of tokens of one frame."""
         height, width = self.preprocessing.img_size
         return (height // self.config.patch_size) * (width // self.config.patch_size)
 
@@ -75,7 +75,7 @@ class FrameEncoder:
 
 
 def packed(latents_FND: Tensor) -> NDArray[np.uint16]:
-    """Latents as the bits of bf16, which numpy has no name for."""
+    """Latents as the bits of bf16 in uint16, since numpy has no bf16."""
     bits: NDArray[np.uint16] = latents_FND.to(torch.bfloat16).cpu().view(torch.uint16).numpy()
     return bits
 
@@ -86,10 +86,13 @@ def unpacked(bits: NDArray[np.uint16]) -> Tensor:
 
 
 def hash_of(encoder: torch.nn.Module, dtype: torch.dtype) -> str:
-    """A name for the weights as they compute: a bf16 release and what it was rounded from share latents."""
+    """A hash of the weights rounded to `dtype`, in which they compute.
+
+    In bf16, a bf16 release and the float32 weights it was rounded from have one hash, as they give the same latents.
+    """
     digest = hashlib.sha256()
     for name, weight in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
-        # As float32, so that the same weights have one name, however they are held.
+        # Hashed as float32, so the same weights have one hash, in whatever type they are held.
         digest.update(weight.detach().cpu().to(dtype).float().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What is minimised: how far predicted latents are from those of the encoder that is not trained.
+"""The training losses: how far predicted latents are from those of an encoder that gets no gradient.
 
 Legend: B batch · T frames of a clip · S = T - 1 actions · N tokens of a clip · K tokens of a mask · D latent width ·
 A pose or action numbers · E extrinsic numbers.
@@ -26,7 +26,7 @@ class Predicts(Protocol):
 
 
 class ActionConditionedLoss(NamedTuple):
-    """The two losses of V-JEPA 2-AC and the latents they judged."""
+    """The two losses of V-JEPA 2-AC and the predicted latents behind them."""
 
     teacher_forcing: Tensor
     rollout: Tensor
@@ -35,7 +35,7 @@ class ActionConditionedLoss(NamedTuple):
 
     @property
     def total(self) -> Tensor:
-        """Their sum, weighted alike as in the paper."""
+        """The sum of both, with equal weight as in the paper."""
         return self.teacher_forcing + self.rollout
 
 
@@ -52,8 +52,8 @@ def action_conditioned_loss(
 ) -> ActionConditionedLoss:
     """Teacher forcing over the clip, and a rollout from its first frame (V-JEPA 2, equations 2 and 3).
 
-    `latents_BND` are the targets, already normalised. The rollout is fed its own first prediction and the true poses;
-    gradients flow through all of it. It goes on for `rollout_steps` frames, fewer where the clip is shorter.
+    `latents_BND` are the targets, already normalised. The rollout is fed the first frame, its own predictions and
+    the true poses; gradients flow through all of it. It has `rollout_steps` steps, fewer where the clip is shorter.
     """
     frames = poses_BTA.shape[1]
     tokens = latents_BND.shape[1] // frames
@@ -78,23 +78,24 @@ def action_conditioned_loss(
 
 
 def contrast_loss(imagined_BND: Tensor, latents_BND: Tensor) -> Tensor:
-    """How far the imagined difference between the two of each pair is from the real one: its mean square.
+    """The mean squared error of the imagined difference between the two windows of each pair.
 
-    Windows 2i and 2i + 1 left the same state. What they share, most of the picture, cancels, so what is left is what
-    the commands did; a difference of a few tokens is faint in the L1 distance of whole frames. Ours, not the paper's.
+    Windows 2i and 2i + 1 left the same state. What they share, most of the picture, cancels in the difference and
+    leaves the effect of the commands: a few tokens, which count for little in the L1 distance of whole frames. This
+    loss is ours, not the paper's.
     """
     return (_within_pairs(imagined_BND) - _within_pairs(latents_BND)).square().mean()
 
 
 def _within_pairs(latents_BND: Tensor) -> Tensor:
-    """What the second of each pair has more than the first, [B / 2, N, D]."""
+    """The second window of each pair minus the first, [B / 2, N, D]."""
     return latents_BND[1::2].float() - latents_BND[::2].float()
 
 
 def masked_prediction_loss(
     predicted: Sequence[Tensor], targets_BND: Tensor, masks: Sequence[Masks], exponent: float = 1.0
 ) -> Tensor:
-    """V-JEPA 2's pretraining loss (equation 1): predictions [B, K, D] of each mask against normalised targets."""
+    """V-JEPA 2's pretraining loss (equation 1): predictions [B, K, D] for each mask against normalised targets."""
     gaps = [
         gap(z_BKD, tokens_at(targets_BND, mask.target_BK), exponent)
         for z_BKD, mask in zip(predicted, masks, strict=True)
@@ -110,7 +111,7 @@ def context_loss(
     grid_HW: tuple[int, int] | None = None,
     distance_divisor: int = 1,
 ) -> Tensor:
-    """V-JEPA 2.1's loss on what the encoder saw; with a grid, tokens near the masked ones weigh more."""
+    """V-JEPA 2.1's loss on the visible tokens; with a grid, those near the masked ones weigh more."""
     gaps = []
     for z_BKD, mask in zip(predicted, masks, strict=True):
         weight_BK1 = None
@@ -141,7 +142,7 @@ def normalized(latents_BND: Tensor, levels: int = 1) -> Tensor:
 
 
 def tokens_at(latents_BND: Tensor, ids_BK: Tensor) -> Tensor:
-    """The tokens with these ids, per sample."""
+    """The tokens [B, K, D] with these ids in each sample."""
     return latents_BND.gather(1, ids_BK.unsqueeze(-1).expand(-1, -1, latents_BND.shape[-1]))
 
 

@@ -1,4 +1,4 @@
-"""Which tokens the encoder sees and which the predictor must fill in: 3-D multi-block masks (V-JEPA 2, section 2).
+"""3-D multi-block masks: which tokens the encoder sees and which the predictor must predict (V-JEPA 2, section 2).
 
 Legend: T, H, W token grid · B batch · K tokens kept. A token's id is t·H·W + h·W + w.
 """
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vjepa2_ac.errors import ConfigError
 
-TRIES = 1000  # at blocks that leave something to see
+TRIES = 1000  # attempts to draw blocks that leave a token visible
 
 
 class Masks(NamedTuple):
@@ -33,9 +33,9 @@ class MultiBlockConfig:
     temporal_scale: tuple[float, float] = (1.0, 1.0)  # share of the clip's steps that one block spans
     aspect_ratio: tuple[float, float] = (0.75, 1.5)  # height / width
     max_context_share: float = 1.0  # of the clip's steps, counted from the first, that the encoder may see
-    max_keep: int | None = None  # context tokens at most
-    targets_are_complement: bool = False  # of the truncated context
-    context_is_complement: bool = False  # of the truncated targets
+    max_keep: int | None = None  # the most context tokens; None: all
+    targets_are_complement: bool = False  # predict all that is not in the truncated context
+    context_is_complement: bool = False  # show all that is not in the truncated targets
     swapped: bool = False  # predict the surroundings from the blocks
 
     def __post_init__(self) -> None:
@@ -73,13 +73,13 @@ class MultiBlockMasks:
             )
 
     def __call__(self, batch: int, generator: torch.Generator | None = None) -> Masks:
-        """Masks for `batch` clips, cut to the shortest of the batch (the first ids are kept)."""
+        """Masks for `batch` clips, truncated to the shortest of the batch (the first ids are kept)."""
         size_THW = self.next_block_size()
         visible_BN = torch.stack([self._visible(size_THW, generator) for _ in range(batch)])
         return self._collate(visible_BN)
 
     def next_block_size(self) -> tuple[int, int, int]:
-        """Steps, rows and columns of this call's blocks; counts the call."""
+        """Steps, rows and columns of the blocks of this call; each call advances `calls`."""
         T, H, W = self.grid_THW
         generator = torch.Generator().manual_seed(self.calls)
         self.calls += 1
@@ -89,7 +89,7 @@ class MultiBlockMasks:
         return steps, min(H, round(math.sqrt(area * aspect))), min(W, round(math.sqrt(area / aspect)))
 
     def _visible(self, size_THW: tuple[int, int, int], generator: torch.Generator | None) -> Tensor:
-        """Which tokens [T·H·W] no block covers; drawn again until at least one is left."""
+        """Which tokens [T·H·W] are in no block and within `max_context_share`; drawn again until at least one is."""
         T, H, W = self.grid_THW
         t, h, w = size_THW
         for _ in range(TRIES):

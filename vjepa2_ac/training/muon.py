@@ -1,8 +1,8 @@
-"""Muon as timm has it, but with matrices of float32 where a machine is slow at bf16.
+"""timm's Muon, computed in float32 for machines that are slow at bf16.
 
-Muon makes every direction of a matrix equally long by some products of matrices (Newton and Schulz's iteration), which
-timm computes in bf16 wherever it runs. A processor that has no instructions for that takes several times as long for
-them as for all gradients.
+Muon makes each update equally long in all directions of a matrix by a few matrix products (the Newton–Schulz
+iteration), which timm computes in bf16 on every machine. A processor without bf16 instructions takes several times as
+long for these products as for all gradients.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 
 
 class Float32Muon(timms.Muon):
-    """timm's Muon, whose matrices are made orthogonal in float32."""
+    """timm's Muon, which orthogonalises its updates in float32."""
 
     def step(self, closure: Any = None) -> Any:
-        """One update, as of timm's; of the type in which it computes timm lets nobody say but by this function."""
+        """One update as timm makes it; timm has no setting for the type, so its function is replaced meanwhile."""
         in_bf16 = timms.zeropower_via_newtonschulz
         timms.zeropower_via_newtonschulz = functools.partial(in_bf16, dtype=torch.float32)
         try:

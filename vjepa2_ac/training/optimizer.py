@@ -1,8 +1,8 @@
-"""AdamW with the parameter groups of the reference: no weight decay on biases and one-dimensional parameters.
+"""The optimiser: AdamW with the reference's parameter groups, which do not decay biases and one-dimensional weights.
 
-Or Muon for the matrices of blocks and the convolutions of local mixing, which takes the step that is equally long in
-all directions of a matrix (Jordan et al., 2024; scaled as by Liu et al., Muon is Scalable for LLM Training, 2025), and
-AdamW for everything else.
+Or Muon for the matrices of blocks and the convolutions of local mixing, and AdamW for everything else. Muon's step is
+equally long in all directions of a matrix (Jordan et al., 2024; scaled as by Liu et al., Muon is Scalable for LLM
+Training, 2025).
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.precision import is_fast_at_bf16
 from vjepa2_ac.training import schedules
 
-MOST_MUON_TAKES = 1e30  # it computes in float32, which ends at 3e38, and multiplies a rate by a matrix's size
+MOST_MUON_TAKES = 1e30  # learning rate: Muon multiplies it by a matrix's size, in float32, which ends at 3e38
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """The optimiser and how its rates run over the updates; lengths are counted in updates."""
+    """The optimiser and the schedules of its rates; lengths are counted in updates."""
 
     name: str = "adamw"  # or muon
     schedule: str = "warmup_stable_decay"  # or warmup_cosine, linear_decay
     start_lr: float = 7.5e-5
-    lr: float = 4.25e-4  # the peak; for linear_decay where it begins
+    lr: float = 4.25e-4  # the peak; for linear_decay the first value
     final_lr: float = 0.0
     warmup: int = 4_500
     anneal: int = 4_500  # of warmup_stable_decay
-    stretch: float = 1.0  # cosines and linear_decay run over so many times the updates: 1.25 in the reference
+    stretch: float = 1.0  # cosines and linear_decay run over this many times the updates: 1.25 in the reference
     weight_decay: float = 0.04
     final_weight_decay: float = 0.04
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     momentum: float = 0.95  # of muon
-    adamw_lr_scale: float = 1.0  # with muon: the learning rate of what AdamW trains, in shares of the other's
+    adamw_lr_scale: float = 1.0  # with muon: the learning rate of AdamW's weights, as a multiple of Muon's
     clip_grad: float | None = None  # norm; the reference never clips
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class OptimizerConfig:
             raise ConfigError(f"clip_grad is the largest norm allowed, above 0, or null; got {self.clip_grad}")
 
     def learning_rate(self, step: int, steps: int) -> float:
-        """Of update `step`, counted from 1, of `steps`."""
+        """The learning rate of update `step`, counted from 1, in a run of `steps`."""
         match self.schedule:
             case "warmup_stable_decay":
                 return schedules.warmup_stable_decay(
@@ -102,7 +102,7 @@ class OptimizerConfig:
         return schedules.cosine(step, total_steps=total, first=self.weight_decay, final=self.final_weight_decay)
 
     def check(self, steps: int) -> None:
-        """Refuse a rise and a fall that do not both fit into a run of `steps` updates: the rate would jump."""
+        """Refuse a warmup and an anneal that do not both fit into a run of `steps` updates: the rate would jump."""
         if self.schedule == "warmup_stable_decay" and self.warmup + self.anneal > steps:
             raise ConfigError(
                 f"a warmup of {self.warmup} and an anneal of {self.anneal} updates do not fit into {steps}; "
@@ -115,7 +115,7 @@ class OptimizerConfig:
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """The optimiser of what `module` trains; its rates are set before every update by `set_rates`."""
+    """The optimiser of the trainable weights of `module`; `set_rates` sets its rates before every update."""
     groups = parameter_groups(module)
     if config.name == "adamw":
         return AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
@@ -135,7 +135,7 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
 
 
 def _hidden_matrices(module: nn.Module) -> dict[int, nn.Parameter]:
-    """What lies between hidden channels, by identity: matrices of attention and MLP, and convolutions."""
+    """The weights that Muon trains, by `id`: matrices of attention and MLP, and convolutions, but no modulation."""
     parts = [part for part in module.modules() if isinstance(part, Block | LocalMixing)]
     modulations = {id(part.weight) for part in module.modules() if isinstance(part, Modulation)}
     weights = [weight for part in parts for weight in part.parameters() if weight.ndim > 1 and weight.requires_grad]
@@ -146,12 +146,12 @@ def parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """Matrices (and mask tokens, which have three dimensions) decay; biases and one-dimensional parameters do not."""
     from timm.optim import param_groups_weight_decay  # here, because it takes seconds
 
-    groups = param_groups_weight_decay(module, weight_decay=1.0)  # of which `set_rates` makes each update's
+    groups = param_groups_weight_decay(module, weight_decay=1.0)  # marks the group; `set_rates` writes the real one
     return [group if group["weight_decay"] else group | {"no_decay": True} for group in reversed(groups)]
 
 
 def set_rates(optimizer: Optimizer, config: OptimizerConfig, step: int, steps: int) -> float:
-    """Write the rates of update `step` into the optimiser; the learning rate comes back."""
+    """Write the rates of update `step` into the optimiser; returns the learning rate."""
     lr = config.learning_rate(step, steps)
     schedules.set_rates(optimizer.param_groups, lr=lr, weight_decay=config.decay(step, steps))
     return lr

@@ -1,4 +1,4 @@
-"""Which sample comes when, and what in place of one that fails: pure functions of the seed and the sample's number.
+"""Which sample comes when, and what replaces one that fails: pure functions of the seed and the sample's number.
 
 Samples of a run are numbered across updates, accumulated micro-batches, processes and rows, so that the same seed gives
 the same samples however many processes share the work, and a resumed run needs no sampler state.
@@ -22,7 +22,7 @@ ATTEMPTS = 10  # videos or episodes drawn in place of ones that fail, each count
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the samples of an update are spread."""
+    """How samples are spread over micro-batches and processes."""
 
     batch: int  # of one process and micro-batch
     processes: int = 1
@@ -35,18 +35,21 @@ class Layout:
 
 
 def dice(seed: int, sample: int, attempt: int = 0) -> np.random.Generator:
-    """The randomness of one sample; counter-based, so every sample's is independent and nothing is carried along."""
+    """The random generator of one sample; counter-based, so samples are independent and no state is carried along."""
     return np.random.Generator(np.random.Philox(counter=[0, 0, attempt, sample], key=seed))
 
 
 def shuffled(items: int, seed: int, sample: int) -> int:
-    """Which of `items` the sample uses: each once per epoch, in an order new for every epoch."""
+    """The index of the item that a sample uses: each of `items` once per epoch, in a new order every epoch."""
     epoch, place = divmod(sample, items)
     return int(_permutation(items, seed, epoch)[place])
 
 
 def first_readable(draw: Callable[[int], DrawnT], bad: dict[str, str]) -> DrawnT:
-    """What `draw` of an attempt gives, at the first that can be decoded; those that cannot are named in `bad`."""
+    """The result of `draw` at its first attempt that can be decoded; what cannot be is named in `bad`.
+
+    InputError after ATTEMPTS failures.
+    """
     for attempt in range(ATTEMPTS):
         try:
             return draw(attempt)

@@ -1,4 +1,4 @@
-"""Post-training: the action-conditioned predictor learns on a frozen encoder's latents (V-JEPA 2, section 3.1)."""
+"""Post-training of the action-conditioned predictor on the latents of a frozen encoder (V-JEPA 2, section 3.1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vjepa2_ac.training.losses import action_conditioned_loss, contrast_loss
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostTrainingConfig:
-    """The loss; the defaults are the reference's."""
+    """The settings of the loss; the defaults are the reference's."""
 
     rollout_steps: int = 2
     exponent: float = 1.0  # 1 is L1
@@ -34,7 +34,7 @@ class PostTrainingConfig:
             raise ConfigError(f"a curriculum's shares rise from 0 to 1, got {shares}")
 
     def rollout_steps_at(self, progress: float) -> int:
-        """Steps of the rollout when this share of the run is done."""
+        """The number of rollout steps when this share of the run is done."""
         steps = self.rollout_steps
         for share, later in self.curriculum:
             if progress >= share:
@@ -43,7 +43,7 @@ class PostTrainingConfig:
 
 
 class PostTraining(Learner):
-    """The predictor; the encoder stands beside it and is neither trained nor saved."""
+    """The predictor as a learner; the encoder beside it is neither trained nor saved."""
 
     def __init__(
         self, predictor: ACPredictor, config: PostTrainingConfig, steps: int, encoder: FrameEncoder | None = None

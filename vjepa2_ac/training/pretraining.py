@@ -1,6 +1,6 @@
 """Self-supervised pretraining of an encoder: predict the latents of what was masked (V-JEPA 2, section 2; V-JEPA 2.1).
 
-The targets come from a moving average of the encoder, which sees everything. In V-JEPA 2.1 they are the encoder's
+The targets come from a moving average of the encoder, which sees the whole clip. In V-JEPA 2.1 they are the encoder's
 features at four depths, and what was visible is predicted as well.
 
 Legend: B batch · C colours · T frames · H, W pixels · N tokens · K tokens of a mask · D width (times levels for 2.1).
@@ -25,7 +25,7 @@ from vjepa2_ac.training import losses, schedules
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.masks import Masks
 
-_OF_VIDEO, _OF_PICTURES = ("patch_embed.", "video_mod_embed"), ("patch_embed_img.", "img_mod_embed")  # of V-JEPA 2.1
+_OF_VIDEO, _OF_PICTURES = ("patch_embed.", "video_mod_embed"), ("patch_embed_img.", "img_mod_embed")  # in V-JEPA 2.1
 MASK_TOKEN = 0  # the released training only ever uses the first
 
 
@@ -34,10 +34,10 @@ class PretrainingConfig:
     """The loss and the moving average; the `context_…` settings are V-JEPA 2.1's."""
 
     exponent: float = 1.0  # 1 is L1
-    momentum: tuple[float, float] = (0.99925, 0.99925)  # of the average, first and last update
+    momentum: tuple[float, float] = (0.99925, 0.99925)  # of the moving average, first and final
     stretch: float = 1.25  # momentum runs over this many times the updates
     context_weight: float = 0.5
-    context_ramp: tuple[int, int] | None = (15_000, 30_000)  # updates between which it rises from 0; null: at once
+    context_ramp: tuple[int, int] | None = (15_000, 30_000)  # updates between which it rises from 0; null: no ramp
     context_by_distance: bool = True  # visible tokens near the masked ones weigh more
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class PretrainingConfig:
 
 
 class Prediction(NamedTuple):
-    """What was predicted for each mask, and the targets of all tokens."""
+    """The predictions for each mask, and the targets of all tokens."""
 
     hidden: list[Tensor]  # [B, K, D]
     visible: list[Tensor]  # [B, K, D], of V-JEPA 2.1
@@ -67,7 +67,7 @@ class Prediction(NamedTuple):
 
 
 class Pretraining(Learner):
-    """Encoder, masked predictor, and the average of the encoder that sets the targets."""
+    """The encoder, the masked predictor, and the moving average of the encoder, which gives the targets."""
 
     def __init__(
         self,
@@ -87,9 +87,9 @@ class Pretraining(Learner):
             token.requires_grad = False
 
     def expect(self, frames: int) -> None:
-        """Clips of so many frames will come, and no others: what they cannot reach is not trained.
+        """Freeze the weights of V-JEPA 2.1 that clips of `frames` frames do not reach; no other clips may come.
 
-        Several processes wait for a gradient of every weight that is.
+        With several processes, DDP waits for a gradient of every weight that is trained.
         """
         if not isinstance(self.encoder, EncoderV21):
             return
@@ -105,7 +105,7 @@ class Pretraining(Learner):
                     parameter.requires_grad_(False)
 
     def forward(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        """`loss`, and for V-JEPA 2.1 its two parts."""
+        """`loss`, and for V-JEPA 2.1 its two parts, on `hidden` and on `visible` tokens."""
         masks = [
             Masks(context_BK, target_BK)
             for context_BK, target_BK in zip(batch["contexts"], batch["targets"], strict=True)
@@ -144,7 +144,7 @@ class Pretraining(Learner):
         return losses.normalized(cast("Tensor", self.target(video_BCTHW)))
 
     def after_update(self, step: int) -> None:
-        """The target follows the encoder."""
+        """Move the target towards the encoder."""
         first, final = self.config.momentum
         total = self.config.stretch * self.steps
         follow(self.target, self.encoder, schedules.ema_momentum(step - 1, total_steps=total, first=first, final=final))

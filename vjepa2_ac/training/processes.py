@@ -1,6 +1,6 @@
-"""The processes that train together, by torchrun's contract: RANK, WORLD_SIZE, LOCAL_RANK and a rendezvous.
+"""The processes that train together, as torchrun starts them: by RANK, WORLD_SIZE, LOCAL_RANK and a rendezvous.
 
-Started alone, without those variables, a run is a single process and nothing here talks to anybody.
+Without those variables a run is a single process and nothing here communicates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vjepa2_ac.errors import TrainingError
 from vjepa2_ac.terminal import Advance, progress
 
 LEFT = ("closed by peer", "reset by peer", "remote process exited")  # how gloo and NCCL say that a peer has ended
-# For the slowest: shares of a data set take hours to encode, and NCCL by itself gives up after ten minutes.
+# To wait for the slowest: its share of a data set may take hours to encode, and NCCL's default is ten minutes.
 PATIENCE = timedelta(days=1)
 
 
@@ -36,16 +36,16 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Until all peers have come this far."""
+        """Wait until all processes have come this far."""
         if self.count > 1:
             dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def progress(self, what: str, total: int) -> AbstractContextManager[Advance]:
-        """A progress bar of the first process; the others count in silence."""
+        """A progress bar in the first process; in the others, one that shows nothing."""
         return progress(what, total) if self.is_first else nullcontext(_silent)
 
     def mean(self, values_V: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ class Processes:
         return values_V
 
     def united(self, values: dict[str, str]) -> dict[str, str]:
-        """What all processes have, by name; those of lower rank go first."""
+        """The values of all processes, by name; for a name that several have, the value of the lowest rank."""
         if self.count == 1:
             return values
         found: list[Any] = [None] * self.count
@@ -66,7 +66,7 @@ class Processes:
 
 
 def _silent(steps: int = 1, note: str = "") -> None:
-    """No bar to move."""
+    """The progress bar that shows nothing."""
 
 
 @contextmanager
@@ -89,7 +89,7 @@ def joined(device: str = "auto") -> Iterator[Processes]:
         if any(words in str(error) for words in LEFT):
             raise TrainingError(f"process {rank} cannot go on alone: another one has ended, which says why") from error
         raise
-    # Not after an error: whoever leaves takes the others along, and torchrun then ends all, so it is said first.
+    # Not after an error: leaving takes the others down, and torchrun then ends all, before the error could be printed.
     dist.destroy_process_group()
 
 
@@ -123,7 +123,7 @@ def shard(learner: nn.Module, processes: Processes, blocks: type[nn.Module], dty
 
 @contextmanager
 def gradients_kept_local(module: nn.Module, keep: bool) -> Iterator[None]:
-    """While micro-batches add up, gradients stay here; only the last one's backward pass exchanges them."""
+    """With `keep`, backward passes inside exchange no gradients; that of the last micro-batch exchanges the sum."""
     if isinstance(module, DistributedDataParallel) and keep:
         with module.no_sync():
             yield

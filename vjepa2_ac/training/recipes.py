@@ -1,7 +1,7 @@
-"""Recipes: everything a training run is told, as YAML files in `vjepa2_ac/recipes` or of one's own.
+"""Recipes: all settings of a training run, as YAML files in `vjepa2_ac/recipes` or of the user's own.
 
-A recipe may start from another (`extends: NAME`, or a file beside it) and say only what differs. Unknown keys are
-errors that name the nearest known one. What a run used is saved, resolved, beside its results.
+A recipe may extend another (`extends: NAME`, or a file beside it) and state only what differs. Unknown keys are
+errors that name the nearest known one. The resolved recipe of a run is saved beside its results.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vjepa2_ac.training.pretraining import PretrainingConfig
 from vjepa2_ac.training.trajectories import SamplingConfig
 
 Settings = dict[str, Any]
-LEARNED = ("fps", "camera_frame")  # of its windows, what a predictor is told
+LEARNED = ("fps", "camera_frame")  # settings of the windows that the predictor's configuration takes over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class PretrainRecipe:
         return (self.clips.frames_per_clip // encoder.tubelet_size, *encoder.grid)
 
     def check(self) -> None:
-        """Refuse what a run should not begin with."""
+        """ConfigError for settings that no new run should begin with; older runs may go on with them."""
         _check_updates(self)
 
     def encoder_config(self) -> EncoderConfig | EncoderV21Config:
@@ -100,13 +100,13 @@ class TrainRecipe:
 
     about: str
     predictor: Settings = field(default_factory=dict)  # of ACPredictorConfig; sizes follow the encoder
-    preprocessing: str | None = None  # null: the way that goes with the encoder
+    preprocessing: str | None = None  # null: the encoder's own
     window: WindowConfig = field(default_factory=WindowConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    copies: int = 0  # as often every episode comes again, in colours of its own and framed otherwise
+    copies: int = 0  # how many more times each episode comes, each time with other colours and another framing
     loss: PostTrainingConfig = field(default_factory=PostTrainingConfig)
     cache: bool = True  # keep the encoder's latents on disk
-    cache_every_frame: bool = False  # else every stride-th, at which windows then begin
+    cache_every_frame: bool = False  # else only every stride-th, and windows begin only at those
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     release: Literal["fp32", "bf16"] = "bf16"  # how the final weights are kept
@@ -121,7 +121,7 @@ class TrainRecipe:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
 
     def check(self) -> None:
-        """Refuse what a run should not begin with."""
+        """ConfigError for settings that no new run should begin with; older runs may go on with them."""
         _check_updates(self)
         if self.sampling.pair_share and self.engine.batch % 2:
             raise ConfigError(
@@ -150,12 +150,12 @@ class InvertRecipe:
     inverse: Settings = field(default_factory=dict)  # of InverseModelConfig; sizes follow the encoder
     window: WindowConfig = field(default_factory=WindowConfig)
     asks: Asked = "goal"  # where the hand is in the goal, or at the next keyframe on the way there
-    alike: Alike = "pairs"  # what comes as often as any other: two moments of an episode, or frames
-    event_share: float = 0.0  # of the pairs, where keyframes are asked for, drawn so that one lies between them
-    copies: int = 0  # as often every episode comes again, in colours of its own and framed otherwise
+    alike: Alike = "pairs"  # what is equally likely: any two moments of an episode, or any frame
+    event_share: float = 0.0  # of the pairs, drawn so that a keyframe lies between the two; for `asks: keyframe`
+    copies: int = 0  # how many more times each episode comes, each time with other colours and another framing
     bad_episodes: int = 100  # that may be left out, each named and counted, before training refuses
     cache: bool = True  # keep the encoder's latents on disk
-    cache_every_frame: bool = False  # else every stride-th
+    cache_every_frame: bool = False  # else only every stride-th
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     release: Literal["fp32", "bf16"] = "bf16"  # how the inverse is kept; the world model stays as it is
@@ -172,7 +172,7 @@ class InvertRecipe:
             raise ConfigError("training takes a pose with every frame: window.frameskip must be 1")
 
     def check(self) -> None:
-        """Refuse what a run should not begin with."""
+        """ConfigError for settings that no new run should begin with; older runs may go on with them."""
         _check_updates(self)
         if self.optimizer.name == "muon":
             raise ConfigError("muon trains the matrices of blocks, and an inverse has none: take adamw")
@@ -187,7 +187,7 @@ class InvertRecipe:
 
     @property
     def part(self) -> str:
-        """What the network is called in the release."""
+        """The name of the network in the release."""
         return "inverse" if self.asks == "goal" else "keyframes"
 
 
@@ -200,7 +200,7 @@ KINDS: dict[str, type[PretrainRecipe] | type[TrainRecipe] | type[InvertRecipe]] 
 
 
 def names() -> list[str]:
-    """The recipes in the package."""
+    """The names of the packaged recipes."""
     return sorted(path.name.removesuffix(".yaml") for path in _folder() if path.name.endswith(".yaml"))
 
 
@@ -224,7 +224,7 @@ def text_of(recipe: Recipe) -> str:
 
 
 def about(name: str) -> tuple[str, str]:
-    """The kind of a packaged recipe, and its own words on what it is for."""
+    """The kind of a packaged recipe, and its own text on what it is for."""
     values = _resolved(name)
     return str(values.get("kind")), str(values.get("about", "")).strip()
 
@@ -238,7 +238,7 @@ def _resolved(source: str, seen: tuple[str, ...] = ()) -> Settings:
 
 
 def _found(parent: str, source: str) -> str:
-    """What the recipe `source` extends: a packaged one, or a file beside it, else in the working directory."""
+    """The recipe that `source` extends: a packaged one, or a file beside it, else in the working directory."""
     beside = (Path(source).parent / parent).resolve()
     return str(beside) if parent not in names() and files.is_file(beside) else parent
 
@@ -262,7 +262,7 @@ def _load(source: str) -> Settings:
 
 
 def _numbers(value: Any) -> Any:
-    """YAML 1.1 takes 1e-4 for text; here it is a number."""
+    """A value from YAML with its numbers as such: YAML 1.1 takes 1e-4 for text."""
     if isinstance(value, dict):
         return {key: _numbers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -324,7 +324,10 @@ def _hint(key: str, known: Mapping[str, Any] | Sequence[str]) -> str:
 
 
 def _with_given(cls: type[ConfigT], same: Settings, given: Settings, where: str = "predictor") -> ConfigT:
-    """A network's configuration from a recipe; saying again what follows from the encoder is allowed, not otherwise."""
+    """A network's configuration from a recipe (`given`) and from what follows from encoder and windows (`same`).
+
+    The recipe may repeat what is in `same`, but not contradict it.
+    """
     for name, value in same.items():
         if name in given and given[name] not in (value, list(value) if isinstance(value, tuple) else value):
             maker = f"window.{name}" if name in LEARNED else "the encoder"
@@ -333,7 +336,7 @@ def _with_given(cls: type[ConfigT], same: Settings, given: Settings, where: str 
 
 
 def _check_updates(recipe: Recipe) -> None:
-    """Refuse rates that would jump, and an optimiser that cannot make its updates where the weights lie."""
+    """Refuse a schedule that does not fit into the run, and Muon where FSDP2 spreads the weights."""
     recipe.optimizer.check(recipe.engine.steps)
     if recipe.optimizer.name == "muon" and recipe.engine.sharded:
         raise ConfigError(

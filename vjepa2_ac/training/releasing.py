@@ -1,4 +1,4 @@
-"""The release that a run ends in: the models that came out, beside those that stay, and how they were trained."""
+"""The release that a run ends in: the trained models, those given to it, and a record of the training."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def release(
     processes: Processes,
     given: dict[str, Any] | None = None,
 ) -> None:
-    """Write the models that came out, and those `given`, which stay as they are.
+    """Write the trained `models`, in the recipe's precision, and those `given`, unchanged; the first process does.
 
-    Under FSDP2 the last state is read back, which holds what came out whole.
+    Under FSDP2 the trained models are read back from the newest state, which holds them unsharded.
     """
     if processes.is_first:
         if recipe.engine.sharded and processes.count > 1:
@@ -47,7 +47,7 @@ def release(
 
 
 def facts_of(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
-    """What a release says of how it was trained."""
+    """What a release records of its training."""
     told = ("encoder", "model", "start")
     read = {name: said for name, said in asdict(inputs).items() if said is not None and name in told}
     return {
@@ -61,7 +61,7 @@ def facts_of(recipe: Recipe, inputs: Inputs) -> dict[str, Any]:
 
 
 def _gathered(run: Run, models: dict[str, Any]) -> dict[str, Any]:
-    """The models whole, from the newest state."""
+    """The models unsharded, with the weights of the newest state."""
     found = run.newest()
     if found is None:
         raise ConfigError("there is no state to release")

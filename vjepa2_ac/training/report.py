@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: progress on the terminal, JSON lines, and TensorBoard."""
+"""The progress of a run: on the terminal, as JSON lines, and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Report(AbstractContextManager["Report"]):
-    """Losses are shown at every update and written as means over `log_every` of them.
+    """Shows the losses at every update and writes their means over `log_every` updates.
 
     Without a run (in processes other than the first) it is silent.
     """
@@ -43,7 +43,7 @@ class Report(AbstractContextManager["Report"]):
         return self
 
     def losses(self, step: int, losses: dict[str, float]) -> None:
-        """Take in the losses of an update."""
+        """Show the losses of an update; every `log_every` updates, write their means."""
         if self.run is None:
             return
         self.advance(1, " ".join(f"{name} {value:.4g}" for name, value in losses.items()))
@@ -55,7 +55,7 @@ class Report(AbstractContextManager["Report"]):
             self._write(step, self.run)
 
     def held_out(self, step: int, losses: dict[str, float]) -> None:
-        """Tell what is lost on episodes that are not learned from; the time that it took is no update's."""
+        """Report the losses on held-out episodes; the time they took does not count in `updates_per_second`."""
         if self.run is None:
             return
         self.since += time.monotonic() - self.last

@@ -1,11 +1,11 @@
-"""A run's folder: its resumable states, its log, and what it was asked to do.
+"""The folder of a training run: its resumable states, its log, and what it was asked to do.
 
     RUN/recipe.yaml      the resolved recipe           RUN/log.jsonl    one line per logged update
     RUN/run.json         data, weights and machine
     RUN/states/*.pt      the newest two states         RUN/tensorboard  the same numbers for TensorBoard
-    RUN/bad_batch*.pt    only after a loss became NaN  RUN/release      what came out
+    RUN/bad_batch*.pt    only after a loss became NaN  RUN/release      the result
 
-A state is written aside, synced and renamed, so whatever happens the newest whole one is there.
+A state is written to a temporary file, synced and renamed, so a crash never leaves half a state under its name.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import torch
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
 from vjepa2_ac.files import DISK_FULL
 
-KEPT = 2  # states; the second is for the case that the disk ate the first
-FULL = (*DISK_FULL, errno.EFBIG)  # or a file may not grow any more
+KEPT = 2  # states; the older one is for the case that the newest is damaged
+FULL = (*DISK_FULL, errno.EFBIG)  # EFBIG: a file may not grow any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Run:
 
     @property
     def log(self) -> Path:
-        """Means of the losses, one JSON line now and then."""
+        """The log, in JSON lines: means of the losses over `log_every` updates, and losses on held-out episodes."""
         return self.folder / "log.jsonl"
 
     @property
@@ -49,16 +49,16 @@ class Run:
 
     @property
     def inputs(self) -> Path:
-        """What it reads, and where and how it was started."""
+        """What the run reads, and where and how it was started (`run.json`)."""
         return self.folder / "run.json"
 
     @property
     def release(self) -> Path:
-        """The models that came out."""
+        """The folder of the resulting models."""
         return self.folder / "release"
 
     def check(self, *, resume: bool) -> None:
-        """Refuse to mix two runs in one folder, to resume what is not there, or a folder that can hold no run."""
+        """InputError where a new run would mix with another, none is there to resume, or none can be written."""
         if resume and not self.recipe.is_file():
             raise InputError(f"nothing to resume: {self.folder} holds no run")
         if not resume and self.recipe.exists():
@@ -70,12 +70,12 @@ class Run:
             raise InputError(f"nothing can be written into {there}; choose another --out")
 
     def states(self) -> list[tuple[int, Path]]:
-        """The states there are, by the updates they have behind them, newest first."""
+        """The number of updates done and the file of every state, newest first."""
         found = [(int(path.stem), path) for path in (self.folder / "states").glob("*.pt") if path.stem.isdigit()]
         return sorted(found, reverse=True)
 
     def save(self, step: int, state: Mapping[str, Any]) -> None:
-        """Keep the state after update `step`; NotEnoughDiskError leaves the run as it was."""
+        """Keep the state after update `step` and the one before it; NotEnoughDiskError leaves the run as it was."""
         path = self.folder / "states" / f"{step:08d}.pt"
         path.parent.mkdir(exist_ok=True)
         with written_aside(path) as file:
@@ -84,9 +84,10 @@ class Run:
             old.unlink()
 
     def newest(self) -> tuple[int, dict[str, Any]] | None:
-        """The newest state that can be read; a damaged one is named and passed over. None where there are none.
+        """The number of updates done and the newest state that can be read; None where there are no states.
 
-        Raises InputError where there are some and none can be read: beginning anew would write over them.
+        A damaged state is named and passed over. InputError where there are states but none can be read: beginning
+        anew would write over them.
         """
         states, why = self.states(), ""
         for step, path in states:
@@ -100,7 +101,7 @@ class Run:
         return None
 
     def tidy(self, step: int) -> None:
-        """Go on from `step`: later states, which cannot be read, make room, and so do leftovers of killed writers."""
+        """Set aside (`.damaged`) the states after `step`, which cannot be read, and delete what killed writers left."""
         for later, path in self.states():
             if later > step:
                 path.replace(path.with_suffix(".damaged"))
@@ -108,7 +109,7 @@ class Run:
             leftover.unlink()
 
     def forget_after(self, step: int) -> None:
-        """Cut the log back to update `step`, because what follows is done again."""
+        """Cut the log back to update `step`, because later updates are done again."""
         if self.log.is_file():
             kept = [line for line in self.log.read_text().splitlines() if _step_of(line) <= step]
             with written_aside(self.log) as file:
@@ -120,7 +121,7 @@ class Run:
             file.write(json.dumps(entry) + "\n")
 
     def keep_bad_batch(self, step: int, batch: Any, rank: int = 0) -> Path:
-        """The batch of a process whose loss was not a number, for a look at it."""
+        """Save the batch with which the loss of a process was not a number; returns the file."""
         path = self.folder / (f"bad_batch.{rank}.pt" if rank else "bad_batch.pt")
         with written_aside(path) as file:
             torch.save({"step": step, "batch": batch}, file)
@@ -129,7 +130,7 @@ class Run:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name only when it is whole and on the disk."""
+    """A file open for writing that gets its name only when it is complete and on the disk."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with full_disk_said(path):
         try:
@@ -146,7 +147,7 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def full_disk_said(path: Path) -> Iterator[None]:
-    """Say in a sentence that what is to be written at `path` does not fit on its disk."""
+    """Turn any error that a full disk causes while `path` is written into NotEnoughDiskError."""
     try:
         yield
     except NotEnoughDiskError:
@@ -161,7 +162,7 @@ def full_disk_said(path: Path) -> Iterator[None]:
 
 
 def _is_full(error: BaseException | None) -> bool:
-    """torch.save may raise its own error while it handles the disk's."""
+    """Whether a full disk is behind an error; torch.save may raise its own while it handles the disk's."""
     seen = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in FULL:
@@ -182,4 +183,4 @@ def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # half a line, from a kill
+        return float("inf")  # an incomplete line, left by a kill

@@ -1,4 +1,4 @@
-"""A training run from its first word to its release: recipe, data, models, loop, result."""
+"""The three training commands, each from its recipe to its release: networks, data, training loop, result."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ from vjepa2_ac.training.trajectories import (
 
 
 def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
-    """Pretrain an encoder; the folder of its release comes back.
+    """Pretrain an encoder; returns the folder of its release.
 
-    The release holds the average of the encoder, which is what is used, and the masked predictor.
+    The release holds the moving average of the encoder, which is the one to use, and the masked predictor.
     """
     with joined(device) as processes:
         look(run, recipe, processes, resume=resume)
@@ -62,7 +62,7 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
 
 
 def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
-    """Train an action-conditioned predictor on a frozen encoder; the folder of their release comes back."""
+    """Train an action-conditioned predictor on a frozen encoder; returns the folder of the release of both."""
     with joined(device) as processes:
         look(run, recipe, processes, resume=resume)
         refuse_learned(inputs)
@@ -81,9 +81,9 @@ def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False
 
 
 def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
-    """Train the inverse of a world model, or what finds its keyframes, on its frozen encoder.
+    """Train the inverse of a world model, or its keyframe network, on the model's frozen encoder.
 
-    The folder of a release that also holds the world model as it was comes back.
+    Returns the folder of a release that also holds the world model, unchanged.
     """
     with joined(device) as processes:
         look(run, recipe, processes, resume=resume)
@@ -138,7 +138,7 @@ def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> Clip
 
 def _frozen_encoder(recipe: TrainRecipe, inputs: Inputs) -> tuple[AnyEncoder, Preprocessing]:
     source = inputs.encoder or "default"
-    shape = source.removeprefix(RANDOM)  # of which a random encoder has the same, with weights from the recipe's seed
+    shape = source.removeprefix(RANDOM)  # a random encoder has this one's shape, and weights from the recipe's seed
     loaded = load(shape, parts=("encoder",), precision="fp32")
     assert loaded.encoder is not None
     encoder = loaded.encoder
@@ -160,7 +160,7 @@ def _seeing(
     *,
     normalize: bool,
 ) -> FrameEncoder:
-    """What encodes frames: a copy, in the precision of the run; the release keeps the encoder as it was given."""
+    """The encoder of frames: a copy in the precision of the run; the release keeps the encoder as it was given."""
     precision = recipe.engine.precision
     return FrameEncoder(copy.deepcopy(encoder), preprocessing, processes.device, precision, normalize=normalize)
 
@@ -185,7 +185,7 @@ def _windows(
     *,
     held_out: bool = False,
 ) -> TrajectoryBatches:
-    """What is learned from; or what is held out, of which all windows are as likely."""
+    """Batches of windows to train on; or held-out ones, drawn without any preference."""
     sampling = SamplingConfig(bad_episodes=recipe.sampling.bad_episodes) if held_out else recipe.sampling
     return TrajectoryBatches(
         _trajectories(recipe, sampling, inputs, frames, processes, held_out=held_out),
@@ -209,7 +209,7 @@ def _inverse(recipe: InvertRecipe, inputs: Inputs, encoder: AnyEncoder, processe
 def _moments(
     recipe: InvertRecipe, inputs: Inputs, frames: FrameEncoder, processes: Processes, *, held_out: bool = False
 ) -> MomentPairs:
-    """What is learned from; or what is held out, of which no pair is preferred."""
+    """Batches of pairs of moments to train on; or held-out ones, drawn without a share for keyframes."""
     sampling = SamplingConfig(bad_episodes=recipe.bad_episodes)
     trajectories = _trajectories(recipe, sampling, inputs, frames, processes, held_out=held_out)
     drawing = (trajectories, recipe.window, _layout(recipe, processes), recipe.engine.seed, recipe.alike)
@@ -227,7 +227,7 @@ def _trajectories(
     *,
     held_out: bool,
 ) -> list[Trajectory]:
-    """The episodes that are learned from; or those held out, as they were recorded alone."""
+    """The episodes to train on, with their copies; or the held-out ones, without copies."""
     source, copies = Path(cast("str", inputs.held_out if held_out else inputs.data)), 0 if held_out else recipe.copies
     window = recipe.window
     if not recipe.cache:

@@ -1,6 +1,6 @@
 """Learning rate, weight decay and momentum as plain functions of the update's number.
 
-Updates are counted from 1, as the released training code does: the first update already uses the value at step 1. A
+Updates are counted from 1, as in the released training code: the first update already uses the value at step 1. A
 function of the step has no state, so a resumed run needs nothing but its step to go on exactly.
 """
 
@@ -46,7 +46,7 @@ def linear_decay(step: int, *, total_steps: int, first: float, final: float) -> 
 
 
 def ema_momentum(step: int, *, total_steps: float, first: float, final: float) -> float:
-    """The target encoder's momentum after `step` earlier updates (counted from 0), linear over `total_steps`."""
+    """The momentum of the target encoder when `step` updates are done (from 0 on), linear over `total_steps`."""
     return first + step * (final - first) / total_steps
 
 

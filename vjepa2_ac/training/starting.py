@@ -1,4 +1,4 @@
-"""Weights to start from: taken where they fit and mean the same, refused where they do not."""
+"""Weights to start a run from (`--start`): loaded where they fit the recipe's networks, refused where they do not."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.recipes import PretrainRecipe
 from vjepa2_ac.training.run import Run
 
-UNSEEN = ("num_heads", "use_rope")  # what weights mean by these, their shapes do not tell
+UNSEEN = ("num_heads", "use_rope")  # settings that change what weights mean, but not their shapes
 
 
 def start_pretraining(learner: Pretraining, start: str) -> None:
-    """Take the weights of an earlier run's last state, or of a release or official file (all of one encoder)."""
+    """Load the weights of an earlier run's newest state, or of a release or official file.
+
+    A release or official file holds one encoder: the encoder and its moving average both start from that.
+    """
     if (Path(start) / "states").is_dir():
         began = recipes.read(Run(Path(start)).recipe)
         if not isinstance(began, PretrainRecipe):
@@ -50,7 +53,7 @@ def start_pretraining(learner: Pretraining, start: str) -> None:
 def start_predictor(
     predictor: ACPredictor, start: str, encoder: AnyEncoder, source: str, *, normalize: bool, processes: Processes
 ) -> None:
-    """Take the weights of another predictor, which saw latents that were normalised alike."""
+    """Load the weights of another predictor; CheckpointError where its latents were normalised otherwise."""
     loaded = load(start, parts=("predictor",), optional=("encoder",), precision="fp32")
     assert loaded.predictor is not None
     if loaded.normalize_latents != normalize:
@@ -58,7 +61,7 @@ def start_predictor(
             f"{start} was trained on {'normalised' if loaded.normalize_latents else 'raw'} latents; "
             f"--set loss.normalize={str(loaded.normalize_latents).lower()}"
         )
-    # These begin doing nothing, or next to it, so a predictor with them may start from weights without.
+    # New parts of these kinds change nothing at first, or next to nothing, so the weights may be without them.
     fresh = predictor.state_dict()
     may_begin = ("condition_encoder", "local_mixing", "copy_gate")
     added = {key: fresh[key] for key in fresh if "modulation" in key or key.startswith(may_begin)}
@@ -69,7 +72,7 @@ def start_predictor(
 def start_inverse(
     inverse: InverseModel, part: str, start: str, encoder: AnyEncoder, source: str, *, processes: Processes
 ) -> None:
-    """Take the weights of another inverse; for the part `keyframes`, of what finds keyframes where that is there."""
+    """Load the weights of another inverse; for the part `keyframes`, of a keyframe network where there is one."""
     loaded = load(start, parts=("inverse",), optional=("keyframes", "encoder"), precision="fp32")
     known = loaded.keyframes if part == "keyframes" and loaded.keyframes else loaded.inverse
     assert known is not None
@@ -79,7 +82,7 @@ def start_inverse(
 
 @contextmanager
 def _fitting(learner: Pretraining, encoder: object, predictor: object, start: str) -> Iterator[None]:
-    """Refuse weights of other settings: those that would fit at once, the others where they turn out not to."""
+    """CheckpointError for weights of other settings: of UNSEEN ones at once, of others when loading fails."""
     parts = {"encoder": (learner.encoder.config, encoder), "predictor": (learner.predictor.config, predictor)}
     differ = {part: _differences(*both) for part, both in parts.items()}
     told = [f"{part}: {'; '.join(said for _, said in each)}" for part, each in differ.items() if each]
@@ -88,17 +91,17 @@ def _fitting(learner: Pretraining, encoder: object, predictor: object, start: st
         raise refusal
     try:
         yield
-    except RuntimeError as error:  # of names and shapes, which the settings tell better
+    except RuntimeError as error:  # it lists names and shapes; the settings that differ say more
         raise refusal from error
 
 
 def _take(
     network: ACPredictor | InverseModel, weights: dict[str, Tensor], config: object, start: str, part: str
 ) -> None:
-    """Begin with the weights that were found at `start`, of a network of this config."""
+    """Load weights found at `start`, of a network with this config; CheckpointError where they do not fit."""
     differ = _differences(network.config, config)
     if not any(name in UNSEEN for name, _ in differ):
-        with suppress(RuntimeError):  # of names and shapes, which the settings tell better
+        with suppress(RuntimeError):  # it lists names and shapes; the settings that differ say more
             network.load_state_dict(weights)
             return
     raise CheckpointError(
@@ -110,7 +113,7 @@ def _take(
 def _tell_of_encoders(
     there: AnyEncoder | None, here: AnyEncoder, start: str, source: str, processes: Processes
 ) -> None:
-    """Say that the weights at `start` have learned from the latents of another encoder than the one from `source`."""
+    """Print a note where the weights at `start` were trained on another encoder than the one from `source`."""
     if there is not None and processes.is_first and len({hash_of(each, torch.bfloat16) for each in (there, here)}) > 1:
         print(
             f"note: what {start} holds has learned on another encoder than {source}: it begins with "
@@ -120,7 +123,7 @@ def _tell_of_encoders(
 
 
 def _differences(here: object, there: object) -> list[tuple[str, str]]:
-    """The settings of two networks that are not the same, by name and in words."""
+    """The settings in which two networks differ: the name of each, and a phrase with both values."""
     ours, theirs = to_dict(here), to_dict(there)
     return [
         (name, f"{name} is {theirs[name]} there, {ours[name]} here")

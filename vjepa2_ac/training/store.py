@@ -1,8 +1,8 @@
-"""Arrays that are dear to make, kept on disk: one memory-mapped file for each video or episode, made once.
+"""A cache on disk of arrays that are expensive to make: one memory-mapped file per video or episode, made once.
 
-A store belongs to what made it (an encoder and its preprocessing, a decoder and its size): its folder's name is the
-hash of that description, so nothing stale is ever read. Items appear whole or not at all; any number of processes may
-fill the same store, and one that was killed goes on where it stopped.
+A store belongs to what made it (an encoder and its preprocessing, or a rate and a size of frames): its folder is named
+after the hash of that description, so nothing stale is ever read. Items appear whole or not at all; any number of
+processes may fill the same store, and one that was killed goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from vjepa2_ac.files import make_folder
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.run import written_aside
 
-MAPPED = 8192  # arrays at once, far below what a process may map
+MAPPED = 8192  # arrays mapped at once, far fewer than a process may map
 DAY = 86_400  # [s]
 
 Facts = dict[str, Any]
@@ -44,13 +44,13 @@ SourceT = TypeVar("SourceT")
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The folder of one kind of arrays."""
+    """The folder of the arrays that belong to one description."""
 
     folder: Path
 
     @staticmethod
     def keyed(root: Path, key: Mapping[str, Any]) -> Store:
-        """The store below `root` for exactly this description, which is written into it."""
+        """The store below `root` for exactly this description, which is written to its `key.json`."""
         store = Store(root / fingerprint(key))
         make_folder(store.folder)
         if not (said := store.folder / "key.json").is_file():
@@ -59,18 +59,18 @@ class Store:
         return store
 
     def has(self, identity: str) -> bool:
-        """Whether an item is here, which it is not until its facts are, too."""
+        """Whether an item is here, with both its array and its facts."""
         return all(self._path(identity, suffix).is_file() for suffix in ("json", "npy"))
 
     def rows(self, identity: str) -> NDArray[Any]:
-        """The item's array, mapped, not read; `read` takes rows of it."""
+        """The item's array, memory-mapped and not yet read; `read` reads rows of it."""
         with _damage_said(path := self._path(identity, "npy")):
             return _mapped(path)
 
     def read(self, identity: str, rows_R: NDArray[np.int64]) -> NDArray[Any]:
-        """These rows of the item's array, in the order asked, and nothing else of it is read from the disk.
+        """These rows of the item's array, in the order asked; nothing else of it is read from the disk.
 
-        What lies around them would push rows out of a memory that does not hold all.
+        Where the memory cannot hold a whole cache, reading what lies around them would push other rows out.
         """
         array = self.rows(identity)
         for run in _runs(rows_R.tolist()):
@@ -79,13 +79,13 @@ class Store:
         return array[rows_R]
 
     def facts(self, identity: str) -> Facts:
-        """What was kept beside the array."""
+        """The facts that were kept beside the array."""
         with _damage_said(path := self._path(identity, "json")):
             facts: Facts = json.loads(path.read_text())
             return facts
 
     def put(self, identity: str, rows: NDArray[Any], facts: Facts) -> None:
-        """Keep an item; a second process that made the same one replaces it by the same."""
+        """Keep an item; where two processes make the same one, the second replaces it by an equal one."""
         path = self._path(identity, "npy")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ class Store:
             ) from error
 
     def tidy(self) -> None:
-        """Remove what killed writers left half written; others may be at work here, but on no file for a day."""
+        """Remove the unfinished files of killed writers: those a day old, since other processes may be writing here."""
         for leftover in self.folder.glob("*/.*"):
             with contextlib.suppress(OSError):
                 if time.time() - leftover.stat().st_mtime > DAY:
@@ -111,7 +111,7 @@ class Store:
 
 @contextlib.contextmanager
 def _damage_said(path: Path) -> Iterator[None]:
-    """Say in a sentence that a file of a store is not what was put there: a disk or a copy may have cut it off."""
+    """Turn the error of reading a damaged file, such as one that a disk or a copy cut off, into InputError."""
     try:
         yield
     except (OSError, EOFError, ValueError) as error:
@@ -120,10 +120,10 @@ def _damage_said(path: Path) -> Iterator[None]:
 
 @lru_cache(maxsize=MAPPED)
 def _mapped(path: Path) -> NDArray[Any]:
-    """What is in a file never changes, and mapping it takes longer than reading a row.
+    """The array of a file, mapped; it stays mapped, as files never change and mapping takes longer than reading a row.
 
-    By torch, which closes the file then: numpy's maps keep theirs open, and a process may open 1,024 as a rule. Torch's
-    may be written to, and this process alone would see it; so that is refused.
+    Mapped by torch, which closes the file afterwards: numpy's maps keep theirs open, and a process may usually open
+    only 1,024. Torch's maps are writable, though only this process would see the change; so writing is disabled.
     """
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
@@ -135,7 +135,7 @@ def _mapped(path: Path) -> NDArray[Any]:
 
 
 def _runs(rows: Iterable[int]) -> list[range]:
-    """The rows as they lie in the file, those without a gap between them together."""
+    """The rows in the order of the file, without repetition, as ranges that have no gaps."""
     runs: list[range] = []
     for row in sorted(set(rows)):
         if runs and row == runs[-1].stop:
@@ -147,7 +147,7 @@ def _runs(rows: Iterable[int]) -> list[range]:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How the items of a store come to be: read by threads (decoding), then finished here (encoding), one by one."""
+    """How items of a store are made: read in threads (decoding), then finished one by one in this one (encoding)."""
 
     title: str
     identify: Callable[[Any], str]
@@ -160,7 +160,7 @@ class Work:
 def fill(
     store: Store, items: Sequence[ItemT], work: Work, bad: BadEpisodes, processes: Processes
 ) -> list[tuple[str, ItemT]]:
-    """Make what is missing, shared among the processes; all items that could be made by their identities, in order.
+    """Make the missing items, shared among the processes; returns those in the store, with their identities, in order.
 
     The size is estimated and shown first; NotEnoughDiskError when it does not fit. What fails is counted in `bad`.
     """
@@ -176,7 +176,7 @@ def fill(
         )
         require_room(store.folder, size)
     processes.wait()
-    # A share of all items, not of the missing ones: another run may be filling the same store.
+    # A share of all items, not of the missing ones, which change while another run fills the same store.
     share = set(identities[processes.rank :: processes.count])
     mine = [(identity, item) for identity, item in missing if identity in share]
     if mine:
@@ -195,9 +195,9 @@ def fill(
 def _made(
     missing: Sequence[tuple[str, Any]], work: Work, bad: BadEpisodes, store: Store
 ) -> Iterator[tuple[str, tuple[NDArray[Any], Facts] | None]]:
-    """Items in order, None for those that failed or that another run has made by now.
+    """The items made, in order; None for those that failed or that another run has made by now.
 
-    A few are read ahead by threads, because decoding releases Python's lock.
+    Threads read a few ahead, because decoding releases Python's lock.
     """
 
     def read(identity: str, item: Any) -> Any:
@@ -223,7 +223,7 @@ def _made(
 
 
 def _estimate(items: Sequence[Any], work: Work) -> int:
-    """Bytes of all items, from at most 50 spread over them."""
+    """The estimated bytes of all items, from at most 50 of them, evenly spread."""
     sample = items[:: max(1, math.ceil(len(items) / 50))]
     sizes = []
     for item in sample:
@@ -235,27 +235,27 @@ def _estimate(items: Sequence[Any], work: Work) -> int:
 
 
 def fingerprint(key: Mapping[str, Any]) -> str:
-    """A short name for a description; equal descriptions, and no others, share it."""
+    """The hash of a description, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def identity_of_episode(folder: Path, camera: str, also: Iterable[str] = ()) -> str:
-    """A name for all that is read of an episode: its metadata say which video is which camera's, others the rate."""
+    """A hash over all files that are read of an episode: its poses, videos and metadata (cameras and rates)."""
     patterns = ("*.h5", "*.json", "recordings/MP4/*.mp4", "recordings/MP4/*.json")
     files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    with contextlib.suppress(EpisodeError):  # which whoever opens it will say
+    with contextlib.suppress(EpisodeError):  # whoever opens the episode will raise it
         if (video := video_path(folder, camera, folder.name)) not in files:  # it need not be called .mp4
             files.append(video)
     return identity_of_files(*files, also=also)
 
 
 def identity_of_files(*files: Path, also: Iterable[str] = ()) -> str:
-    """A name for the present content of files, from their places, sizes and times of change."""
+    """A hash that stands for the present content of files, from their paths, sizes and times of change."""
     parts = list(also)
     for file in files:
         try:
             status = file.stat()
-        except OSError:  # a link that leads nowhere: whoever opens it will say so
+        except OSError:  # a link that leads nowhere: whoever opens it will raise that
             parts.append(f"{file} missing")
             continue
         parts.append(f"{file.resolve()} {status.st_size} {status.st_mtime_ns}")

@@ -1,8 +1,8 @@
-"""Windows of robot trajectories as batches: latents from disk (or frames), poses, actions recomputed from them.
+"""Batches of windows of robot trajectories: latents from disk (or frames), poses, and actions recomputed from poses.
 
-Every batch is a pure function of its number. A window is drawn from all episodes alike; optionally some are drawn
-around moments at which the gripper moves, and some batches hold counterfactual pairs: two episodes that left the same
-state with different commands.
+Every batch is a pure function of its number. All episodes come equally often; optionally some windows are drawn around
+moments at which the gripper moves, and some batches hold counterfactual pairs: two episodes that left the same state
+with different commands.
 
 Legend: B batch · T frames of a window · R rows of a trajectory · N tokens of a frame · D latent width.
 """
@@ -35,12 +35,12 @@ from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingConfig:
-    """Which windows come how often; the defaults are the reference's, all alike."""
+    """How often which windows are drawn; by default, as in the reference, none are preferred."""
 
-    event_share: float = 0.0  # of the windows, drawn so that the gripper moves in them
-    event_change: float = 0.05  # of closedness in one step, from which it counts as moving
-    pair_share: float = 0.0  # of the batches, made of counterfactual pairs
-    pair_frames: int = 3  # of the windows of a pair, which begin where the two part
+    event_share: float = 0.0  # share of the windows drawn so that the gripper moves in them
+    event_change: float = 0.05  # of closedness in one step; above it the gripper counts as moving
+    pair_share: float = 0.0  # share of the batches made of counterfactual pairs
+    pair_frames: int = 3  # of each window of a pair; the windows begin where the two episodes part
     bad_episodes: int = 100  # that may be left out, each named and counted, before training refuses
 
     def __post_init__(self) -> None:
@@ -61,13 +61,13 @@ class Trajectory:
     fps: float  # rows a second
     branch: str | None  # shared by episodes that left the same state
     read: Callable[[NDArray[np.int64]], dict[str, Any]]  # rows -> latents_TND (bf16 bits) or frames_THW3
-    video_bytes: int = 0  # of the camera's file, by which it is known again wherever it lies
+    video_bytes: int = 0  # of the camera's file; a resumed run recognises it by this, wherever it lies
 
     def __len__(self) -> int:
         return len(self.poses_R7)
 
     def starts(self, frames: int) -> int:
-        """How many windows of so many frames fit."""
+        """How many windows of `frames` frames fit, each beginning at another row."""
         return max(0, len(self) - (frames - 1) * self.stride)
 
 
@@ -84,19 +84,19 @@ def cached_trajectories(
 ) -> list[Trajectory]:
     """Trajectories whose latents are on disk; what is missing is encoded first.
 
-    Unless `every_frame`, only every stride-th frame is kept, at which windows then begin. Each episode comes as it was
-    recorded and as often again as `copies` says, in looks of its own.
+    Unless `every_frame`, only every stride-th frame is kept, and windows begin only at those. Each episode comes as it
+    was recorded and `copies` more times, each time with another appearance.
     """
     work = _encoding(encoder, window, every_frame=every_frame)
     store = Store.keyed(root, {"what": "latents", **encoder.key, "fps": window.fps, "every frame": every_frame})
     bad = BadEpisodes(sampling.bad_episodes)
     refs = find_episodes(source) if isinstance(source, Path) else source
-    # Copy after copy, so that processes, which take turns, have as much to encode when the first is there already.
+    # Ordered by copy: items are dealt out in turn, so each process has as much to encode where originals are cached.
     items = [_Item(ref, camera, copy) for copy in range(1 + copies) for ref in refs for camera in window.cameras]
     made = fill(store, items, work, bad, processes)
     _tell(bad, processes)
     _refuse_none(made, refs, source)
-    # As found now, not as when it was encoded.
+    # With names and places as found now, not as when they were encoded.
     return [_stored(store, identity, item.ref, window) for identity, item in made]
 
 
@@ -109,9 +109,9 @@ def recorded_trajectories(
     copies: int = 0,
     batch: int = 2,
 ) -> list[Trajectory]:
-    """Trajectories whose frames are decoded when they are drawn; the same as those from the cache.
+    """Trajectories whose frames are decoded when they are drawn, without a cache.
 
-    InputError where frames are of several sizes and more than one window comes in a batch.
+    InputError where frames are of several sizes and a batch holds more than one window.
     """
     bad = BadEpisodes(sampling.bad_episodes)
     opened = []
@@ -127,14 +127,14 @@ def recorded_trajectories(
     _tell(bad, processes)
     _refuse_none(opened, refs, source)
     sizes = {(episode.video.width, episode.video.height): episode.name for episode in opened}
-    if len(sizes) > 1 and batch > 1:  # said now, not when they first meet in a batch, perhaps after days
+    if len(sizes) > 1 and batch > 1:  # refused now, not when they first meet in a batch, perhaps after days
         shown = ", ".join(f"{width} x {height} as in {name}" for (width, height), name in sorted(sizes.items()))
         raise InputError(f"frames of different sizes cannot share a batch: {shown}; use the latent cache (cache=true)")
     return [_recorded(episode, window, copy) for copy in range(1 + copies) for episode in opened]
 
 
 def _with_extrinsics(trajectories: Sequence[Trajectory], most: int, rank: int) -> list[Trajectory]:
-    """Those that know where their camera stood; the others are counted, and named by the first process."""
+    """The trajectories with extrinsics of their camera; the others are counted, and named by the first process."""
     bad = BadEpisodes(most)
     for trajectory in trajectories:
         if trajectory.extrinsics_R6 is None:
@@ -149,7 +149,7 @@ def _with_extrinsics(trajectories: Sequence[Trajectory], most: int, rank: int) -
 
 
 class TrajectoryBatches:
-    """The micro-batches of a run over trajectories."""
+    """The micro-batches of a run: windows drawn from trajectories, each batch by its number."""
 
     def __init__(
         self,
@@ -221,7 +221,7 @@ class TrajectoryBatches:
         return first_readable(draw, bad)
 
     def _pair_windows(self, micro_batch: int, bad: dict[str, str]) -> list[dict[str, Any]]:
-        """As many pairs as the batch holds, the two of each side by side."""
+        """As many counterfactual pairs as the batch holds, the two windows of each side by side."""
         samples = self.layout.samples(micro_batch)[::2]
         return [window for sample in samples for window in first_readable(partial(self._pair, sample), bad)]
 
@@ -240,7 +240,7 @@ class TrajectoryBatches:
 def window_at(
     trajectory: Trajectory, rows_T: NDArray[np.int64], hand_rows_T: NDArray[np.int64] | None = None
 ) -> dict[str, Any]:
-    """What was seen at some rows of a trajectory, in the order asked, and where the hand was then, or at other rows."""
+    """Latents or frames at these rows of a trajectory, in the order asked, and poses at the same rows, or at others."""
     hand_rows_T = rows_T if hand_rows_T is None else hand_rows_T
     extrinsics = None if trajectory.extrinsics_R6 is None else trajectory.extrinsics_R6[hand_rows_T]
     return trajectory.read(rows_T) | {
@@ -251,7 +251,10 @@ def window_at(
 
 
 def collated(windows: list[dict[str, Any]], config: WindowConfig, *, extrinsics: bool = False) -> dict[str, Any]:
-    """Windows as one batch: `latents_BND` or `frames_BTHW3`, `poses_BT7`, `actions_BS7`, perhaps `extrinsics_BT6`."""
+    """Windows as one batch: `latents_BND` or `frames_BTHW3`, `poses_BT7`, `actions_BS7`, perhaps `extrinsics_BT6`.
+
+    Poses and actions are in the camera frame where the windows' configuration says so.
+    """
     poses_BT7 = np.stack([window["poses"] for window in windows])
     batch: dict[str, Any] = {}
     if extrinsics or config.camera_frame:
@@ -272,7 +275,7 @@ def collated(windows: list[dict[str, Any]], config: WindowConfig, *, extrinsics:
 
 
 def _tell_of_rates(trajectories: Sequence[Trajectory], fps: float) -> None:
-    """Say how many come slower than the release will say."""
+    """Print a note where trajectories have a lower rate than the release will state."""
     missed = Counter(rate_missed(trajectory.fps / trajectory.stride, fps) for trajectory in trajectories)
     for said, count in missed.items():
         if said is not None:
@@ -292,7 +295,7 @@ def _pairs(trajectories: Sequence[Trajectory], frames: int) -> list[list[Traject
 
 
 def _events(trajectories: Sequence[Trajectory], change: float) -> list[tuple[int, int]]:
-    """Which trajectory, from which row on, has a step that moves the gripper."""
+    """Every step that moves the gripper: the index of its trajectory, and the row at which it begins."""
     events = []
     for which, trajectory in enumerate(trajectories):
         closedness_R = trajectory.poses_R7[:, poses.GRIPPER][:, 0]
@@ -302,27 +305,27 @@ def _events(trajectories: Sequence[Trajectory], change: float) -> list[tuple[int
 
 
 def branch_of(metadata: Mapping[str, Any], camera: str) -> str | None:
-    """What episodes that left the same simulated state share; None for episodes that stand alone."""
+    """A name shared by episodes that left the same simulated state, seen by this camera; None for all others."""
     branch = (metadata.get("simulation") or {}).get("branch")
     return f"{branch} {camera}" if branch else None
 
 
 class _Item(NamedTuple):
-    """An episode as it comes into the cache."""
+    """One entry of the cache: an episode through one camera, as recorded or with another appearance."""
 
     ref: EpisodeRef
     camera: str
-    copy: int  # 0: as it was recorded; else in looks of its own
+    copy: int  # 0: as it was recorded; else the number of its appearance
 
 
 def _branch(episode: Episode, copy: int) -> str | None:
-    """As `branch_of`, for a copy: those of other looks did not leave the same state."""
+    """As `branch_of`, for one copy: copies of different appearance do not count as having left the same state."""
     branch = branch_of(episode.metadata, episode.camera)
     return f"{branch} {copy}" if branch and copy else branch
 
 
 def _in_looks(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
-    """The frames in the looks of a copy, which episodes that left the same state share."""
+    """The frames with the appearance of a copy; episodes that left the same state share it."""
     if copy == 0:
         return frames_FHW3
     simulation = episode.metadata.get("simulation") or {}
@@ -373,7 +376,7 @@ def _stored(store: Store, identity: str, ref: EpisodeRef, window: WindowConfig) 
         poses_R7=np.asarray(facts["poses"]),
         extrinsics_R6=None if extrinsics is None else np.asarray(extrinsics),
         stride=facts["stride"],
-        fps=facts.get("fps", window.fps * facts["stride"]),  # caches of earlier versions do not say it
+        fps=facts.get("fps", window.fps * facts["stride"]),  # caches of earlier versions do not hold it
         branch=ref.branch(facts["branch"]),
         read=lambda rows_T: {"latents_TND": store.read(identity, rows_T)},
         video_bytes=_video_bytes(ref, facts["camera"]),
