@@ -51,7 +51,7 @@ _WHITE, _GREY, _DARK = (0.93, 0.94, 0.95, 1.0), (0.80, 0.81, 0.83, 1.0), (0.13, 
 
 
 def load_arm(robot_xml: Path | None = None) -> Any:
-    """An `MjSpec` that holds only the arm, ready to have a table put under it.
+    """An `MjSpec` of the arm alone, to which the rest of the cell is added.
 
     `robot_xml` may name another MJCF of a Panda; it needs the same joint, finger and link names, and an InputError says
     which one is missing.
@@ -68,7 +68,7 @@ def load_arm(robot_xml: Path | None = None) -> Any:
 
 
 def franka_folder() -> Path:
-    """Where `gymnasium-robotics` keeps its Franka (found without importing it, which would register its own worlds)."""
+    """The folder of the Franka in `gymnasium-robotics`, found without importing it and registering its environments."""
     found = importlib.util.find_spec("gymnasium_robotics")
     if found is None or found.origin is None:
         raise ConfigError("the Franka's meshes come with the package gymnasium-robotics, which is not installed")
@@ -127,7 +127,7 @@ def _hand(spec: Any) -> None:
     spec.body("panda0_link7").add_site(
         name=TOOL,
         pos=[0.0, 0.0, 0.1654 + 0.0540 - TIP_BELOW_TOOL],
-        quat=[0.0, 0.92388, -0.382683, 0.0],  # the hand's frame, turned half around x
+        quat=[0.0, 0.92388, -0.382683, 0.0],  # the hand's frame, turned by 180° about x
         size=[0.004] * 3,
         group=5,
     )

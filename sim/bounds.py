@@ -1,7 +1,7 @@
-"""What the best and the worst do: expert, nothing and random on every task, over many seeds.
+"""Lower and upper bounds of success: nothing, random actions and the expert on every task, over many seeds.
 
-Every later success rate stands between these. A scene counts against the expert both when it fails in the episode and
-when it had failed before, while the goal was made, and the scene was drawn again.
+Every later success rate lies between these. A seed counts against the expert when it fails in the episode, and also
+when it had failed while the goal was made, so that another scene was drawn.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How one episode went; `steps` until it was first done, -1 if never."""
+    """How one episode went; `steps` counts those until the task was first done, -1 if never."""
 
     seed: int
     any_time: bool
@@ -72,7 +72,7 @@ def measure(
     workers: int = 1,
     advance: Callable[[int], object] = lambda _: None,
 ) -> list[Bound]:
-    """All combinations over seeds 0 … episodes - 1; the result does not depend on `workers`."""
+    """The bounds of all combinations, over seeds 0 … episodes - 1; they do not depend on `workers`."""
     combinations = [(task, kind, policy) for task in tasks for kind in kinds for policy in policies]
     pieces = [tuple(range(start, min(start + 25, episodes))) for start in range(0, episodes, 25)]
     trials = [
@@ -88,7 +88,7 @@ def measure(
 
 
 def play(trial: Trial) -> list[Outcome]:
-    """Play the seeds of one trial; nothing is rendered."""
+    """The outcomes of a trial, one for each seed; nothing is rendered."""
     env = FrankaEnv(trial.task, split=trial.split, kind=trial.kind, views=(), goal_frames=False)
     try:
         return [_episode(env, trial.policy, seed) for seed in trial.seeds]
@@ -97,7 +97,7 @@ def play(trial: Trial) -> list[Outcome]:
 
 
 def wilson(successes: float, trials: float, z: float = 1.96) -> tuple[float, float]:
-    """The interval in which the true rate lies with 95 % confidence (Wilson 1927), honest also at 0 and 1."""
+    """The 95 % confidence interval of a success rate (Wilson 1927), which holds for rates near 0 and 1, too."""
     if trials == 0:
         return (0.0, 1.0)
     rate, weight = successes / trials, z * z / trials
@@ -129,7 +129,7 @@ def as_dict(bounds: list[Bound]) -> list[dict[str, Any]]:
 
 
 def policy_name(name: str) -> Policy:
-    """`name`, if there is such a policy."""
+    """`name` as a policy. Raises ConfigError if there is none of that name."""
     for known in POLICIES:
         if name == known:
             return known
@@ -166,7 +166,7 @@ def _episode(env: FrankaEnv, policy: Policy, seed: int) -> Outcome:
 
 
 def actor(env: FrankaEnv, policy: Policy, seed: int) -> Callable[[], Any]:
-    """What a policy does next in a freshly reset episode; None when the expert is done."""
+    """A function that returns a policy's next action in a freshly reset episode, or None once the expert is done."""
     if policy == "expert":
         expert = env.expert()
 

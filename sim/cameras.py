@@ -4,6 +4,8 @@
 workspace stays in the picture. In a prototype the same planner placed 1 of 8 objects with a far camera and 8 of 8
 with a near one.
 `right` is its mirror image, `wrist` rides on the hand, `pretty` is for people.
+
+Shapes: N points.
 """
 
 from __future__ import annotations
@@ -33,13 +35,13 @@ class Placement:
     field_of_view: float  # [deg], vertical
 
     def position(self) -> Array:
-        """Where it stands, in the base frame [3]."""
+        """The camera's position in the base frame [3]."""
         azimuth, elevation = np.deg2rad(self.azimuth), np.deg2rad(self.elevation)
         towards = (np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation))
         return np.asarray(self.look_at) + self.distance * np.asarray(towards)
 
     def rotation(self) -> Array:
-        """Its axes in the base frame as columns, the way MuJoCo has them: x right, y up, looking along -z."""
+        """The camera's axes in the base frame as columns [3, 3], as in MuJoCo: x right, y up, looking along -z."""
         back = self.position() - np.asarray(self.look_at)
         back /= np.linalg.norm(back)
         right = np.cross([0.0, 0.0, 1.0], back)

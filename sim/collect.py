@@ -1,8 +1,8 @@
-"""Recording many simulated episodes: several processes, resumable at any moment, nothing half-written.
+"""Records many simulated episodes in several processes; resumable at any moment, and nothing is left half-written.
 
 Job n is played from seed `seed_base + n` alone, so which process plays it, in which order, and after how many
 interruptions does not change what is recorded. A job yields some short episodes and then its long one, if that is
-wanted too; where the last of them is, the job is done.
+wanted too; the job is done once the last of them is on disk.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ OWNER = Owner(
 )
 FORMAT = "vjepa2-ac simulated episodes, version 1"
 LAB = "SIM"
-KEEP_FREE = 200_000_000  # [bytes] the disk is called full before it is
+KEEP_FREE = 200_000_000  # [bytes]: with less left, the disk counts as full
 
 KINDS = ("expert", "noisy", "near", "random")
 STEPS = 40  # of a long episode: 10 s
@@ -63,10 +63,10 @@ class CollectConfig:
     split: Split = "train"
     seed_base: int = 0
     mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
-    branches: int = 2  # pairs per job: the same state left once opening, once closing
-    repaints: int = 0  # stretches of the long episode per job, each painted again in a look of its own
-    repaint_steps: int = 8  # [0.25 s] how long those are: two seconds
-    long: bool = True  # the long episode is recorded too, not only played
+    branches: int = 2  # pairs per job: from one state, the gripper opens in one, closes in the other
+    repaints: int = 0  # parts of the long episode per job, each rendered again in a look of its own
+    repaint_steps: int = 8  # [0.25 s], how long those parts are: two seconds
+    long: bool = True  # whether the long episode is recorded; it is played in any case
     cameras: tuple[str, ...] = ("left",)  # of left, right, wrist
     size: int = 256  # [px] of the square frames
     look: dict[str, Any] = field(default_factory=dict)  # what else episodes depend on: the release, the behaviours
@@ -103,16 +103,16 @@ class CollectConfig:
 
     @property
     def short(self) -> int:
-        """Short episodes per job."""
+        """Number of short episodes per job."""
         return 2 * self.branches + self.repaints
 
     @property
     def last(self) -> int:
-        """The part of a job that is written last."""
+        """Number of the part of a job that is written last (see `started_at`)."""
         return 0 if self.long else self.short
 
     def to_dict(self) -> dict[str, Any]:
-        """As kept in `collection.json`."""
+        """The configuration as kept in `collection.json`."""
         return {
             "format": FORMAT,
             "split": self.split,
@@ -129,10 +129,10 @@ class CollectConfig:
 
 
 class Recorder(Protocol):
-    """Plays one job: the recordings of a seed, its `config.last` part last. Made once in each process."""
+    """Plays one job a call, its part `config.last` last. Made once in each process."""
 
     def __call__(self, seed: int) -> Iterable[Recording]:
-        """Each recording, with `started` from `started_at(seed, part)`."""
+        """The recordings of a seed, each with `started` from `started_at(seed, part)`."""
 
 
 MakeRecorder = Callable[[CollectConfig], Recorder]
@@ -160,8 +160,8 @@ def collect(
 ) -> Collected:
     """Record the jobs of `config` that `root` does not hold yet.
 
-    InputError when `root` holds something else, NotEnoughDiskError when the disk runs full; what is complete by then
-    stays, and calling again goes on from there.
+    Raises InputError when `root` holds something else, NotEnoughDiskError when the disk runs full; what is complete by
+    then stays, and calling again goes on from there.
     """
     if jobs < 1 or workers < 1:
         raise ConfigError(f"need at least one episode and one worker, got {jobs} and {workers}")
@@ -186,7 +186,7 @@ def collect(
                     if advance is not None:
                         advance(1, f"seed {seed}, {frames / (time.monotonic() - started):.0f} frames/s")
         finally:
-            _rebuild_index(root)  # stopped, too: the processes have ended what they were at
+            _rebuild_index(root)  # also when stopped, after the processes have ended
         return Collected(played, already, episodes, frames, time.monotonic() - started)
 
 
@@ -196,7 +196,7 @@ def started_at(seed: int, part: int = 0) -> datetime:
 
 
 def is_done(root: Path, seed: int, last: int = 0) -> bool:
-    """Whether the part of a job that is written last, and so all of the job, is there."""
+    """Whether the part of a job that is written last, and with it all of the job, is on disk."""
     return _place(root, started_at(seed, last)) is not None
 
 
@@ -209,7 +209,7 @@ def _place(root: Path, started: datetime) -> Path | None:
 
 
 def _remove_leftovers(root: Path) -> None:
-    """Throw away what killed writers left; a writer that still lives keeps its own."""
+    """Remove the unfinished episodes of killed writers; those of writers that still run stay."""
     for path in layout.unfinished(root):
         process = path.name.rsplit(".", 1)[-1]
         if not (process.isdigit() and _is_alive(int(process))):
@@ -226,7 +226,7 @@ def _is_alive(process: int) -> bool:
 
 
 def _rebuild_index(root: Path) -> None:
-    """Make the index say what is there; a kill may have come between an episode and its line."""
+    """Write the index anew from the episodes on disk; a kill may have come between an episode and its line."""
     refs = layout.find_episodes(root)
     entries = [index_entry(ref, layout.read_metadata(ref.folder, ref.name)) for ref in refs]
     with _said_if_unwritable(root):
@@ -254,7 +254,7 @@ def _said_if_unwritable(root: Path) -> Iterator[None]:
 def _play(
     root: Path, seeds: list[int], config: CollectConfig, make: MakeRecorder, workers: int
 ) -> Generator[tuple[int, list[dict[str, Any]]], None, None]:
-    """Each seed as it is done, with the index lines of its episodes; fresh processes, each with its own renderer."""
+    """Each seed once it is done, with its episodes' index lines; played by fresh processes with their own renderers."""
     if not seeds:
         return
     waiting = iter(seeds)
@@ -289,12 +289,12 @@ def _play(
 
 
 def _hand_out(pipe: Connection, waiting: Iterator[int]) -> None:
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its end is named when its answer is read
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # `_answer` reports a dead worker
         pipe.send(next(waiting, None))
 
 
 def _answer(pipe: Connection, process: Any) -> tuple[int, list[dict[str, Any]]] | None:
-    """What a worker says: a seed and its lines, None when it has ended as it should; else its error is raised."""
+    """A worker's answer: a seed and its index lines, or None when it has ended as it should. Raises its error."""
     try:
         answer = pipe.recv()
     except (EOFError, ConnectionResetError):  # the latter where it had not read its seed yet
@@ -313,14 +313,14 @@ def _answer(pipe: Connection, process: Any) -> tuple[int, list[dict[str, Any]]] 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error nobody planned for, as text, because not every exception crosses processes."""
+    """An unexpected error of a worker, as text, because not every exception can be sent between processes."""
 
-    seed: int | None  # None: it came to none
+    seed: int | None  # None: before the first one
     text: str
 
 
 def _work(pipe: Connection, root: Path, config: CollectConfig, make: MakeRecorder) -> None:
-    """One process: play seed after seed until told to stop or nobody listens any more."""
+    """The body of a worker process: play seed after seed until told to stop, or until the pipe is closed."""
     take_one_thread()
     seed: int | None = None
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -342,7 +342,7 @@ def _work(pipe: Connection, root: Path, config: CollectConfig, make: MakeRecorde
 
 
 def _write(recording: Recording, root: Path) -> list[dict[str, Any]]:
-    """The index line of an episode now written; nothing if an interrupted run of the same job had written it."""
+    """Write an episode; returns its index line, or none if an interrupted run of the same job had written it."""
     try:
         ref = write_episode(recording, root)
     except AlreadyThereError:

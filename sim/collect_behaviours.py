@@ -1,8 +1,8 @@
-"""What the hand does in recorded episodes when it is not simply solving a task.
+"""What the hand does in recorded episodes: it wanders, plays with the object, or solves tasks, steadily or disturbed.
 
-A world model learns what moves do only from moves it has seen: opening and closing at all heights, with and without an
-object, grasps that fail, things that drop, pushes from all sides. A behaviour is a generator: it is sent what there is
-and yields the next action.
+A world model learns what actions do only from actions it has seen: opening and closing at all heights, with and without
+an object, grasps that fail, things that drop, pushes from all sides. A behaviour is a generator: it is sent a `Sight`
+after each step and yields the next action.
 
 Shapes: 3 numbers of a position, 7 of a pose or action.
 """
@@ -22,14 +22,14 @@ from sim.truth import Truth
 
 Array = NDArray[np.float64]
 
-EDITION = 2  # one more whenever the same seed comes to play something else; collections hold episodes of one
+EDITION = 2  # one more whenever a seed plays something else than before; a collection has one edition
 FULL = 0.5  # the gripper's largest change in a step; from open to closed takes two
-SLOW, FAST = 0.015, 0.075  # [m] largest axis of one step, the range drawn from; the planner may move as fast
+SLOW, FAST = 0.015, 0.075  # [m], range of speeds: largest axis of one step; the planner may move as fast
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What a behaviour may know: everything. It plays, the camera watches."""
+    """What a behaviour is told: where the hand is, and the whole true state."""
 
     pose_7: Array
     truth: Truth
@@ -55,7 +55,7 @@ Behaviour = Generator[Array, Sight, None]
 
 
 def wander(rng: np.random.Generator, sight: Sight) -> Behaviour:
-    """Anywhere in the workspace at any speed, turning now and then; the gripper opens and closes as it likes."""
+    """Move anywhere in the workspace at any speed, turning now and then; the gripper opens and closes at random."""
     closed = 0.0
     while True:
         goal_3 = rng.uniform(workspace.LOW, workspace.HIGH)
@@ -70,14 +70,14 @@ def wander(rng: np.random.Generator, sight: Sight) -> Behaviour:
 
 
 def play(rng: np.random.Generator, sight: Sight) -> Behaviour:
-    """Around the object, again and again: hover, push, grasp well or badly, carry, let go at some height."""
+    """Play with the object, again and again: hover, push, grasp well or badly, carry, let go at some height."""
     while True:
         toys = (hover, push, grasp_and_carry)
         sight = yield from toys[rng.choice(len(toys), p=[0.25, 0.2, 0.55])](rng, sight)
 
 
 def hover(rng: np.random.Generator, sight: Sight) -> Generator[Array, Sight, Sight]:
-    """Look at the object from places near it, fingers at work."""
+    """Move to places near the object, the gripper opening and closing now and then."""
     closed = float(rng.integers(2))
     for _ in range(int(rng.integers(2, 4))):
         offset_3 = rng.normal(0.0, 0.045, 3)
@@ -92,7 +92,7 @@ def hover(rng: np.random.Generator, sight: Sight) -> Generator[Array, Sight, Sig
 
 
 def push(rng: np.random.Generator, sight: Sight) -> Generator[Array, Sight, Sight]:
-    """Go beside the object and through where it stands."""
+    """Go beside the object, then through the place where it stands."""
     angle, closed = rng.uniform(0, 2 * np.pi), float(rng.random() < 0.7)
     away_2 = 0.08 * np.array([np.cos(angle), np.sin(angle)])
     height = rng.uniform(0.015, 0.035)
@@ -104,7 +104,7 @@ def push(rng: np.random.Generator, sight: Sight) -> Generator[Array, Sight, Sigh
 
 
 def grasp_and_carry(rng: np.random.Generator, sight: Sight) -> Generator[Array, Sight, Sight]:
-    """Try to take the object (three in ten aim badly), wave it about, and let go, sometimes from high up."""
+    """Try to take the object (three in ten aim badly), move it about, and let go, sometimes from high up."""
     miss_2 = rng.normal(0.0, 0.025 if rng.random() < 0.3 else 0.004, 2)
     depth = rng.uniform(-0.012, 0.008)
 
@@ -129,12 +129,12 @@ def grasp_and_carry(rng: np.random.Generator, sight: Sight) -> Generator[Array, 
 
 
 def solve(rng: np.random.Generator, sight: Sight, task: TaskName, place_3: Array) -> Behaviour:
-    """One task after another as the script does them; what comes to nothing is begun again."""
+    """Solve one task after another as the scripted expert does; where the object is lost, go on to the next task."""
     while True:
         expert = Expert(task, place_3)
         while not expert.done:
             action_7 = expert.act(sight.truth)
-            stage = expert.stage  # of this action: `act` goes on to the next waypoint by itself
+            stage = expert.stage  # that of this action: `act` goes on to the next waypoint by itself
             sight = yield action_7
             if stage in HOLDING and not sight.truth.is_held and not _is_gripping(sight):
                 break
@@ -144,7 +144,7 @@ def solve(rng: np.random.Generator, sight: Sight, task: TaskName, place_3: Array
 
 
 def disturbed(rng: np.random.Generator, sight: Sight, expert: Behaviour) -> Behaviour:
-    """A behaviour with a shaky hand that is pushed aside, closes too early or lets go at times, and must recover."""
+    """`expert` with a shaky hand that at times is pushed aside, closes too early or lets go, and must recover."""
     shake = rng.uniform(0.0, 0.010)  # [m] at each step
     planned_7 = next(expert)
     while True:
@@ -162,7 +162,7 @@ def disturbed(rng: np.random.Generator, sight: Sight, expert: Behaviour) -> Beha
         planned_7 = expert.send(sight)
 
 
-HOLDING = ("raise", "lift", "over", "lower")  # what the expert does with something in its hand
+HOLDING = ("raise", "lift", "over", "lower")  # the expert's stages with something in its hand
 
 
 def _next_task(rng: np.random.Generator, sight: Sight) -> TaskName:
@@ -177,7 +177,7 @@ def _is_gripping(sight: Sight) -> bool:
 
 
 def action(sight: Sight, goal_3: Array, closed: float, speed: float, yaw: float = 0.0) -> Array:
-    """The next step [7] on a straight line to `goal_3`, upright, no axis faster than `speed`."""
+    """The next action [7] straight towards `goal_3`, the hand pointing down, no axis faster than `speed` [m] a step."""
     way_3 = np.clip(goal_3, workspace.LOW, workspace.HIGH) - sight.pose_7[:3]
     way_3 *= min(1.0, speed / max(float(np.abs(way_3).max()), 1e-9))
     turn = np.clip([-sight.pose_7[3], -sight.pose_7[4], yaw - sight.pose_7[5]], -0.25, 0.25)
@@ -215,7 +215,7 @@ def _always(goal_3: Array) -> Callable[[Sight], Array]:
 
 
 def _grasp_yaw(object_yaw: float) -> float:
-    """The least turn that squares the fingers with a box."""
+    """The yaw nearest to 0 at which the fingers are square with a box."""
     return float((object_yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4)
 
 

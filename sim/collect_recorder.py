@@ -1,4 +1,4 @@
-"""Playing one job of a collection in the simulator, and keeping what the cameras and the judge saw of it.
+"""Plays the jobs of a collection in the simulator, and records what the cameras and the judge saw of them.
 
 Shapes: 7 numbers of a pose, H height and W width of a frame.
 """
@@ -31,11 +31,11 @@ Array = NDArray[np.float64]
 SERIALS = {"left": "10000001", "right": "10000002", "wrist": "10000003"}
 BRANCH_STEPS = 4  # one second: the gripper opens or closes in half of it
 WHERE = {"bowl": "into the bowl", "pad": "on the pad"}
-AT_OBJECT = 4.0  # how much rather a branch leaves where the object is between or on the fingers
+AT_OBJECT = 4.0  # weight of states with the object at the fingers, next to 1, as starts of branches
 STREAM = 0xC011EC7  # of random numbers, apart from those that draw the scene
 NO_FRAMES = np.zeros((0, 0, 0, 3), dtype=np.uint8)
 
-# What a long episode is called, and how often an expert begins with which task.
+# The tasks that an expert may begin with, how often it does, and what episodes are called.
 TASKS: tuple[TaskName, ...] = ("reach", "grasp", "pick_and_place")
 TASK_SHARES = (0.15, 0.25, 0.60)
 WORDS = {
@@ -50,26 +50,26 @@ WORDS = {
 
 
 def make_recorder(config: CollectConfig) -> Recorder:
-    """A cell of one's own for this process."""
+    """A recorder with a cell of its own, for this process."""
     return CellRecorder(config)
 
 
 @dataclass(slots=True)
 class Track:
-    """What was seen so far, a row per moment."""
+    """What was recorded of an episode so far, a row per moment."""
 
-    is_painted: bool = True  # False: nobody will look at it, so it has no frames
+    is_painted: bool = True  # False: its frames are not wanted, so none are rendered
     frames: dict[str, list[NDArray[np.uint8]]] = field(default_factory=lambda: defaultdict(list))  # by camera
     extrinsics: dict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
     poses: list[Array] = field(default_factory=list)
-    commands: list[Array] = field(default_factory=list)  # one fewer: sent after each row but the last
+    commands: list[Array] = field(default_factory=list)  # one row fewer: sent after each row but the last
     joints: list[Array] = field(default_factory=list)
     joint_commands: list[Array] = field(default_factory=list)
     truth: list[dict[str, Any]] = field(default_factory=list)
 
 
 class CellRecorder:
-    """The cell, re-dressed for every seed."""
+    """Plays and records jobs in one cell, re-dressed for every seed."""
 
     def __init__(self, config: CollectConfig) -> None:
         self.config, self.variation = config, Variation(split=config.split)
@@ -77,7 +77,7 @@ class CellRecorder:
         self.painter = Painter(self.cell.scene, config.size, config.size)
 
     def __call__(self, seed: int) -> Iterator[Recording]:
-        """The branches of a seed, its repaints, then its long episode, if that is wanted."""
+        """The recordings of a seed: its branches, its repaints, then its long episode, if that is wanted."""
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAM,)))
         scene = draw(self.variation, seed)
         self.cell.dress(scene)
@@ -122,7 +122,7 @@ class CellRecorder:
     def _branches(
         self, state: Snapshot, rng: np.random.Generator, facts: dict[str, Any], pair: int
     ) -> Iterator[Recording]:
-        """Twice the same moves from the same state, in a look of their own: the gripper opens, the gripper closes."""
+        """The same moves from the same state twice, in a look of their own: once the gripper opens, once it closes."""
         way_3 = rng.uniform(-0.04, 0.04, 3) if rng.random() < 0.5 else np.zeros(3)
         for side, (name, grip) in enumerate((("open", -FULL), ("close", FULL))):
             self.cell.restore(state)
@@ -133,7 +133,7 @@ class CellRecorder:
             yield self._recording(track, name, facts | {"kind": "branch"}, success=True, part=1 + 2 * pair + side)
 
     def _repainted(self, track: Track, states: list[Snapshot], first: int, look: Draw) -> Track:
-        """What the cameras would have seen of some steps, from `first` on, in another look."""
+        """The part of `track` that begins at step `first`, as the cameras would have seen it in another look."""
         steps = slice(first, first + self.config.repaint_steps)
         again = Track(commands=track.commands[steps], joint_commands=track.joint_commands[steps])
         for state in states[first : first + self.config.repaint_steps + 1]:

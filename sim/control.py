@@ -1,12 +1,12 @@
-"""Moving the hand as a real cell does: a delta pose every 250 ms, tracked by differential inverse kinematics.
+"""The hand's controller: as in a real cell, one action every 250 ms, tracked by differential inverse kinematics.
 
 An action becomes a target: the *commanded* pose plus the action, clipped to the workspace. Starting from the commanded
 pose keeps small errors from adding up; holding the commanded pose near the measured one keeps it from winding up when
 the hand is blocked. On the way to the target, joint targets follow by damped least squares with joint limits and a
 null-space posture, and position servos with gravity compensation follow those at the physics rate.
 
-The gripper works the same way: closing, its command may lead what is measured by `GRIP_LEAD`, which is what squeezes.
-Holding an object, an action of 0 keeps the grip and anything below about -0.1 lets go.
+The gripper works the same way: when it closes, its command may lead the measured closedness by `GRIP_LEAD`, and this
+lead is what squeezes. While an object is held, an action of 0 keeps the grip and one below about -0.1 lets go.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ Array = NDArray[np.float64]
 STEP_SECONDS = 0.25  # 4 Hz, DROID's rate after subsampling
 TICK = 5  # physics steps between two targets of the servos
 TICKS = round(STEP_SECONDS / TIMESTEP / TICK)
-ARRIVE = 0.72  # of the step is travel; the rest lets the servos catch up
+ARRIVE = 0.72  # share of the step that is travel; the rest lets the servos catch up
 
-# The largest action: 0.075 m and 0.5 of the gripper a step, 160 mm/s, about what DROID's Robotiq does.
+# The largest action: 0.075 m, 0.25 rad and 0.5 of the gripper (160 mm/s, about what DROID's Robotiq does).
 LIMIT = np.array([0.075, 0.075, 0.075, 0.25, 0.25, 0.25, 0.5])
 
 POSITION_LEAD = 0.015  # [m], how far the command may lead the measured hand
@@ -43,7 +43,7 @@ MAX_TILT = 0.6  # [rad] of the hand from straight down
 
 _DAMPING = 0.03
 _POSTURE_GAIN = 0.02
-_REACHED = 0.002, 0.01  # [m], [rad]: beyond this the joints did not allow the target
+_REACHED = 0.002, 0.01  # [m], [rad]: a larger error means that the joints did not allow the target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +70,11 @@ class HandController:
         margin = 0.01  # [rad]
         limits = np.array([model.joint(name).range for name in ARM_JOINTS])
         self._low, self._high = limits[:, 0] + margin, limits[:, 1] - margin
-        self._imagined = mujoco.MjData(model)  # the arm where it is told to be
+        self._imagined = mujoco.MjData(model)  # for kinematics of the arm at its joint targets
         self._jacobian = np.zeros((6, model.nv))
         self._joints = np.array(HOME)
         self._position, self._rotation, self._closedness = np.zeros(3), np.eye(3), 0.0
-        self.on_tick: Callable[[], None] | None = None  # called every 10 ms of a step: films, viewers
+        self.on_tick: Callable[[], None] | None = None  # called every 10 ms of a step, by films and viewers
 
     def measured_pose(self) -> Array:
         """Where the hand is: x y z, roll pitch yaw, gripper closedness [7]."""
@@ -87,7 +87,7 @@ class HandController:
         return float(np.clip(1.0 - between / OPENING, 0.0, 1.0))
 
     def place(self, position: Array, closedness: float = 0.0) -> None:
-        """Put the hand, upright, at `position` [3] without moving there; for the start of an episode."""
+        """Set the hand at `position` [3], pointing straight down, without moving there; for the start of an episode."""
         self._position, self._rotation, self._closedness = np.array(position), np.eye(3), closedness
         self._joints = np.array(HOME)
         for _ in range(100):
@@ -128,7 +128,7 @@ class HandController:
         )
 
     def wait(self, seconds: float = STEP_SECONDS) -> None:
-        """Let the physics settle while the command stays."""
+        """Run the physics for a while, with the command unchanged."""
         mujoco.mj_step(self.scene.model, self.scene.data, round(seconds / TIMESTEP))
         mujoco.mj_forward(self.scene.model, self.scene.data)
 
@@ -161,7 +161,10 @@ class HandController:
         self._closedness = float(np.clip(self._closedness, 0.0, closedness + GRIP_LEAD))  # pushed shut, it opens again
 
     def _target(self, action: Array) -> tuple[Array, Array | None, bool]:
-        """Where to go, the turn on the way as a rotation vector, and whether the workspace cut something off."""
+        """Where to go [3], the turn on the way as a rotation vector [3] or None, and whether something was cut off.
+
+        Cut off is what leaves the workspace or tilts the hand by more than `MAX_TILT`.
+        """
         wanted = self._position + action[:3]
         end = np.clip(wanted, workspace.LOW, workspace.HIGH)
         cut = bool(np.any(np.abs(end - wanted) > 1e-6))
@@ -173,7 +176,7 @@ class HandController:
         return end, _rotation_vector(delta), cut
 
     def _solve(self, position: Array, rotation: Array, rounds: int = 1) -> tuple[float, float]:
-        """Move the joint targets towards a tool pose; what is left [m], [rad] before the last round."""
+        """Move the joint targets towards a tool pose; returns the errors [m], [rad] before the last round."""
         model, data, scene = self.scene.model, self._imagined, self.scene
         for _ in range(rounds):
             data.qpos[scene.arm_qpos] = self._joints
@@ -191,7 +194,7 @@ class HandController:
         return float(np.linalg.norm(away)), float(np.linalg.norm(turn))
 
     def _give_in_to_the_joints(self) -> bool:
-        """If the joints cannot reach the command, take what they reach for the command."""
+        """Where the joints cannot reach the command, replace it by what they reach; returns whether that was so."""
         left = self._solve(self._position, self._rotation)
         if left[0] <= _REACHED[0] and left[1] <= _REACHED[1]:
             return False
@@ -212,7 +215,7 @@ def _smooth(fraction: float) -> float:
 
 
 def _rotation_vector(rotation: Array) -> Array:
-    """The turn of a small rotation matrix [3]; scipy's is exact and slow, and is asked where this is not enough."""
+    """The rotation vector [3] of a rotation matrix: a fast formula for small angles, scipy (slower) for the rest."""
     half = 0.5 * np.array(
         [rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]]
     )
@@ -223,7 +226,7 @@ def _rotation_vector(rotation: Array) -> Array:
 
 
 def check_action(action: Any) -> Array:
-    """`action` as float64 [7], or an InputError."""
+    """`action` as float64 [7]. Raises InputError where it is none."""
     numbers = poses.vector(action, "action")
     if numbers.ndim != 1:
         raise InputError(f"an action has 7 numbers ({', '.join(poses.PARTS)}); got shape {list(numbers.shape)}")

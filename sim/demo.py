@@ -1,7 +1,7 @@
-"""The main job, shown: goal pictures go to a planning service, its moves to the Franka, and physics judges.
+"""The demo: goal pictures go to a planning service, its actions go to the simulated Franka, and physics judges.
 
 This is the evaluation's loop (`sim.evaluate`) with one episode of each task and a commentary while it runs. The service
-is a process of its own, asked through `vjepa2_ac.client` as a robot would ask it.
+is a process of its own, called through `vjepa2_ac.client` as a robot would call it.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class DemoConfig:
     model: str = "default"
     server: str | None = None  # a running service, instead of one of our own
     is_expert: bool = False  # the scripted expert drives, and no model is needed
-    goals: Goals = "all"  # of each task's goal pictures, those that are sent
-    preset: str | None = None  # of the planner; the service's own, if not said
+    goals: Goals = "all"  # which of each task's goal pictures are sent
+    preset: str | None = None  # of the planner; None: the service's default
     seed: int = 0
     max_steps: int | None = None
 
 
 def show(out: Path, config: DemoConfig, say: Say) -> bool:
-    """Play, judge and film every task once into `out`; whether all were done."""
+    """Play, judge and film every task once into `out`; returns whether all were done."""
     refuse_used(out)
     with _ended_by_sigterm(), _evaluation(out, config, say) as evaluation:
         records = _played(out, evaluation, _jobs(config), say)
@@ -71,7 +71,7 @@ def show(out: Path, config: DemoConfig, say: Say) -> bool:
 
 
 def refuse_used(out: Path) -> None:
-    """Raise InputError where something is already: a demo is seen as it happens, not gone on with."""
+    """Raise InputError unless `out` is new or empty: a demo is watched as it happens and cannot be resumed."""
     try:
         is_used = out.exists() and (not out.is_dir() or any(out.iterdir()))
     except OSError as error:
@@ -86,12 +86,12 @@ def has_display() -> bool:
 
 
 def open_report(out: Path) -> None:
-    """Open the page in the browser of whoever sits in front of this machine."""
+    """Open the report in the default browser of this machine."""
     webbrowser.open((out / PAGE).resolve().as_uri())
 
 
 def line(step: int, turn: Record) -> str:
-    """One step in words: what it costs, what the plan is expected to bring, and what hand and gripper do."""
+    """One step as a line of text: costs, what the plan is expected to gain, and what hand and gripper do."""
     moves = " ".join(f"{100 * number:+5.1f}" for number in turn["action_7"][:3])
     gripper = f"{turn['pose_7'][GRIPPER]:4.0%} {_gripper(turn['action_7'][GRIPPER])}"
     took = f"{turn['plan_ms']:5.0f} ms" if turn["plan_ms"] else ""
@@ -116,14 +116,14 @@ def _played(out: Path, config: EvaluationConfig, jobs: list[Job], say: Say) -> l
 
 
 class _Commentary:
-    """Says each step once; while the robot only stays where it is, nothing."""
+    """Says one line for each step; where the robot stays where it is for several steps, only for the first."""
 
     def __init__(self, say: Say, names: Sequence[str]) -> None:
         """`names` are those of the goal pictures that are sent."""
         self.say, self.names, self.seen, self.was_still = say, names, set[str](), False
 
     def __call__(self, _: Job, step: int, turn: Record) -> None:
-        """Say one step, and whatever is new after it."""
+        """Say one step, and the events in it that have not been said before."""
         is_still = turn["status"] != "going"
         if not is_still:
             self.say(line(step, turn))
@@ -163,7 +163,7 @@ def _jobs(config: DemoConfig) -> list[Job]:
 
 @contextmanager
 def _evaluation(out: Path, config: DemoConfig, say: Say) -> Iterator[EvaluationConfig]:
-    """The settings of the loop, with a service to plan for as long as this lasts."""
+    """The settings of the loop; a service started for it runs until the context ends."""
     if config.is_expert:
         say("The scripted expert drives: it knows where everything is, and no model is asked.")
         yield EvaluationConfig(model="", goals=config.goals, max_steps=config.max_steps)
@@ -180,7 +180,7 @@ def _evaluation(out: Path, config: DemoConfig, say: Say) -> Iterator[EvaluationC
 
 
 def _service_log(out: Path) -> Path:
-    """Beside the folder, never in it: `.` has a name, too."""
+    """The service's log file: beside the folder and never in it, also where the folder is given as `.`."""
     where = out.resolve()
     return where.with_name(f"{where.name}-service.log")
 
@@ -204,7 +204,7 @@ def _refuse_missing(model: str) -> None:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends this as Ctrl-C does, with everything put away."""
+    """Within this context, SIGTERM ends the program as Ctrl-C does, with everything cleaned up."""
 
     def end(number: int, _: object) -> None:
         raise SystemExit(128 + number)

@@ -1,14 +1,14 @@
-"""The cell as a Gymnasium environment: a frame and a pose in, a delta pose out, four times a second.
+"""The cell as a Gymnasium environment: an action goes in, a frame and a pose come out, four times a second.
 
     env = gymnasium.make("sim.envs:VJEPA2AC/FrankaPickAndPlace-v0", split="test")
     observation, info = env.reset(seed=0)          # info["goal"]: [K, H, W, 3], one to four pictures
     observation, reward, terminated, truncated, info = env.step(action)
 
 `observation` holds what a real cell would have: `frame` [H, W, 3] uint8 of the first of `views`, the left camera unless
-told otherwise, and `pose` [7]; further views appear as `frame_right` and so on. The goals are seen by the first, too.
-`action` [7] is the delta of `vjepa2_ac.poses` in the base frame, at most `sim.control.LIMIT`. What only a judge may
-know is in `info`. An episode never ends early: success may be lost again, so success at any time and success at the
-end are told apart.
+told otherwise, and `pose` [7]; further views appear as `frame_right` and so on. Goal pictures are of the first view,
+too. `action` [7] is the difference of two poses in the base frame (see `vjepa2_ac.poses`), at most `sim.control.LIMIT`.
+`info` holds what only a judge may know. An episode never ends early: success may be lost again, so success at any time
+and success at the end are reported separately.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MAX_REDRAWS = 20
 
 @dataclass(frozen=True, slots=True)
 class EnvSnapshot:
-    """An instant of an episode, to branch from; give it to `FrankaEnv.restore`."""
+    """The complete state of an episode at one instant, to branch from with `FrankaEnv.restore`."""
 
     cell: Snapshot
     judge: Judge
@@ -84,12 +84,12 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
             factors: what varies between episodes; the rest keeps its usual value.
             frame_size: pixels, one number for a square or (height, width).
             views: cameras whose pictures are in the observation; the first is `frame` and sees the goals.
-                None at all: poses only.
-            goal_frames: whether reset draws the goal pictures into `info["goal"]`.
-            max_steps: after how many steps the episode is cut; None takes the task's usual number.
+                With an empty tuple, only poses are observed.
+            goal_frames: whether reset renders the goal pictures into `info["goal"]`.
+            max_steps: after how many steps the episode is truncated; None takes the task's usual number.
             render_mode: `rgb_array` lets `render` return the pretty view.
-            render_size: its height and width in pixels.
-            robot_xml: another MJCF of the arm with the same names.
+            render_size: height and width of the pretty view in pixels.
+            robot_xml: another MJCF of the arm, with the names that `sim.arm` needs.
             camera_yaw: degrees by which the cameras are turned around the workspace, towards the robot's left.
         """
         self.task = task_name(task)
@@ -118,7 +118,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         self.action_space = spaces.Box(-LIMIT, LIMIT, dtype=np.float64)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """Start the episode that belongs to `seed`, or the next one of the running stream.
+        """Start the episode of `seed`; without a seed, the next one of the running random stream.
 
         Options: `draw` (a `sim.variation.Draw`, or what its `as_dict` wrote) builds exactly that scene.
         """
@@ -163,17 +163,17 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         return self._observe(), float(stages.success), False, truncated, info
 
     def render(self) -> Frame | None:
-        """The pretty view, where `render_mode` asks for one."""
+        """The pretty view; None unless `render_mode` is `rgb_array`."""
         return self._pretty.draw("pretty") if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
-        """Let go of the OpenGL contexts."""
+        """Release the OpenGL contexts."""
         self._painter.close()
         self._pretty.close()
 
     @property
     def goal(self) -> Goal:
-        """What this episode should end in, with pictures if they were asked for."""
+        """What this episode should end in, with pictures unless `goal_frames` is off."""
         return self._running().goal
 
     @property
@@ -187,11 +187,11 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         return self._running().stages
 
     def truth(self) -> Truth:
-        """What is really the case; for judges and the expert."""
+        """The true state of the scene; for judges and the expert."""
         return self.cell.truth()
 
     def expert(self) -> Expert:
-        """A fresh expert for this episode's task; feed it `truth()`."""
+        """A fresh expert for this episode's task; its `act` takes `truth()`."""
         return Expert(self.task, self.goal.hand)
 
     def success_after_settling(self) -> bool:
@@ -211,7 +211,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         return cameras.intrinsics(self.cell.scene.model, camera, self._painter.width, self._painter.height)
 
     def snapshot(self) -> EnvSnapshot:
-        """This instant, complete: physics, control, judge, steps and randomness."""
+        """The complete state of this instant: physics, control, judge, steps and randomness."""
         return EnvSnapshot(
             self.cell.snapshot(),
             self._running().copy(),
@@ -221,7 +221,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         )
 
     def restore(self, snapshot: EnvSnapshot) -> Observation:
-        """Back to `snapshot`, bit for bit, also in another environment of the same kind; what is seen there."""
+        """Go back to `snapshot`, bit for bit, also in another environment of the same kind; returns the observation."""
         self.cell.restore(snapshot.cell)
         self._judge, self._steps, self._redraws = snapshot.judge.copy(), snapshot.steps, snapshot.redraws
         self.np_random.bit_generator.state = snapshot.rng
@@ -252,7 +252,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
 
 
 def _checked_cameras(names: tuple[str, ...]) -> dict[str, str]:
-    """Which key of the observation each camera fills."""
+    """The key of the observation that each camera fills. Raises ConfigError for unknown names."""
     unknown = [name for name in names if name not in cameras.NAMES]
     if unknown:
         raise ConfigError(f"no camera {', '.join(unknown)} in the scene; it has {', '.join(cameras.NAMES)}")

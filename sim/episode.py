@@ -1,9 +1,9 @@
-"""One episode's beginning: the scene dressed, the hand placed, and the goal found by letting the expert get there.
+"""How an episode begins: the scene is dressed, the hand placed, and the goal found by letting the expert reach it.
 
 The goal is never computed. The expert plays the task from the very start state, the pictures are taken of what it
 really reached, and the cell is put back as it was. A scene the expert cannot solve is drawn again, and counted.
 
-Shapes: W points of a way.
+Shapes: W points along a path.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from vjepa2_ac.errors import VJEPA2ACError
 Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]
 
-EDITION = 2  # one more whenever a seed comes to begin another episode; an evaluation holds episodes of one
-GRAZE = 0.003  # [m] from the bowl: what the hand may be off its straight way
+EDITION = 2  # one more whenever a seed begins another episode than before; an evaluation has one edition
+GRAZE = 0.003  # [m], margin to the bowl, because the hand strays a little from its straight line
 
 _STATE = mujoco.mjtState.mjSTATE_INTEGRATION
 
 
 class UnsolvableError(VJEPA2ACError):
-    """The expert did not solve this scene."""
+    """The expert did not solve this scene, or there is no scene yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the cell is at one instant; `Cell.restore` makes it so again, in this process or another."""
+    """The complete state of the cell at one instant; `Cell.restore` goes back to it, in this process or another."""
 
     draw: Draw
     physics: Array
@@ -58,20 +58,20 @@ class Cell:
 
     @property
     def draw(self) -> Draw:
-        """What the scene is dressed as."""
+        """The draw that the scene was dressed by. Raises UnsolvableError before the first."""
         if self._draw is None:
             raise UnsolvableError("the scene is still empty; call reset() first")
         return self._draw
 
     def dress(self, draw: Draw) -> None:
-        """Set everything as `draw` says, the open hand at its place, and let the object settle."""
+        """Set up the scene of `draw` with the open hand at its place, and let the object settle."""
         self.scene.apply(draw)
         self._draw = draw
         self.controller.place(np.asarray(draw.hand))
         self.controller.wait(0.1)
 
     def truth(self) -> Truth:
-        """What is the case now."""
+        """The true state now."""
         return look(self.scene, self.draw)
 
     def snapshot(self) -> Snapshot:
@@ -82,7 +82,7 @@ class Cell:
         return Snapshot(self.draw, physics, self.controller.state())
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Back to `snapshot`, bit for bit."""
+        """Go back to `snapshot`, bit for bit."""
         if snapshot.draw != self._draw:
             self.scene.apply(snapshot.draw)
             self._draw = snapshot.draw
@@ -183,7 +183,7 @@ def _is_free(truth: Truth, place: Array) -> bool:
 
 
 def _clears_the_bowl(truth: Truth, draw: Draw, place: Array) -> bool:
-    """Whether what the hand holds goes along when it goes straight to `place`, and is not dragged through the bowl."""
+    """Whether the held object clears the bowl when the hand goes straight to `place`, and is not dragged through it."""
     if draw.target != "bowl":  # a pad is lower than anything is carried
         return True
     ways_W3 = np.linspace(0.0, 1.0, 200)[:, None] * (place - truth.hand)

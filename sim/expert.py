@@ -1,7 +1,7 @@
 """A scripted expert that solves every task with ordinary actions, from the true state of the scene.
 
 Each task is a list of waypoints; at every step the expert heads for the current one with at most `STEP_LIMIT` per axis,
-the planner's own limit, so that what it does a planner could have found. It never turns the hand.
+the planner's own limit, so that a planner could have found what it does. It never turns the hand.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ Array = NDArray[np.float64]
 
 STEP_LIMIT = 0.05  # [m] per axis and step
 CLOSE_ENOUGH = 0.006  # [m] to go on to the next waypoint
-PALM_ABOVE_TOOL = 0.036  # [m], what a tall object must leave free
+PALM_ABOVE_TOOL = 0.036  # [m], of the palm above the tool point; a tall object must fit below it
 RAISED = 0.015  # [m] between table and object at the end of a grasp
 PATIENCE = 8  # steps at one waypoint before going on anyway
 
 
 @dataclass(frozen=True, slots=True)
 class Waypoint:
-    """A name, where the hand should be, the gripper's change in this step, and for how many steps at least."""
+    """A name, where the hand should be, the gripper's change in each step, and for how many steps at least."""
 
     name: str
     where: Callable[[Truth], Array]
@@ -41,7 +41,7 @@ class Waypoint:
 
 
 class Expert:
-    """Plays one task from start to end. `act` gives the next action; `done` says that the last waypoint is behind."""
+    """Plays one task from start to end. `act` gives the next action; `done` says that all waypoints are passed."""
 
     def __init__(self, task: TaskName, hand: Array | None = None) -> None:
         """`hand` [3] is where the hand should end in the two reaching tasks."""
@@ -53,7 +53,7 @@ class Expert:
 
     @property
     def done(self) -> bool:
-        """Nothing left to do."""
+        """Whether all waypoints are passed."""
         return self._index >= len(self._waypoints)
 
     @property
@@ -62,7 +62,7 @@ class Expert:
         return "done" if self.done else self._waypoints[self._index].name
 
     def act(self, truth: Truth) -> Array:
-        """The action [7] from here. After the end: stay."""
+        """The next action [7]; zeros (stay) once all waypoints are passed."""
         action = np.zeros(7)
         while not self.done:
             waypoint = self._waypoints[self._index]
@@ -79,7 +79,7 @@ class Expert:
 
 
 def grasp_height(truth: Truth) -> float:
-    """Where to take the object: at its middle, or as far below its top as the palm needs."""
+    """The height [m] at which to take the object: its middle, or higher where the palm would meet its top."""
     bottom = truth.object[2] - truth.object_size[2] / 2
     if not truth.is_upright:
         return float(truth.object[2])
@@ -87,7 +87,7 @@ def grasp_height(truth: Truth) -> float:
 
 
 def _straight(away: Array) -> Array:
-    """Towards there in a straight line, no axis beyond its limit."""
+    """The way to go, shortened where an axis exceeds `STEP_LIMIT`; its direction stays."""
     largest = float(np.abs(away).max())
     return np.asarray(away * min(1.0, STEP_LIMIT / max(largest, 1e-9)))
 
@@ -166,7 +166,7 @@ _WAYPOINTS: dict[TaskName, Callable[[Array], list[Waypoint]]] = {
     "pick_and_place": _pick_and_place,
 }
 
-# After which waypoint the goal pictures are taken.
+# The waypoints after which the goal pictures are taken.
 GOAL_WAYPOINTS: dict[TaskName, tuple[str, ...]] = {
     "reach": ("reach",),
     "grasp": ("close", "raise"),

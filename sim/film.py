@@ -1,6 +1,6 @@
-"""Episodes for people: MP4s with the goal inset, and contact sheets.
+"""Episodes for people to look at: MP4 films with the goal inset, and contact sheets.
 
-A film shows the pretty view at 20 frames a second beside what the model sees now and what it should come to see.
+A film shows the pretty view at 20 frames a second, beside what the model sees now and the last goal picture.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vjepa2_ac.files import make_folder, whole, write
 
 Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]  # [H, W, 3]
-Act = Callable[[], Array | None]  # None: done, stay
+Act = Callable[[], Array | None]  # the next action [7]; None: done, stay
 
 FRAMES_PER_SECOND = 20
 TICKS_A_FRAME = round(1 / FRAMES_PER_SECOND / TIMESTEP / TICK)  # controller ticks between two frames of a film
@@ -45,7 +45,7 @@ class Played:
 
 
 def film(env: FrankaEnv, act: Act, steps: int, linger: int = 4) -> Played:
-    """Play `act` in a running episode until it succeeds (and `linger` steps more) or `steps` are over.
+    """Film a running episode driven by `act`, until it succeeds (and `linger` steps more) or `steps` are over.
 
     The environment needs `render_mode="rgb_array"` and goal pictures.
     """
@@ -95,7 +95,7 @@ def contact_sheet(task: TaskName, seeds: tuple[int, ...], columns: int = 5, size
 
 
 def splits(columns: int = 6, size: int = 160) -> Frame:
-    """A row of first looks for each split that looks of its own are drawn for."""
+    """A row of first frames for each split but `test`, which looks like `train`."""
     rows = []
     for split in (split for split in SPLITS if split != "test"):
         env = FrankaEnv(split=split, goal_frames=False)
@@ -121,12 +121,12 @@ def all_cameras(seed: int = 2, size: int = 480) -> Frame:
 
 
 def write_jpeg(path: Path, picture: Frame) -> None:
-    """Write a picture with too many shades for a PNG."""
+    """Write a picture as JPEG, where it has too many shades for a PNG."""
     _write_picture(path, ".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def write_png(path: Path, picture: Frame) -> None:
-    """Write a picture, its shades rounded so that the file stays small."""
+    """Write a picture as PNG, its shades rounded so that the file stays small."""
     rounded = (picture // 6 * 6 + 3).astype(np.uint8)
     _write_picture(path, ".png", rounded, [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
@@ -163,7 +163,7 @@ def _compose(env: FrankaEnv) -> Frame:
 
 
 def small(frame: Frame, size: int) -> Frame:
-    """The picture as a square of `size` pixels."""
+    """The picture scaled to a square of `size` pixels."""
     return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

@@ -1,7 +1,7 @@
-"""Folders that long work fills: begun by it, gone on with under the same settings, by one process at a time.
+"""Output folders of long-running work: resumable under the same settings only, and used by one process at a time.
 
-A file in the folder says what it was made with. Where that file is, the folder is that work's; it is written before
-anything else, so that a kill at any moment leaves a folder that can be gone on with.
+A file in the folder says which work it belongs to and what settings it was begun with. It is written before any
+results, so that work killed at any moment leaves a folder in which it can be resumed.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from vjepa2_ac.files import aside_of, is_file, make_folder, read, write
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """A kind of long work, and how it marks its folders."""
+    """A kind of long-running work, and how it marks its folders."""
 
     name: str  # as in "another collector is at work in …"
-    settings: str  # the file that says what a folder was made with
-    lock: str  # the file that is locked while somebody is at work
-    differs: str  # of `name`, `found` and `wanted`: what is said of a folder that was made with another setting
+    settings: str  # name of the file that says what a folder was made with
+    lock: str  # name of the file that is locked while a process is at work
+    differs: str  # error for a folder made with another setting; formatted with `name`, `found` and `wanted`
 
 
 @contextlib.contextmanager
 def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Make `folder` the owner's, or see that it is: made with these settings, and nobody else at work in it.
+    """Hold `folder` for the owner's work with these settings, alone, for as long as the context lasts.
 
-    `settings` has a `format` that tells the owner's folders from others. InputError where one is not to be used; a
-    folder that is somebody else's is left as it was.
+    `settings` has a `format` that tells the owner's folders from others. Raises InputError where the folder belongs to
+    something else, was begun with other settings, is in use, or cannot be written to; the content of a folder that
+    belongs to something else is left as it was.
     """
     wanted = json.loads(json.dumps(settings))
     make_folder(folder)
@@ -47,7 +48,7 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise InputError(f"another {owner.name} is at work in {folder}") from error
-        _check(folder, owner, wanted)  # somebody may have begun, and ended, since
+        _check(folder, owner, wanted)  # another process may have begun, and ended, since
         if not (folder / owner.settings).is_file():
             write(folder / owner.settings, json.dumps(wanted, indent=1) + "\n")
         yield

@@ -1,4 +1,4 @@
-"""Triangles for what no primitive can show: a cup with its handle, and a bowl.
+"""Triangle meshes for what no primitive can show: a cup with its handle, and a bowl.
 
 Both are turned on a lathe: a profile of (radius, height) points, walked from the inside of the floor over the rim to
 the underside, is swept around z. The handle is a tube along half an ellipse. V vertices, F faces.

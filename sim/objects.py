@@ -1,4 +1,4 @@
-"""The things on the table: cup, box, bowl, pad and distractors, added once and reshaped for every episode.
+"""The objects on the table: cup, box, bowl, pad and distractors, added once and reshaped for every episode.
 
 Compiling a model takes 100 ms and the renderer would have to load it again, so an episode only edits fields: sizes of
 primitives, which of the cups' meshes is drawn, masses and colours. What an episode does not use is parked out of sight,
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 MASS = {"cup": 0.11, "box": 0.13}  # [kg]
 BOWL_FLOOR, BOWL_RIM, BOWL_HEIGHT = 0.052, 0.068, 0.021  # [m]
 PAD_RADIUS, PAD_HEIGHT = 0.055, 0.003  # [m]
-REST_HEIGHT = {"bowl": meshes.WALL, "pad": PAD_HEIGHT}  # [m], of what stands on the target
+REST_HEIGHT = {"bowl": meshes.WALL, "pad": PAD_HEIGHT}  # [m], z of the underside of what stands on the target
 PARKED = {"cup": (0.0, 0.6, -2.0), "box": (0.0, -0.6, -2.0), "bowl": (0.5, 0.0, -2.0), "pad": (0.5, 0.5, -2.0)}
 
 _STAVES = 16  # flat boards that make a round wall
@@ -39,7 +39,7 @@ _SEEN = {"contype": 0, "conaffinity": 0, "mass": 0.0, "group": 0}
 
 
 def add_objects(spec: Any) -> None:
-    """Put one of each on the list of bodies; `shape_objects` then makes them what a draw says."""
+    """Add the bodies of all objects to `spec`; `shape_objects` then gives them the shapes of a draw."""
     _add_box(spec)
     _add_cup(spec)
     _add_bowl(spec)
@@ -50,7 +50,7 @@ def add_objects(spec: Any) -> None:
 
 
 def shape_objects(model: Any, data: Any, draw: Draw) -> None:
-    """Sizes, colours and places of everything in `draw`; free objects at rest a hair above the table."""
+    """Set sizes, colours and places of all objects as in `draw`; free objects are at rest 0.5 mm above the table."""
     _shape_box(model, draw)
     _shape_cup(model, draw)
     for kind in KINDS:
@@ -194,7 +194,7 @@ def _shape_distractors(model: Any, data: Any, draw: Draw) -> None:
 
 
 def _resize(model: Any, name: str, size: Any) -> None:
-    """Give a primitive its size, and the bounds that collision detection keeps of it."""
+    """Set a primitive's size, and with it the bounds that collision detection uses."""
     geom = model.geom(name)
     geom.size[:] = size
     kind = int(geom.type[0])

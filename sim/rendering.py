@@ -1,8 +1,8 @@
-"""Pictures of the scene, in one of three looks.
+"""Renders the scene, in one of three looks.
 
 `model` is what a world model sees, in training and in use alike: the hand as it is, the links behind it as hulls, no
-shadows. `pretty` draws the whole arm and shadows, for people. `hulls` leaves the hand out and serves
-to compare costs.
+shadows. `pretty` draws the whole arm and shadows, for people. `hulls` leaves the hand out and serves to compare
+rendering times.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _GROUPS: dict[Look, tuple[int, ...]] = {
 }
 
 
-_drawing_process: int | None = None
+_drawing_process: int | None = None  # id of the process that has drawn; a forked child inherits its parent's
 
 
 class Painter:
-    """Draws one scene at one size. Holds an OpenGL context, made when first needed; `close` lets go of it."""
+    """Renders one scene at one size. Holds an OpenGL context, made when first needed; `close` releases it."""
 
     def __init__(
         self, scene: Scene, height: int, width: int, look: Look = "model", shadows: bool | None = None
@@ -59,7 +59,7 @@ class Painter:
         return np.asarray(renderer.render(), dtype=np.uint8)
 
     def close(self) -> None:
-        """Give the OpenGL context back."""
+        """Release the OpenGL context."""
         self._let_go()
         atexit.unregister(self._let_go)
         self._renderer = None
@@ -87,16 +87,17 @@ def show(options: Any, look: Look) -> None:
 
 
 def _load_torchs_compiler() -> None:
-    """Load Triton before OpenGL: in software each brings an LLVM, and Triton's, if it comes second, ends the process.
+    """Load Triton before OpenGL: with software rendering, loading it afterwards ends the process.
 
-    It is loaded by whatever compiles or profiles, and by some optimisers.
+    Both bring an LLVM of their own, and Triton's must not come second. Triton is loaded by whatever compiles or
+    profiles, and by some optimisers.
     """
-    with contextlib.suppress(ImportError):  # there is none for torch on CPUs alone
+    with contextlib.suppress(ImportError):  # CPU-only builds of torch have none
         importlib.import_module("triton")
 
 
 def _refuse_to_hang() -> None:
-    """OpenGL that was used before a fork never answers after it; say so instead of waiting for ever."""
+    """Raise InputError in a process forked from one that had drawn, where OpenGL would hang for ever."""
     global _drawing_process
     if _drawing_process not in (None, os.getpid()):
         raise InputError(

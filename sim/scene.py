@@ -25,11 +25,11 @@ TIMESTEP = 0.002  # [s]
 SEEN = 0  # geom group of what every camera draws
 _TABLE_LOW, _TABLE_HIGH, _TABLE_THICK = (-0.30, -0.62), (0.80, 0.62), 0.04  # [m]
 _WRIST_CAMERA = (0.068, -0.068, 0.115)  # [m] in the frame of link 7, in front of the hand
-_FLOOR = -0.78  # [m], a table's height below its top
+_FLOOR = -0.78  # [m], z of the floor; the table top is at 0
 
 
 class Scene:
-    """Model and state of the cell, dressed by the last draw."""
+    """Compiled model and state of the cell, dressed by the last draw."""
 
     def __init__(self, robot_xml: Path | None = None) -> None:
         self.model: Any = build_spec(robot_xml).compile()
@@ -48,7 +48,7 @@ class Scene:
         self.data.qpos[self.arm_qpos] = HOME
         self.data.qpos[self.finger_qpos] = self.model.joint(FINGER_JOINTS[0]).range[1]
         at_rest = self.data.qpos.copy()
-        mujoco.mj_setConst(self.model, self.data)  # masses changed, so contact softness does
+        mujoco.mj_setConst(self.model, self.data)  # contact softness depends on masses, which have changed
         self.data.qpos[:] = at_rest
         mujoco.mj_forward(self.model, self.data)
 
@@ -101,12 +101,12 @@ def build_spec(robot_xml: Path | None = None) -> Any:
 def _physics(spec: Any) -> None:
     spec.option.timestep = TIMESTEP
     spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC  # with a high ratio, what is gripped does not creep
+    spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC  # with a high impratio, a gripped object does not creep
     spec.option.impratio = 10.0
-    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE  # its trees do not know of edited sizes
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE  # its trees would keep the compiled sizes
     spec.stat.center, spec.stat.extent = [0.4, 0.0, 0.2], 1.2
     spec.visual.map.znear, spec.visual.map.zfar = 0.02, 12.0
-    spec.visual.quality.offsamples = 4  # edges softened: where a thing is shows below one pixel
+    spec.visual.quality.offsamples = 4  # anti-aliasing: motions of less than a pixel show
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1280, 1280
 
 
@@ -191,7 +191,7 @@ def _add_cameras(spec: Any) -> None:
 
 
 def _wrist_rotation() -> Array:
-    """From beside the hand towards the tool point, in the frame of link 7, whose z runs along the fingers."""
+    """Axes of the wrist camera in the frame of link 7 (z along the fingers): from beside the hand to the tool point."""
     back = np.array(_WRIST_CAMERA) - (0.0, 0.0, 0.215)
     back /= np.linalg.norm(back)
     right = np.cross([0.0, 0.0, -1.0], back)

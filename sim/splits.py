@@ -1,12 +1,13 @@
-"""What each split shows: one entry of `LOOKS` says all that a split is.
+"""The splits, each defined by its entry in `LOOKS`: ranges of colours, surfaces, light, camera and distractors.
 
-- `train`, `test`: the same ranges; other seeds.
+- `train`, `test`: the same ranges, drawn from different random streams.
 - `shift`: colours, surfaces and distractors that no other split shows, no light from the front, the camera turned by up
   to 15°.
-- `wide`: to learn from beside `train`: patterned surfaces too, two lamps of any colour, one of them anywhere, the
+- `wide`: for training beside `train`: patterned surfaces as well, two lamps of any colour, one of them anywhere, the
   camera turned by up to 4°.
-- `views`: the same seen from farther aside, the camera turned by up to 30°, and with more of the light from elsewhere.
-- `harsh`: as `views`, on more patterns, in the light of one lamp anywhere and little beside it.
+- `views`: as `wide`, with the camera turned by up to 30° and more of the light from the second lamp.
+- `harsh`: as `views`, with more patterns, at least 75 % of the directed light from the second lamp, and less ambient
+  light.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ class Lamp(NamedTuple):
     rgb: RGB
 
 
-OUT = Lamp(0.0, 1.1, (0.0, 0.0, 0.0))
+OUT = Lamp(0.0, 1.1, (0.0, 0.0, 0.0))  # a lamp that is off
 
 
 class Light(NamedTuple):
-    """What lights a scene."""
+    """The two lamps and the ambient light of a scene."""
 
     key: Lamp
     fill: Lamp
@@ -49,7 +50,7 @@ class Light(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """How far the camera stands from its usual place."""
+    """By how much the camera is moved from its usual place."""
 
     azimuth: float  # [deg]
     elevation: float  # [deg]
@@ -58,16 +59,16 @@ class Camera(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """What a split draws its scenes from."""
+    """The ranges that a split draws its scenes from."""
 
     surfaces: tuple[str, ...]
-    tinted: bool  # surfaces come in other tints and sizes
+    tinted: bool  # surfaces vary in tint and scale
     object_hues: tuple[float, ...]
     target_hues: tuple[float, ...]
     light: Callable[[Rng], Light]
     camera: Callable[[Rng], Camera]
-    distractors: tuple[int, int]  # at least, and fewer than
-    shapes: tuple[Shape, ...]  # of those
+    distractors: tuple[int, int]  # how many: at least, and fewer than
+    shapes: tuple[Shape, ...]  # of distractors
 
 
 def _in_front(rng: Rng) -> Light:
@@ -77,7 +78,7 @@ def _in_front(rng: Rng) -> Light:
 
 
 def _behind(rng: Rng) -> Light:
-    """From behind the robot or beside it, dim or glaring, coloured."""
+    """One coloured lamp behind the robot or beside it, dim or glaring."""
     azimuth = rng.uniform(1.6, 4.7)
     power = rng.choice([rng.uniform(0.30, 0.42), rng.uniform(0.85, 1.0)])
     warmth, ambient = rng.choice([-1, 1]) * rng.uniform(0.12, 0.22), rng.uniform(0.18, 0.26)
@@ -85,7 +86,7 @@ def _behind(rng: Rng) -> Light:
 
 
 def _two_lamps(share_of: Callable[[float], float], ambient: tuple[float, float], rng: Rng) -> Light:
-    """One in front and a second anywhere, which gives a share of the light."""
+    """A lamp in front, and a second one anywhere that gives the share of their light which `share_of` draws."""
     front = _in_front(rng).key
     power, share = rng.uniform(0.30, 1.05), share_of(rng.random())
     around = rng.uniform(*ambient)
@@ -105,7 +106,7 @@ def _nearly_ahead(turn: float, nearer: float, rng: Rng) -> Camera:
 
 
 def _aside(rng: Rng) -> Camera:
-    """As often nearly ahead as far aside."""
+    """Turned by up to 30° to either side, in half of the draws by less than 7.5°."""
     azimuth = rng.choice([-1, 1]) * 30.0 * rng.random() ** 2
     return Camera(azimuth, rng.uniform(-6.0, 6.0), rng.uniform(-0.01, 0.04))
 

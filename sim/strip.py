@@ -53,7 +53,7 @@ def strip(films: Sequence[Path], columns: int = 5, width: int = 240) -> Frame:
 
 
 def read(film: Path) -> Iterator[Frame]:
-    """The frames of a film. Raises InputError where there is none."""
+    """The frames of a film. Raises InputError for a file that is no film or has no picture."""
     with _opened(film) as container:
         frame = None
         for frame in container.decode(video=0):
@@ -74,7 +74,7 @@ def _opened(film: Path) -> Iterator[InputContainer]:
 
 
 def _thinned(film: Path, width: int) -> list[Frame]:
-    """What the film shows at each moment of the GIF, and its end for a while longer."""
+    """The film's frames at the rate of the GIF, the last one repeated for `PAUSE` frames more."""
     per_frame, frames = GIF_FRAMES_PER_SECOND / _rate(film), list[Frame]()
     for number, frame in enumerate(read(film), start=1):
         moments = math.ceil(number * per_frame)  # until the next frame comes
@@ -84,7 +84,7 @@ def _thinned(film: Path, width: int) -> list[Frame]:
 
 
 def _rate(film: Path) -> Fraction:
-    """Frames a second."""
+    """Frames per second of a film."""
     with _opened(film) as container:
         stream = container.streams.video[0]
         rate = stream.average_rate or stream.guessed_rate
@@ -99,7 +99,7 @@ def _narrowed(frame: Frame, width: int) -> Frame:
 
 
 def _with_palette(frames: Sequence[Frame]) -> Iterator[av.VideoFrame]:
-    """The frames in the few colours that suit all of them best; what stands still keeps its colours."""
+    """The frames in the few colours that suit all of them best; without dithering, so still parts do not flicker."""
     height, width = frames[0].shape[:2]
     tick = Fraction(1, GIF_FRAMES_PER_SECOND)
     graph = av.filter.Graph()

@@ -1,7 +1,7 @@
-"""Textures made from noise and sines: tables and walls that look like something, with nothing to download.
+"""Textures of tables and walls, computed from noise and simple patterns, with nothing to download.
 
-Each surface is a relief in [0, 1] between two colours, which a draw tints and scales. They are computed from fixed
-seeds, so a scene looks the same on every machine. Shapes: H, W pixels.
+Each surface is a relief (a map in [0, 1]) that blends two colours; a draw tints and scales it. Reliefs are computed
+from fixed seeds, so a scene looks the same on every machine. Shapes: H, W pixels, N points.
 """
 
 from __future__ import annotations
@@ -94,20 +94,20 @@ def _stripes() -> Relief:
 
 
 def _around_a_point(rng: np.random.Generator) -> tuple[Relief, Relief]:
-    """Where each pixel lies from a point anywhere, the nearest way round the edges."""
+    """Each pixel's offset (down, across) from a random point, by the shortest way round the edges of the tile."""
     down, across = ((axis - rng.random() + 0.5) % 1 - 0.5 for axis in _coordinates())
     return down, across
 
 
 def _nearest(points_N2: NDArray[np.float64]) -> tuple[NDArray[np.intp], Relief, Relief]:
-    """Which of some points in [0, 1)² is nearest to each pixel, how far it is, and how far the next one."""
+    """Which of the points (taken modulo 1) is nearest to each pixel, its distance, and that of the second nearest."""
     here_HW2 = np.stack(_coordinates(), axis=-1)
     away, which = map(np.asarray, cKDTree(points_N2 % 1.0, boxsize=np.ones(2)).query(here_HW2, k=2))
     return which[..., 0], away[..., 0], away[..., 1]
 
 
 def _staggered(rows: int) -> NDArray[np.float64]:
-    """As many points in a row as there are rows, every other row moved by half a step."""
+    """A square grid of points [N, 2], `rows` a side, with every other row moved by half a step."""
     row, column = np.meshgrid(np.arange(rows), np.arange(rows), indexing="ij")
     return np.stack([row, column + 0.5 * (row % 2)], axis=-1).reshape(-1, 2) / rows
 
@@ -178,7 +178,7 @@ def _mosaic(seed: int, cells: int) -> Relief:
 
 
 def _drops(seed: int, count: int) -> Relief:
-    """Discs of any size over each other, each of its own shade."""
+    """Overlapping discs of different sizes, each of its own shade."""
     rng, relief = np.random.default_rng(seed), np.full((SIZE, SIZE), 0.4)
     for radius in rng.uniform(0.2, 0.8, count) / np.sqrt(count):
         x, y = _around_a_point(rng)
@@ -201,7 +201,7 @@ def _scales(rows: int) -> Relief:
 
 
 def _two_colours(seed: int) -> tuple[RGB, RGB]:
-    """A dark one and a light one, of hues that have nothing to do with each other."""
+    """A dark and a light colour of unrelated hues."""
     rng = np.random.default_rng(seed)
     dark = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.15, 0.5))
     return dark, colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.0, 0.5), rng.uniform(0.65, 1.0))

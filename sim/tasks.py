@@ -7,9 +7,10 @@
 | reach_with_object | the object in the hand | still held, and within 4 cm of where the goal picture shows it |
 | pick_and_place | an open hand | the object rests within 4 cm of its spot, released, the hand withdrawn |
 
-A task is shown by goal pictures in a row, near enough to each other to be pursued step by step: a grasp by grasped and
-raised, pick-and-place by grasped, near, released and withdrawn. The paper's robot was given fewer (`PAPER_GOALS`).
-Grasped means gripped where it stands: a hand that goes where the picture shows it has the object between its fingers.
+A task is given as a sequence of goal pictures, near enough to each other to be pursued one by one: a grasp as grasped
+and raised, pick-and-place as grasped, near, released and withdrawn. The paper's robot was given fewer (`PAPER_GOALS`).
+*Grasped* shows the object gripped where it stands, so a hand that goes where the picture shows it has the object
+between its fingers.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ PAPER_GOALS: dict[TaskName, tuple[str, ...]] = GOAL_NAMES | {  # V-JEPA 2, secti
 
 
 def task_name(name: str) -> TaskName:
-    """`name`, if there is such a task."""
+    """`name` as a task. Raises ConfigError if there is none of that name."""
     for known in TASKS:
         if name == known:
             return known
@@ -54,21 +55,21 @@ def task_name(name: str) -> TaskName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What should be true at the end: where the expert left hand and object, and the pictures of it."""
+    """What should be true at the end, and the pictures that show it, as reached by the expert."""
 
-    hand: Array  # [3]
-    object: Array  # [3]
+    hand: Array  # [3], where the expert left it
+    object: Array  # [3], where the expert left it; for pick_and_place, the target spot
     poses: Array  # [K, 7], of the hand in each picture
-    frames: NDArray[np.uint8]  # [K, H, W, 3]; K = 0 where nobody asked for pictures
+    frames: NDArray[np.uint8]  # [K, H, W, 3]; K = 0 without pictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """How far an episode has come at this instant; `success_any` alone remembers."""
+    """How far an episode has come at this instant; only `success_any` also covers the steps before."""
 
     reached: bool = False  # the hand is within 4 cm of where the task first sends it
     grasped: bool = False  # both fingers press the object
-    lifted: bool = False  # held off everything for 1 s
+    lifted: bool = False  # held, touching nothing else, for 1 s
     placed: bool = False  # at rest within 4 cm of the spot, released, hand withdrawn
     success: bool = False
     success_any: bool = False
@@ -76,7 +77,7 @@ class Stages:
 
 @dataclass(slots=True)
 class Judge:
-    """Watches one episode step by step."""
+    """Judges one episode step by step, from the true state."""
 
     task: TaskName
     goal: Goal
@@ -84,7 +85,7 @@ class Judge:
     stages: Stages = field(default_factory=Stages)
 
     def watch(self, truth: Truth) -> Stages:
-        """What holds now; call once per control step."""
+        """The stages that hold now; call once per control step."""
         self.held_steps = self.held_steps + 1 if truth.is_held else 0
         stages = Stages(
             reached=_distance(truth.hand, self._first_stop(truth)) <= NEAR,
@@ -97,7 +98,7 @@ class Judge:
         return self.stages
 
     def copy(self) -> Judge:
-        """A judge who has seen the same and watches on alone."""
+        """An independent judge with the same history."""
         return Judge(self.task, self.goal, self.held_steps, self.stages)
 
     def _first_stop(self, truth: Truth) -> Array:

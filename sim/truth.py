@@ -1,4 +1,7 @@
-"""What is really the case in the scene. For judges and the scripted expert; observations never hold any of it."""
+"""The true state of the scene, for judges and the scripted expert; observations never hold any of it.
+
+Shapes: N contacts.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from sim.variation import Draw
 
 Array = NDArray[np.float64]
 
-TOUCH = 0.5  # [N]: less than this is a brush, not a touch
+TOUCH = 0.5  # [N]: a finger that presses with less does not hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """Positions in the base frame [m]; of the object, its middle."""
+    """The true state at one instant. Positions are in the base frame [m]; the object's is that of its middle."""
 
     hand: Array  # [3]
     object: Array  # [3]
@@ -30,28 +33,28 @@ class Truth:
     object_speed: float  # [m/s]
     object_spin: float  # [rad/s]
     target: Array  # [3], where the object's middle is when it stands on the target
-    left_force: float  # [N] with which a finger presses the object
+    left_force: float  # [N], normal force of the finger on the object
     right_force: float
     is_supported: bool  # the object touches something that is not a finger
 
     @property
     def is_held(self) -> bool:
-        """Off everything, between two fingers that both press."""
+        """Both fingers press the object, and nothing else touches it."""
         return self.left_force > TOUCH and self.right_force > TOUCH and not self.is_supported
 
     @property
     def is_touched(self) -> bool:
-        """Any finger is on the object."""
+        """A finger touches the object, however lightly."""
         return max(self.left_force, self.right_force) > 0.0
 
     @property
     def is_at_rest(self) -> bool:
-        """Slower than the eye sees."""
+        """Too slow for the eye to see."""
         return self.object_speed < 0.01 and self.object_spin < 0.2
 
     @property
     def is_upright(self) -> bool:
-        """Within 20° of standing."""
+        """Within 20° of standing upright."""
         _, x, y, _ = self.object_quaternion
         return float(1.0 - 2.0 * (x * x + y * y)) > 0.94
 
@@ -63,7 +66,7 @@ class Truth:
 
 
 def look(scene: Scene, draw: Draw) -> Truth:
-    """The truth of this instant; the scene's physics must be up to date (`mj_forward`)."""
+    """The true state at this instant; the scene's physics must be up to date (`mj_forward`)."""
     model, data = scene.model, scene.data
     body = model.body(draw.kind).id
     free = data.joint(f"{draw.kind}:free")

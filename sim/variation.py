@@ -1,8 +1,8 @@
-"""What differs between episodes: every factor is drawn from the seed, can be switched off, and is written down.
+"""What varies between episodes: layout, object, colours, surfaces, light, camera and distractors, drawn from a seed.
 
-A `Draw` is the whole description of one scene; from it alone the scene can be built again. Each factor has its own
-stream of random numbers, so switching one off leaves the others as they were, and no two splits share one. From which
-ranges it draws is the split's (`sim.splits`).
+A `Draw` describes one scene completely, so the scene can be built again from it alone. Each factor can be switched off
+and has its own stream of random numbers: switching one off leaves the others as they were, and no two splits share a
+stream. The ranges that factors are drawn from belong to the split (`sim.splits`).
 """
 
 from __future__ import annotations
@@ -26,31 +26,33 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 
 FACTORS = ("layout", "kind", "size", "colours", "surfaces", "light", "camera", "distractors")
 
+# The fields of a draw that `in_another_look` replaces.
 LOOK = (
     *("object_rgb", "target_rgb", "table", "table_tint", "table_repeat", "wall", "wall_tint", "wall_repeat"),
     *("light_azimuth", "light_elevation", "light_rgb", "fill_azimuth", "fill_elevation", "fill_rgb", "ambient"),
     *("camera_azimuth", "camera_elevation", "camera_distance"),
 )
 
-# Outer radius and height of the cups [m]; their meshes are made once, so they come in sizes.
+# Outer radius and height of each cup [m]; meshes are compiled into the model once, so cups come in fixed sizes.
 CUP_SIZES = ((0.0240, 0.062), (0.0250, 0.070), (0.0260, 0.064), (0.0270, 0.074), (0.0285, 0.068))
 BOX_LOW, BOX_HIGH = (0.036, 0.042, 0.042), (0.050, 0.053, 0.060)  # [m], full sizes; fingers close across y
-MOST_YAW = {"cup": 0.7, "box": 0.2}  # [rad]; fingers pass beside the handle, and a box is not held by its edges
-SLOTS = max(looks.distractors[1] for looks in LOOKS.values()) - 1  # distractors at most
+MOST_YAW = {"cup": 0.7, "box": 0.2}  # [rad], either way: fingers clear a cup's handle, and no box is held by its edges
+SLOTS = max(looks.distractors[1] for looks in LOOKS.values()) - 1  # most distractors in a scene
 
-_OBJECT_SPREAD, _TARGET_SPREAD = 0.02, 0.03  # colours lie as near to a hue
+_OBJECT_SPREAD, _TARGET_SPREAD = 0.02, 0.03  # of a hue in [0, 1], either way
 _USUAL_LIGHT = Light(Lamp(0.5, 1.1, (0.65, 0.65, 0.65)), OUT, 0.34)
+# x and y of the places for distractors, beside the workspace [m]
 _BESIDE = ((0.36, 0.16), (0.36, -0.16), (0.44, 0.185), (0.44, -0.185), (0.52, 0.19), (0.52, -0.19), (0.345, 0.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variation:
-    """Which factors vary (all of them, unless named otherwise) and from which split they are drawn."""
+    """Which factors vary (all of them by default), and the split whose ranges they are drawn from."""
 
     split: Split = "train"
     factors: tuple[str, ...] = FACTORS
     kind: Kind | None = None  # None: drawn
-    camera_yaw: float = 0.0  # [deg] by which the cameras stand further to the robot's left, beside what is drawn
+    camera_yaw: float = 0.0  # [deg], added to the drawn azimuth: positive is further to the robot's left
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -86,7 +88,7 @@ class Distractor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """One scene, in numbers. Metres and radians in the base frame; the camera's offsets in degrees."""
+    """One scene, in numbers: metres and radians in the base frame, but degrees for the angles of the camera."""
 
     split: Split
     entropy: int
@@ -122,26 +124,26 @@ class Draw:
         for part, known in names.items():
             if (name := getattr(self, part)) not in tuple(known):
                 raise InputError(f"this is no draw of a scene: there is no {part} {name!r}")
-        cups = [(2 * radius, 2 * radius, height) for radius, height in CUP_SIZES]  # of no other there is a mesh
+        cups = [(2 * radius, 2 * radius, height) for radius, height in CUP_SIZES]  # only these have meshes
         if self.kind == "cup" and tuple(self.size) not in cups:
             raise InputError(f"this is no draw of a scene: there is no cup of size {self.size}")
         if len(self.distractors) > SLOTS:
             raise InputError(f"this is no draw of a scene: {len(self.distractors)} distractors; {SLOTS} at most")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for a JSON file."""
+        """The draw as plain values, for a JSON file."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Draw:
-        """The draw that `as_dict` wrote down. Raises InputError where a part is missing, or is none."""
+        """The draw that `as_dict` wrote down. Raises InputError for a missing, unknown or impossible part."""
         plain = _parts(cls, values)
         plain["distractors"] = tuple(Distractor(**_parts(Distractor, each)) for each in plain["distractors"])
         return cls(**plain)
 
 
 def draw(variation: Variation, entropy: int) -> Draw:
-    """The scene that belongs to `entropy`; equal arguments give equal scenes."""
+    """The scene drawn from the seed `entropy`; equal arguments give equal scenes."""
 
     def stream(factor: str) -> np.random.Generator | None:
         if factor not in variation.factors:
@@ -177,7 +179,7 @@ def draw(variation: Variation, entropy: int) -> Draw:
 
 
 def in_another_look(scene: Draw, variation: Variation, entropy: int) -> Draw:
-    """The same things in the same places, in the colours, surfaces, light and view that belong to `entropy`."""
+    """`scene` with its things and places kept; colours, surfaces, light and camera are drawn from `entropy`."""
     other = draw(variation, entropy)
     return replace(scene, **{name: getattr(other, name) for name in LOOK})
 
@@ -195,7 +197,7 @@ def _size(rng: np.random.Generator | None, kind: Kind) -> tuple[float, float, fl
 
 
 def _layout(rng: np.random.Generator | None, kind: Kind) -> dict[str, Any]:
-    """Object and target well apart and both where the hand can work; the hand above them."""
+    """Places for object, target and hand: the first two well apart, where the hand can work, the hand above them."""
     target: Target = "bowl"
     if rng is None:
         hand, object_xy, target_xy, yaw = (0.49, 0.0, 0.15), (0.49, -0.075), (0.49, 0.075), 0.0
@@ -246,7 +248,7 @@ def _surfaces(rng: np.random.Generator | None, looks: Looks) -> dict[str, Any]:
 
 
 def _surface(rng: np.random.Generator, looks: Looks, shade: tuple[float, float]) -> tuple[str, RGB]:
-    """Its name and tint: of another colour in more than half of what training sees, of another shade in the rest."""
+    """A surface's name and tint: where the split tints surfaces, a colour in 60 % of draws, else a shade of grey."""
     name, tint = str(rng.choice(looks.surfaces)), _grey(rng.uniform(*shade))
     if looks.tinted and rng.random() < 0.6:
         tint = _rgb(rng.random(), 0.6 * rng.random() ** 1.5, rng.uniform(0.3, 1.05))

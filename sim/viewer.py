@@ -16,7 +16,7 @@ from sim.scene import TIMESTEP
 from vjepa2_ac.errors import InputError
 
 STRIDE = 0.03  # [m] a key press
-KEYS: dict[int, tuple[int, float]] = {  # GLFW key code: which number of the action, which way
+KEYS: dict[int, tuple[int, float]] = {  # GLFW key code: which number of the action it changes, and by how much
     265: (0, STRIDE),  # up: forward
     264: (0, -STRIDE),  # down: back
     263: (1, STRIDE),  # left

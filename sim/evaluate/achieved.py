@@ -1,7 +1,7 @@
-"""What the cost is like where a goal has truly been achieved: measured in training scenes, before any is judged.
+"""Measures the cost of goals that have truly been achieved, in training scenes, before any episode is evaluated.
 
 The expert plays up to each goal, the hand is moved a little, and the picture from there is compared with the goal's.
-What is found belongs to the model and its cost, and holds for every episode that is evaluated with them.
+The result belongs to the model and its cost, and is used in every episode that is evaluated with them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def measure(
     frame_size: int = 256,
     advance: Callable[[int], object] = lambda _: None,
 ) -> AchievedGoals:
-    """Mean and deviation over the goals of all tasks, from the first `scenes` seeds of the training split."""
-    # Neither focus nor surprise, as the loop itself judges.
+    """Mean and deviation of that cost over the goals of all tasks, in the first `scenes` training seeds."""
+    # Neither focus nor surprise counts where the loop judges progress, so neither counts here.
     cost_config, costs = replace(config.cost, focus=0.0, surprise=0.0), []
     for task in TASKS:
         env = FrankaEnv(task, split="train", frame_size=frame_size)
@@ -51,7 +51,7 @@ def measure(
 
 
 def remembered(out: Path, scenes: int) -> AchievedGoals | None:
-    """What the evaluation in `out` measured on as many scenes, if there is one."""
+    """What the evaluation in `out` measured on the same number of scenes; None if it did not."""
     settings = (read_settings(out) or {}).get("settings", {})
     if settings.get("achieved_scenes") != scenes:
         return None
@@ -59,7 +59,7 @@ def remembered(out: Path, scenes: int) -> AchievedGoals | None:
 
 
 def near_goals(env: FrankaEnv, seed: int) -> list[tuple[Frame, Frame]]:
-    """Every goal picture of an episode, and one taken where the hand stands about a centimetre beside."""
+    """Every goal picture of an episode, paired with one taken with the hand up to 1 cm away along each axis."""
     _, info = env.reset(seed=seed)
     rng, seen = np.random.default_rng(seed), list[Frame]()
     play(env.cell, env.expert(), lambda: seen.append(_from_beside(env, rng)))

@@ -1,4 +1,4 @@
-"""A budget of milliseconds becomes a size of search once, on this machine, and stays that size when a run goes on."""
+"""Turns a budget of milliseconds into a size of search, once, on this machine; a resumed run keeps that size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refuse_size(given: Sequence[str]) -> None:
 
 
 def remembered(out: Path, milliseconds: float, config: PlannerConfig) -> PlannerConfig | None:
-    """`config` with the size that the evaluation in `out` found for this budget, if there is one."""
+    """`config` with the size that the evaluation in `out` found for this budget; None if there is none."""
     settings = (read_settings(out) or {}).get("settings", {})
     if settings.get("budget_ms") != milliseconds:
         return None
@@ -40,7 +40,7 @@ def remembered(out: Path, milliseconds: float, config: PlannerConfig) -> Planner
 def measured(milliseconds: float, config: PlannerConfig, model: str, precision: str) -> PlannerConfig:
     """`config` with the largest search that fits, by timings of the model on one thread, as episodes are played.
 
-    ConfigError where none does.
+    Raises ConfigError where none does.
     """
     torch.set_num_threads(1)
     world = WorldModel.open(model, precision=precision)

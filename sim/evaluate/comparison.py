@@ -1,8 +1,8 @@
-"""Two planners on the same episodes: which won where the other lost, and whether that could be chance.
+"""Compares two planners on the same episodes: which won where the other lost, and whether that could be chance.
 
-Episodes of equal task, object and seed are pairs, so that luck with the scene falls out. Episodes of one seed show the
-same scene and go well or badly together, so scenes are what is counted: whether one side wins too many of them is an
-exact sign-flip test, and intervals are as wide as scenes differ.
+Episodes of equal task, object and seed are pairs, so that luck with the scene cancels out. Episodes of one seed show
+the same scene and go well or badly together, so scenes are what is counted: an exact sign-flip test over scenes tells
+whether one side wins too many, and intervals are as wide as scenes differ.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Paired:
     lost: int  # the other way round
     difference: float  # of the rates of success, positive where this one is better
     interval: tuple[float, float]  # of the difference, 95 %
-    p: float  # of a sign-flip test of scenes, two-sided: the chance of so uneven a count where both are as good
+    p: float  # two-sided, of a sign-flip test over scenes: the chance of so uneven a count if both were equally good
 
 
 def outcomes(records: Sequence[Mapping[str, Any]]) -> dict[Key, bool]:
-    """Success at the end of each episode, by what makes it a pair."""
+    """Success at the end of each episode, by the key that pairs it."""
     return {(each["task"], each["object"], int(each["seed"])): bool(each["success_end"]) for each in records}
 
 
@@ -55,10 +55,10 @@ def paired(ours: Mapping[Key, bool], baseline: Mapping[Key, bool]) -> Paired:
 
 
 def rate_interval(done: Mapping[Key, bool]) -> tuple[float, float]:
-    """Of a rate of success over all episodes, 95 %: Wilson's, for as many as would tell as much were each a scene.
+    """The 95 % Wilson interval of the rate of success over all episodes, for their effective number.
 
-    That is the number of episodes over the design effect (Kish 1965); where all ended alike, or each scene was played
-    once, the number of scenes.
+    That is the number of episodes divided by the design effect (Kish 1965): so many separate scenes would tell as much.
+    Where all ended alike, each scene was played once, or there is only one, it is the number of scenes.
     """
     scenes = defaultdict[int, list[bool]](list)
     for key, is_done in done.items():
@@ -71,9 +71,9 @@ def rate_interval(done: Mapping[Key, bool]) -> tuple[float, float]:
 
 
 def sign_flip_test(scores: Sequence[int]) -> float:
-    """Exact, two-sided: the chance that fair coins for signs make as much of these scores as they do, or more.
+    """The exact two-sided p-value: the chance that with random signs, the scores sum to as far from 0 or farther.
 
-    Scores of one are McNemar's exact test.
+    With scores of ±1 this is McNemar's exact test.
     """
     ways = Counter({0: 1})
     for score in filter(None, scores):
@@ -89,7 +89,7 @@ def sign_flip_test(scores: Sequence[int]) -> float:
 def difference_interval(
     won: float, lost: float, scenes: Sequence[Sequence[int]], z: float = 1.96
 ) -> tuple[float, float]:
-    """Of a difference of paired rates, 95 %, from the score of each pair by scene: 1 won, -1 lost, 0 alike.
+    """The 95 % interval of a difference of paired rates, from each pair's score by scene: 1 won, -1 lost, 0 alike.
 
     Wald's with half a pair added to each cell (Agresti and Min 2005), or wider where scenes differ more than pairs.
     """
@@ -106,7 +106,7 @@ def difference_interval(
 
 
 def _variance(scenes: Sequence[Sequence[int]], mean: float) -> float:
-    """Of the mean of all scores, from how far scenes are from it (the ratio estimator's)."""
+    """The variance of the mean of all scores, from how far scenes are from it (that of the ratio estimator)."""
     count, episodes = len(scenes), sum(map(len, scenes))
     if count < 2:
         return 0.0
@@ -114,7 +114,7 @@ def _variance(scenes: Sequence[Sequence[int]], mean: float) -> float:
 
 
 def holm(chances: Sequence[float]) -> list[float]:
-    """The same p-values, raised for how many were looked at (Holm 1979)."""
+    """The same p-values, raised to account for how many there are (Holm 1979)."""
     order = sorted(range(len(chances)), key=lambda index: chances[index])
     raised, worst = [0.0] * len(chances), 0.0
     for rank, index in enumerate(order):

@@ -11,7 +11,7 @@ MEASURED, IMAGINED, PASSED = "#2b6cb0", "#dd8a1f", "#40be5a"
 
 
 def costs(record: Record) -> str:
-    """The costs of one episode; empty where its driver has none."""
+    """The SVG of an episode's costs; empty where its driver has none."""
     turns = record["turns"]
     real = [(step, turn["cost"]) for step, turn in enumerate(turns) if turn["cost"] is not None]
     last = max(1, len(turns))
@@ -24,7 +24,7 @@ def costs(record: Record) -> str:
     if not real:
         return ""
     top = max(cost for _, cost in [*real, *imagined]) or 1.0
-    # The last goal is passed again at every later look; the first time counts.
+    # The last goal is passed again in every later step; the first time counts.
     first = {goal: step for step in reversed(range(len(turns))) for goal, _ in turns[step]["passed"]}
     lines = [
         f'<line x1="{_x(step, last)}" x2="{_x(step, last)}" y1="0" y2="{HEIGHT}" stroke="{PASSED}"/>'

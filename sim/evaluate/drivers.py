@@ -1,7 +1,7 @@
-"""Who drives the arm: the planner under evaluation, a planning service, and the baselines that frame them.
+"""Drivers of the arm: the planner under evaluation, a planning service, and the baselines to compare them with.
 
 A driver that is evaluated is given goal pictures once, then a frame and a pose at every step, and nothing else: no
-object pose, no judge's word, no simulator. Baselines that may know more are given the environment when they are built.
+object pose, no verdict, no simulator. Baselines that may know more are given the environment when they are built.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ Array = NDArray[np.float64]
 Frame = NDArray[np.uint8]
 
 STAY = np.zeros(7)
-NO_PLAN = ("no_plan", "deadline_exceeded")  # what a service says when there is none that would be safe to follow
+NO_PLAN = ("no_plan", "deadline_exceeded")  # a service's error codes when no plan would be safe to follow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Turn:
-    """What a driver does next, and what it thinks of it; a driver without thoughts leaves them out."""
+    """A driver's next action and, if it plans, what it expects; a driver that does not plan leaves the rest out."""
 
     action_7: Array
     status: str = "going"
     goal: int = 0
-    cost: float | None = None  # of the present picture, to the sub-goal
+    cost: float | None = None  # of the present picture, against the sub-goal
     imagined_cost: float | None = None  # of what the plan is imagined to end in
     horizon: int = 0  # [steps] that the plan looks ahead
     idle_cost: float | None = None  # of what doing nothing is imagined to end in
     confidence: dict[str, Any] = field(default_factory=dict)
-    failure_probability: float | None = None  # as the plan has it
+    failure_probability: float | None = None  # as stated by the plan
     gripper_costs: dict[str, float] = field(default_factory=dict)
     evaluations: int = 0
     stop_reason: str = ""
     clipped: int = 0
-    passed: tuple[tuple[int, str], ...] = ()
+    passed: tuple[tuple[int, str], ...] = ()  # sub-goals passed in this step, and how
     plan_ms: float = 0.0
     error: str = ""
 
@@ -59,13 +59,13 @@ class Driver(Protocol):
     """Drives one episode."""
 
     def step(self, frame: Frame, pose: Array) -> Turn:
-        """What to do, seeing `frame` with the hand in `pose` [7]."""
+        """What to do next, given the present `frame` and the hand's `pose` [7]."""
 
     def calibrate(self, explored: Sequence[Explored]) -> CameraTurn | None:
         """Learn from exploratory moves how the camera is turned; None for a driver that does not look through it."""
 
     def close(self) -> None:
-        """The episode is over."""
+        """End the episode; release what was held for it."""
 
 
 class PlannedDriver:
@@ -79,7 +79,7 @@ class PlannedDriver:
         return followed(self.control, frame, pose)
 
     def calibrate(self, explored: Sequence[Explored]) -> CameraTurn:
-        """From pictures, by the model that plans."""
+        """The camera's turn, found from pictures by the model that plans."""
         planner = self.control.planner
         self.control.planner = calibrated(planner, explored, lambda frame: planner.world.encode(frame)[0])
         assert self.control.planner.camera is not None
@@ -95,7 +95,7 @@ class ServedDriver:
     def __init__(self, client: PlannerClient, goals: list[Frame], options: dict[str, Any], seed: int) -> None:
         asked: Options = {**options, "seed": seed}  # type: ignore[typeddict-item]  # the client checks the names
         self.session = client.session(goals, **asked)
-        self.told: Look = {}  # where the hand was sent to, once it was
+        self.told: Look = {}  # the pose that the hand was last sent to, once there is one
 
     def step(self, frame: Frame, pose: Array) -> Turn:
         """The first action of the service's plan; the robot stays where it is when there is none."""
@@ -112,7 +112,7 @@ class ServedDriver:
         return turn(step, step.sub_goal, passed, started)
 
     def calibrate(self, explored: Sequence[Explored]) -> CameraTurn:
-        """From pictures, by the service."""
+        """The camera's turn, found from pictures by the service."""
         moves = [
             Exploration(before=each.before, after=each.after, pose_before=each.pose_before, pose_after=each.pose_after)
             for each in explored
@@ -127,7 +127,7 @@ class ServedDriver:
 
 
 class ScriptedDriver:
-    """Expert, nothing or random: what the best and the worst do."""
+    """A scripted baseline: expert, nothing or random."""
 
     def __init__(self, env: FrankaEnv, policy: Policy, seed: int) -> None:
         self.act: Callable[[], Any] = actor(env, policy, seed)
@@ -138,7 +138,7 @@ class ScriptedDriver:
         return Turn(action_7=STAY, status="done") if action is None else Turn(action_7=np.asarray(action))
 
     def calibrate(self, explored: Sequence[Explored]) -> None:
-        """It knows where things are."""
+        """Nothing to learn: scripts do not look through the camera."""
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -150,7 +150,7 @@ def calibrated(
     encode: Callable[[Any], Tensor],
     config: CalibrationConfig | None = None,
 ) -> Planner:
-    """The same planner, told of the camera's turn that explains the moves best."""
+    """The same planner, with the camera's turn that explains the exploratory moves best."""
     moves = [
         calibration.Exploration(
             before_ND=encode(each.before),
@@ -165,7 +165,7 @@ def calibrated(
 
 
 def followed(control: Controller, seen: Any, pose: Array) -> Turn:
-    """A step of a loop in this process; the robot stays where it is where there is no plan."""
+    """The turn of one step of a loop in this process; the robot stays where it is when there is no plan."""
     started = time.perf_counter()
     try:
         step = control.step(seen, pose)
@@ -175,7 +175,7 @@ def followed(control: Controller, seen: Any, pose: Array) -> Turn:
 
 
 def turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: float) -> Turn:
-    """A turn from a step of the planner or of the service: they use the same words."""
+    """The turn that a step of the planner or of the service amounts to; both name their fields alike."""
     plan, plan_ms = step.plan, 1e3 * (time.perf_counter() - started)
     if plan is None:
         return Turn(action_7=STAY, status=step.status, goal=goal, cost=step.cost, passed=passed, plan_ms=plan_ms)

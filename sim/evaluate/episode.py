@@ -1,4 +1,4 @@
-"""One episode in the loop: the driver sees pictures and poses, the judge sees the rest, everything is written down."""
+"""Plays a closed-loop episode: the driver sees pictures and poses, the judge the true state, and all is recorded."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from vjepa2_ac.world_model import WorldModel
 
 Frame = NDArray[np.uint8]
 Record = dict[str, Any]
-Watch = Callable[[Job, int, Record], object]  # told of each step of an episode: its job, number and turn
+Watch = Callable[[Job, int, Record], object]  # called at each step of an episode: its job, number and turn
 
-TOKEN = "VJEPA2_AC_TOKEN"  # environment variable that opens a guarded service
+TOKEN = "VJEPA2_AC_TOKEN"  # environment variable with the token of a guarded service
 STAGES = ("reached", "grasped", "lifted", "placed")
 STRIP = 5  # pictures of an episode that are kept
 
@@ -73,7 +73,7 @@ class Player:
         finally:
             driver.close()
         truth, at_end = env.truth(), bool(info["success_end"])
-        # A scene that its expert failed in was drawn again; that counts against the expert, and nobody else.
+        # A scene in which the expert failed was drawn again; that counts against the expert, and nobody else.
         counts = redraws == 0 or job.driver != "expert"
         wanted = {"hand": env.goal.hand, "object": env.goal.object}
         errors = sum(bool(turn["error"]) for turn in turns)
@@ -93,7 +93,7 @@ class Player:
             "ever": ever,
             "hand_error": float(np.linalg.norm(truth.hand - env.goal.hand)),
             "object_error": float(np.linalg.norm(truth.object - env.goal.object)),
-            # The last goal is passed again at every later look; the first time counts.
+            # The last goal is passed again in every later step; the first time counts.
             "passed": {str(goal): how for turn in reversed(turns) for goal, how in turn["passed"]},
             "goals": given,
             "errors": errors,
@@ -127,7 +127,7 @@ class Player:
         return self._env
 
     def close(self) -> None:
-        """Let go of the cell and the service."""
+        """Close the cell and the connection to the service."""
         if self._env is not None:
             self._env.close()
         if self._client is not None:
@@ -145,7 +145,7 @@ class Player:
         return ScriptedDriver(env, policy_name(job.driver), job.seed)
 
     def _calibrated(self, driver: Driver, env: FrankaEnv) -> CameraTurn | None:
-        """What exploratory moves before the episode tell its driver, where they are asked for."""
+        """The camera's turn that the driver finds by exploratory moves before the episode; None without such moves."""
         if not self.config.calibrate or isinstance(driver, ScriptedDriver):
             return None
         return driver.calibrate(explore(env, driver.look if isinstance(driver, OracleDriver) else env.picture))

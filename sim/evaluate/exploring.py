@@ -33,7 +33,7 @@ class Explored:
 
 
 def explore(env: FrankaEnv, look: Callable[[], Any]) -> list[Explored]:
-    """Six moves, with a look before and after each; nothing of the episode has changed afterwards."""
+    """Six exploratory moves, with what `look` returned before and after each; the cell is left as it was."""
     controller, start = env.cell.controller, env.cell.snapshot()
     seen = [(look(), controller.measured_pose())]
     for action in exploratory_actions(towards=workspace.CENTRE - seen[0][1][:3]):
@@ -47,7 +47,7 @@ def explore(env: FrankaEnv, look: Callable[[], Any]) -> list[Explored]:
 
 
 def told(turn: CameraTurn) -> dict[str, float]:
-    """What an episode's record says of a turn; the yaw in degrees."""
+    """The camera's turn as an episode's record holds it; the yaw in degrees."""
     return {"yaw": round(float(np.rad2deg(turn.yaw)), 2), "residual": round(turn.residual, 4)}
 
 

@@ -1,7 +1,7 @@
-"""How an episode failed, told from what was really the case at every step: its failure mode.
+"""Failure modes: how an episode failed, read off the true state after every step.
 
-A mode says what the hand did, so that one knows where to look: at a goal that is not pursued, at a gripper that closes
-too early, at an object that is lost on the way. It is read off the true state; no cost has a say in it.
+A mode says what the hand did, and so where to look for the cause: at a goal that is not pursued, at a gripper that
+closes too early, at an object that is lost on the way. Costs play no part in it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sim.tasks import HOLD_STEPS, NEAR, TaskName
 
 Array = NDArray[np.float64]
 
-CLOSED = 0.2  # of the gripper's closedness, from which on it is closed; the widest object stops it at 0.28
+CLOSED = 0.2  # closedness from which on the gripper counts as closed; the widest object stops it at 0.28
 ALMOST = 2 * NEAR  # [m]
-FALL = 0.03  # [m] that an object falls when it is dropped; set down, it is let go nearer to what it stands on
+FALL = 0.03  # [m]: an object that falls further was dropped; to set one down, the hand opens nearer to the support
 
 REDRAWN = "scene drawn again"
 MODES: dict[str, str] = {
@@ -49,7 +49,7 @@ MODES: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What is really the case after a step."""
+    """The true state after a step."""
 
     hand: tuple[float, ...]  # [3] m
     object: tuple[float, ...]  # [3] m, its middle
@@ -62,14 +62,14 @@ class Moment:
 
     @property
     def apart(self) -> float:
-        """From the hand to the object [m]."""
+        """Distance from the hand to the object [m]."""
         return _distance(self.hand, self.object)
 
 
 def moment(env: FrankaEnv) -> Moment:
-    """What is the case in the cell now; for the record alone, no driver sees it."""
+    """The true state of the cell now; for the record alone, no driver sees it."""
     truth, scene = env.truth(), env.cell.scene
-    width, height = (round(2 * middle) for middle in env.intrinsics()[:2, 2])  # the axis goes through the middle
+    width, height = (round(2 * middle) for middle in env.intrinsics()[:2, 2])  # the optical axis is in the middle
     pixels_22 = project(scene.model, scene.data, "left", np.stack([truth.hand, truth.object]), width, height)
     hand_in_view, object_in_view = (0 <= x < width and 0 <= y < height for x, y in pixels_22.tolist())
     return Moment(
@@ -89,8 +89,8 @@ def failure(
 ) -> str:
     """The mode of an episode that failed, by how far it came.
 
-    `moments` are its start and what came of each step, `goal` holds where `hand` and `object` should end, `was_done`
-    says whether the task ever was, and `without_plan` at how many looks there was none.
+    `moments` are the states at its start and after each step, `goal` holds where `hand` and `object` should end,
+    `was_done` says whether the task ever was done, and `without_plan` in how many steps there was no plan.
     """
     last = moments[-1]
     if 2 * without_plan >= len(moments) - 1 > 0:

@@ -27,7 +27,7 @@ Frame = NDArray[np.uint8]
 
 FOLDER = "films"
 LINGER = 6  # steps that are shown after the last move
-BAND = 96  # [px] of the costs below the pictures
+BAND = 96  # [px], height of the costs below the pictures
 PAPER, MEASURED, IMAGINED = (34, 36, 40), (96, 170, 240), (240, 160, 60)
 
 
@@ -52,7 +52,7 @@ def shoot_all(
     workers: int = 1,
     advance: Callable[[int], object] = lambda _: None,
 ) -> None:
-    """Film those episodes into `out`; what is there already stays. InputError where another evaluation is at work."""
+    """Film `records` into `out`; films that exist stay. Raises InputError where another evaluation is at work."""
     with held(out, OWNER, written(config)):
         todo = [record for record in records if not place(out, record).is_file()]
         advance(len(records) - len(todo))
@@ -77,7 +77,7 @@ def place(out: Path, record: Record) -> Path:
 
 
 def shoot(out: Path, config: EvaluationConfig, record: Record, size: int = 480) -> bool:
-    """Film one episode; whether it was done, which is what its record says."""
+    """Film one episode; returns whether it was done, which is what its record says."""
     env = FrankaEnv(
         record["task"],
         split=config.split,

@@ -1,9 +1,9 @@
-"""Chances from signs, and what such chances are worth: a logistic fit, AUROC, Brier score, reliability.
+"""Predicts the chance of an event from signs (logistic fit), and measures such chances (AUROC, Brier score, intervals).
 
-Plans of one scene are alike, so scenes (seeds) are what is left out in cross-validation and drawn anew for intervals,
-never single plans.
+Plans of one scene are alike, so cross-validation leaves out, and intervals resample, whole scenes (seeds), never single
+plans.
 
-Shapes: N plans, F signs, G seeds, B bins, R resamples.
+Shapes: N plans, F signs, D signs and the intercept, G seeds, R resamples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Index = NDArray[np.int64]
 
 PENALTY = 1.0  # of squared coefficients on standardised signs, next to the summed log loss of all plans
 FOLDS, RESAMPLES = 5, 500
-STEPS, ENOUGH = 50, 1e-9  # of Newton's method
+STEPS, ENOUGH = 50, 1e-9  # of Newton's method: most steps, and a step small enough to stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +32,13 @@ class Fit:
     intercept: float
 
     def chances(self, signs_NF: Array, far_out: float) -> Array:
-        """The chance [N] of the event; signs count up to `far_out` deviations."""
+        """The chance [N] of the event; signs are clipped at `far_out` deviations."""
         standard_NF = ((signs_NF - self.centre_F) / self.scale_F).clip(-far_out, far_out)
         return _logistic(standard_NF @ self.coefficients_F + self.intercept)
 
 
 def fit(signs_NF: Array, event_N: Mask, far_out: float, penalty: float = PENALTY) -> Fit:
-    """The model that makes the events likeliest, with a small penalty so that it exists where signs tell all."""
+    """The model of greatest likelihood, with a small penalty so that it exists even if signs tell events perfectly."""
     centre_F, spread_F = signs_NF.mean(axis=0), signs_NF.std(axis=0)
     scale_F = np.where(spread_F > 1e-9, spread_F, 1.0)  # a sign that never changes says nothing
     standard_NF = ((signs_NF - centre_F) / scale_F).clip(-far_out, far_out)
@@ -57,7 +57,7 @@ def fit(signs_NF: Array, event_N: Mask, far_out: float, penalty: float = PENALTY
 
 
 def left_out(signs_NF: Array, event_N: Mask, seed_N: Index, far_out: float, folds: int = FOLDS) -> Array:
-    """The chance [N] of each plan by a model that has seen none of its seed."""
+    """The chance [N] of the event for each plan, by a model that has seen none of its seed (cross-validation)."""
     seeds = np.random.default_rng(0).permutation(np.unique(seed_N))
     chance_N = np.full(len(event_N), float(event_N.mean()))
     for part in np.array_split(seeds, min(folds, len(seeds))):
@@ -68,7 +68,7 @@ def left_out(signs_NF: Array, event_N: Mask, seed_N: Index, far_out: float, fold
 
 
 def auroc(score_N: Array, event_N: Mask, weight_N: Array | None = None) -> float | None:
-    """The chance that an event scores above what is none, ties counting half; None where all ended alike."""
+    """The chance that an event scores above a non-event, ties counting half; None where all ended alike."""
     weight_N = np.ones(len(score_N)) if weight_N is None else weight_N
     _, place_N = np.unique(score_N, return_inverse=True)
     ours = np.bincount(place_N, weight_N * event_N)
@@ -80,7 +80,7 @@ def auroc(score_N: Array, event_N: Mask, weight_N: Array | None = None) -> float
 
 
 def brier(chance_N: Array, event_N: Mask) -> float:
-    """Mean squared distance of chances from what happened: 0 is certain and right, a constant has p · (1 - p)."""
+    """Mean squared error of chances: 0 is certain and right, always saying the rate p has p · (1 - p)."""
     return float(np.square(chance_N - event_N).mean())
 
 
@@ -92,14 +92,14 @@ def resampled(seed_N: Index, resamples: int = RESAMPLES) -> tuple[Array, Index]:
 
 
 def auroc_interval(score_N: Array, event_N: Mask, seed_N: Index) -> tuple[float, float] | None:
-    """95 %, by drawing seeds anew; None where that gives none with both outcomes."""
+    """The 95 % interval of the AUROC, by resampling seeds; None where no resample has both outcomes."""
     counts_RG, place_N = resampled(seed_N)
     found = [auroc(score_N, event_N, counts_G[place_N]) for counts_G in counts_RG]
     return percentiles([each for each in found if each is not None])
 
 
 def percentiles(values: list[float]) -> tuple[float, float] | None:
-    """The middle 95 % of resampled values."""
+    """The middle 95 % of resampled values; None where there are none."""
     if not values:
         return None
     low, high = np.percentile(values, [2.5, 97.5])

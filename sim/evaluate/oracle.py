@@ -1,10 +1,10 @@
-"""The same search and the same loop on a model that cannot be wrong: the simulator, tried out from where it stands.
+"""The oracle: the same search and the same loop on a model that cannot be wrong, because it is the simulator itself.
 
 A latent is here the true state: hand, object, hand relative to object, and the gripper, in metres. What the search
-reaches with it is what it could reach with a perfect model; what it misses, no better model will bring.
+reaches with it is what it could reach with a perfect model; where it fails, no better model will help.
 
-With a turned camera it is a model that is perfect but for one belief: that the camera stands where it always did. What
-it sees is turned, and so is what it takes an action to do.
+With a turned camera it is a model that is perfect but for one belief: that the camera stands where it always did. The
+states it sees are turned, and so are the effects that it expects of actions.
 
 Shapes: B requests (all of the present state), S candidates, H steps, one token of D = 10 numbers.
 """
@@ -40,7 +40,7 @@ from vjepa2_ac.world_model import Cost, History, Rollout
 
 Array = NDArray[np.float64]
 
-GRIPPER_SCALE = 0.02  # [m]: a gripper that is wrong altogether counts as 2 cm
+GRIPPER_SCALE = 0.02  # [m]: a gripper open instead of closed counts as 2 cm
 CALIBRATION = CalibrationConfig(  # true states are clear, candidates are slow, and nothing depends on absolute poses
     rounds=1, search=replace(CalibrationConfig().search, samples=24, elites=6, kept_elites=2, iterations=5)
 )
@@ -49,7 +49,7 @@ ACHIEVED = AchievedGoals(mean=0.001, deviation=0.001)
 
 
 class TrueWorld:
-    """The simulator as a world model: candidates are really carried out, and taken back."""
+    """The simulator as a world model: candidates are carried out in it, and undone."""
 
     def __init__(self, env: FrankaEnv, camera_yaw: float = 0.0) -> None:
         self.env, self.device = env, torch.device("cpu")
@@ -58,13 +58,13 @@ class TrueWorld:
         self._instants: dict[bytes, Snapshot] = {}
 
     def look(self) -> Tensor:
-        """The present state [1, 10] as the camera shows it; an instant that candidates can be tried out from later."""
+        """The present state [1, 10] as the camera shows it, remembered so that `rollout` can start from it later."""
         latents_ND = self.seen(state(self.env))
         self._instants[latents_ND.numpy().tobytes()] = self.env.cell.snapshot()
         return latents_ND
 
     def seen(self, state_10: Array) -> Tensor:
-        """A true state as the model takes it to be, [1, 10]."""
+        """A true state as the model believes it to be [1, 10], turned if the camera is."""
         if self.camera is None:
             return _latents(state_10)
         R, about = self.camera.matrix.T, np.asarray(LOOK_AT)
@@ -73,13 +73,13 @@ class TrueWorld:
         return _latents(np.concatenate(turned))
 
     def encode(self, frames: Frames) -> Tensor:
-        """Not from pictures: this world knows the state."""
+        """Raise InputError: this world takes states, not pictures."""
         raise InputError("the simulator does not look at pictures; give it states")
 
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        """What every candidate leads to from the present state, or from an instant that was looked at."""
+        """What every candidate leads to from a state that `look` returned, or else from the present one."""
         batch, samples, horizon, _ = actions_BSHA.shape
         states = np.zeros((batch, samples, horizon, 1, latents_BND.shape[-1]))
         poses = np.zeros((batch, samples, horizon, 7))
@@ -98,17 +98,17 @@ class TrueWorld:
 
     @property
     def fps(self) -> float:
-        """As the simulation is seen."""
+        """Frames per second of the simulated cell, one for each control step."""
         return 1 / STEP_SECONDS
 
     @property
     def locates(self) -> bool:
-        """Not needed: the candidates' ends are true."""
+        """False: the goal's hand need not be located, because rollouts are true."""
         return False
 
     @property
     def finds_keyframes(self) -> bool:
-        """It is given every goal of a task."""
+        """False: it is given every goal of a task."""
         return False
 
     def locate(
@@ -120,7 +120,7 @@ class TrueWorld:
         *,
         keyframe: bool = False,
     ) -> None:
-        """It cannot tell."""
+        """None: it locates nothing."""
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
@@ -155,11 +155,11 @@ class OracleDriver:
         return followed(self.control, self.world.seen(state(self.env)), pose)
 
     def look(self) -> Tensor:
-        """The present state, as it is seen; what exploratory moves are calibrated from."""
+        """The present state as it is seen, for calibrating from exploratory moves."""
         return self.world.look()
 
     def calibrate(self, explored: Sequence[Explored]) -> CameraTurn:
-        """From true states, turned as the camera is."""
+        """The camera's turn, found from true states that are turned with the camera."""
         self.control.planner = calibrated(self.control.planner, explored, lambda seen: seen, CALIBRATION)
         assert self.control.planner.camera is not None
         return self.control.planner.camera
@@ -169,14 +169,14 @@ class OracleDriver:
 
 
 def state(env: FrankaEnv) -> Array:
-    """The true state [10]."""
+    """The true state [10]: hand, object, hand relative to object, gripper; all in metres."""
     truth = env.truth()
     closedness = env.cell.controller.measured_pose()[6]
     return np.concatenate([truth.hand, truth.object, truth.hand - truth.object, [GRIPPER_SCALE * closedness]])
 
 
 def goal_states(env: FrankaEnv) -> list[Array]:
-    """The states in which the goal pictures were taken: the expert plays the episode again, and it is taken back."""
+    """The states in which the goal pictures were taken: the expert plays the episode again, and this is undone."""
     start, found = env.cell.snapshot(), list[Array]()
     play(env.cell, env.expert(), lambda: found.append(state(env)))
     env.cell.restore(start)
@@ -184,7 +184,7 @@ def goal_states(env: FrankaEnv) -> list[Array]:
 
 
 def _adapted(config: PlannerConfig) -> PlannerConfig:
-    """The same search, by the plain distance of states; surprises there are none, and no model that fails."""
+    """The same search, with the plain distance of states as its cost, and neither surprise nor a failure model."""
     return replace(config, cost=CostConfig(earlier=config.cost.earlier), confidence=ConfidenceConfig())
 
 

@@ -1,4 +1,4 @@
-"""One page that needs nothing else: tables, what went wrong by count, episodes with pictures and costs."""
+"""The report as one self-contained HTML page: tables, failure modes by count, episodes with pictures and costs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sim.evaluate.runs import place
 from sim.evaluate.settings import Job
 from sim.evaluate.summary import TABLE_HEAD, Row, Sign, table_cells
 
-FAILURES, SUCCESSES = 24, 8  # shown, for each line of the table
+FAILURES, SUCCESSES = 24, 8  # episodes shown at most, for each row of the table
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.45 system-ui, sans-serif; }
 body { max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -29,7 +29,7 @@ pre { overflow: auto; padding: .6rem; background: #8881; }
 
 
 def page(out: Path, said: dict[str, Any], rows: Sequence[Row], signs: Sequence[Sign], records: Sequence[Record]) -> str:
-    """The report of an evaluation in `out`, whose pictures are put into the page and whose films are linked."""
+    """The HTML of an evaluation in `out`, with its pictures embedded and its films linked."""
     model = " at ".join(filter(None, (said["settings"]["model"], said["settings"]["server"]))) or "no model"
     return "\n".join(
         [

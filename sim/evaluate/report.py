@@ -17,7 +17,7 @@ JSON, PAGE = "evaluation.json", "report.html"
 
 
 def publish(out: Path, config: EvaluationConfig, records: Sequence[Record], command: str) -> str:
-    """Write everything into `out`; what to print."""
+    """Write the results and the report into `out`; returns what to print."""
     said, found = summary(records, written(config), command), rows(records)
     write(out / JSON, json.dumps(said, indent=1) + "\n")
     write(out / PAGE, page(out, said, found, signs(records), records))

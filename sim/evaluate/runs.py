@@ -1,7 +1,7 @@
-"""Many episodes in several processes, resumable at any moment, nothing half-written.
+"""Plays many episodes in several processes; resumable at any moment, and nothing is left half-written.
 
 An episode depends on its settings, task, object and seed alone, so neither the number of processes nor interruptions
-change what comes out. Each is written aside and renamed; where its file is, it is done.
+change what comes out. Its record is written to a temporary file and renamed, so an episode is done if its file exists.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def evaluate(
 ) -> list[Record]:
     """The records of all jobs, in their order; what `out` already holds is not played again.
 
-    `watch` is told of every step as it is made, where one worker plays in this process.
-    InputError where `out` holds an evaluation with other settings, or something else altogether.
+    `watch` is called at every step as it is made, if a single worker plays in this process.
+    Raises InputError where `out` holds an evaluation with other settings, or something else altogether.
     """
     with held(out, OWNER, written(config)):
         _make_room(out)
@@ -73,15 +73,15 @@ def place(out: Path, job: Job) -> Path:
 
 
 def read_record(path: Path) -> Record:
-    """What was written of an episode. Raises InputError where it is damaged, as after a power cut."""
+    """The record of an episode. Raises InputError where it is damaged, as after a power cut."""
     found: Record = _read(path, "without it, the episode is played again")
     return found
 
 
 def read_settings(out: Path) -> dict[str, Any] | None:
-    """What the evaluation in `out` was made with, as `written` says it; None where there is none.
+    """The settings and versions of the evaluation in `out`, in the form of `written`; None where there is none.
 
-    Raises InputError where it is damaged, or another's.
+    Raises InputError where their file is damaged, or not of an evaluation.
     """
     if not (out / SETTINGS).is_file():
         return None
@@ -97,7 +97,7 @@ def written(config: EvaluationConfig) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What the numbers depend on besides the settings."""
+    """What results depend on besides the settings: versions of programs and scenes, and the device."""
     return {
         "vjepa2-ac": __version__,
         "scenes": str(EDITION),
@@ -118,14 +118,14 @@ def _read(path: Path, then: str) -> Any:
 
 
 def _make_room(out: Path) -> None:
-    """A place for episodes, without what was being written when somebody was killed."""
+    """Make the folder for episodes, and remove files that killed runs left half-written."""
     make_folder(out / EPISODES)
     for leftover in (out / EPISODES).glob("*.part"):
         leftover.unlink()
 
 
 class _Running:
-    """Success so far, as long work shows it."""
+    """Counts successes so far, for the progress line."""
 
     def __init__(self, advance: Advance | None) -> None:
         self.advance, self.played, self.done = advance, Counter[str](), Counter[str]()
@@ -158,7 +158,7 @@ def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: i
             yield future.result()
 
 
-_players: list[Player] = []  # of this process; a pool's workers have nowhere else to keep it
+_players: list[Player] = []  # the one of this process; a pool's workers have nowhere else to keep it
 
 
 def _begin(config: EvaluationConfig) -> None:

@@ -1,7 +1,7 @@
-"""A planning service of one's own: started on loopback, waited for, and gone when whoever started it is gone.
+"""A private planning service: started on loopback, ready when it is handed out, and ended with this process.
 
-It is the same program that a robot would ask, `vjepa2-ac serve`, in a process of its own. Its standard input is a pipe
-from here: when that ends, by whatever end of this process, the service stops.
+It is the same program that a robot would use, `vjepa2-ac serve`, in a process of its own. Its standard input is a pipe
+from this process: when that closes, however this process has ended, the service stops.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def planning_service(model: str, limits: LimitsConfig, log: Path, patience_s: fl
     Raises PlannerUnavailableError with the service's own words where it cannot be brought up.
     """
     make_folder(log.parent)
-    write(log, "")  # which says so where it cannot be
+    write(log, "")  # raises where it cannot be written
     with log.open("a", encoding="utf-8") as written:
         process = subprocess.Popen(
             [*_COMMAND, "--model", model],
@@ -51,12 +51,12 @@ def planning_service(model: str, limits: LimitsConfig, log: Path, patience_s: fl
 
 
 def served_by(url: str) -> str:
-    """Which models a service has, as it names them."""
+    """Names and versions of the models of a service."""
     with PlannerClient(url, token=os.environ.get(TOKEN)) as client:
         return ", ".join(f"{each['name']} {each['version']}" for each in client.models())
 
 
-# As the loop in this process plans, unless told otherwise: the threads of a small model mostly wait for each other.
+# As in the loop of this process, unless the environment says otherwise: threads of a small model mostly wait.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 _COMMAND = (
     *(sys.executable, "-m", "vjepa2_ac.cli", "serve", "--stop-with-stdin"),

@@ -1,4 +1,4 @@
-"""What is evaluated: which planner in which world, and which episodes. Equal settings give equal episodes."""
+"""The settings of an evaluation: which planner, in which world, and which episodes. Equal settings, equal episodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vjepa2_ac.errors import ConfigError
 DriverName = Literal["planner", "nothing", "random", "expert", "oracle"]
 BASELINES: tuple[DriverName, ...] = ("nothing", "random", "expert", "oracle")
 DEFAULT_PRESET = "balanced"
-Goals = Literal["all", "paper", "last"]  # of a task's pictures, those that the driver is given
+Goals = Literal["all", "paper", "last"]  # which of a task's goal pictures the driver is given
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,23 +34,23 @@ class EvaluationConfig:
     model: str = "default"
     weights: str = ""  # fingerprint of the model's files, where it has any
     server: str | None = None  # a planning service that plans instead of a model in this process
-    options: dict[str, Any] = field(default_factory=dict)  # what that service is asked for
+    options: dict[str, Any] = field(default_factory=dict)  # of planning, sent to that service
     split: Split = "test"
     factors: tuple[str, ...] = FACTORS  # that vary between episodes; the others keep their usual value
-    asked: tuple[str, ...] = ()  # the preset and the settings by name that the next ones were made of
+    asked: tuple[str, ...] = ()  # preset and `NAME=VALUE`s that planner and control were made from
     planner: PlannerConfig = field(default_factory=PlannerConfig)
-    budget_ms: float | None = None  # that chose the planner's size
+    budget_ms: float | None = None  # of a plan, from which the size of the search was chosen
     achieved_scenes: int | None = None  # on which `control.progress.achieved` was measured
     control: ControlConfig = field(default_factory=ControlConfig)
     camera_yaw: float = 0.0  # [deg] by which the camera is turned around the workspace
     goals: Goals = "all"
-    calibrate: bool = False  # whether exploratory moves before an episode tell the planner of it
+    calibrate: bool = False  # whether exploratory moves before an episode reveal this turn to the planner
     precision: str = "auto"
     frame_size: int = 256
-    max_steps: int | None = None  # None: as many as the task usually has
+    max_steps: int | None = None  # None: the task's usual number
 
     def __post_init__(self) -> None:
-        Variation(split=self.split, factors=self.factors)  # which says what is wrong with them
+        Variation(split=self.split, factors=self.factors)  # raises ConfigError where these are wrong
         goals_named(self.goals)  # likewise
         require(abs(self.camera_yaw) <= 90, f"a camera may be turned by up to 90°, got {self.camera_yaw}")
         require(self.max_steps is None or self.max_steps >= 1, f"an episode has steps, got {self.max_steps}")
@@ -69,7 +69,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One episode: who plays what."""
+    """One episode to play: driver, task, object and seed."""
 
     driver: DriverName
     task: TaskName
@@ -78,17 +78,17 @@ class Job:
 
     @property
     def row(self) -> tuple[DriverName, TaskName, Kind]:
-        """The line of the table it counts in."""
+        """The row of the table that it counts in."""
         return (self.driver, self.task, self.kind)
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """The name of its files, without extension."""
         return f"{self.driver}-{self.task}-{self.kind}-{self.seed:06d}"
 
 
 def jobs(drivers: Iterable[DriverName], tasks: Sequence[TaskName], kinds: Sequence[Kind], seeds: range) -> list[Job]:
-    """All combinations, one line of the table after the other."""
+    """All combinations, one row of the table after the other."""
     return [
         Job(driver=driver, task=task, kind=kind, seed=seed)
         for driver in drivers
@@ -99,18 +99,18 @@ def jobs(drivers: Iterable[DriverName], tasks: Sequence[TaskName], kinds: Sequen
 
 
 def tasks_named(text: str) -> tuple[TaskName, ...]:
-    """`all`, or names separated by commas, each once."""
+    """The tasks in `text`, each once: `all`, or names separated by commas."""
     return TASKS if text == "all" else tuple(dict.fromkeys(task_name(name.strip()) for name in text.split(",")))
 
 
 def goals_named(text: str) -> Goals:
-    """One of them by name."""
+    """`text` as a choice of goals. Raises ConfigError if there is none of that name."""
     require(text in get_args(Goals), f"no goals {text!r}; there are {', '.join(get_args(Goals))}")
     return cast("Goals", text)
 
 
 def kinds_named(text: str) -> tuple[Kind, ...]:
-    """`all`, or names separated by commas."""
+    """The kinds of object in `text`: `all`, or names separated by commas."""
     if text == "all":
         return KINDS
     names = [name.strip() for name in text.split(",")]
@@ -120,7 +120,7 @@ def kinds_named(text: str) -> tuple[Kind, ...]:
 
 
 def factors_named(text: str) -> tuple[str, ...]:
-    """`all`, or names separated by commas."""
+    """The factors in `text`: `all`, or names separated by commas."""
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in (*FACTORS, "all")]:
         raise ConfigError(f"no factor {unknown[0]!r}; there are {', '.join(FACTORS)}")
@@ -128,7 +128,7 @@ def factors_named(text: str) -> tuple[str, ...]:
 
 
 def baselines_named(text: str) -> tuple[DriverName, ...]:
-    """None, `all`, or names separated by commas."""
+    """The baselines in `text`: none, `all`, or names separated by commas."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["all"]:
         return BASELINES
@@ -138,7 +138,7 @@ def baselines_named(text: str) -> tuple[DriverName, ...]:
 
 
 def in_this_cell(name: str = "default") -> PlannerConfig:
-    """The preset of that name, told the workspace and the largest action of the simulated robot."""
+    """The preset of that name, held to the workspace and the largest action of the simulated robot."""
     config = preset(DEFAULT_PRESET if name == "default" else name)
     return plain(config.held_to(limits_of_this_cell()))
 
@@ -155,14 +155,14 @@ def limits_of_this_cell() -> LimitsConfig:
 
 
 def plain(config: PlannerConfig) -> PlannerConfig:
-    """The same with plain numbers throughout, as JSON gives them back."""
+    """The same configuration with plain numbers throughout, as JSON gives them back."""
     return from_dict(PlannerConfig, json.loads(json.dumps(to_dict(config))), "planner")
 
 
 def with_settings(
     planner: PlannerConfig, control: ControlConfig, given: Sequence[str]
 ) -> tuple[PlannerConfig, ControlConfig]:
-    """Both, changed by `NAME=VALUE` with the dotted names of the planning document; values are JSON or text."""
+    """Both, changed by `NAME=VALUE` with the dotted names in docs/planning.md; values are JSON or text."""
     of_control = {each.name for each in fields(ControlConfig)}
     control_given = [text for text in given if text.partition("=")[0].strip().split(".")[0] in of_control]
     planner_given = [text for text in given if text not in control_given]

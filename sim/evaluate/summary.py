@@ -61,7 +61,7 @@ class Sign:
 
 
 def rows(records: Iterable[Record]) -> list[Row]:
-    """The table, in the order of drivers met, tasks and objects."""
+    """The rows of the table, by task, then by object, then by driver in the order met."""
     together: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         together.setdefault((record["driver"], record["task"], record["object"]), []).append(record)
@@ -80,7 +80,7 @@ TABLE_HEAD = ("task", "object", "driver", "episodes", "at the end", "95 % interv
 
 
 def table_cells(row: Row) -> tuple[str, ...]:
-    """One line of the table, in words."""
+    """One row of the table, as text."""
     return (
         row.task,
         row.object,
@@ -97,7 +97,7 @@ def table_cells(row: Row) -> tuple[str, ...]:
 
 
 def failures(found: Sequence[Row]) -> str:
-    """How the planner's failures went, by count; empty where it had none."""
+    """A table of the planner's failure modes by count; empty where it had none."""
     body = [
         (row.task, row.object, mode, str(count))
         for row in found
@@ -115,7 +115,7 @@ def signs(records: Iterable[Record]) -> list[Sign]:
 
 
 def auroc(scores: Sequence[float | None], positive: Sequence[bool]) -> float | None:
-    """The chance that a positive scores above a negative, ties counting half (Mann and Whitney)."""
+    """The chance that a positive scores above a negative, ties counting half (Mann and Whitney); None without both."""
     pairs = [(score, is_positive) for score, is_positive in zip(scores, positive, strict=True) if score is not None]
     ours = [score for score, is_positive in pairs if is_positive]
     others = [score for score, is_positive in pairs if not is_positive]
@@ -134,7 +134,7 @@ def asset() -> str:
 
 
 def summary(records: Sequence[Record], said: dict[str, Any], command: str) -> dict[str, Any]:
-    """Everything as JSON holds it; the steps of an episode stay in its own file."""
+    """The content of `evaluation.json`; the steps of an episode stay in its own file."""
     return {
         **said,
         "asset": asset(),
@@ -199,7 +199,7 @@ def _share_of_steps(record: Record) -> float:
     return (going[-1] + 1) / len(record["turns"]) if going else 0.0
 
 
-# Every sign is turned so that more of it should mean failure.
+# Every sign is oriented so that more of it should mean failure.
 SIGNS: dict[str, Callable[[Record], float | None]] = {
     "cost of the last picture": _last_cost,
     "steps before it held still": _share_of_steps,

@@ -1,7 +1,7 @@
-"""Many planners on the same episodes, so that each ingredient shows what it is worth and what it costs.
+"""Compares many planners on the same episodes, to show what each ingredient is worth and what it costs.
 
-Every variant is an ordinary evaluation in a folder of its own: it can be stopped and gone on with, and has its own
-report. What comes out is one table, in which each variant stands beside the baseline on the episodes both have played.
+Every variant is an ordinary evaluation in a folder of its own: it can be stopped and resumed, and has its own report.
+The result is one table that compares each variant with the baseline on the episodes that both have played.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A variant's place in the table."""
+    """A variant's row in the table."""
 
     name: str
     group: str
@@ -69,11 +69,11 @@ class Line:
     at_end_interval: tuple[float, float]
     by_task: dict[str, float]
     evaluations: float | None  # candidates imagined for a plan, on average
-    plan_ms: float | None  # median of a whole look: encoding, search, limits
+    plan_ms: float | None  # median of a whole step: encoding, search, limits
     median_steps: float | None  # until first done
     failures: dict[str, int]
-    beside: Paired | None = None  # the baseline; None for itself
-    p_holm: float | None = None  # the test's, raised for the number of variants
+    beside: Paired | None = None  # comparison with the baseline; None for the baseline
+    p_holm: float | None = None  # the p of that test, raised for the number of variants
 
 
 def sweep(
@@ -86,7 +86,7 @@ def sweep(
     command: str = "",
     advance: Advance | None = None,
 ) -> list[Line]:
-    """Play the variants of `play` (all of them), one after the other, and compare all whose episodes are there.
+    """Play the variants in `play` (None: all), one after the other, and compare all that have been played.
 
     The table in `out` is written anew after each. A variant whose settings are the baseline's is left out.
     """
@@ -95,7 +95,7 @@ def sweep(
     empty = [each.name for each in variants if not each.is_baseline and _is_baseline(asked, each)]
     there = [each for each in variants if each.name not in empty]
     played = [each for each in there if play is None or each in play]
-    # All now: a budget that no search keeps is refused before hours are spent on the others.
+    # For all of them first: a budget that no search keeps is refused before hours are spent on the others.
     sized = {each.name: _sized(out / each.folder, asked[each.name], each) for each in played}
     found: list[Line] = []
     for variant in played:
@@ -163,7 +163,7 @@ class _Achieved:
 
 
 def _asked(out: Path, field: Field, weights: str, variant: Variant) -> EvaluationConfig:
-    """The settings of a variant, as far as nothing needs to be measured for them."""
+    """The settings of a variant, before anything is measured for them."""
     try:
         if variant.budget is not None:
             budgets.refuse_size(variant.settings)
@@ -203,7 +203,7 @@ def _named(variant: Variant, advance: Advance | None) -> Advance | None:
 
 
 def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Record]:
-    """What `out` holds of a variant; nothing, where it was played with something else."""
+    """The records of a variant in `out`; none, where it was played with other settings, weights or versions."""
     found = read_settings(out / variant.folder)
     if found is None:
         return []

@@ -1,8 +1,10 @@
-"""How far plans can be trusted: the signs of confidence of evaluated episodes, turned into chances of failure.
+"""How far plans can be trusted: turns the signs of confidence of evaluated episodes into chances of failure.
 
-What a plan says of itself is known when it is made; whether its episode failed, once it has ended. A logistic model of
-the one for the other is judged on seeds that it has not seen, and the coefficients of all go into a file that the
-planner reads. Chances are of the whole episode failing, as seen from one plan in it.
+The signs of a plan are known when it is made; whether its episode failed is known once it has ended. A logistic model
+that predicts failure from the signs is judged on seeds that it has not seen; then it is fitted to all seeds, and its
+coefficients go into a file that the planner reads. A chance is of the whole episode failing, as seen from one plan.
+
+Shapes: N plans, F signs, G seeds, R resamples.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from vjepa2_ac.files import make_folder, write
 
 BINS = 10
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-LEAST_SEEDS = 5
+LEAST_SEEDS = 5  # that a fit, and the interval of a bin, need
 
 Interval = tuple[float, float] | None
 
@@ -48,25 +50,25 @@ class Plans:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Plans whose chances lie in one tenth."""
+    """The plans whose chances of failure lie in one tenth of [0, 1]."""
 
     low: float
     high: float
     plans: int
     said: float  # mean chance of failure
     failed: float  # share whose episode failed
-    interval: Interval  # of that share, 95 %, seeds drawn anew; None for plans of hardly any
+    interval: Interval  # 95 % of that share, by resampling seeds; None below `LEAST_SEEDS` of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """What comes of a warning from some chance on."""
+    """What a warning at chances of failure from `at` on would catch."""
 
     at: float
     warned: float  # share of plans
-    failures_warned: float | None  # share of the plans of failed episodes
-    warned_failed: float | None  # share of the plans that were warned of
-    others_failed: float | None  # of the plans that were not
+    failures_warned: float | None  # share of failed episodes' plans that are warned of
+    warned_failed: float | None  # share of the plans warned of whose episode failed
+    others_failed: float | None  # share of the other plans whose episode failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,15 +85,15 @@ class Trust:
     auroc_by_sign: dict[str, float | None]  # of each sign alone, whichever way round
     auroc_of_episodes: float | None  # of the mean over an episode's plans
     brier: float
-    brier_of_the_rate: float  # of always saying how many plans' episodes fail
+    brier_of_the_rate: float  # of always saying the share of plans whose episode failed
     reliability: tuple[Bin, ...]
     thresholds: tuple[Threshold, ...]
 
 
 def calibrate(folders: Sequence[Path], out: Path, beside: Path | None = None, command: str = "") -> str:
-    """Fit to the evaluations in `folders`, write the file for the planner, and say what it is worth.
+    """Fit chances to the evaluations in `folders`, write them to `out` for the planner, and say what they are worth.
 
-    What the file `beside` says of other costs is kept.
+    Fits to other costs in the file `beside` are kept.
     """
     plans = gathered(folders)
     found, model = judged(plans), fitted(plans)
@@ -103,7 +105,7 @@ def calibrate(folders: Sequence[Path], out: Path, beside: Path | None = None, co
 
 
 def gathered(folders: Sequence[Path]) -> Plans:
-    """The planner's plans of familiar views, as others get no chance, in evaluations of one model and one cost."""
+    """The planner's plans in evaluations of one model and one cost; only of familiar views, as others get no chance."""
     found: list[tuple[tuple[float, ...], bool, int, int, str]] = []
     known: dict[str, Any] | None = None
     episode = 0
@@ -141,7 +143,7 @@ def _signs(turn: dict[str, Any], path: Path) -> tuple[float, ...]:
 
 
 def fitted(plans: Plans) -> FailureModel:
-    """The coefficients, from all plans."""
+    """The failure model, fitted to all plans."""
     found = logistic.fit(plans.signs_NF, plans.failed_N, FAR_OUT)
     return FailureModel(
         centre=tuple(found.centre_F.tolist()),
@@ -155,7 +157,7 @@ def fitted(plans: Plans) -> FailureModel:
 
 
 def judged(plans: Plans) -> Trust:
-    """What such coefficients are worth on seeds left out."""
+    """What such a model is worth on seeds that were left out of its fit."""
     failed_N = plans.failed_N
     chance_N = logistic.left_out(plans.signs_NF, failed_N, plans.seed_N, FAR_OUT)
     return Trust(
@@ -183,7 +185,7 @@ def judged(plans: Plans) -> Trust:
 
 
 def reliability(chance_N: Array, failed_N: Mask, seed_N: NDArray[np.int64]) -> tuple[Bin, ...]:
-    """What was said against what came of it, in tenths; empty ones are left out."""
+    """The chance that was stated against the share that failed, in tenths; empty tenths are left out."""
     counts_RG, place_N = logistic.resampled(seed_N)
     bin_N = (chance_N * BINS).astype(int).clip(0, BINS - 1)
     bins = []

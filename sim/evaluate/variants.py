@@ -32,12 +32,12 @@ BASELINE = "baseline"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What a line of the table asks for."""
+    """What an entry of the YAML table asks for."""
 
     planner: str | None = None  # a preset; None: the baseline's
-    set: dict[str, Any] = field(default_factory=dict)  # settings by the names of the planning document
-    budget: float | None = None  # [ms] that picks the size of the search; of a variant alone
-    episodes: int | None = None  # of a variant alone: at most so many of each task and object, where it is slow
+    set: dict[str, Any] = field(default_factory=dict)  # settings by their names in docs/planning.md
+    budget: float | None = None  # [ms] a plan, which picks the size of the search; for variants alone
+    episodes: int | None = None  # for variants alone: at most so many of each task and object, for slow ones
 
     def __post_init__(self) -> None:
         require(self.episodes is None or self.episodes >= 1, f"a variant has episodes, got {self.episodes}")
@@ -57,15 +57,15 @@ class Variant:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """All that holds of it, for people."""
+        """Its preset and settings, for people to read."""
         budget = () if self.budget is None else (f"in {self.budget:g} ms",)
-        last = {setting.partition("=")[0].strip(): setting for setting in self.settings}  # a variant's goes last
+        last = {setting.partition("=")[0].strip(): setting for setting in self.settings}  # a variant's come last
         few = () if self.episodes is None else (f"at most {self.episodes} episodes a line",)
         return (self.planner, *last.values(), *budget, *few)
 
     @property
     def folder(self) -> str:
-        """Where its evaluation is kept."""
+        """The name of the folder for its evaluation."""
         return re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-")
 
     @property
@@ -74,7 +74,7 @@ class Variant:
         return self.name == BASELINE
 
     def matches(self, pattern: str) -> bool:
-        """Whether its name or its group is like that, `*` standing for anything."""
+        """Whether its name or its group matches `pattern`, in which `*` stands for anything."""
         return fnmatch(self.name, pattern) or fnmatch(self.group, pattern)
 
 
@@ -111,7 +111,7 @@ def read(path: Path, planner: str | None = None, given: Sequence[str] = ()) -> l
 
 
 def chosen(variants: Sequence[Variant], patterns: Sequence[str]) -> list[Variant]:
-    """Those whose name or group is like one of the patterns, and the baseline; all, where there is none."""
+    """The baseline, and the variants whose name or group matches one of the patterns; all, if there are no patterns."""
     for pattern in patterns:
         if not any(variant.matches(pattern) for variant in variants):
             names = dict.fromkeys(variant.group or variant.name for variant in variants)
@@ -130,7 +130,7 @@ def _mapping(value: Any, path: Path, name: str) -> dict[str, Any]:
 
 
 def _refuse_alone(base: Changes, path: Path) -> None:
-    """What a variant would not take over from the baseline: it would differ by more than it says."""
+    """Raise ConfigError if the baseline has what variants do not inherit: they would differ by more than they say."""
     for name in ("budget", "episodes"):
         if getattr(base, name) is not None:
             raise ConfigError(f"{path}: {BASELINE} has no {name!r}; variants change it by what they name alone")
