@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def variants(horizon: int, samples: int, iterations: int, elites: int, kept: int) -> dict[str, PlannerConfig]:
-    """The search of this size, and without each of its ingredients; none stops early but the last."""
+    """The search of this size, without each ingredient, and as published; only the one so named stops early."""
     whole = SearchConfig(
         horizon=horizon,
         samples=samples,
@@ -85,7 +85,7 @@ def variants(horizon: int, samples: int, iterations: int, elites: int, kept: int
 def beside(
     size: tuple[int, int, int, int, int], name: str, shares: dict[str, list[float]], candidates: Sequence[int]
 ) -> Row:
-    """One line beside the whole search, scene by scene."""
+    """The row of one search, compared with the whole one scene by scene."""
     row = {
         "horizon": size[0],
         "size": f"{size[1]} x {size[2]}",

@@ -128,7 +128,7 @@ def encoder_config(size: str) -> EncoderConfig:
 
 
 def per_second(work: Callable[[int], None], seconds: float, clock: Callable[[], float]) -> float:
-    """Calls a second, by the fastest of several after one to warm up."""
+    """Calls of `work` per second, from the fastest of several after one to warm up."""
     work(0)
     times: list[float] = []
     while len(times) < 2 or sum(times) < seconds:
@@ -150,7 +150,7 @@ def on(device: torch.device, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_episodes(root: Path, side: int, episodes: int = 2, rows: int = 10) -> None:
-    """Drifting noise: as hard to decode as a real film, more or less."""
+    """Write episodes of drifting noise, which is as hard to decode as a real film, more or less."""
     for number in range(episodes):
         dice = np.random.default_rng(number)
         texture = dice.integers(0, 255, (side // 8, side * 2 // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
