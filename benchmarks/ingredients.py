@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def variants(horizon: int, samples: int, iterations: int, elites: int, kept: int) -> dict[str, PlannerConfig]:
-    """The search of this size, without each ingredient, and as published; only the one so named stops early."""
+    """The whole search of this size, without each ingredient, and the published one; only "stops early" stops early."""
     whole = SearchConfig(
         horizon=horizon,
         samples=samples,

@@ -83,7 +83,7 @@ OBSERVED, WANTED = picture(1), picture(2)
 
 
 def bare_planner(model: str) -> Callable[[int], BarePlan]:
-    """A function that does the least for a request: it encodes the picture and searches; the goal is known."""
+    """The least work behind a request, as a function of the seed: encode the picture, and search for a known goal."""
     world = open_served(model).world
     config = planner_config(PlanOptions(**QUICK), Settings(model=model))
     frame_HW3, goal_ND = frame_of(OBSERVED), world.encode(frame_of(WANTED))[0]

@@ -38,7 +38,7 @@ class Newest:
         self._changed.set()
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Say that nothing more will come."""
         self._closed = True
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""The gate that every gRPC call passes: it gives the call an id, checks its token, and limits its waiting.
+"""The gate that every gRPC call passes: it gives the call an id, checks its token, and sets its time limits.
 
 Health checks need no token, as over REST. Calls that are refused are counted and logged like those that pass.
 """
