@@ -1,10 +1,10 @@
-"""How near to a grasp the cheapest imagined move leads: the model's aim, without a search or a loop around it.
+"""How well the model aims: how near to a grasp the cheapest of a grid of imagined moves ends, without search or loop.
 
 `./dev bench aim` takes a minute on one core. The open hand stands up to 4 cm aside and 3 cm above the place where the
-expert grips, the goal is the picture of the grip there (or of the open hand there), and every move of a grid around the
-hand is imagined once. Reported is how far from the place the cheapest of them ends, beside the best that the grid has,
-and how far the place is from where the model's inverse locates it: in centimetres aside, along x, y and z, and along
-the camera's line of sight, on which moves change a picture least.
+expert grips. The goal is the picture of the grip there (or of the open hand there), and every move of a grid around the
+hand is imagined once. The tables say how far from the place the cheapest of them ends, beside the best of the grid, and
+how far from the place the model's inverse locates it: in centimetres aside, along x, y and z, and along the camera's
+line of sight, on which moves change a picture least.
 """
 
 from __future__ import annotations

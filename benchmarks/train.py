@@ -1,8 +1,8 @@
-"""`./dev bench train`: how fast latents from disk make training, beside encoding every time and a plain fp32 loop.
+"""`./dev bench train`: how fast training is from cached latents, beside encoding every time and a plain fp32 loop.
 
 Three ways to run the same updates on the same episodes: from the latent cache; decoding and encoding every window; and
-the plain loop one writes first, the same in fp32 on one batch at a time. `supply` is how fast frames get ready to train
-on, `train` whole updates. Frames are counted as often as they are used.
+the plain loop that one writes first, which does the latter in fp32, one batch at a time. `supply` is how fast frames
+become ready to train on, `train` how fast whole updates are. Frames are counted as often as they are used.
 """
 
 from __future__ import annotations
