@@ -1,4 +1,4 @@
-"""What chips could do at most, so that a measured rate can be told as a share of it."""
+"""Peak rates of GPUs, so that a measured rate can be given as a share of the peak."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ BF16_PEAKS = {
 
 
 def bf16_peak(device: torch.device) -> float | None:
-    """The peak [TFLOP/s] of a CUDA device; None where it is not known, as for every CPU: its clock says too little."""
+    """The peak [TFLOP/s] of a CUDA device; None where it is not known, as for every CPU."""
     return peak_of(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
 
 
 def peak_of(name: str) -> float | None:
-    """The peak [TFLOP/s] of a chip by the name its driver gives it: the longest known name in it counts."""
+    """The peak [TFLOP/s] of a chip by its driver's name for it, in which the longest known name counts; or None."""
     known = [chip for chip in BF16_PEAKS if re.search(rf"\b{re.escape(chip)}\b", name)]
     return float(BF16_PEAKS[max(known, key=len)]) if known else None

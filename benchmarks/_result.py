@@ -1,4 +1,4 @@
-"""A benchmark as a program, and its result: what was measured, on which machine, from which commit, and how."""
+"""What all benchmarks share: running as a program, timing, and a result that names machine, commit and command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 
 
 def run(measure: Callable[[], None]) -> None:
-    """Measure; what it cannot be done with is said in a sentence."""
+    """Run a benchmark as a program: a VJEPA2ACError is printed as a sentence, and the exit code is 2."""
     try:
         measure()
     except VJEPA2ACError as error:
@@ -37,21 +37,21 @@ def run(measure: Callable[[], None]) -> None:
 
 
 def count(text: str) -> int:
-    """An option that says how many."""
+    """The value of an option that says how many: a whole number above 0."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text}")
     return int(text)
 
 
 def from_nought(text: str) -> int:
-    """An option that counts from 0."""
+    """The value of an option that counts from 0: a whole number."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 on, got {text}")
     return int(text)
 
 
 def positive(text: str) -> float:
-    """An option that says how long."""
+    """The value of an option that says how long: a finite number above 0."""
     try:
         number = float(text)
     except ValueError:
@@ -127,7 +127,7 @@ def commit() -> str:
 
 
 def timed(work: Any, *, repeats: int = 5, seconds: float = 2.0) -> float:
-    """The shortest time `work()` takes [s], of some repeats after one to warm up; slow work is measured less often."""
+    """The shortest time [s] of several calls of `work`, after one to warm up; slow work is measured less often."""
     work()
     times: list[float] = []
     while len(times) < repeats and (len(times) < 2 or sum(times) < seconds):
@@ -147,7 +147,7 @@ def taking_turns(works: Mapping[str, Any], repeats: int, *, warm_up: bool = True
 
 
 def ratio(times: Sequence[float], baseline: Sequence[float]) -> float:
-    """How many times the baseline's time it took: the median over repeats that stood side by side."""
+    """How many times as long as the baseline it took: the median over repeats that were made side by side."""
     return statistics.median(time / other for time, other in zip(times, baseline, strict=True))
 
 

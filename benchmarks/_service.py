@@ -24,27 +24,30 @@ import httpx
 POINT = "point"
 """The model of that name is the tests' point world, which answers at once; others are opened as the service does."""
 
-START_S = 300.0  # until a model is opened and warmed up, on a machine that may be busy
-END_S = 300.0
+START_S = 300.0  # for a model to be opened and warmed up, on a machine that may be busy
+END_S = 300.0  # for a service to end after SIGTERM
 ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service under way: its process and its two addresses."""
+    """A running service: its process and its two addresses."""
 
     pid: int
     url: str
     grpc: str
 
     def address(self, wire: str) -> str:
-        """What a client on that wire is given."""
+        """The URL for a client that speaks `wire`, which is rest or grpc."""
         return self.url if wire == "rest" else f"grpc://{self.grpc}"
 
 
 @contextlib.contextmanager
 def service(model: str = POINT, log: Path | None = None, **settings: Any) -> Iterator[Service]:
-    """A service that is ready; SIGTERM ends it, and it has to end well. `log` takes what it says."""
+    """Run a service from when it is ready until the end of the block; what it writes to stderr goes to `log`.
+
+    SIGTERM ends it. Raises RuntimeError where it does not become ready, or ends with another code than 0.
+    """
     words = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
     command = [sys.executable, "-m", "benchmarks._service", model, *words]
     with open(log or os.devnull, "wb") as said:  # noqa: PTH123 - os.devnull is no place of ours
@@ -68,7 +71,7 @@ def service(model: str = POINT, log: Path | None = None, **settings: Any) -> Ite
 
 
 def open_served(model: str) -> Any:
-    """What a service of that model has (server.model.Served)."""
+    """The model that a service of that name serves (`server.model.Served`)."""
     from server.model import Served, open_model
 
     if model == POINT:

@@ -1,10 +1,10 @@
-"""How near to a grasp the cheapest imagined move leads: the model's aim, without a search or a loop around it.
+"""How well the model aims: how near to a grasp the cheapest of a grid of imagined moves ends, without search or loop.
 
 `./dev bench aim` takes a minute on one core. The open hand stands up to 4 cm aside and 3 cm above the place where the
-expert grips, the goal is the picture of the grip there (or of the open hand there), and every move of a grid around the
-hand is imagined once. Reported is how far from the place the cheapest of them ends, beside the best that the grid has,
-and how far the place is from where the model's inverse locates it: in centimetres aside, along x, y and z, and along
-the camera's line of sight, on which moves change a picture least.
+expert grips. The goal is the picture of the grip there (or of the open hand there), and every move of a grid around the
+hand is imagined once. The tables say how far from the place the cheapest of them ends, beside the best of the grid, and
+how far from the place the model's inverse locates it: in centimetres aside, along x, y and z, and along the camera's
+line of sight, on which moves change a picture least.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from vjepa2_ac.poses import POSITION, SIZE, Array
 from vjepa2_ac.world_model import Rollout, WorldModel
 
 ASIDE, UPWARDS = 0.045, 0.02  # [m] half sizes of the grid of moves
-STANDS_ASIDE, STANDS_ABOVE = 0.04, 0.03  # [m] where the hand starts from, at most
-STARTS = 4  # of a scene
+STANDS_ASIDE, STANDS_ABOVE = 0.04, 0.03  # [m] how far from the place the hand starts, at most
+STARTS = 4  # in each scene
 COSTS = {
     "l1": CostConfig(),
     "l1, coarser maps too": CostConfig(pools=(2, 4)),
     "l2": CostConfig(distance="l2"),
     "l1 and place": CostConfig(place=10.0),
 }
-BETWEEN = 1.5  # [cm] aside, by which a hand may miss what stands between its open fingers
+BETWEEN = 1.5  # [cm] aside, by which a hand may miss and still have the object between its open fingers
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def grid() -> Array:
 def beside(
     world: WorldModel, moves_S3: Array, kind: Any, split: Any, factors: tuple[str, ...], seeds: range
 ) -> Iterator[Start]:
-    """Starts in the scenes of these seeds in which the expert comes to grip."""
+    """The starts in the scenes of these seeds, around the place at which the expert comes to grip."""
     env, rng = FrankaEnv("grasp", split=split, kind=kind, factors=factors), np.random.default_rng(0)
     for seed in seeds:
         seen, _ = env.reset(seed=seed)
@@ -118,7 +118,7 @@ def imagined(world: WorldModel, latents_1ND: Tensor, seen: dict[str, Any], moves
 
 
 def row(world: WorldModel, starts: list[Start], moves_S3: Array, goal: str, cost: str) -> dict[str, Any]:
-    """How far the cheapest moves end from the place."""
+    """A row of the table: how far from the place the cheapest moves end."""
     ends_K3, best_K = [], []
     for start in starts:
         located_B4 = located(world, start, goal) if COSTS[cost].place else None
@@ -134,7 +134,7 @@ def row(world: WorldModel, starts: list[Start], moves_S3: Array, goal: str, cost
 
 
 def missed(world: WorldModel, starts: list[Start], goal: str) -> Array:
-    """Where the inverse locates the place, from the place [K, 3]."""
+    """The errors [K, 3] [m] of the place as the inverse locates it, one for each start."""
     misses: list[Array] = []
     for start in starts:
         located_B4 = located(world, start, goal)
@@ -144,13 +144,13 @@ def missed(world: WorldModel, starts: list[Start], goal: str) -> Array:
 
 
 def located(world: WorldModel, start: Start, goal: str) -> Tensor | None:
-    """The hand in the goal as the inverse locates it [1, 4]; None: the model has none."""
+    """The hand in the goal as the inverse locates it [1, 4]; None from a model without an inverse."""
     found = world.locate(start.latents_1ND, torch.from_numpy(start.pose_7).float()[None], start.goals[goal])
     return found and found.hand_B4
 
 
 def told(misses_K3: Array) -> dict[str, float]:
-    """Distances from the place, as means unless said otherwise."""
+    """Columns of the table for misses [K, 3] [m]: distances from the place, as means unless said otherwise."""
     cm_K3 = 100 * np.abs(misses_K3)
     aside_K = np.linalg.norm(cm_K3[:, :2], axis=1)
     sight_K = 100 * np.abs(misses_K3 @ LEFT.rotation()[:, 2])

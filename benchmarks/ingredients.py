@@ -1,9 +1,9 @@
 """What each ingredient of the default search brings by itself: the cost of what it finds with as many candidates.
 
 `./dev bench ingredients` takes half an hour or less on two cores. In each scene a hand is to reach a place of which
-there is a picture; the search goes by the published cost alone and holds the gripper. Every line takes one thing away,
-and stands beside the whole search in the same scenes with the same seeds. Costs are shares of what doing nothing
-costs, so a line that is 0.01 dearer leaves a hundredth more of that.
+there is a picture; the search uses the published cost alone and holds the gripper. Every row leaves one ingredient out,
+and is compared with the whole search in the same scenes with the same seeds. Costs are shares of what doing nothing
+costs, so a row that is 0.01 dearer leaves a hundredth more of that.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def variants(horizon: int, samples: int, iterations: int, elites: int, kept: int) -> dict[str, PlannerConfig]:
-    """The search of this size, and without each of its ingredients; none stops early but the last."""
+    """The whole search of this size, without each ingredient, and the published one; only "stops early" stops early."""
     whole = SearchConfig(
         horizon=horizon,
         samples=samples,
@@ -85,7 +85,7 @@ def variants(horizon: int, samples: int, iterations: int, elites: int, kept: int
 def beside(
     size: tuple[int, int, int, int, int], name: str, shares: dict[str, list[float]], candidates: Sequence[int]
 ) -> Row:
-    """One line beside the whole search, scene by scene."""
+    """The row of one search, compared with the whole one scene by scene."""
     row = {
         "horizon": size[0],
         "size": f"{size[1]} x {size[2]}",

@@ -1,10 +1,10 @@
 """How long the networks take: `./dev bench models [--sizes tiny vits …] [--precisions fp32 bf16]`.
 
-Three questions, on this machine and in one run, so that ratios mean something whatever else it is doing:
-encoding a frame, next to the `transformers` encoder with the same weights; one step of one candidate; and a whole
-rollout with keys and values remembered, next to one that reads the past again. Random weights: only time is measured.
+Three things are timed in one run, so that ratios mean something whatever else the machine is doing: encoding a frame,
+next to the `transformers` encoder with the same weights; one step of one candidate; and a whole rollout with cached
+keys and values, next to one that computes the past again. Weights are random: only time is measured.
 
-Frames are 256 px; batches of candidates are as large as the world model chooses to take at once, up to --candidates.
+Frames are 256 px. Candidates are scored in batches as large as the world model chooses, up to --candidates.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
 
 @torch.inference_mode()
 def time_encoding(model: WorldModel) -> Row:
-    """Time of one frame's clip through our encoder and through the one of transformers, in the same numbers."""
+    """Time to encode the clip of one frame with our encoder, and with that of `transformers` in the same precision."""
     height, width = model.encoder.config.img_size
     video_BCTHW = torch.randn(1, 3, 2, height, width, device=model.device, dtype=model.dtype)
     theirs = transformers_encoder(model.encoder)
@@ -79,7 +79,7 @@ def time_encoding(model: WorldModel) -> Row:
 
 
 def time_step(model: WorldModel, candidates: int) -> Row:
-    """Time of one candidate's step among others that are scored with it."""
+    """Time of one step of one candidate, where `candidates` are scored together."""
     latents_BND, pose_B7, actions_BSHA = request(model, candidates, horizon=1)
     goal_BND = torch.randn_like(latents_BND)
 
@@ -97,7 +97,7 @@ def time_step(model: WorldModel, candidates: int) -> Row:
 
 
 def time_rollout(model: WorldModel, horizon: int) -> Row:
-    """Time of one candidate's rollout with and without remembering, and how far the two differ."""
+    """Time of one candidate's rollout with and without cached keys and values, and how far the two differ."""
     arguments = request(model, 1, horizon)
     with torch.inference_mode():
         gap = (model.rollout(*arguments).latents_BSHND - model.rollout_uncached(*arguments).latents_BSHND).abs().max()
@@ -125,7 +125,7 @@ def request(model: WorldModel, candidates: int, horizon: int) -> tuple[Tensor, T
 
 
 def step_flops(model: WorldModel, past: int = 0) -> float:
-    """Multiplications and additions of one candidate's step after so many others, whose keys are remembered."""
+    """Multiplications and additions of one candidate's step after `past` others, whose keys and values are cached."""
     config = model.predictor.config
     tokens, width = config.conditioning_tokens + config.tokens_per_frame, config.predictor_embed_dim
     block = 2 * tokens * width * width * (4 + 2 * config.mlp_ratio) + 4 * tokens * (past + 1) * tokens * width

@@ -1,13 +1,13 @@
 """What a plan costs and what it finds: `./dev bench planning [--model default] [--quick] [--only 1 3]`.
 
-Six questions, on this machine and in one run, or some of them by their numbers. What is compared takes turns, times are
-medians, and ratios are medians of what stood side by side, so that they mean something whatever else the machine is
-doing.
+Six questions are answered in one run, or some of them by their numbers. What is compared takes turns, times are
+medians, and ratios are medians over pairs that were measured side by side, so that they mean something whatever else
+the machine is doing.
 
 1. How long does a whole plan take, with each preset and in each precision, what is saved by not imagining candidates
    that cannot be among the best, and where does the time go?
 2. What does the default search find next to the published one, with the same weights, and at what price?
-3. What does remembering keys and values save, as the horizon grows?
+3. What does caching keys and values save, as the horizon grows?
 4. Does bf16 rank candidates as fp32 does?
 5. How much memory do more samples take?
 6. What does the predictor of the released size take: few samples on a CPU; on a GPU the published searches, and the
@@ -70,8 +70,8 @@ class Extent:
     scenes: int = 2
     repeats: int = 5  # of a whole plan
     horizons: tuple[int, ...] = (1, 2, 4, 8)
-    published: tuple[tuple[int, int], ...] = ((800, 10), (800, 10), (300, 15), (300, 15))  # samples and iterations
-    remembered: tuple[int, ...] = tuple(range(1, 9))  # horizons
+    published: tuple[tuple[int, int], ...] = ((800, 10), (800, 10), (300, 15), (300, 15))  # samples, iterations
+    remembered: tuple[int, ...] = tuple(range(1, 9))  # horizons with and without cached keys and values
     candidates: int = 256  # that are ranked
     samples: tuple[int, ...] = (64, 256, 1024)  # whose memory is measured
     large: bool = True  # models larger than the default one too
@@ -163,7 +163,7 @@ def drawn_scenes(seeds: range, split: Split = "train") -> list[Scene]:
 
 
 def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: Extent) -> list[Row]:
-    """From a picture to safe actions, the goal's and earlier looks' latents known: what a robot waits for in a loop."""
+    """Time from a picture to safe actions, as a robot in a loop waits: goal and earlier looks are encoded before."""
     scene, rows, earlier = scenes[0], [], ControlConfig().looks
     poses = [scene.pose + 0.01 * step for step in range(earlier)]
     finds_keyframes = worlds["fp32"].finds_keyframes
@@ -173,7 +173,7 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
     ways = [(name, precision) for name in presets for precision in PRECISIONS]
     goals = {(name, precision): see(worlds[precision], scene.goal, hues[name]) for name, precision in ways}
     evaluations: dict[str, int] = {}
-    processor: dict[str, list[float]] = defaultdict(list)  # [s] of all threads together; hardly feels a busy machine
+    processor: dict[str, list[float]] = defaultdict(list)  # [s] of all threads; hardly depends on other work
 
     def plan(name: str, precision: str, *, pruned: bool = True) -> None:
         world, goal_VND, started = worlds[precision], goals[name, precision], time.process_time()
@@ -208,7 +208,7 @@ def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: 
 
 
 def operations(world: WorldModel, scene: Scene, most: int = 10) -> list[Row]:
-    """Where the time of a default plan goes: the operations that take most of it, what they call counted apart."""
+    """Where the time of a default plan goes: the operations with the most time of their own, without what they call."""
     planner, asked = Planner(world, preset("balanced")), asked_of(world, scene, seed=0)
     planner.plan(asked)
     on_cuda = world.device.type == "cuda"
@@ -296,7 +296,7 @@ def scorer(world: WorldModel, scene: Scene) -> Callable[[Tensor], Tensor]:
 
 
 def remembering(worlds: dict[str, WorldModel], extent: Extent) -> list[Row]:
-    """Rollouts with the past remembered, beside rollouts that read it again at every step."""
+    """Times of rollouts with cached keys and values, beside rollouts that compute the past again at every step."""
     rows = [
         row
         for precision, world in worlds.items()
@@ -339,7 +339,7 @@ def remembering_of(
 
 
 def ranking(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: Extent) -> list[Row]:
-    """How the costs of the same random candidates, drawn evenly from the box, compare; means over the scenes."""
+    """How the bf16 costs of random candidates, drawn evenly from the box, compare with fp32; means over the scenes."""
     scorers = [{precision: scorer(world, scene) for precision, world in worlds.items()} for scene in scenes]
     rows, generator = [], torch.Generator().manual_seed(0)
     for horizon in extent.horizons:
@@ -359,7 +359,10 @@ def ranking(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: Exte
 
 
 def agreement(costs_S: Tensor, true_S: Tensor) -> Row:
-    """How far a ranking can be trusted; `regret` is what its first choice loses of what the best choice gains."""
+    """How far a ranking can be trusted.
+
+    `regret` is the share that its first choice loses of the gain of the best candidate over the median one.
+    """
     top, true_top = (set(costs.topk(TOP, largest=False).indices.tolist()) for costs in (costs_S, true_S))
     best, median = float(true_S.min()), float(true_S.median())
     return {
@@ -375,7 +378,7 @@ def agreement(costs_S: Tensor, true_S: Tensor) -> Row:
 
 
 def memory(model: str, extent: Extent) -> list[Row]:
-    """What scoring so many candidates needs beyond the loaded model, each in a process of its own."""
+    """The memory to score so many candidates, beyond the loaded model; each is measured in a process of its own."""
     fresh = multiprocessing.get_context("spawn")
     rows = []
     for samples in extent.samples:
@@ -389,7 +392,7 @@ def memory(model: str, extent: Extent) -> list[Row]:
 
 @torch.inference_mode()
 def memory_of(model: str, samples: int, way: str) -> float:
-    """The most memory [MiB] that is needed beyond a model that is loaded and warm."""
+    """The most memory [MiB] that scoring takes beyond a model that is loaded and warm."""
     world = WorldModel.open(model)
     latents_1ND, pose_17, actions_1SHA = request(world, samples, horizon=2)
     cost = GoalCost(CostConfig(), torch.randn_like(latents_1ND))
@@ -427,7 +430,7 @@ class Peak:
 
     @property
     def grown(self) -> int:
-        """By how much it grew."""
+        """By how much the memory grew [bytes]."""
         return self._most - self._before
 
     def _watch(self) -> None:
@@ -487,7 +490,7 @@ def searches_for(device: torch.device) -> dict[str, PlannerConfig]:
 
 
 def predictor_only(size: str, precision: str) -> WorldModel:
-    """A model of that size with random weights, and an encoder of a single layer: planning never looks through it."""
+    """A model of that size with random weights; its encoder has a single layer, as planning from latents needs none."""
     encoder, predictor = SIZES[size]
     return WorldModel(
         build(Encoder, replace(encoder, depth=1), device=default_device()),

@@ -1,12 +1,12 @@
 """`./dev bench server`: whole requests against bare plans, saturation, and memory after thousands of requests.
 
-A real service in a process of its own is asked over loopback, on the processors that this process has. The bare plan
-is the same search with the same inputs and seed in this process, made in turns with the requests, so that both see the
-same machine; its actions must equal those that are served, to the last bit. On a machine that is busy with other work
-the clock tells little; the processor's time of each process hardly depends on it, and stands beside.
+A real service in a process of its own is sent requests over loopback, on the processors that this process has. The
+bare plan is the same search in this process, with the same inputs and seed. Both take turns, so that they see the same
+machine, and the actions must be equal to the last bit. On a machine that is busy with other work, times by the clock
+mean little; the processor time of each process hardly depends on that work, and is reported beside them.
 
 `--model point` (the default) is the tests' point world, whose plans take milliseconds, so that overhead shows;
-`--model default`, or any other, is a real one. `--requests` and `--memory` say how many there are of each kind.
+`--model default`, or any other, is a real one. `--requests` and `--memory` say how many requests are sent for each.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ OBSERVED, WANTED = picture(1), picture(2)
 
 
 def bare_planner(model: str) -> Callable[[int], BarePlan]:
-    """What a request must do at least: encode the picture and search, with a goal that is known."""
+    """The least work behind a request, as a function of the seed: encode the picture, and search for a known goal."""
     world = open_served(model).world
     config = planner_config(PlanOptions(**QUICK), Settings(model=model))
     frame_HW3, goal_ND = frame_of(OBSERVED), world.encode(frame_of(WANTED))[0]
@@ -146,7 +146,7 @@ def latencies(running: Service, plan_bare: Callable[[int], BarePlan], requests: 
 def in_turns(
     running: Service, plan_bare: Callable[[int], BarePlan], requests: int
 ) -> tuple[dict[str, Taken], Taken, dict[str, list[float]]]:
-    """A bare plan, then the same one over each wire, and a call that does nothing; again and again."""
+    """What bare plans, the same plans over each protocol, and calls that do nothing [s] take, all in turns."""
     taken, bare = {wire: Taken() for wire in WIRES}, Taken()
     empty_s: dict[str, list[float]] = {wire: [] for wire in WIRES}
     with connected(running, *WIRES) as clients:
@@ -167,7 +167,7 @@ def in_turns(
 
 @contextmanager
 def measured(taken: Taken, running: Service, *, is_whole: bool = True) -> Iterator[None]:
-    """Add the processor's time of both processes, and where the work is a whole, its time by the clock."""
+    """Add to `taken` the processor time of both processes in the block, and if it `is_whole` its time by the clock."""
     process = psutil.Process(running.pid)
     service, client, started = _processor_s(process), time.process_time(), time.perf_counter()
     yield
@@ -178,7 +178,7 @@ def measured(taken: Taken, running: Service, *, is_whole: bool = True) -> Iterat
 
 
 def _processor_s(process: psutil.Process) -> float:
-    """Of all threads [s]; the kernel tells it in hundredths, so that only sums over many requests mean something."""
+    """Processor time of all threads [s]; the kernel counts hundredths: only sums over many requests mean something."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
@@ -192,9 +192,9 @@ def at_once(
     seconds: float | None = None,
     patience_s: float | None = None,
 ) -> Taken:
-    """Callers who each ask again as soon as they are answered, until so many are, or for so long.
+    """What callers see who each ask again as soon as they are answered, for `most` requests or for `seconds`.
 
-    Who is refused waits as long as the refusal says, or for `patience_s`.
+    A caller who is refused waits as long as the refusal says, or for `patience_s`.
     """
     taken, numbers = Taken(), iter(range(10**9))
     ends_at = time.perf_counter() + (seconds or 1e9)
@@ -222,9 +222,10 @@ def at_once(
 
 
 def whole_row(wire: str, clients: int, taken: Taken, bare: Taken) -> Row:
-    """Percentiles; what an answer costs beyond the bare plan: alone by its median, together by the answers a second.
+    """Percentiles, and what an answer costs beyond the bare plan.
 
-    "Over" by the processor counts both processes: all that a request costs this machine beyond the plan.
+    "Over" is by the median for one client, and by the answers a second for several. "Over" by the processor counts both
+    processes: all that a request costs this machine beyond the plan.
     """
     answers = len(taken.whole_s)
     each_ms = 1e3 * (float(np.median(taken.whole_s)) if clients == 1 else taken.wall_s / answers)
@@ -245,7 +246,7 @@ def whole_row(wire: str, clients: int, taken: Taken, bare: Taken) -> Row:
 
 
 def stage_row(wire: str, clients: int, taken: Taken, empty_s: list[float]) -> Row:
-    """Medians of the stages that answers tell, and what is left: reading, writing, the wire and the client."""
+    """Medians of the stages that answers report, and of what is left: reading, writing, the protocol and the client."""
     whole_ms = 1e3 * np.array(taken.whole_s)
     totals = np.array([stages["total"] for stages in taken.stages_ms])
     medians = {name: float(np.median([stages[name] for stages in taken.stages_ms])) for name in STAGES}
@@ -303,13 +304,13 @@ def memory(running: Service, requests: int, parts: int = 4) -> list[Row]:
 
 @contextmanager
 def connected(running: Service, *wires: str) -> Iterator[list[PlannerClient]]:
-    """A client on each wire that asks once and no more."""
+    """A client for each protocol, without retries."""
     with ExitStack() as stack:
         yield [stack.enter_context(PlannerClient(running.address(wire), retries=0, timeout_s=60)) for wire in wires]
 
 
 def spread(seconds: list[float]) -> dict[str, float]:
-    """Percentiles [ms]."""
+    """The 50th, 95th and 99th percentile [ms]; NaN without any values."""
     if not seconds:
         return dict.fromkeys(("p50", "p95", "p99"), float("nan"))
     values = np.percentile(1e3 * np.array(seconds), (50, 95, 99)).round(2).tolist()

@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def pictures() -> list[dict[str, Any]]:
-    """Milliseconds a picture of the left camera."""
+    """The time to draw a picture of the left camera, by size and look."""
     scene = Scene()
     Cell(scene).dress(draw(Variation(split="test", kind="cup"), 0))
     looks: list[tuple[Look, bool]] = [
@@ -71,7 +71,7 @@ def control_steps() -> list[dict[str, Any]]:
 
 
 def resets() -> list[dict[str, Any]]:
-    """Milliseconds to dress the scene anew, and for a whole reset with the expert's goal."""
+    """The time to dress the scene anew, and that of a whole reset with the expert's goal."""
     cell, seeds = Cell(Scene()), iter(range(10**9))
     dressed = speed(lambda: cell.dress(draw(Variation(split="test"), next(seeds))), "per s")
     rows: list[dict[str, Any]] = [{"what": "dress the scene (edit the model, settle 0.1 s)", **dressed}]
@@ -83,7 +83,7 @@ def resets() -> list[dict[str, Any]]:
 
 
 def tracking(moves: int = 400) -> list[dict[str, Any]]:
-    """Where random moves inside the workspace end, against where they should."""
+    """How far random moves inside the workspace end from where they should."""
     cell, rng = Cell(Scene()), np.random.default_rng(0)
     away_mm, turned_deg = [], []
     for move in range(moves):

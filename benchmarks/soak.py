@@ -1,10 +1,10 @@
 """`./dev bench soak [--minutes 10]`: a service among callers who behave badly, and whether anything leaks or is wrong.
 
-Callers plan over both wires, send nonsense, hang up in the middle of a request or before its answer, read and write a
-few bytes at a time, cancel calls and streams, and open sessions that they forget. Every good answer is compared with
-the known right one: the same inputs and seed must give the same actions, whatever goes on around them. Afterwards,
-when all is quiet and what was abandoned has expired, the service must be as it was before: memory, open files,
-threads, tasks, sessions, goals, streams. Ends with 1 where anything was wrong.
+Callers plan over both protocols, send nonsense, hang up in the middle of a request or before its answer, read and
+write a few bytes at a time, cancel calls and streams, and open sessions that they forget. Plans, whole sessions and
+rollouts are compared with the known right ones: the same inputs and seed must give the same actions, whatever goes on
+around them. Afterwards, when all is quiet and what was abandoned has expired, the service must be as it was before:
+memory, open files, threads, tasks, sessions, goals, streams. Exits with 1 where anything was wrong.
 
 The world is the tests' point world, so that a minute is thousands of requests. `--seed` repeats the callers' choices.
 """
@@ -54,7 +54,7 @@ SETTINGS = {
     "max_sessions": 32,
 }
 PIECE = 400  # [bytes] that slow callers send at once
-BUSY = {"queue_full", "too_many_kept", "cancelled", "deadline_exceeded"}  # refusals that are right among others
+BUSY = {"queue_full", "too_many_kept", "cancelled", "deadline_exceeded"}  # refusals that are right where others ask too
 OPTIONS = {"preset": "fast", "samples": 16, "iterations": 2}
 GOALS = [moved(0.04, 0.0, 0.0), moved(0.0, 0.05, 0.02), moved(-0.03, 0.02, 0.0), moved(0.02, -0.05, 0.05)]
 SEEDS = range(4)
@@ -104,7 +104,7 @@ def _metrics(url: str) -> str:
 
 
 def leaks(readings: list[Row]) -> list[str]:
-    """In what the service has grown between the first reading and the last, in words."""
+    """What has grown in the service between the first reading and the last, beyond the room for it, in words."""
     first, last = readings[0], readings[-1]
     room = {"RSS MiB": ROOM_MIB, "open files": ROOM_FILES}
     grown = [name for name in first if name != "when" and last[name] > first[name] + room.get(name, 0.0)]
@@ -203,7 +203,7 @@ class Soak:
             **kept,
         }
 
-    # --- who behaves -------------------------------------------------------------------------------------------------
+    # --- callers who behave ------------------------------------------------------------------------------------------
 
     async def _ask(self, wire: str, goal: int, seed: int, client: AsyncPlannerClient | None = None) -> Any:
         frames = pictures.of(HOME), pictures.of(GOALS[goal])
@@ -216,7 +216,7 @@ class Soak:
         self._compare(plan.actions, self.right[goal, seed], f"a plan over {wire}")
 
     async def plan_once(self, wire: str) -> None:
-        """The same by a connection of its own."""
+        """A plan that must be the known one, over a connection of its own."""
         async with self._client(wire) as client:
             await self.plan(wire, client)
 
@@ -247,7 +247,7 @@ class Soak:
                 await asyncio.sleep(0.05)
 
     async def look(self, wire: str) -> None:
-        """Somebody watches."""
+        """Health checks, metrics and lists, as a monitor reads them."""
         async with httpx.AsyncClient(timeout=60) as http:
             for path in ("/livez", "/readyz", "/metrics", "/v1/sessions", "/v1/goals", "/openapi.json"):
                 (await http.get(self.running.url + path)).raise_for_status()
@@ -257,10 +257,10 @@ class Soak:
         if not np.array_equal(got, wanted):
             self.wrong.append(f"{what}: {got.tolist()} instead of {wanted.tolist()}")
 
-    # --- who does not ------------------------------------------------------------------------------------------------
+    # --- callers who do not ------------------------------------------------------------------------------------------
 
     async def abandon(self, wire: str) -> None:
-        """Opened, perhaps stepped once, and forgotten."""
+        """A session that is opened, perhaps stepped once, and forgotten."""
         session = await self.clients[wire].session(pictures.of(self.random.choice(GOALS)), **OPTIONS)  # type: ignore[arg-type]
         if self.random.random() < 0.5:
             await session.step(pictures.of(HOME), HOME)
@@ -349,7 +349,7 @@ class Soak:
             await asyncio.wait_for(call, self.random.uniform(0.0, 0.05))
 
     async def stream(self, wire: str) -> None:
-        """Looks faster than they can be answered, some of them bad; then gone without a word."""
+        """Observations faster than they can be answered, some of them bad; then the caller is gone without a word."""
         await (self._socket() if wire == "rest" else self._rpc_stream())
 
     async def _socket(self) -> None:
@@ -431,7 +431,7 @@ def is_late_write(error: grpc.aio.AioRpcError) -> bool:
 
 
 async def end_of(call: Any) -> Exception:
-    """Why a call is over."""
+    """The error that says why a call is over."""
     try:
         await call.read()
     except grpc.aio.AioRpcError as error:

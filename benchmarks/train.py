@@ -1,8 +1,8 @@
-"""`./dev bench train`: how fast latents from disk make training, beside encoding every time and a plain fp32 loop.
+"""`./dev bench train`: how fast training is from cached latents, beside encoding every time and a plain fp32 loop.
 
 Three ways to run the same updates on the same episodes: from the latent cache; decoding and encoding every window; and
-the plain loop one writes first, the same in fp32 on one batch at a time. `supply` is how fast frames get ready to train
-on, `train` whole updates. Frames are counted as often as they are used.
+the plain loop that one writes first, which does the latter in fp32, one batch at a time. `supply` is how fast frames
+become ready to train on, `train` how fast whole updates are. Frames are counted as often as they are used.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def encoder_config(size: str) -> EncoderConfig:
 
 
 def per_second(work: Callable[[int], None], seconds: float, clock: Callable[[], float]) -> float:
-    """Calls a second, by the fastest of several after one to warm up."""
+    """Calls of `work` per second, from the fastest of several after one to warm up."""
     work(0)
     times: list[float] = []
     while len(times) < 2 or sum(times) < seconds:
@@ -150,7 +150,7 @@ def on(device: torch.device, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_episodes(root: Path, side: int, episodes: int = 2, rows: int = 10) -> None:
-    """Drifting noise: as hard to decode as a real film, more or less."""
+    """Write episodes of drifting noise, which is as hard to decode as a real film, more or less."""
     for number in range(episodes):
         dice = np.random.default_rng(number)
         texture = dice.integers(0, 255, (side // 8, side * 2 // 8, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)

@@ -1,1 +1,1 @@
-"""The planning service: one model, one queue, and the wires that lead to it."""
+"""The planning service: one model, one queue, and the two protocols that lead to it, REST and gRPC."""

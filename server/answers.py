@@ -1,4 +1,4 @@
-"""From what the planner found to the messages that go back."""
+"""Turns what the planner and the model return into the messages that callers get."""
 
 from __future__ import annotations
 
@@ -45,26 +45,26 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what is done inside, and trace it."""
+        """Time the block as the stage `name`, and trace it."""
         with traces.stage(name), self.timed(name):
             yield
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
-        """Time what is done inside, whose own parts are traced."""
+        """Time the block as the stage `name`; its parts are traced instead of the whole."""
         started = time.perf_counter()
         yield
         setattr(self, name, 1e3 * (time.perf_counter() - started))
 
     def to_dict(self) -> dict[str, float]:
-        """Rounded to microseconds."""
+        """The times [ms] by stage, rounded to microseconds."""
         return {name: round(value, 3) for name, value in asdict(self).items()}
 
 
 def plan_response(
     plan: Plan, served: Served, observation_id: str | None, times: Stages, doubts: Sequence[str] = ()
 ) -> m.PlanResponse:
-    """The answer to a request for a plan, `doubts` among its warnings. PlanningError where it costs no number."""
+    """The answer with a plan, `doubts` among its warnings. Raises PlanningError if its cost is not finite."""
     times.search, times.safety = plan.timings.get("search", 0.0), plan.timings.get("safety", 0.0)
     if not math.isfinite(plan.cost):
         raise PlanningError("the cost of the best plan is no number; the robot must not move on it")
@@ -96,7 +96,7 @@ def plan_response(
 def step_response(
     session_id: str, observation_id: str | None, step: Step, plan: m.PlanResponse | None
 ) -> m.StepResponse:
-    """The answer to a look of a session."""
+    """The answer to a session's observation; without a `plan` the robot stays where it is."""
     return m.StepResponse(
         session_id=session_id,
         observation_id=observation_id,
@@ -109,12 +109,12 @@ def step_response(
 
 
 def model_of(served: Served) -> m.Model:
-    """Which model answered."""
+    """The name and version of the model that answered."""
     return m.Model(name=served.name, version=served.version)
 
 
 def model_info(host: ModelHost) -> m.ModelInfo:
-    """A model and whether it can be asked."""
+    """The model's state, and its version and details once it is ready."""
     if host.state != "ready":
         return m.ModelInfo(name=host.name, version="", state=host.state, reason=host.reason, details={})
     served = host.served
@@ -122,7 +122,7 @@ def model_info(host: ModelHost) -> m.ModelInfo:
 
 
 def server_info(settings: Settings, presets: Sequence[str]) -> m.ServerInfo:
-    """What a caller needs to know once. Endless limits are left out: JSON knows no infinity."""
+    """Conventions, limits, presets and versions. Infinite limits are left out: JSON has no infinity."""
     limits = settings.limits
     counted = {
         "max_body_bytes": settings.max_body_bytes,
@@ -154,13 +154,13 @@ def server_info(settings: Settings, presets: Sequence[str]) -> m.ServerInfo:
 
 
 def tensor_of(values: torch.Tensor) -> m.Tensor:
-    """Numbers as bytes, little endian."""
+    """The values as little-endian float32 bytes, with their shape."""
     array = values.detach().float().cpu().contiguous().numpy().astype("<f4")
     return m.Tensor(shape=list(array.shape), data=array.tobytes())
 
 
 def finite(values: list[float], what: str) -> list[float]:
-    """The values, or a PlanningError where one is no number."""
+    """The values, all of which are finite. Raises PlanningError otherwise, which calls them `what`."""
     if not all(map(math.isfinite, values)):
         raise PlanningError(f"some {what} are no numbers")
     return values

@@ -1,4 +1,4 @@
-"""Who may ask: bearer tokens, compared in constant time, the same on every wire."""
+"""Bearer tokens: who may send requests. They are compared in constant time, the same over REST and gRPC."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from server.errors import UnauthenticatedError
 
 
 class Doorman:
-    """Knows the tokens (only their hashes) and lets nobody else in; without tokens the door stands open."""
+    """Lets in callers with a known token, of which it keeps only the hash; without tokens, everybody."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._known = [_hash(token) for token in tokens]
 
     def check(self, authorization: str | None) -> None:
-        """Raise UnauthenticatedError unless the value of an `Authorization` header opens the door."""
+        """Raise UnauthenticatedError unless the value of an `Authorization` header holds a known token."""
         if not self._known:
             return
         scheme, _, token = (authorization or "").strip().partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise UnauthenticatedError("no token came; send the header 'Authorization: Bearer TOKEN'")
         shown = _hash(token.strip())
-        # Every known token is compared, so that time tells nothing about which one was nearly right.
+        # Every known token is compared, so that the time taken does not tell which was nearly right.
         if not any([hmac.compare_digest(shown, known) for known in self._known]):  # noqa: C419
             raise UnauthenticatedError("the token is not one that this service knows")
 

@@ -1,4 +1,4 @@
-"""Large requests are read beside the event loop, so that nobody else waits for them."""
+"""Reads large requests in a thread beside the event loop, so that nobody else waits for them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-LARGE = 64 * 1024  # [bytes]
+LARGE = 64 * 1024  # [bytes] beyond which a request is read in a thread
 T = TypeVar("T")
 
 
 async def beside(size: int, read: Callable[[], T]) -> T:
-    """What `read` makes of a request of that size [bytes]: at once, or in a thread where it may take a while."""
+    """What `read` returns for a request of `size` bytes, called in a thread if that is large."""
     return await asyncio.to_thread(read) if size > LARGE else read()

@@ -1,4 +1,4 @@
-"""A camera's turn, estimated for a session from exploratory moves, and told to whoever sent them."""
+"""Calibration for a session: exploratory moves are checked, and the camera's turn is estimated from them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Decode = Callable[[bytes, str], Awaitable[Picture]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explored:
-    """A move that has been found usable."""
+    """An exploratory move that has been checked: pictures and poses before and after it."""
 
     before: Picture
     after: Picture
@@ -34,7 +34,7 @@ class Explored:
 
 
 async def check(asked: m.CalibrationRequest, settings: Settings, decode: Decode) -> list[Explored]:
-    """The moves of a request, their pictures decoded. Raises FieldError for what cannot be used."""
+    """The moves of a request, checked, with their pictures decoded. Raises FieldError for what cannot be used."""
     _refuse_too_many(len(asked.moves), settings)
     return list(
         await asyncio.gather(*(_check(move, f"moves[{i}]", settings, decode) for i, move in enumerate(asked.moves)))
@@ -62,7 +62,7 @@ def estimate(world: World, moves: Sequence[Explored], config: CalibrationConfig)
 
 
 def answer(session_id: str, turn: CameraTurn, moves: int) -> m.Calibration:
-    """What callers are told of a turn."""
+    """The message that describes a camera's turn to callers."""
     return m.Calibration(
         session_id=session_id,
         camera_turn=[turn.roll, turn.pitch, turn.yaw],

@@ -1,7 +1,7 @@
-"""What the service refuses, and the one table that says how each refusal looks on every wire.
+"""The errors with which the service refuses requests, and the one table of their codes in REST and gRPC.
 
-The sentence of an error is meant for the caller. Errors that are not in the table are faults of ours: the caller gets
-a request id, the log gets the traceback.
+The message of such an error is written for the caller. Errors that are not in the table are faults of the service: the
+caller gets a request id, the log gets the traceback.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TooLargeError(InputError):
 
 
 class TooSlowError(VJEPA2ACError):
-    """What was to come from the caller, or to be taken, was not within the time for it."""
+    """The caller did not send what was due, or take an answer, within the time allowed."""
 
 
 class UnauthenticatedError(VJEPA2ACError):
@@ -37,7 +37,7 @@ class UnauthenticatedError(VJEPA2ACError):
 
 
 class ForeignOriginError(VJEPA2ACError):
-    """A browser asks on behalf of a page that is none of ours."""
+    """A browser asks on behalf of a page whose origin is not allowed."""
 
 
 class NotFoundError(VJEPA2ACError):
@@ -53,15 +53,15 @@ class RetryableError(VJEPA2ACError):
 
 
 class QueueFullError(RetryableError):
-    """More requests are waiting than may wait."""
+    """The queue is full: no more requests may wait."""
 
 
 class TooManyError(RetryableError):
-    """As many goals or sessions are kept as may be kept."""
+    """No more goals, sessions or streams can be kept."""
 
 
 class NotReadyError(RetryableError):
-    """The model is still loading, or could not be loaded."""
+    """The model is still loading, could not be loaded, or has lost its device."""
 
 
 class DrainingError(RetryableError):
@@ -70,7 +70,7 @@ class DrainingError(RetryableError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """How one kind of error looks: its stable code, HTTP status, gRPC status, and title."""
+    """How one kind of error is reported: its stable code, HTTP status, gRPC status, and title."""
 
     code: str
     http: int
@@ -102,7 +102,7 @@ FAULT = Row("internal", 500, "INTERNAL", "A fault in the service")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as every wire tells it."""
+    """An error as it is reported to the caller, the same over REST and gRPC."""
 
     row: Row
     detail: str
@@ -111,12 +111,12 @@ class Problem:
 
     @property
     def is_fault(self) -> bool:
-        """Whether it is our mistake, whose traceback belongs in the log."""
+        """Whether it is a fault of the service, whose traceback belongs in the log."""
         return self.row is FAULT
 
 
 def problem_of(error: BaseException) -> Problem:
-    """How `error` looks on the wire. A fault's own words stay in the log."""
+    """How `error` is reported to the caller. The message of a fault is not: it stays in the log."""
     row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), FAULT)
     if row is FAULT:
         return Problem(FAULT, "something went wrong that is not your fault; the log has it under this request id")

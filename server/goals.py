@@ -21,13 +21,13 @@ from vjepa2_ac.errors import FieldError
 from vjepa2_ac.pictures import Picture, decode, fingerprint
 
 KEYFRAME_HUES = preset("keyframes").cost.hues
-ANY_SIDE = 1 << 16  # [pixels] of a picture that was small enough when it came
-RECENT = 64  # goals that came with a request and may come again
+ANY_SIDE = 1 << 16  # [pixels] in effect no limit: a picture's size is checked when it comes
+RECENT = 64  # how many goals that came with a request are kept, as they may come again
 Decode = Callable[[bytes, str], Awaitable[Picture]]
 
 
 class Goal:
-    """Sub-goal pictures in order. Their latents are made by the worker, when they are first needed."""
+    """Sub-goal pictures in order, which the worker encodes when their latents are first needed."""
 
     def __init__(self, key: str, pictures: Sequence[KeptPicture]) -> None:
         self.key = key
@@ -39,15 +39,18 @@ class Goal:
         return len(self.pictures)
 
     def latents(self, world: World, hues: int = 1) -> list[Tensor]:
-        """Of each sub-goal, [V, N, D] in as many hues, one or those of keyframes; in the worker's thread only."""
-        if self._unseen is not None:  # as files: decoded, pictures that wait here could fill the memory
+        """The latents [V, N, D] of each sub-goal; for the worker's thread only.
+
+        V is 1, or if `hues` is above 1 the number of hues that keyframes are found in (1 in a world that finds none).
+        """
+        if self._unseen is not None:  # kept as files: decoded, they could fill the memory
             most = KEYFRAME_HUES if world.finds_keyframes else 1
             self._latents = [see(world, decode(data, "goal", ANY_SIDE).frame_HW3, most) for data in self._unseen]
             self._unseen = None
         return self._latents if hues > 1 else [latents_VND[:1] for latents_VND in self._latents]
 
     def check(self, sub_goal: int | None) -> int:
-        """The number of a sub-goal that exists, or a FieldError."""
+        """The sub-goal's number, 0 unless given. Raises FieldError where there is no such sub-goal."""
         number = sub_goal or 0
         if number >= len(self):
             raise FieldError("sub_goal", f"{number}, of a goal with {len(self)} pictures", f"0 … {len(self) - 1}")
@@ -71,25 +74,25 @@ class Goals:
         self._decode, self._keep_pictures = decode, keep_pictures
 
     async def read(self, pictures: Sequence[bytes]) -> Goal:
-        """The goal of these pictures, for which there would be room; the same pictures are the same goal."""
+        """The goal of these pictures, the same for the same pictures. Raises FieldError, TooManyError without room."""
         goal = await self._of_pictures(pictures, "pictures")
         if goal.key not in self.registered:
             self.registered.refuse_if_full(len(goal))
         return goal
 
     def register(self, goal: Goal) -> GoalMessage:
-        """Keep a goal until it is not used for a while."""
+        """Keep a goal until nobody has used it for `idle_s`, and return what callers are told of it."""
         if goal.key not in self.registered:
             self.registered.put(goal.key, goal, weight=len(goal))
         return self.describe(goal)
 
     def describe(self, goal: Goal) -> GoalMessage:
-        """What callers are told of a registered goal."""
+        """The message that describes a registered goal to callers."""
         expires_in_s = self.registered.expires_in_s(goal.key)
         return GoalMessage(goal_id=goal.key, sub_goals=len(goal), expires_in_s=expires_in_s)
 
     async def find(self, reference: GoalReference) -> Goal:
-        """The goal that a request means. Raises FieldError, NotFoundError."""
+        """The goal that a request names by its id or brings as pictures. Raises FieldError, NotFoundError."""
         if reference.id is not None:
             if reference.pictures:
                 raise FieldError("goal", "pictures and an id", "one of them")
@@ -114,7 +117,7 @@ class Goals:
         return goal
 
     async def _check(self, data: bytes, field: str) -> KeptPicture:
-        """A picture that can be decoded, as its file: together, as frames, they could fill the memory."""
+        """Name and file of a picture that can be decoded; its frame is not kept, as many could fill the memory."""
         return (await self._decode(data, field)).sha256, data
 
 

@@ -1,6 +1,7 @@
-"""What given action sequences would lead to, and what that costs; in the worker's thread only.
+"""Rollouts and costs of given action sequences; for the worker's thread only.
 
-Shapes: N tokens, D width of a latent, S candidates, H steps, 7 numbers of a pose or an action.
+Shapes: B requests (here one), N tokens, D width of a latent, S candidates, H steps, 7 numbers of a pose or an action
+(A in a rollout).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from vjepa2_ac.world_model import Rollout
 
 
 def energies(world: World, latents_1ND: Tensor, pose_7: Array, actions_SH7: Array, cost: GoalCost) -> list[float]:
-    """The cost [S] of where each sequence ends."""
+    """The cost [S] of where each sequence is imagined to end."""
     energies_S: list[float] = world.score(latents_1ND, _batch(pose_7), _batch(actions_SH7), cost)[0].tolist()
     return energies_S
 
 
 def rollout(world: World, latents_1ND: Tensor, pose_7: Array, actions_SH7: Array) -> Rollout:
-    """Every step that the sequences lead to."""
+    """The latents and poses that each sequence is imagined to lead to, at every step."""
     return world.rollout(latents_1ND, _batch(pose_7), _batch(actions_SH7))
 
 

@@ -1,4 +1,6 @@
-"""What a request brings, checked and decoded in threads beside the event loop, before it waits for its turn.
+"""Checks what a request brings, before it waits for its turn: poses, pictures, candidates, deadlines.
+
+Pictures are decoded and candidates checked in threads, so that the event loop stays free for others.
 
 Times are on `clock` [s] unless they end in _ms.
 """
@@ -27,7 +29,7 @@ head_came_at: ContextVar[float | None] = ContextVar("head_came_at", default=None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """An observation that has been found usable."""
+    """An observation that has been checked, with its picture decoded."""
 
     picture: Picture
     pose: Array
@@ -40,23 +42,23 @@ class Observed:
 
 
 class Intake:
-    """Observations, pictures, candidates and deadlines of requests, as far as they can be used."""
+    """Checks observations, pictures, candidates and deadlines of requests, and decodes the pictures."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.settings, self.clock = settings, clock
         self._threads = ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode")
 
     def arrival(self) -> float:
-        """When the present request began to come: what is seen in its pictures has aged since then."""
+        """When the head of the current request came; the age of its observation and its deadline count from then."""
         began = head_came_at.get()
         return self.clock() - (0.0 if began is None else time.monotonic() - began)
 
     async def observe(
         self, observation: m.Observation, arrived_at: float | None = None, *, kept_near: bool = False
     ) -> Observed:
-        """An observation that arrived just now, or at `arrived_at`. Raises FieldError.
+        """A checked observation, which arrived just now or at `arrived_at`. Raises FieldError.
 
-        A commanded pose far from the hand is refused unless who plans keeps it near by itself.
+        A commanded pose far from the hand is refused, unless `kept_near` says that the session will keep it near.
         """
         started = self.clock()
         arrived_at = started if arrived_at is None else arrived_at
@@ -86,14 +88,14 @@ class Intake:
             return await loop.run_in_executor(self._threads, decode, data, field, self.settings.max_picture_side)
 
     async def candidates(self, candidates: list[list[m.Vector]], most: int) -> Array:
-        """Action sequences [S, H, 7] of at most `most` steps together. Raises FieldError."""
+        """Checked action sequences [S, H, 7], of at most `most` steps in all. Raises FieldError."""
         check = partial(checks.check_candidates, candidates, "candidates", self.settings.max_horizon, most)
         return await asyncio.get_running_loop().run_in_executor(self._threads, check)
 
     def deadline(
         self, deadline_ms: float | None, time_left_s: float | None, arrived_at: float | None = None
     ) -> float | None:
-        """The earlier one of the caller's, which counts from arrival, and the wire's own."""
+        """The earlier of the caller's deadline, counted from arrival, and the gRPC call's own; None without either."""
         now, ends = self.clock(), []
         if deadline_ms is not None:
             ends.append((now if arrived_at is None else arrived_at) + deadline_ms / 1e3)
@@ -102,5 +104,5 @@ class Intake:
         return min(ends, default=None)
 
     def close(self) -> None:
-        """Take nothing more."""
+        """Decode nothing more."""
         self._threads.shutdown(wait=False)

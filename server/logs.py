@@ -1,4 +1,4 @@
-"""One line for each thing worth telling, as JSON for machines or as text for people; each carries its request's id."""
+"""The log on stderr: JSON lines for machines, each with the id of its request, or text lines for people."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", d
 
 _OURS = ("server", "planner", "vjepa2_ac")
 _OTHERS = ("uvicorn", "uvicorn.error", "asyncio", "grpc", "python_multipart", "opentelemetry")
-LOGGERS = _OURS + _OTHERS  # whose handlers are ours
+LOGGERS = _OURS + _OTHERS  # whose records are written here
 _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-# uvicorn says so of each WebSocket that was refused with an answer, which has a line of its own.
+# uvicorn logs this of each WebSocket that was refused with an answer, although the refusal has a line of its own.
 _UNTRUE = "ASGI callable returned without completing handshake."
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 def new_request_id(given: str | None = None) -> str:
-    """The caller's own id where it is harmless, else a fresh one."""
+    """The caller's own id where it is safe to repeat, else a new one."""
     return given if given and _SAFE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def set_up(level: str, form: Literal["auto", "json", "text"]) -> None:
-    """Send our log and uvicorn's warnings to stderr."""
+    """Send our log, and the warnings of uvicorn and other libraries, to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     wants_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     handler.setFormatter(TextLines() if wants_text else JSONLines())
@@ -42,7 +42,7 @@ def set_up(level: str, form: Literal["auto", "json", "text"]) -> None:
 
 
 class JSONLines(logging.Formatter):
-    """A JSON object a line."""
+    """Formats each record as one JSON object on a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -62,7 +62,7 @@ class JSONLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """Time, level, words, and what belongs to them."""
+    """Formats each record as text: time, level, message, extra fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
@@ -73,7 +73,7 @@ class TextLines(logging.Formatter):
 
 
 def _in_one_line(text: str) -> str:
-    """Paths are callers' own words: written as they came, they could begin lines of their own, or steer a terminal."""
+    """The text with control characters escaped: paths come from callers, and could forge lines or steer a terminal."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 

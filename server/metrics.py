@@ -35,11 +35,11 @@ class Metrics:
         self.missed = self._counter("deadlines_missed", "Requests without a plan at their deadline")
 
     def watch(self, name: str, what: str, value: Callable[[], float]) -> None:
-        """A gauge that is read when somebody asks."""
+        """Add a gauge whose value is read whenever the metrics are asked for."""
         Gauge(PREFIX + name, what, registry=self.registry).set_function(value)
 
     def text(self) -> bytes:
-        """Everything, as Prometheus reads it."""
+        """All metrics, in the text format of Prometheus."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:

@@ -1,4 +1,4 @@
-"""The one model of a service: opened and warmed up once, then asked from one thread."""
+"""The one model of a service: opened and warmed up once, then used from the worker's thread alone."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A world to plan in, and what callers may know of it."""
+    """A world to plan in, with the name, version and details that callers are told."""
 
     world: World
     name: str
     version: str  # the same version, inputs and seed give the same plan
     details: dict[str, str] = field(default_factory=dict)
-    failures: tuple[FailureModel, ...] = ()  # what was learned about it, where that lies among its files
+    failures: tuple[FailureModel, ...] = ()  # from `confidence.json`, where that is among its files
 
 
 def open_model(name: str, precision: str = "auto", device: str | None = None) -> Served:
@@ -55,16 +55,16 @@ def open_model(name: str, precision: str = "auto", device: str | None = None) ->
         "device": str(model.device),
         "parameters": str(parameters),
         "inverse": "no" if model.inverse is None else "yes",  # whether it locates the hand in a goal
-        "keyframes": "no" if model.keyframes is None else "yes",  # whether it finds what comes before the goal
+        "keyframes": "no" if model.keyframes is None else "yes",  # whether it locates the hand at keyframes
     }
     failures = failure_models(learned(name), name)
     return Served(world=model, name=name, version=version_of(model), details=details, failures=failures)
 
 
 class InterruptibleWorld:
-    """A world that stops imagining as soon as the caller of the present job is gone.
+    """A world whose calls raise CancelledError once the caller of the current job is gone.
 
-    It answers when the answer is there, so that every stage of a request is seen to take the time it takes.
+    A call returns only when the device has finished, so that the measured times of a request's stages are true.
     """
 
     def __init__(self, world: World) -> None:
@@ -78,7 +78,7 @@ class InterruptibleWorld:
 
     @property
     def fps(self) -> float:
-        """Pictures a second of what it knows."""
+        """Frames per second at which it was trained, one for each step that it imagines."""
         return self.world.fps
 
     @property
@@ -92,13 +92,13 @@ class InterruptibleWorld:
         return self.world.finds_keyframes
 
     def encode(self, frames: Frames) -> Tensor:
-        """As the world does."""
+        """As `World.encode`."""
         return self._there(self._asked().encode(frames))
 
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        """As the world does."""
+        """As `World.rollout`."""
         return self._there(self._asked().rollout(latents_BND, pose_B7, actions_BSHA, history))
 
     def locate(
@@ -110,13 +110,13 @@ class InterruptibleWorld:
         *,
         keyframe: bool = False,
     ) -> Located | None:
-        """As the world does."""
+        """As `World.locate`."""
         return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND, looks, keyframe=keyframe))
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
     ) -> Tensor:
-        """As the world does, which takes many candidates in pieces and asks for the cost of each."""
+        """As `World.score`; many candidates are scored in pieces, and whether the caller is gone is checked at each."""
 
         def cost_while_wanted(rollout: Rollout) -> Tensor:
             self._asked()
@@ -135,7 +135,7 @@ class InterruptibleWorld:
 
 
 class ModelHost:
-    """Brings a model up and says how far it is."""
+    """Loads the model, and knows whether it is loading, ready or failed."""
 
     def __init__(self, name: str, opener: Callable[[], Served]) -> None:
         self.name, self._open = name, opener
@@ -147,24 +147,27 @@ class ModelHost:
 
     @property
     def served(self) -> Served:
-        """The model, or a NotReadyError that says why there is none."""
+        """The model. Raises NotReadyError, which says why there is none."""
         if self._served is None or self.state != "ready":
             raise NotReadyError(self.condition)
         return self._served
 
     @property
     def condition(self) -> str:
-        """How far it is, and why no farther, as a sentence."""
+        """The state of the model, and the reason if it has failed, as a sentence."""
         return f"the model {self.name} is {self.state}" + (f": {self.reason}" if self.reason else "")
 
     @property
     def world(self) -> InterruptibleWorld:
-        """What plans are searched in; in the worker's thread only."""
+        """The world that plans are searched in; for the worker's thread only."""
         assert self._world is not None
         return self._world
 
     def load(self, config: PlannerConfig) -> None:
-        """Open the model and plan once with a picture of noise, so that the first caller does not pay for it."""
+        """Open the model, and plan with a picture of noise, so that the first caller does not pay for it.
+
+        This also measures the speed of the machine, from which `budget_ms` chooses a search.
+        """
         started = time.monotonic()
         try:
             served = self._open()
@@ -179,6 +182,6 @@ class ModelHost:
         log.info("the model is ready", extra={"model": served.name, "version": served.version, "took_s": took_s})
 
     def lose(self, error: torch.AcceleratorError) -> None:
-        """The device has failed; whatever failed on it, nothing works in this process from then on."""
+        """Mark the model as failed: whatever failed on its device, nothing works on it again in this process."""
         self.state, self.reason = "failed", f"its device was lost: {str(error).partition(chr(10))[0]}"
         log.error("the model %s is lost; only a new process can use its device again", self.name, exc_info=error)

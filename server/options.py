@@ -1,4 +1,4 @@
-"""From what a caller asks of the search to a configuration within what the operator allows."""
+"""Turns the options of a request into a planner configuration that the operator allows."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from vjepa2_ac.model_version import fingerprint
 
 
 def failure_models(path: Path | None, model: str) -> tuple[FailureModel, ...]:
-    """What a file of `evaluate-confidence` says of failure, each for plans of the presets whose cost it was fitted for.
+    """The failure models in a file of `evaluate-confidence`, each for the presets with the cost that it was fitted for.
 
-    ConfigError if it is for other weights, or for the cost of no preset.
+    Without a file there are none. Raises ConfigError if it is for other weights, or for the cost of no preset.
     """
     failures = () if path is None else read(path, weights=fingerprint(model))
     costs = {name: to_dict(config.cost) for name, config in PRESETS.items()}
@@ -38,7 +38,7 @@ def planner_config(
     cost_model: CostModel | None = None,
     failures: Sequence[FailureModel] = (),
 ) -> PlannerConfig:
-    """The preset with the caller's wishes, inside the operator's limits. Raises FieldError."""
+    """The preset, changed as the caller's options say, within the operator's limits. Raises FieldError."""
     name = options.preset or settings.preset
     try:
         config = preset(name)
@@ -53,14 +53,14 @@ def planner_config(
 
 
 def doubts(options: PlanOptions, config: PlannerConfig, cost_model: CostModel | None) -> tuple[str, ...]:
-    """What plans by a `planner_config` should warn of: a budget that no search keeps."""
+    """Warnings for plans made with this `planner_config`: that even the smallest search exceeds `budget_ms`."""
     if options.budget_ms is None or cost_model is None:
         return ()
     return within(options.budget_ms, config, cost_model).doubts
 
 
 def camera_turn(options: PlanOptions) -> CameraTurn | None:
-    """How the caller says that the camera is turned. Raises FieldError."""
+    """The camera's turn that the caller's options give, or None. Raises FieldError."""
     about, turn = options.camera_about, options.camera_turn
     if turn is None:
         if about is not None:

@@ -1,7 +1,7 @@
-"""Spans as OpenTelemetry makes them, sent to a collector by OTLP. Imported only where traces are asked for.
+"""Traces made with OpenTelemetry and sent to a collector by OTLP. Imported only where traces are asked for.
 
-The standard OTEL_* variables say where to, by which protocol, and how many. The tracer is ours alone: nothing global is
-set, so several services can live in one process, and other libraries' spans stay their own.
+The standard OTEL_* variables say where spans go, by which protocol, and which are sampled. The tracer is the service's
+own: nothing global is set, so several services can live in one process, and spans of other libraries stay apart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
 
 
 def open_otlp(environment: Mapping[str, str]) -> OTLPTraces:
-    """Traces as the environment asks for them. Raises ConfigError for a protocol that there is not."""
+    """Traces as the environment asks for them. Raises ConfigError for an unknown protocol."""
     return OTLPTraces(_exporter(environment), environment)
 
 
@@ -36,26 +36,26 @@ class OTLPTraces:
         self._incoming = TraceContextTextMapPropagator()
 
     def begin(self, name: str, carrier: Mapping[str, str], attributes: Mapping[str, Value]) -> OTLPSpan:
-        """The span of a request; without a valid `traceparent` it begins a trace."""
+        """The span of a request; without a valid `traceparent` in `carrier` it begins a trace of its own."""
         context = self._incoming.extract(carrier)
         return OTLPSpan(
             self._tracer, self._tracer.start_span(name, context, kind=SpanKind.SERVER, attributes={**attributes})
         )
 
     def close(self) -> None:
-        """Send what has not been sent yet."""
+        """Send the spans that have not been sent yet."""
         self._provider.shutdown()
 
 
 class OTLPSpan:
-    """A span, and how to make others within it."""
+    """A span of a request or a stage, below which others can be begun."""
 
     def __init__(self, tracer: Tracer, span: Span) -> None:
         self._tracer, self._span = tracer, span
 
     @property
     def trace_id(self) -> str:
-        """As it stands in a `traceparent`."""
+        """The trace's id, 32 hexadecimal digits as in a `traceparent`."""
         return format_trace_id(self._span.get_span_context().trace_id)
 
     def child(self, name: str, began_ns: int | None = None) -> OTLPSpan:
@@ -65,21 +65,21 @@ class OTLPSpan:
         )
 
     def note(self, attributes: Mapping[str, Value]) -> None:
-        """Say something of it."""
+        """Add attributes."""
         self._span.set_attributes({**attributes})
 
     def rename(self, name: str) -> None:
-        """Call it something else."""
+        """Give it another name."""
         self._span.update_name(name)
 
     def fail(self, code: str, words: str, *, is_ours: bool) -> None:
-        """A refusal is told but is no error of the service's, as the conventions for server spans have it."""
+        """Record a failure. By the conventions for server spans the status is ERROR only if the service is to blame."""
         self._span.set_attribute("error.type", code)
         if is_ours:
             self._span.set_status(Status(StatusCode.ERROR, words))
 
     def end(self) -> None:
-        """It is over."""
+        """End it now."""
         self._span.end()
 
 
@@ -97,6 +97,6 @@ def _exporter(environment: Mapping[str, str]) -> SpanExporter:
 
 
 def _about_us(environment: Mapping[str, str]) -> dict[str, str]:
-    """What is running, where the operator does not call it something else."""
+    """The service's version, and its name where the operator does not give it another."""
     named = "OTEL_SERVICE_NAME" in environment or "service.name=" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
     return {SERVICE_VERSION: __version__} | ({} if named else {SERVICE_NAME: "vjepa2-ac"})

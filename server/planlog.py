@@ -1,4 +1,4 @@
-"""The plan log: everything that went into a served plan, as one JSON line, so that it can be made again.
+"""The plan log: everything that went into a served plan, as one JSON line, so that it can be replayed.
 
 Pictures are named by the SHA-256 of their bytes. Where the operator wants them kept they lie beside the log, in
 `LOG.pictures/`, and `vjepa2-ac replay LOG` finds them there.
@@ -28,11 +28,11 @@ from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.pictures import PNG
 
 log = logging.getLogger(__name__)
-KeptPicture = tuple[str, bytes]  # its name, and its bytes where they are to be kept
+KeptPicture = tuple[str, bytes]  # its name, and its bytes (may be b"" if pictures are not kept)
 
 
 def versions() -> dict[str, str]:
-    """Of everything that numbers depend on."""
+    """The versions of all software that a plan's numbers depend on."""
     return {"vjepa2-ac": __version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
@@ -58,7 +58,7 @@ def line_of(
     session_id: str | None = None,
     seen: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What a plan was made of; `seen` names the pictures of its earlier looks."""
+    """All that a plan was made from, and the plan; `seen` names the pictures of earlier observations."""
     request = planner.asked
     assert request is not None
     return {
@@ -96,7 +96,7 @@ def line_of(
 
 
 class PlanLog:
-    """Appends lines from a thread of its own, in order; a full disk is told once a line and stops no robot."""
+    """Appends lines in order, from its own thread. A line that cannot be written is reported and stops no robot."""
 
     def __init__(self, path: Path, *, keep_pictures: bool) -> None:
         self.path, self.keep_pictures = path, keep_pictures
@@ -105,18 +105,18 @@ class PlanLog:
             if keep_pictures:
                 pictures_of(path).mkdir(exist_ok=True)
             self._file = path.open("a", encoding="utf-8")
-            if not _ends_a_line(path):  # the one who wrote there was stopped by a full disk
+            if not _ends_a_line(path):  # whoever wrote it was cut off, as by a full disk
                 self._file.write("\n")
         except OSError as error:
             raise ConfigError(f"plans cannot be logged to {path}: {error.strerror}") from None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plan-log")
 
     def write(self, line: dict[str, Any], pictures: Sequence[KeptPicture]) -> None:
-        """Write a line soon."""
+        """Have a line and its pictures written soon."""
         self._thread.submit(self._write, line, pictures)
 
     def close(self) -> None:
-        """Write what is left, as far as there is room."""
+        """Write the lines that are left, as far as the disk has room, and close the file."""
         self._thread.shutdown(wait=True)
         try:
             self._file.close()

@@ -1,4 +1,4 @@
-"""Make the plans of a plan log again, and say whether they are the same.
+"""Replay: makes the plans of a plan log again, and says whether they are the same.
 
 A line holds the configuration, the seed, poses, what carried over from the plan before, and the clock's readings where
 there was a deadline; the pictures lie beside the log. On the same machine with the same versions the actions are the
@@ -31,19 +31,19 @@ from vjepa2_ac.errors import InputError
 from vjepa2_ac.files import read
 from vjepa2_ac.pictures import Frame, decode
 
-ANY_SIDE = 1 << 16  # what was served once was small enough
+ANY_SIDE = 1 << 16  # [pixels] in effect no limit: pictures were checked when they were served
 NEEDED = frozenset(
     ("plan_id", "model", "versions", "config", "camera", "seed", "observation", "goal", "last_actions", "unrecorded")
 ) | {"clock", "answer"}
-ROUNDING = 1e-5  # [m, rad, closedness, chance]
+ROUNDING = 1e-5  # [m, rad, closedness, probability] up to which numbers count as the same
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a plan came out the second time."""
+    """How far a replayed plan is from the logged one, and a note on what may explain it."""
 
     plan_id: str
-    difference: float  # the largest, of any number of any action or of the chance of failure
+    difference: float  # the largest, over all actions and the chance of failure
     note: str = ""
 
     @property
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def replay(path: Path, served: Served) -> Iterator[Outcome]:
-    """The outcome of each whole line of a log. Raises InputError for one that cannot be made again."""
+    """Replay each complete line of a log, and yield its outcome. Raises InputError for what cannot be replayed."""
     for number, line in lines_of(path):
         where = f"{path}, line {number}"
         if line["unrecorded"]:
@@ -65,7 +65,7 @@ def replay(path: Path, served: Served) -> Iterator[Outcome]:
 
 
 def _difference(plan: Plan, logged: dict[str, Any]) -> float:
-    """Infinite where one has more actions than the other, or a chance of failure that the other has not."""
+    """The largest one; infinite if the actions differ in shape, or if only one plan has a chance of failure."""
     actions_H7, chances = np.array(logged["actions"]), (plan.failure_probability, logged.get("failure_probability"))
     if plan.actions_H7.shape != actions_H7.shape or chances.count(None) == 1:
         return math.inf
@@ -100,7 +100,10 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
 
 
 def lines_of(path: Path, *, told: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The lines of a plan log by their numbers, but for those broken off. Raises InputError for what is none."""
+    """The complete lines of a plan log, with their numbers. Raises InputError for what is no plan log.
+
+    A line that was broken off in writing is left out, and if `told` reported on stderr.
+    """
     if not path.is_file():
         raise InputError(f"there is no plan log {path}")
     with path.open(encoding="utf-8") as file:
@@ -130,7 +133,7 @@ def _frame(folder: Path, name: str, where: str) -> Frame:
 
 
 def _note(line: dict[str, Any], served: Served) -> str:
-    """What is different now, which may explain a different plan."""
+    """Which versions have changed since, which may explain a different plan."""
     now = versions() | {"model": served.version}
     then = line["versions"] | {"model": line["model"]["version"]}
     changed = [f"{name} was {then.get(name)}, is {now[name]}" for name in now if now[name] != then.get(name)]

@@ -26,7 +26,7 @@ from server.settings import Settings
 from vjepa2_ac.errors import ConfigError
 
 log = logging.getLogger(__name__)
-LAST_S = 1.0  # in which the model's thread ends, where it has nothing more to do
+LAST_S = 1.0  # [s] an idle worker's thread may take to end, even after `drain_s`
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Running:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, on_listening: Callable[[Listening], None] = lambda where: None) -> bool:
-        """Serve until told to stop or the device is lost; False for the latter, or when requests were given up."""
+        """Serve until told to stop or the device is lost; False if it was lost, or accepted requests were given up."""
         self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
         web = _WebServer(_uvicorn_config(self.settings, self.service, self.doorman))
         door = _bind(self.settings.host, self.settings.port)
@@ -79,7 +79,7 @@ class Running:
         return finished and not self.service.lost.is_set()
 
     def stop(self) -> None:
-        """Begin to drain; nothing where that is over."""
+        """Begin to drain; no effect on a service that is not running."""
         if self._loop and self._stop:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._stop.set)
@@ -106,7 +106,7 @@ class Running:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT begin to drain, where this runs in the main thread."""
+        """Let SIGTERM and SIGINT begin to drain within the block, if this runs in the main thread."""
         loop = asyncio.get_running_loop()
         caught = []
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -121,7 +121,7 @@ class Running:
 
 
 class _WebServer(uvicorn.Server):
-    """Leaves the signals to us, because gRPC and the model have to stop too."""
+    """uvicorn without signal handlers of its own: `Running` has them, because gRPC and the model have to stop too."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,10 +1,11 @@
-"""The planning service itself: what it does for a caller, whichever wire the caller came in by.
+"""The planning service: plans, sessions, goals, energies and rollouts of one model, the same over REST and gRPC.
 
-It owns one model in one worker thread. Requests are checked and their pictures decoded while others are planned for;
-then they wait their turn, are answered by their deadline, and are dropped when nobody waits for them any more. It
-knows no web types: what comes in and goes out are the messages that all wires share.
+One worker thread owns the model. A request is checked and its pictures are decoded while others are planned for. Then
+it waits its turn, is answered by its deadline, and is dropped once its caller is gone. The service knows no web types:
+it takes and returns the messages that both protocols share (`server.messages`).
 
-Times are on `clock` [s] unless they end in _ms.
+Times are on `clock` [s] unless they end in _ms. Shapes: V hues of a picture (`planner.seeing`), N tokens, D width of a
+latent, S candidates, H steps, 7 numbers of an action.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ Asked = ParamSpec("Asked")
 def _queued(
     call: Callable[Concatenate[PlanningService, Place, Asked], Awaitable[Answer]],
 ) -> Callable[Concatenate[PlanningService, Asked], Coroutine[Any, Any, Answer]]:
-    """A call of the model: it keeps a place in the queue until its turn comes, or is refused at once."""
+    """A call that needs the model: a place in the queue is reserved before it begins, or it is refused at once.
+
+    Raises NotReadyError, DrainingError and QueueFullError.
+    """
 
     @wraps(call)
     async def queued(service: PlanningService, /, *args: Asked.args, **more: Asked.kwargs) -> Answer:
@@ -69,7 +73,7 @@ class PlanningService:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings, self.clock = settings, clock
-        self._failures = failure_models(settings.confidence, settings.model)  # the operator's, before the model's own
+        self._failures = failure_models(settings.confidence, settings.model)  # the operator's, tried before the model's
         named = partial(open_model, settings.model, settings.precision, settings.device)
         self.host = ModelHost(settings.model, opener or named)
         self.worker = Worker(settings.queue_size, clock)
@@ -88,24 +92,24 @@ class PlanningService:
         )
         self.sessions: Shelf[Session] = Shelf("session", settings.max_sessions, settings.session_idle_s, clock)
         self.draining = asyncio.Event()
-        self.lost = asyncio.Event()  # the device, and with it all use of this process
+        self.lost = asyncio.Event()  # set when the device is lost: only a new process can use it again
         self.streams = 0
         self._default = planner_config(m.PlanOptions(), settings, failures=self._failures)
         self._watch()
 
-    # --- life --------------------------------------------------------------------------------------------------------
+    # --- start and stop ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Bring the model up. Returns when it is ready or has failed; until then requests are told to come back."""
+        """Load the model; returns when it is ready or has failed. Until then requests are told to come back."""
         self.worker.start()
         await self.worker.run(lambda _: self.host.load(self._default))
 
     def refuse_new(self) -> None:
-        """From now on take nothing new; what was accepted goes on."""
+        """Refuse new requests from now on; accepted ones are still answered."""
         self.draining.set()
 
     async def drain(self, patience_s: float) -> bool:
-        """Finish what was accepted and take no more; False when that took longer than `patience_s`."""
+        """Refuse new requests and finish the accepted ones; False when that took longer than `patience_s`."""
         self.refuse_new()
         finished = await self.worker.drain(patience_s)
         self.intake.close()
@@ -117,13 +121,13 @@ class PlanningService:
 
     @property
     def unready(self) -> str | None:
-        """Why requests would be refused now; None when they would not."""
+        """Why the service would refuse requests now, as a sentence; None when it is ready."""
         if self.draining.is_set():
             return "the service is shutting down"
         return None if self.host.state == "ready" else self.host.condition
 
     def admit(self) -> None:
-        """Refuse a request for the model before anything is read of it, where it would be refused in the end."""
+        """Refuse a request that needs the model before it is read, where it would be refused afterwards anyway."""
         self._refuse_unready()
         self.worker.refuse_if_full()
 
@@ -131,7 +135,7 @@ class PlanningService:
 
     @_queued
     async def plan(self, place: Place, asked: m.PlanRequest, time_left_s: float | None = None) -> m.PlanResponse:
-        """One plan; `time_left_s` is what the wire itself still allows."""
+        """A plan from an observation towards a goal; `time_left_s` is what is left of the deadline of the gRPC call."""
         config, camera, doubted = self._config(asked.options)
         arrived_at = self.intake.arrival()
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
@@ -172,7 +176,7 @@ class PlanningService:
         return self.describe(session)
 
     def describe(self, session: Session) -> m.Session:
-        """What callers are told of a session."""
+        """The message that describes a session to callers."""
         return session.describe(self.sessions.expires_in_s(session.key))
 
     @_queued
@@ -184,7 +188,7 @@ class PlanningService:
         time_left_s: float | None = None,
         arrived_at: float | None = None,
     ) -> m.StepResponse:
-        """What to do next in a session, seeing what came with the present request, or at `arrived_at`."""
+        """What to do next in a session, for an observation that came with the current request, or at `arrived_at`."""
         arrived_at = self.intake.arrival() if arrived_at is None else arrived_at
         session = self.sessions.get(session_id)
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
@@ -206,14 +210,14 @@ class PlanningService:
 
         with self.sessions.using(session_id):
             answer = await self._run(work, deadline, place)
-        self.sessions.get(session_id)  # whoever closed it meanwhile wants no more moves
+        self.sessions.get(session_id)  # NotFoundError: whoever closed it meanwhile wants no more moves
         if answer.plan:
             self._counted(answer.plan)
         return answer
 
     @_queued
     async def calibrate(self, place: Place, session_id: str, asked: m.CalibrationRequest) -> m.Calibration:
-        """How the session's camera is turned; its plans take it into account from now on."""
+        """Estimate how the session's camera is turned; its plans take the turn into account from now on."""
         session = self.sessions.get(session_id)
         moves = await calibration.check(asked, self.settings, self.intake.decode)
         config = CalibrationConfig(yaw_only=asked.yaw_only is not False)
@@ -227,19 +231,19 @@ class PlanningService:
             return await self._run(work, None, place)
 
     def calibration(self, session_id: str) -> m.Calibration:
-        """What the exploratory moves of a session told. Raises NotFoundError where there were none."""
+        """The camera's turn, estimated from a session's exploratory moves. Raises NotFoundError where none came."""
         found = self._calibrated(session_id)
         return calibration.answer(session_id, found.turn, found.moves)
 
     async def forget_calibration(self, session_id: str) -> None:
-        """Plan again as the session was opened."""
+        """Plan again with the turn that the session was opened with. Raises NotFoundError without a calibration."""
         self._calibrated(session_id)
         session = self.sessions.get(session_id)
         await self._run(lambda job: setattr(session, "calibrated", None), None)
 
     @_queued
     async def energy(self, place: Place, asked: m.EnergyRequest, time_left_s: float | None = None) -> m.EnergyResponse:
-        """The published energy of given action sequences, whatever cost a preset plans by."""
+        """The published energies of given action sequences, not the costs that presets plan by."""
         arrived_at = self.intake.arrival()
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_candidate_steps)
@@ -270,7 +274,7 @@ class PlanningService:
     async def rollout(
         self, place: Place, asked: m.RolloutRequest, time_left_s: float | None = None
     ) -> m.RolloutResponse:
-        """Where given action sequences would lead."""
+        """Where given action sequences would lead, with energies if there is a goal, and latents on request."""
         arrived_at = self.intake.arrival()
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_rollout_steps)
@@ -300,11 +304,11 @@ class PlanningService:
 
         return await self._run(work, deadline, place)
 
-    # --- goals, and what there is ------------------------------------------------------------------------------------
+    # --- goals, and what callers may know of the service -------------------------------------------------------------
 
     @_queued
     async def register_goal(self, place: Place, asked: m.RegisterGoalRequest) -> m.Goal:
-        """Keep a goal and encode it now, so that the first plan towards it need not."""
+        """Keep a goal and encode it now, so that the first plan towards it does not have to."""
         goal = await self.goals.read(asked.pictures)
 
         def work(job: Job) -> int:
@@ -316,14 +320,14 @@ class PlanningService:
         return self.goals.register(goal)
 
     def models(self) -> m.Models:
-        """The model of this service and how far it is."""
+        """The model of this service and its state: loading, ready or failed."""
         return m.Models(models=[answers.model_info(self.host)])
 
     def info(self) -> m.ServerInfo:
         """Conventions, limits and versions."""
         return answers.server_info(self.settings, list(PRESETS))
 
-    # --- how a request goes ------------------------------------------------------------------------------------------
+    # --- the parts of a request --------------------------------------------------------------------------------------
 
     def _refuse_unready(self) -> None:
         if self.draining.is_set():
@@ -331,7 +335,7 @@ class PlanningService:
         _ = self.host.served
 
     def _config(self, options: m.PlanOptions) -> tuple[PlannerConfig, CameraTurn | None, tuple[str, ...]]:
-        """What is planned by, how the camera is turned, and what plans should warn of."""
+        """The planner's configuration, the camera's turn, and what each plan should warn of. Raises FieldError."""
         failures = (*self._failures, *self.host.served.failures)
         config = planner_config(options, self.settings, self.host.cost_model, failures)
         if config.cost.keyframes and not self.host.served.world.finds_keyframes:
@@ -349,7 +353,7 @@ class PlanningService:
     def _begin(
         self, job: Job, look: Observed | None = None, deadline: float | None = None
     ) -> tuple[InterruptibleWorld, Served]:
-        """The turn of a request has come: is it still worth doing?"""
+        """The model, once a request's turn has come. Raises StaleObservationError or DeadlineError if too late."""
         self.metrics.queue_wait.observe(job.waited_s)
         traces.past("queue", job.waited_s)
         world = self.host.world

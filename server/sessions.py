@@ -1,4 +1,4 @@
-"""A session: one robot's pursuit of a goal, with everything that carries over from one look to the next."""
+"""A session: one robot's pursuit of a goal, with everything that carries over from one observation to the next."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from server.traces import stage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
-    """The camera's turn, and how many moves it was estimated from."""
+    """A camera's turn, and how many exploratory moves it was estimated from."""
 
     turn: CameraTurn
     moves: int
 
 
 class Session:
-    """Steps are taken, and the camera is turned, by the worker alone, one after the other."""
+    """One robot's pursuit of a goal. Only the worker's thread may call `step` or set `calibrated`."""
 
     def __init__(
         self,
@@ -49,18 +49,18 @@ class Session:
         self.planner: TapedPlanner | None = None
         self._calibrated: Calibrated | None = None
         self._controller: Controller | None = None
-        self._pictures: list[str] = []  # SHA-256 of what plans were made from, the last one last
+        self._pictures: list[str] = []  # SHA-256 of those that plans were made from, newest last
 
     @property
     def seen(self) -> list[str]:
-        """The pictures of the earlier looks that the last plan made use of, by their SHA-256."""
+        """SHA-256 of the pictures of the earlier observations that the last plan made use of."""
         asked = self.planner and self.planner.asked
         count = len(asked.looks) if asked and asked.looks else 0
         return self._pictures[-1 - count : -1]
 
     @property
     def calibrated(self) -> Calibrated | None:
-        """What the exploratory moves of this session told; None before any."""
+        """The camera's turn as estimated from this session's exploratory moves; None without any."""
         return self._calibrated
 
     @calibrated.setter
@@ -71,7 +71,7 @@ class Session:
 
     @property
     def _turn(self) -> CameraTurn | None:
-        """What plans are made with: what was estimated goes before what was said when the session was opened."""
+        """The camera's turn that plans use: the estimated one, else the one given when the session was opened."""
         return self._calibrated.turn if self._calibrated else self.camera
 
     def step(self, world: InterruptibleWorld, look: Observed, deadline: float | None, times: Stages) -> Step:
@@ -86,7 +86,7 @@ class Session:
         return step
 
     def describe(self, expires_in_s: float) -> SessionMessage:
-        """What callers are told of it."""
+        """The message that describes the session to callers."""
         return SessionMessage(
             session_id=self.key,
             status=self.status,

@@ -1,6 +1,6 @@
-"""A bounded shelf for things that callers leave with us; what is not used for a while is thrown away.
+"""A bounded store for what callers leave with the service, goals and sessions; what is not used for a while expires.
 
-Something may be in use for longer than it would be kept otherwise, as a session is while its plan is searched.
+An item in use does not expire, however long that takes: a session, for example, while its plan is searched.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class _Place(Generic[T]):
     item: T
     weight: int
     used_at: float
-    users: int = 0  # who have not finished
+    users: int = 0  # how many use it now
 
 
 class Shelf(Generic[T]):
-    """Items by id, of at most `room` weight together, each kept for `idle_s` after its last use."""
+    """Items by id, with a weight of at most `room` together, each kept for `idle_s` after its last use."""
 
     def __init__(self, what: str, room: int, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.what, self.room, self.idle_s, self.clock = what, room, idle_s, clock
@@ -45,12 +45,12 @@ class Shelf(Generic[T]):
             raise TooManyError(f"there is room for {self.room} {self.what}s, and {taken} are kept", soonest_s)
 
     def get(self, key: str) -> T:
-        """The item of that id, whose time starts anew. Raises NotFoundError."""
+        """The item of that id, kept for another `idle_s`. Raises NotFoundError."""
         return self._place(key).item
 
     @contextmanager
     def using(self, key: str) -> Iterator[T]:
-        """The same; while it is used it does not expire, and its time starts anew at the end."""
+        """The item of that id, which does not expire within the block; its `idle_s` starts anew at the end."""
         place = self._place(key)
         place.users += 1
         try:

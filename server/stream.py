@@ -1,4 +1,4 @@
-"""Observations that come faster than plans can be made: the newest one wins, and the answer says which one it was.
+"""Streams of observations that come faster than plans: the newest one wins, and the answer says which one it was.
 
 A camera does not wait. While a plan is searched, each new observation replaces the one that waits, because a plan for
 an old picture is worth less than none.
@@ -23,7 +23,7 @@ Answer = m.StepResponse | m.StreamProblem
 
 
 class Newest:
-    """A place for one item and when it came [s]; a newer one replaces it."""
+    """Holds one item and the time at which it came [s]; a newer one replaces it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock, self.dropped = clock, 0
@@ -32,18 +32,18 @@ class Newest:
         self._changed = asyncio.Event()
 
     def put(self, item: Look) -> None:
-        """Replace what waits."""
+        """Take in an item, in place of one that still waits."""
         self.dropped += self._item is not None
         self._item = item, self.clock()
         self._changed.set()
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Say that nothing more will come."""
         self._closed = True
         self._changed.set()
 
     async def take(self) -> tuple[Arrived, int] | None:
-        """The newest item and how many it replaced, or None at the end."""
+        """Wait for an item: the newest one and how many it replaced, or None at the end."""
         while self._item is None:
             if self._closed:
                 return None
@@ -55,11 +55,11 @@ class Newest:
 
 
 async def pursue(service: PlanningService, session_id: str, looks: AsyncIterable[Look]) -> AsyncGenerator[Answer]:
-    """Answers of a session to the newest of its observations. A bad observation gets a problem; the stream goes on.
+    """Answer the newest observation of a session, again and again. A bad one gets a problem, and the stream goes on.
 
-    Raises NotFoundError when the session is gone, DrainingError when the service shuts down, TooManyError at once,
-    TooSlowError when nothing comes for as long as sessions are kept, and what `looks` raises, even while it plans:
-    whoever has hung up wants no answer.
+    Raises TooManyError at once when too many streams are open, NotFoundError when the session is gone, DrainingError
+    when the service shuts down, TooSlowError when nothing comes for as long as sessions are kept, and what `looks`
+    raises, even during a search: whoever has hung up wants no answer.
     """
     if service.streams >= service.settings.max_streams:
         raise TooManyError(f"{service.streams} streams are open; no more can be", 5.0)
@@ -86,7 +86,7 @@ async def pursue(service: PlanningService, session_id: str, looks: AsyncIterable
 
 
 async def _next(newest: Newest, idle_s: float) -> tuple[Arrived, int] | None:
-    """What `newest` has next. Raises TooSlowError where nothing comes for so long that a session would have expired."""
+    """The next item. Raises TooSlowError where none comes within `idle_s`, after which a session would have expired."""
     try:
         async with asyncio.timeout(idle_s):
             return await newest.take()
@@ -95,7 +95,7 @@ async def _next(newest: Newest, idle_s: float) -> tuple[Arrived, int] | None:
 
 
 async def _unless_gone(reader: asyncio.Task[None], answer: Coroutine[Any, Any, Answer]) -> Answer:
-    """An answer, given up when `reader` fails; a caller who merely has no more to send still gets it."""
+    """What `answer` returns, given up when `reader` fails. A caller who merely has no more to send still gets it."""
     answering = asyncio.ensure_future(answer)
     try:
         await asyncio.wait((answering, reader), return_when=asyncio.FIRST_COMPLETED)

@@ -1,6 +1,6 @@
-"""A planner that remembers what it was asked and which times its clock showed, so that the plan can be made again.
+"""A planner that records its request and the readings of its clock, so that the plan can be made again.
 
-A search with a deadline decides by the clock when to stop; played back the same readings, it decides the same.
+A search with a deadline decides by the clock when to stop. With the same readings played back, it decides the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vjepa2_ac.errors import InputError
 
 
 class TapedPlanner(Planner):
-    """Keeps its last request and, where there was a deadline, the clock's readings relative to it [s].
+    """Keeps its last request and, where there was a deadline, the clock's readings relative to that [s].
 
     Its stages appear in traces.
     """
@@ -39,7 +39,7 @@ class TapedPlanner(Planner):
     def plan(
         self, request: Request, *, deadline: float | None = None, is_wanted: Callable[[], bool] = lambda: True
     ) -> Plan:
-        """As a planner does; readings of the clock are kept from here on."""
+        """As `Planner.plan`; the request and, from here on, the clock's readings are kept."""
         self.asked, self.readings = request, []
         plan = super().plan(request, deadline=deadline, is_wanted=is_wanted)
         self.readings = [] if deadline is None else [reading - deadline for reading in self.readings]
@@ -62,7 +62,7 @@ class TapedPlanner(Planner):
 
 
 def played_back(readings: Sequence[float]) -> Callable[[], float]:
-    """A clock that shows recorded readings, one after the other; the deadline is at 0."""
+    """A clock that shows recorded readings in turn, then raises InputError; the deadline is at 0."""
     left: Iterator[float] = iter(readings)
 
     def clock() -> float:

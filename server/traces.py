@@ -1,9 +1,9 @@
-"""Traces: what happened to each request and how long each stage took, for a collector that speaks OpenTelemetry.
+"""Traces: a span for each request and for each of its stages, for a collector that speaks OpenTelemetry.
 
-A span is begun at the gate of either wire, as a child of the `traceparent` that the caller sent. Its stages (decode,
-queue, encode, search, …) are spans below it, in whichever thread they happen. Unless traces are asked for there is no
-span, and a stage costs one look at a context variable. What needs OpenTelemetry itself is in `otlp`, which is imported
-only when they are.
+A request's span begins at the gate of its protocol, as a child of the `traceparent` that the caller sent. Its stages
+(decode, queue, encode, search, …) are spans below it, in whichever thread they happen. Unless traces are asked for
+there are no spans, and a stage costs one look at a context variable. What needs OpenTelemetry itself is in `otlp`,
+which is imported only when traces are asked for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOTHING: AbstractContextManager[None] = nullcontext()
 
 
 class Span(Protocol):
-    """One thing that takes time."""
+    """A request or one of its stages, from beginning to end."""
 
     @property
     def trace_id(self) -> str:
@@ -34,33 +34,36 @@ class Span(Protocol):
         """A span within this one, from now on or since `began_ns`."""
 
     def note(self, attributes: Mapping[str, Value]) -> None:
-        """Say something of it."""
+        """Add attributes."""
 
     def rename(self, name: str) -> None:
-        """Call it something else."""
+        """Give it another name."""
 
     def fail(self, code: str, words: str, *, is_ours: bool) -> None:
-        """Say how it failed, and whether the service is to blame."""
+        """Record its failure by code and message, and whether the service is to blame."""
 
     def end(self) -> None:
-        """It is over."""
+        """End it now."""
 
 
 class Traces(Protocol):
-    """Where spans go."""
+    """Begins the spans of requests, and sends them to a collector."""
 
     def begin(self, name: str, carrier: Mapping[str, str], attributes: Mapping[str, Value]) -> Span:
         """The span of a request whose headers (or metadata) are `carrier`, keys in lower case."""
 
     def close(self) -> None:
-        """Send what has not been sent yet."""
+        """Send the spans that have not been sent yet."""
 
 
 _current: ContextVar[Span | None] = ContextVar("span", default=None)
 
 
 def open_traces(asked: bool | None, environment: Mapping[str, str] = os.environ) -> Traces | None:
-    """Where spans go, if anybody asks for them. Raises ConfigError where they are asked for and cannot be made."""
+    """Traces, if `asked` or, where that is None, the environment wants them; else None.
+
+    Raises ConfigError where they are wanted and cannot be made.
+    """
     if not (wanted(environment) if asked is None else asked):
         return None
     try:
@@ -83,32 +86,32 @@ def wanted(environment: Mapping[str, str]) -> bool:
 
 
 def enter(span: Span | None) -> None:
-    """What follows in this task belongs to `span`."""
+    """Make `span` the current one of this task: what follows belongs to it."""
     _current.set(span)
 
 
 def stage(name: str) -> AbstractContextManager[None]:
-    """A span around what is done inside, where there are spans at all."""
+    """A context that traces its block as a span below the current one; without a current span it does nothing."""
     outer = _current.get()
     return NOTHING if outer is None else _stage(outer, name)
 
 
 def past(name: str, seconds: float) -> None:
-    """A span for what has just been waited for."""
+    """Add a span for a wait of so many seconds that ends now."""
     outer = _current.get()
     if outer is not None:
         outer.child(name, time.time_ns() - int(seconds * 1e9)).end()
 
 
 def note(attributes: Mapping[str, Value]) -> None:
-    """Say something of the present span."""
+    """Add attributes to the current span, if there is one."""
     span = _current.get()
     if span is not None:
         span.note(attributes)
 
 
 def failed(error: BaseException, span: Span | None = None) -> None:
-    """Say of a span (the present one, unless named) how it failed, in the words that callers get."""
+    """Record on a span (the current one, unless named) how it failed, with the code and message that callers get."""
     span = span or _current.get()
     if span is not None:
         problem = problem_of(error)
@@ -116,7 +119,7 @@ def failed(error: BaseException, span: Span | None = None) -> None:
 
 
 def trace_id() -> str | None:
-    """Of the present request, for the log."""
+    """The trace id of the current request, for the log; None if it is not traced."""
     span = _current.get()
     return None if span is None else span.trace_id
 

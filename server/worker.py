@@ -1,9 +1,9 @@
-"""One thread that works through a short queue.
+"""The worker: one thread that owns the model and serves a short queue.
 
-A model serves one request at a time, so everything that touches it happens here, in the order of arrival. What cannot
-be done in time is refused while it waits, what nobody waits for any more is dropped, and when the queue is full the
-caller is told at once when to come back. A request has a place in the queue from before its pictures are decoded, so
-that no work is done for one that is refused in the end.
+A model serves one request at a time, so everything that touches it runs in this thread, in the order of arrival. A
+request whose deadline passes is refused while it waits, one whose caller is gone is dropped, and when the queue is full
+the caller is told at once when to come back. A request has a place in the queue from before its pictures are decoded,
+so that no picture is decoded for one that finds the queue full.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from server.errors import DrainingError, QueueFullError
 from vjepa2_ac.errors import CancelledError, DeadlineError
 
 Answer = TypeVar("Answer")
-FIRST_GUESS_S = 0.5  # how long a job takes, before one was done
+FIRST_GUESS_S = 0.5  # how long a job is expected to take, before any was timed
 
 
 @dataclass(eq=False)
 class Job:
-    """A piece of work, when it must be done, and whether anybody still wants it."""
+    """A piece of work, its deadline, and whether its caller is gone."""
 
     work: Callable[[Job], Any]
     queued_at: float
     deadline: float | None
     future: Future[Any] = field(default_factory=Future)
-    context: Context = field(default_factory=copy_context)  # the log and traces of this thread say whose job it is
+    context: Context = field(default_factory=copy_context)  # whose request it is, for log and traces
     waited_s: float = 0.0
     gone: bool = False
 
     def refuse_if_gone(self) -> None:
-        """Raise CancelledError when the answer would go nowhere; long work asks between its parts."""
+        """Raise CancelledError if the caller is gone; long work calls this between its parts."""
         if self.gone:
             raise CancelledError("the caller went away")
 
 
 class Place:
-    """Room in the queue for one job."""
+    """Room in the queue, reserved for one job."""
 
 
 class Worker:
@@ -54,7 +54,7 @@ class Worker:
     def __init__(self, queue_size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.queue_size, self.clock = queue_size, clock
         self._waiting: deque[Job] = deque()
-        self._kept: set[Place] = set()  # of jobs that are about to come
+        self._kept: set[Place] = set()  # reserved for jobs that are not queued yet
         self._is_idle = True
         self._changed = threading.Condition()
         self._closing = False
@@ -62,7 +62,7 @@ class Worker:
         self._thread = threading.Thread(target=self._loop, name="planner", daemon=True)
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread.start()
 
     @property
@@ -77,7 +77,7 @@ class Worker:
 
     @contextmanager
     def place(self) -> Iterator[Place]:
-        """A place for a job that is made ready meanwhile; `run` takes it. Raises QueueFullError and DrainingError."""
+        """Reserve a place for a job while it is prepared; `run` takes it. Raises QueueFullError and DrainingError."""
         place = Place()
         with self._changed:
             self._refuse_if_full()
@@ -91,10 +91,10 @@ class Worker:
     async def run(
         self, work: Callable[[Job], Answer], deadline: float | None = None, place: Place | None = None
     ) -> Answer:
-        """What `work` answers, done in turn.
+        """What `work` returns, run in the worker's thread when its turn comes.
 
         Raises QueueFullError and DrainingError at once, DeadlineError when the deadline passes before its turn comes.
-        A caller that is cancelled takes the job with it.
+        If the awaiting task is cancelled, the job leaves the queue; once it runs, `refuse_if_gone` ends it.
         """
         job = self._enqueue(work, deadline, place)
         loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ class Worker:
                 alarm.cancel()
 
     async def drain(self, patience_s: float) -> bool:
-        """Take no more, finish what was accepted, and stop; False when that took longer than `patience_s`."""
+        """Refuse new jobs, finish the accepted ones, and stop; False when that took longer than `patience_s`."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -133,7 +133,7 @@ class Worker:
         if self._closing:
             raise DrainingError("the service is shutting down; ask another one, or again later", 5.0)
         ahead = len(self._waiting) + len(self._kept)
-        if ahead >= self.queue_size + self._is_idle:  # an idle worker takes one that then waits no more
+        if ahead >= self.queue_size + self._is_idle:  # an idle worker takes one at once, which then does not wait
             after_s = max(0.05, self._usual_s * ahead)
             raise QueueFullError(f"{ahead} requests are waiting already; come back later", after_s)
 
@@ -159,7 +159,7 @@ class Worker:
             try:
                 job.refuse_if_gone()
                 answer, error = job.context.run(job.work, job), None
-            except BaseException as raised:  # whatever it is, it belongs to the caller; this thread must live on
+            except BaseException as raised:  # any error goes to the caller; this thread must live on
                 answer, error = None, raised
             self._usual_s += 0.3 * (self.clock() - started - self._usual_s)
             if job.future.cancelled():

@@ -1,1 +1,1 @@
-"""The console: one static page that asks the service as any other caller would."""
+"""The console: one static page that sends requests to the service as any other caller does."""

@@ -1,4 +1,4 @@
-"""Where the console's files are found: the page at /console, what it loads below it."""
+"""Serves the console's files: the page at /console, and what it loads below that."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 def add_console(app: FastAPI) -> None:
-    """Serve the page and its files. They tell nothing of anybody; what they show, they must ask for with a token."""
+    """Serve the page and its files. They hold nothing secret: what the page shows, it must ask for with a token."""
 
     async def page(request: Request) -> Response:
         return FileResponse(HERE / "page" / "console.html")

@@ -1,9 +1,9 @@
-"""One HTTP connection: nothing that a caller does slowly holds it for ever, and a refusal can be read to its end.
+"""An HTTP connection with time limits, so that no slow caller holds it for ever, and whose refusals can be read.
 
 uvicorn by itself waits without end for the head of a request, for the rest of one that was answered early, and for an
-answer to be taken. Where a connection is not to be kept it closes it right after the answer; if more of the request
-comes then, the system answers with a reset, and a caller who was still writing never reads why it was refused
-(RFC 9112, section 9.6). Here what is left of such a request is read and thrown away first.
+answer to be taken. It closes a connection that is not to be kept right after the answer. If more of the request comes
+then, the system answers with a reset, and a caller who was still writing never reads why it was refused (RFC 9112,
+section 9.6). Here what is left of such a request is read and thrown away first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LAST_S = 1.0  # for the rest of a request that was answered, once the service sh
 
 
 def connections(patience_s: float) -> type[HttpToolsProtocol]:
-    """Connections that wait so long for each part: a request's head, the rest of a refused one, the next request."""
+    """The connections that wait `patience_s` for each part: a request's head, the rest of a refused one, the next."""
 
     class Patient(Connection):
         pass
@@ -42,74 +42,74 @@ class Connection(HttpToolsProtocol):
     patience_s: float
 
     _timer: asyncio.TimerHandle | None = None
-    _untaken = 0  # bytes of answers when the timer was set
+    _untaken = 0  # bytes of answers that were not taken when the timer was set
     _is_in_head = False
-    _is_leaving = False  # everything is said; what comes is thrown away
-    _is_unreadable = False  # what comes is no HTTP any more
+    _is_leaving = False  # the last answer is sent; what still comes is thrown away
+    _is_unreadable = False  # what comes can no longer be read as HTTP
     _is_shutting_down = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """A first request may come."""
+        """Begin to wait for a first request."""
         super().connection_made(transport)
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing more can come."""
+        """Stop the timer: nothing more can come."""
         self._stop_waiting()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a request, whose parts uvicorn tells below."""
+        """Pass a piece of a request to uvicorn, which reports its parts to the methods below."""
         if not self._is_unreadable:
             super().data_received(data)
 
     def on_message_begin(self) -> None:
-        """The head of a request begins, and has to end in time."""
+        """Begin to wait for the end of a request's head."""
         super().on_message_begin()
         self._is_in_head = True
         self._wait()
 
     def on_headers_complete(self) -> None:
-        """From here on it is the service's turn, and its own limit for bodies holds."""
+        """Stop the timer: it is the service's turn, which has a time limit of its own for bodies."""
         self._is_in_head = False
-        if not self.transport.get_write_buffer_size():  # else it runs for an answer before
+        if not self.transport.get_write_buffer_size():  # else the timer runs for an earlier answer
             self._stop_waiting()
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.transport = _Line(self, self.cycle)
 
     def on_message_complete(self) -> None:
-        """A whole request is here, and nothing stands in the way of a farewell."""
+        """Close the connection if its last answer was sent before this, the end of the request, had come."""
         super().on_message_complete()
         if self._is_leaving:
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        """An answer is given; it has to be taken, and its request to end, before the next."""
+        """Begin to wait for the answer to be taken, for its request to end, and for the next one."""
         super().on_response_complete()
         self._wait()
 
     def pause_writing(self) -> None:
-        """Much of what was answered has not been taken."""
+        """Begin to wait for answers to be taken, of which too much is left."""
         super().pause_writing()
         self._wait()
 
     def handle_websocket_upgrade(self) -> None:
-        """WebSockets see to themselves, with pings."""
+        """Stop the timer: WebSockets find dead callers by pings."""
         self._stop_waiting()
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
-        """What came is no HTTP; nothing after it can be."""
+        """Refuse what is no HTTP, and all that comes after it."""
         self._refuse(MalformedError(f"what came cannot be read as HTTP: {msg}"))
 
     def shutdown(self) -> None:
-        """The service stops: idle connections are closed, the others after their answer."""
+        """Close the connection, if it is idle at once, else after its answer: the service stops."""
         self._is_shutting_down = True
         super().shutdown()
 
     def leave(self, answered: RequestResponseCycle) -> None:
-        """Close the connection, but not before the request has come whole: its caller could not read the answer."""
+        """Close the connection once the request has come whole; closed before, its caller could not read the answer."""
         if answered.more_body:
             self._say_farewell()
         else:
@@ -119,17 +119,17 @@ class Connection(HttpToolsProtocol):
         self._is_leaving = True
         self._wait()
         try:
-            if self.transport.can_write_eof():  # not so with TLS, where the answer's length has to do
+            if self.transport.can_write_eof():  # TLS cannot: there the answer's length tells where it ends
                 self.transport.write_eof()
         except OSError:  # whoever hung up needs no farewell
             self.transport.close()
 
     def _refuse(self, error: VJEPA2ACError) -> None:
-        """Answer what never became a request that the application could answer."""
+        """Answer in place of the application, which never got the request, and say that the connection closes."""
         self._is_unreadable = True
         if self._is_leaving:
             return
-        if self.cycle is not None and not self.cycle.response_complete:  # it is its body that cannot be read
+        if self.cycle is not None and not self.cycle.response_complete:  # the body of that request cannot be read
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         token = request_id.set(new_request_id())
@@ -143,7 +143,7 @@ class Connection(HttpToolsProtocol):
         self._say_farewell()
 
     def _wait(self) -> None:
-        """From now on the caller has `patience_s` to do something."""
+        """Start the timer: the caller has `patience_s` to go on."""
         self._stop_waiting()
         self._untaken = self.transport.get_write_buffer_size()
         patience_s = min(LAST_S, self.patience_s) if self._is_shutting_down else self.patience_s
@@ -167,13 +167,13 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _cut_off(self) -> None:
-        """Close with a reset; else the system would keep what it still has of the answer for minutes."""
+        """Close with a reset, or the system would keep the rest of the answer for minutes."""
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
 
 class _Line(asyncio.Transport):
-    """The part of a transport that one answer uses, which leaves a connection instead of closing it."""
+    """The transport as one answer uses it: `close` leaves the connection, so that its request is read to the end."""
 
     def __init__(self, connection: Connection, cycle: RequestResponseCycle) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every HTTP request passes: it gets an id, shows a token, keeps within the body limit, is counted and logged."""
+"""The gate that every HTTP request passes: it gives it an id, checks its token and size, and counts and logs it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from server.traces import Span, Traces, enter, failed
 
 log = logging.getLogger(__name__)
 OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs", "/console"}
-OPEN_FOLDERS = ("/docs/", "/console/")  # like the paths above, they tell nothing of anybody
-QUIET = OPEN | {"/metrics"}  # asked again and again; logged only when debugging
+OPEN_FOLDERS = ("/docs/", "/console/")  # like the paths above, they hold nothing secret
+QUIET = OPEN | {"/metrics"}  # polled; logged only at the level debug
 SECURITY = {
     b"content-security-policy": b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
     b"x-content-type-options": b"nosniff",
@@ -31,7 +31,7 @@ SECURITY = {
 
 
 class Gate:
-    """ASGI middleware around everything."""
+    """ASGI middleware around every request."""
 
     def __init__(
         self, app: ASGIApp, doorman: Doorman, metrics: Metrics, settings: Settings, traces: Traces | None = None
@@ -58,7 +58,7 @@ class Gate:
         except (UnauthenticatedError, ForeignOriginError, TooLargeError) as error:
             failed(error)
             await visit.refuse(error)
-        except asyncio.CancelledError:  # by the server, whose time to finish is over
+        except asyncio.CancelledError:  # by uvicorn, whose time to drain is over
             await visit.refuse(DrainingError("the service has shut down before there was an answer", 5.0))
         except Exception:
             log.exception("a fault outside of every route")
@@ -80,7 +80,7 @@ class Gate:
             raise TooLargeError(f"the body has {length} bytes; at most {self.max_body_bytes} are accepted")
 
     def _span(self, scope: Scope, headers: dict[bytes, str], given: str) -> Span | None:
-        """Of a request, as a child of the caller's own; what is asked again and again has none."""
+        """The span of a request, as a child of the caller's own; None for what is polled, or without traces."""
         if self.traces is None or scope["path"] in QUIET or scope["path"].startswith(OPEN_FOLDERS):
             return None
         carrier = {name.decode("latin-1"): value for name, value in headers.items()}
@@ -90,12 +90,13 @@ class Gate:
         return span
 
     def _refuse_foreign(self, headers: dict[bytes, str]) -> None:
-        """Any page in the operator's browser can send requests to loopback; only ours and allowed ones may.
+        """Refuse a browser's request for a page of another origin, unless that is allowed. Raises ForeignOriginError.
 
-        A page whose own name leads to loopback, too (DNS rebinding), would pass for one of ours: a door that stands
-        open on loopback goes by its name alone.
+        Any page in the operator's browser can send requests to loopback. A page whose own name was made to lead to
+        loopback, too (DNS rebinding), would pass for one of ours; so a service on loopback without a token answers only
+        to its own names.
         """
-        host = headers.get(b"host")  # which every browser says
+        host = headers.get(b"host")  # which every browser sends
         if self.own_names is not None and host is not None and _name(host) not in self.own_names:
             raise ForeignOriginError(f"this service is not called {host:.100}; see the setting allowed_origins")
         origin = headers.get(b"origin")
@@ -105,7 +106,7 @@ class Gate:
             raise ForeignOriginError(f"pages of {origin:.100} may not ask; see the setting allowed_origins")
 
     def _limited(self, receive: Receive) -> Receive:
-        """A body without a length is counted while it comes."""
+        """`receive` with the limit on bodies: a body without a stated length is counted while it comes."""
         came = 0
 
         async def limited() -> Message:
@@ -120,7 +121,7 @@ class Gate:
 
     def _count(self, scope: Scope, visit: _Visit) -> None:
         route = scope.get("route")
-        path = getattr(route, "path", "") or "unknown"  # the template: ids would make a series each
+        path = getattr(route, "path", "") or "unknown"  # the template: with ids each would be a series
         wire = "rest" if scope["type"] == "http" else "websocket"
         took_s = time.monotonic() - visit.started
         self.metrics.requests.labels(wire, path, str(visit.status)).inc()
@@ -132,13 +133,13 @@ class Gate:
 
 
 def _own_names(settings: Settings) -> set[str]:
-    """What a service that only this machine can reach is called."""
+    """The host names of a service that only this machine can reach."""
     allowed = (origin.partition("://")[2] for origin in settings.allowed_origins)
     return {"localhost", "127.0.0.1", "[::1]", _name(settings.host), *map(_name, allowed)}
 
 
 def _name(host: str) -> str:
-    """Of a host, without its port; addresses of IPv6 in brackets."""
+    """The name of a host, in lower case and without its port; IPv6 addresses in brackets."""
     if host.count(":") > 1 and not host.startswith("["):
         return f"[{host}]"
     return (host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]).lower()

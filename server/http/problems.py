@@ -1,4 +1,4 @@
-"""Errors as `application/problem+json` (RFC 9457), with our stable `code` and the field that is to blame."""
+"""Errors as `application/problem+json` (RFC 9457), with a stable `code` and the field that is to blame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CODES = {404: "no_such_route", 405: "method_not_allowed", 400: "malformed_reques
 
 
 def problem_response(problem: Problem) -> Response:
-    """The response that tells of a problem."""
+    """The HTTP response that reports a problem."""
     body = {
         "type": f"urn:vjepa2-ac:problem:{problem.row.code}",
         "title": problem.row.title,
@@ -71,7 +71,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     }
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (methods := methods_at(request.url.path)):
-        headers["Allow"] = ", ".join(methods)  # several routes may share a path; the router names the first's alone
+        headers["Allow"] = ", ".join(methods)  # of all routes at this path; the router names the first one's alone
     return _response(body, error.status_code, headers)
 
 

@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 async def read_request(request: Request, kind: type[MessageT], patience_s: float) -> MessageT:
-    """The request that a body describes. Raises MalformedError and FieldError, TooSlowError for one that does not end.
+    """The request that a body describes. Raises MalformedError or FieldError for one that cannot be used.
 
-    Raises CancelledError when the caller hangs up within it.
+    Raises TooSlowError when the body does not end within `patience_s`, CancelledError when the caller hangs up within.
     """
     try:
         async with asyncio.timeout(patience_s):
@@ -51,7 +51,7 @@ def parse_json(body: bytes | str) -> Any:
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` answers; it is given up when the caller hangs up. Raises CancelledError then."""
+    """What `work` returns. When the caller hangs up, it is given up, and CancelledError raised."""
     working, hanging_up = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(request))
     try:
         await asyncio.wait((working, hanging_up), return_when=asyncio.FIRST_COMPLETED)
@@ -64,7 +64,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 
 async def _multipart(request: Request) -> tuple[bytes | str, dict[str, list[bytes]]]:
-    """The part `request`, and the pictures by the names of theirs."""
+    """The part `request`, and the pictures by the names of their parts."""
     said: list[bytes | str] = []
     files: dict[str, list[bytes]] = {}
     async with request.form(max_files=MOST_FILES, max_fields=16, max_part_size=LARGEST_PART) as form:

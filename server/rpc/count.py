@@ -1,4 +1,4 @@
-"""What every gRPC call leaves behind, answered or refused: counted, timed, and told in the log and in its trace."""
+"""Records every gRPC call, answered or refused, in the metrics, the log and its trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def count(metrics: Metrics, method: str, code: str, started: float, *, is_stream: bool = False) -> None:
-    """A call that began at `started` [s] is over; how long a stream was open is no time to answer, as on REST."""
+    """Record the end of a call that began at `started` [s]; `request_seconds` leaves out streams, as over REST."""
     took_s = time.monotonic() - started
     metrics.requests.labels("grpc", method, code).inc()
     if not is_stream:

@@ -1,6 +1,6 @@
-"""What every gRPC call passes: it gets an id and shows a token. Health checks need none, as on REST.
+"""The gate that every gRPC call passes: it gives the call an id, checks its token, and sets its time limits.
 
-Who does not pass is counted and told in the log, as those are who do.
+Health checks need no token, as over REST. Calls that are refused are counted and logged like those that pass.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Gate(grpc.aio.ServerInterceptor):
         return _patient(handler, self.patience_s, refuse)
 
     async def _refuse(self, method: str, started: float, is_stream: bool, context: Any, error: Exception) -> None:
-        """End a call that never got as far as the service."""
+        """Count and end a call that does not get as far as the service."""
         problem = problem_of(error)
         failed(error)
         count(self.metrics, method, problem.row.grpc, started, is_stream=is_stream)
@@ -75,7 +75,7 @@ class Gate(grpc.aio.ServerInterceptor):
 
 
 def _tolerant(handler: Any, refuse: Refuse) -> Any:
-    """The handler, with a refusal in place of gRPC's own fault for bytes that are no message (None in streams)."""
+    """The handler, which refuses bytes that are no message, where gRPC would report a fault; streams get None."""
 
     def deserialize(data: bytes) -> Any:
         try:
@@ -92,10 +92,11 @@ def _tolerant(handler: Any, refuse: Refuse) -> Any:
 
 
 def _patient(handler: Any, patience_s: float, refuse: Refuse) -> Any:
-    """The handler, which waits so long for a single request, or for each answer of a stream to be taken.
+    """The handler, which waits at most `patience_s` for a single request, or for each answer of a stream to be taken.
 
-    gRPC waits without end for a request before it asks a handler of single ones; so it is told that requests are a
-    stream. And it waits without end for who never reads; so answers are handed to it, not asked for.
+    gRPC waits without end for the request before it calls a handler of single requests; so it is told that requests
+    come as a stream. It also waits without end for a caller who never reads; so answers are written here, with a limit,
+    instead of yielded to it.
     """
 
     async def answer(requests: Any, context: Any) -> Any:
@@ -110,13 +111,13 @@ def _patient(handler: Any, patience_s: float, refuse: Refuse) -> Any:
         async with aclosing(handler.stream_stream(requests, context)) as stream:
             async for each in stream:
                 taken = asyncio.ensure_future(context.write(each))
-                taken.add_done_callback(_seen)  # a call that ends before, its caller gone, asks no more
+                taken.add_done_callback(_seen)  # nobody awaits it if the call ends first, its caller gone
                 if not (await asyncio.wait({taken}, timeout=patience_s))[0]:
                     break
                 await taken
             else:
                 return
-        await taken  # nothing can be said before, and nothing is kept meanwhile but this
+        await taken  # no refusal can be sent before; only this write is kept meanwhile
         await abort(context, problem_of(TooSlowError(f"an answer was not taken within {patience_s:g} s")))
 
     if handler.stream_stream:
@@ -125,13 +126,13 @@ def _patient(handler: Any, patience_s: float, refuse: Refuse) -> Any:
 
 
 def _seen(done: asyncio.Future[Any]) -> None:
-    """Nobody needs to be told of this fault, if it is one."""
+    """Retrieve an error, if there is one, so that asyncio does not log it as never retrieved."""
     if not done.cancelled():
         done.exception()
 
 
 def _traced(handler: Any, begin: Callable[[], Span]) -> Any:
-    """The handler, with a span around each call; a call has a task of its own, so nothing needs to be put back."""
+    """The handler, with a span around each call; a call has a task of its own, so the span is not unset after it."""
 
     async def answer(request: Any, context: Any) -> Any:
         span = begin()

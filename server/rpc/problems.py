@@ -17,7 +17,7 @@ DETAILS = "grpc-status-details-bin"
 
 
 def status_of(problem: Problem) -> Status:
-    """The status that tells of a problem."""
+    """The google.rpc.Status of a problem, with the request's id."""
     details: list[Message] = [
         ErrorInfo(reason=problem.row.code.upper(), domain=DOMAIN),
         RequestInfo(request_id=request_id.get()),

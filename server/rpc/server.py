@@ -22,7 +22,7 @@ NAME = planning_pb2.DESCRIPTOR.services_by_name["Planning"].full_name
 
 
 class RpcServer:
-    """Listens, tells how it is, and stops without dropping what it accepted."""
+    """Listens, answers health checks, and stops without dropping calls that it accepted."""
 
     def __init__(self, service: PlanningService, doorman: Doorman) -> None:
         self.service = service
@@ -35,10 +35,10 @@ class RpcServer:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # a second service on this port is a mistake
                 ("grpc.server_handshake_timeout_ms", patience_ms),
-                ("grpc.keepalive_time_ms", patience_ms),  # who is gone without a word does not answer pings
+                ("grpc.keepalive_time_ms", patience_ms),  # a caller who is gone without a word does not answer pings
                 ("grpc.keepalive_timeout_ms", patience_ms),
                 ("grpc.keepalive_permit_without_calls", 1),
-                # Or callers who ask during a long call whether the line lives would be cut off for it.
+                # Else callers who ping in a long call, to see whether the connection lives, would be cut off for it.
                 ("grpc.http2.min_ping_interval_without_data_ms", 100),
             ],
         )
@@ -47,7 +47,7 @@ class RpcServer:
         reflection.enable_server_reflection((NAME, "grpc.health.v1.Health", reflection.SERVICE_NAME), self._server)
 
     async def start(self) -> int:
-        """Listen; answers the port. Raises ConfigError where that is not possible."""
+        """Begin to listen, and return the port. Raises ConfigError where that is not possible."""
         settings = self.service.settings
         await self.tell_health()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -63,13 +63,13 @@ class RpcServer:
         return port
 
     async def tell_health(self) -> None:
-        """Let health checks know whether plans can be asked for."""
+        """Let health checks report whether the service is ready."""
         status = HealthCheckResponse.SERVING if self.service.unready is None else HealthCheckResponse.NOT_SERVING
         for name in ("", NAME):
             await self._health.set(name, status)
 
     async def stop(self, patience_s: float) -> None:
-        """Finish what was accepted, for at most so long."""
+        """Finish the accepted calls, for at most `patience_s`."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(patience_s)
 

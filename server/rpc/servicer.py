@@ -1,5 +1,5 @@
 # ruff: noqa: N802, D102 - the names are those of the proto file, which also says what each call does
-"""The calls of `vjepa2_ac.v1.Planning`: messages are read into the same requests that REST reads, and back."""
+"""The calls of `vjepa2_ac.v1.Planning`: messages become the same requests that REST reads, and answers messages."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from vjepa2_ac.wire import to_message, to_plain
 log = logging.getLogger(__name__)
 Context = Any  # grpc.aio.ServicerContext; its type parameters say nothing here
 MessageT = TypeVar("MessageT", bound=Message)
-WAY_BACK_S = 0.02  # of the caller's deadline, kept for the answer's way back
+WAY_BACK_S = 0.02  # [s] of the caller's deadline, left for the answer to travel back
 
 
 class Planning(planning_pb2_grpc.PlanningServicer):
-    """Each call asks the service and translates."""
+    """Each call translates its message, asks the service, and translates the answer."""
 
     def __init__(self, service: PlanningService) -> None:
         self.service = service
