@@ -184,7 +184,7 @@ class PlanResponse(Message):
     trace: list[float] = Field(description="best cost after each iteration")
     confidence: Confidence
     failure_probability: float | None = Field(
-        None, description="0 … 1, chance that the plan's episode will fail; absent if not known"
+        None, description="0 … 1, probability that the plan's episode will fail; absent if not known"
     )
     stop_reason: Literal["converged", "iterations", "deadline"]
     seed: int

@@ -67,8 +67,8 @@ class Settings(BaseSettings):
 
     # where
     host: str = "127.0.0.1"
-    port: Port = 8000  # for REST; 0 takes a free one
-    grpc_port: Port = 8001  # for gRPC; 0 takes a free one
+    port: Port = 8000  # for REST; 0 picks a free one
+    grpc_port: Port = 8001  # for gRPC; 0 picks a free one
     grpc: bool = True
 
     # who may ask
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     precision: Precision = "auto"
     device: str | None = None
     preset: str = "balanced"
-    confidence: Path | None = None  # file from `evaluate-confidence`; plans then state their chance of failure
+    confidence: Path | None = None  # written by `evaluate-confidence`; plans then report their probability of failure
     limits: Annotated[LimitsConfig, BeforeValidator(_with_lists)] = LimitsConfig()
     control: ControlConfig = ControlConfig()  # when a session's sub-goals are passed, and what it remembers
     workspace_margin: float = Field(MARGIN, ge=0, allow_inf_nan=False)  # [m] around the workspace, to come back from

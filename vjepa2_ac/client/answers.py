@@ -71,7 +71,7 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     dry_run: bool = False
-    failure_probability: float | None = None  # chance that the plan's episode will fail; None if not known
+    failure_probability: float | None = None  # probability that the plan's episode will fail; None if not known
     observation_id: str | None = None
 
     @classmethod
