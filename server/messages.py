@@ -65,59 +65,73 @@ class Message(BaseModel):
 class Observation(Message):
     """What the camera sees and where the hand is."""
 
-    picture: Bytes = Field(b"", description="PNG or JPEG, base64 in JSON; a part of its own in multipart requests")
+    picture: Bytes = Field(b"", description="PNG or JPEG: base64 in JSON, a separate part in multipart requests")
     pose: Vector = Field(default_factory=list, description="[7]: x y z [m], roll pitch yaw [rad], gripper 0 … 1")
-    id: Annotated[str, Field(max_length=128)] | None = Field(None, description="yours; repeated in the answer")
+    id: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="chosen by the caller; repeated in the answer"
+    )
     age_ms: Annotated[Number, Field(ge=-1e3 * CLOCKS_APART)] | None = Field(
-        None, description="[ms] since the picture was taken; a little below 0 where clocks differ"
+        None, description="[ms] since the picture was taken; may be a little below 0 where clocks differ"
     )
     commanded: Vector | None = Field(
         None,
-        description="[7]: where the hand was told to be. Of a plan, within an action of the pose: actions start there. "
-        "Of a session's step: where that is not the last plan's first target, that plan was not followed",
+        description="[7]: where the hand was told to be. For a single plan: where actions start, at most one action "
+        "from `pose`. For a session's step: if it is not the last plan's first target, that plan was not followed",
     )
 
 
 class GoalReference(Message):
-    """A picture of what should be true, several in order, or the id of a registered goal."""
+    """What should be true: one picture, several as sub-goals in order, or the id of a registered goal."""
 
     pictures: list[Bytes] = Field(default_factory=list, max_length=16)
     id: str | None = None
 
 
 class PlanOptions(Message):
-    """How to search; what is not said is as the service's preset has it."""
+    """How to search. Options left out are as in the preset, and a preset left out is the service's."""
 
     preset: str | None = Field(None, description="fast, balanced, keyframes or paper")
-    samples: Annotated[int, Field(ge=3, le=100_000), WHOLE] | None = Field(None, description="of each population")
-    iterations: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
-    horizon: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = Field(None, description="actions in the chunk")
-    budget_ms: Annotated[Number, Field(gt=0, le=3_600_000)] | None = Field(
-        None, description="chooses the three above for this time"
+    samples: Annotated[int, Field(ge=3, le=100_000), WHOLE] | None = Field(
+        None, description="candidates in each population"
     )
-    seed: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = Field(None, description="the same seed, the same plan")
+    iterations: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
+    horizon: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = Field(
+        None, description="number of actions in the chunk"
+    )
+    budget_ms: Annotated[Number, Field(gt=0, le=3_600_000)] | None = Field(
+        None, description="[ms]: chooses samples, iterations and horizon for this time"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63), WHOLE] | None = Field(
+        None, description="the same seed gives the same plan"
+    )
     dry_run: Flag | None = Field(None, description="plan and report, but ask the robot to stay where it is")
-    camera_turn: Vector | None = Field(None, description="[3] rad: from the model's frame to the robot's base")
-    camera_about: Vector | None = Field(None, description="[3] m: that the turn leaves where it is; else the origin")
+    camera_turn: Vector | None = Field(
+        None, description="[3] roll pitch yaw [rad] from the model's frame to the robot's base"
+    )
+    camera_about: Vector | None = Field(
+        None, description="[3] x y z [m] of the point that the turn leaves in place; the base's origin if omitted"
+    )
 
 
 Deadline = Annotated[Number, Field(gt=0, le=3_600_000)]
 
 
 class PlanRequest(Message):
-    """Plan once, remembering nothing."""
+    """A request for a single plan; nothing is remembered."""
 
     observation: Observation = Field(default_factory=lambda: Observation())
     goal: GoalReference = Field(default_factory=lambda: GoalReference())
     sub_goal: Annotated[int, Field(ge=0), WHOLE] | None = Field(
-        None, description="of a goal with several pictures, from 0"
+        None, description="which picture of a goal with several, counted from 0"
     )
     options: PlanOptions = Field(default_factory=lambda: PlanOptions())
-    deadline_ms: Deadline | None = Field(None, description="from arrival; the best plan found by then is the answer")
+    deadline_ms: Deadline | None = Field(
+        None, description="[ms] from arrival; the best plan found by then is the answer"
+    )
 
 
 class Model(Message):
-    """Which model answered."""
+    """The model that answered."""
 
     name: str
     version: str
@@ -126,23 +140,27 @@ class Model(Message):
 class Confidence(Message):
     """How far a plan can be trusted."""
 
-    elite_spread: float = Field(description="[m] how far apart the best candidates' first moves are")
-    gain: float = Field(description="share by which the plan lowers the cost of doing nothing")
+    elite_spread: float = Field(description="[m] how far apart the first moves of the elites are")
+    gain: float = Field(description="share by which the plan's cost is below that of doing nothing")
     flatness: float = Field(description="near 1: moves hardly matter")
     gripper_contrast: float
     goal_uncertainty: float | None = Field(
-        None, description="[m] how far from the truth the goal's hand is expected to be located, if the model does"
+        None,
+        description="[m] how far off the hand in the goal is expected to be located; absent if the model does not "
+        "locate it",
     )
     goal_reached: bool
     cycle_error: float | None = Field(
-        None, description="[m] by which the model's ways to the goal's hand and back contradict each other, if it does"
+        None,
+        description="[m] by how much the model's ways to the hand in the goal and back contradict each other; "
+        "absent if the model does not locate it",
     )
     goal_out_of_reach: bool
-    view_unfamiliar: bool = Field(description="by its `cycle_error`, the model does not know such a view")
+    view_unfamiliar: bool = Field(description="the model does not know such a view, judging by `cycle_error`")
 
 
 class Clipping(Message):
-    """A number that was changed for safety."""
+    """One value of an action, changed for safety."""
 
     step: int
     part: str
@@ -152,21 +170,21 @@ class Clipping(Message):
 
 
 class PlanResponse(Message):
-    """An action chunk, where it leads, and why one may or may not trust it."""
+    """An action chunk, where it leads, and how far it can be trusted."""
 
     plan_id: str
     observation_id: str | None = None
     model: Model
     dt_s: float
     actions: list[Vector] = Field(description="[horizon][7], inside the safety envelope")
-    targets: list[Vector] = Field(description="[horizon][7], the absolute poses they lead to")
-    wanted: list[Vector] = Field(description="[horizon][7], as found, before they were made safe")
+    targets: list[Vector] = Field(description="[horizon][7], the absolute poses that the actions lead to")
+    wanted: list[Vector] = Field(description="[horizon][7], actions as found, before they were made safe")
     cost: float
-    idle_cost: float | None = Field(None, description="of doing nothing")
+    idle_cost: float | None = Field(None, description="cost of doing nothing")
     trace: list[float] = Field(description="best cost after each iteration")
     confidence: Confidence
     failure_probability: float | None = Field(
-        None, description="0 … 1, that what the plan belongs to will fail; absent where that is not known"
+        None, description="0 … 1, probability that the plan's episode will fail; absent if not known"
     )
     stop_reason: Literal["converged", "iterations", "deadline"]
     seed: int
@@ -183,13 +201,13 @@ class PlanResponse(Message):
 
 
 class RegisterGoalRequest(Message):
-    """Encode these pictures once, and keep them."""
+    """A goal to encode once and keep."""
 
     pictures: list[Bytes] = Field(default_factory=list, max_length=16)
 
 
 class Goal(Message):
-    """A kept goal; its id is the hash of its pictures."""
+    """A registered goal; its id is the hash of its pictures."""
 
     goal_id: str
     sub_goals: int
@@ -197,20 +215,20 @@ class Goal(Message):
 
 
 class Goals(Message):
-    """Every kept goal."""
+    """All registered goals."""
 
     goals: list[Goal]
 
 
 class OpenSessionRequest(Message):
-    """Pursue a goal's pictures one after the other."""
+    """A session to open, which pursues the goal's pictures one after the other."""
 
     goal: GoalReference = Field(default_factory=lambda: GoalReference())
     options: PlanOptions = Field(default_factory=lambda: PlanOptions())
 
 
 class Session(Message):
-    """A pursuit under way."""
+    """An open session."""
 
     session_id: str
     status: Literal["going", "done", "timed out"]
@@ -221,54 +239,54 @@ class Session(Message):
 
 
 class Sessions(Message):
-    """Every open session."""
+    """All open sessions."""
 
     sessions: list[Session]
 
 
 class StepRequest(Message):
-    """What is seen now, after the first action of the plan before was made."""
+    """The present observation, after the first action of the previous plan was made."""
 
     observation: Observation = Field(default_factory=lambda: Observation())
     deadline_ms: Deadline | None = None
 
 
 class Exploration(Message):
-    """One exploratory move: what was seen, and where the hand was, before and after."""
+    """One exploratory move: the picture and the pose before and after it."""
 
-    before: Bytes = Field(b"", description="PNG or JPEG, base64 in JSON; a part of its own in multipart requests")
-    after: Bytes = Field(b"", description="PNG or JPEG, likewise")
+    before: Bytes = Field(b"", description="PNG or JPEG: base64 in JSON, a separate part in multipart requests")
+    after: Bytes = Field(b"", description="PNG or JPEG, as for `before`")
     pose_before: Vector = Field(default_factory=list, description="[7]: x y z [m], roll pitch yaw [rad], gripper 0 … 1")
     pose_after: Vector = Field(default_factory=list, description="[7]")
 
 
 class CalibrationRequest(Message):
-    """Find out from these moves how the camera is turned, and plan accordingly from now on."""
+    """Exploratory moves to estimate the camera's turn from; the session's later plans take it into account."""
 
     moves: list[Exploration] = Field(default_factory=list, max_length=32)
-    yaw_only: Flag | None = Field(None, description="the camera keeps its height and tilt; yes, unless said otherwise")
+    yaw_only: Flag | None = Field(None, description="assume that the camera keeps its height and tilt; true if omitted")
 
 
 class Calibration(Message):
-    """How a session's camera is turned against the one that the model knows."""
+    """How a session's camera is turned, compared with the camera that the model knows."""
 
     session_id: str
     camera_turn: Vector = Field(description="[3] roll pitch yaw [rad] from the model's frame to the robot's base")
-    about: Vector = Field(description="[3] [m] the point that the turn leaves where it is")
-    residual: float = Field(description="share of the motion that the turn leaves unexplained; near 1 the view is bad")
-    moves: int = Field(description="it was estimated from")
+    about: Vector = Field(description="[3] x y z [m] of the point that the turn leaves in place")
+    residual: float = Field(description="share of the motion that the turn leaves unexplained; near 1: a bad view")
+    moves: int = Field(description="number of moves that the turn was estimated from")
     warnings: list[str]
 
 
 class PassedGoal(Message):
-    """A sub-goal that this observation passed."""
+    """A sub-goal that was passed with this observation."""
 
     sub_goal: int
     verdict: str
 
 
 class StepResponse(Message):
-    """What to do next; without a plan the robot stays where it is."""
+    """What to do next. Without a plan, the robot stays where it is."""
 
     session_id: str
     observation_id: str | None = None
@@ -277,11 +295,11 @@ class StepResponse(Message):
     cost: float
     passed: list[PassedGoal]
     plan: PlanResponse | None = None
-    dropped: int = Field(0, description="observations that a newer one replaced (streams)")
+    dropped: int = Field(0, description="in a stream, observations that a newer one replaced")
 
 
 class StreamProblem(Message):
-    """What was wrong with one observation of a stream, which goes on."""
+    """What was wrong with one observation of a stream; the stream goes on."""
 
     code: str
     detail: str
@@ -295,7 +313,7 @@ class StreamProblem(Message):
 
 
 class EnergyRequest(Message):
-    """Score these action sequences."""
+    """Action sequences to score."""
 
     observation: Observation = Field(default_factory=lambda: Observation())
     goal: GoalReference = Field(default_factory=lambda: GoalReference())
@@ -305,16 +323,16 @@ class EnergyRequest(Message):
 
 
 class EnergyResponse(Message):
-    """How far from the goal each candidate is imagined to end, by latents alone, as published; lower is nearer."""
+    """Published energies: how far from the goal candidates are imagined to end, by latents alone; lower is nearer."""
 
     model: Model
     energies: list[float]
-    idle_energy: float = Field(description="of the observation itself")
+    idle_energy: float = Field(description="energy of the observation itself")
     timings_ms: dict[str, float]
 
 
 class RolloutRequest(Message):
-    """Imagine these action sequences."""
+    """Action sequences to imagine."""
 
     observation: Observation = Field(default_factory=lambda: Observation())
     candidates: list[list[Vector]] = Field(default_factory=list, description="[candidates][horizon][7]")
@@ -325,7 +343,7 @@ class RolloutRequest(Message):
 
 
 class Tensor(Message):
-    """Numbers in their memory order."""
+    """An array of numbers: little-endian, the last axis fastest."""
 
     shape: list[int]
     dtype: Literal["float32"] = "float32"
@@ -346,7 +364,7 @@ class RolloutResponse(Message):
 
 
 class ModelInfo(Message):
-    """A model and whether it can be asked."""
+    """A model and whether it is ready."""
 
     name: str
     version: str

@@ -1,4 +1,4 @@
-"""Everything an operator can set, in one place: by environment (VJEPA2_AC_PORT=…) or as options of `vjepa2-ac serve`.
+"""Everything an operator can set, in the environment (VJEPA2_AC_PORT=…) or by options of `vjepa2-ac serve`.
 
 Settings of a group are written with two underscores: VJEPA2_AC_LIMITS__STEP=0.05. A setting that does not exist is an
 error, because a safety limit with a spelling mistake is no limit.
@@ -67,17 +67,17 @@ class Settings(BaseSettings):
 
     # where
     host: str = "127.0.0.1"
-    port: Port = 8000  # REST; 0 takes a free one
-    grpc_port: Port = 8001  # 0 takes a free one
+    port: Port = 8000  # for REST; 0 picks a free one
+    grpc_port: Port = 8001  # for gRPC; 0 picks a free one
     grpc: bool = True
 
     # who may ask
     token: SecretStr | None = None
-    token_file: Path | None = None  # one token a line
+    token_file: Path | None = None  # one token per line
     insecure: bool = False  # listen beyond this machine without a token
     tls_certificate: Path | None = None
     tls_key: Path | None = None
-    tls_client_ca: Path | None = None  # callers must show a certificate signed by it
+    tls_client_ca: Path | None = None  # clients must show a certificate signed by it
     allowed_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()  # of browser pages; none: CORS is off
 
     # what answers
@@ -85,16 +85,16 @@ class Settings(BaseSettings):
     precision: Precision = "auto"
     device: str | None = None
     preset: str = "balanced"
-    confidence: Path | None = None  # file of `evaluate-confidence`: plans then say their chance of failure
+    confidence: Path | None = None  # written by `evaluate-confidence`; plans then report their probability of failure
     limits: Annotated[LimitsConfig, BeforeValidator(_with_lists)] = LimitsConfig()
     control: ControlConfig = ControlConfig()  # when a session's sub-goals are passed, and what it remembers
-    workspace_margin: float = Field(MARGIN, ge=0, allow_inf_nan=False)  # [m] outside of the workspace, to come from
+    workspace_margin: float = Field(MARGIN, ge=0, allow_inf_nan=False)  # [m] around the workspace, to come back from
 
     # how much
     max_body_bytes: PositiveInt = 16 * MIB
     max_picture_side: PositiveInt = 4096  # [pixels]
     max_candidate_steps: PositiveInt = 200_000  # samples x iterations x horizon
-    max_rollout_steps: PositiveInt = 512  # whose latents must be held at the same time
+    max_rollout_steps: PositiveInt = 512  # candidates x horizon, whose latents are held at the same time
     max_horizon: PositiveInt = 16
     queue_size: PositiveInt = 16
     max_sessions: PositiveInt = 64
@@ -102,15 +102,15 @@ class Settings(BaseSettings):
     max_goals: PositiveInt = 256
     goal_idle_s: Seconds = 3600.0
     max_streams: PositiveInt = 64
-    idle_connection_s: Seconds = 60.0  # for each part of a request to come, and for its answer to be taken
-    drain_s: Seconds = 30.0  # how long accepted requests may take once the service is told to stop
-    stop_with_stdin: bool = False  # stop when standard input ends, as it does when the program that wrote there is gone
+    idle_connection_s: Seconds = 60.0  # for each part of a request to arrive, and for its answer to be taken
+    drain_s: Seconds = 30.0  # for accepted requests to finish once the service is told to stop
+    stop_with_stdin: bool = False  # stop when standard input ends, as when the program at its other end is gone
     decode_threads: PositiveInt = 2
 
     # what is written down
-    plan_log: Path | None = None  # one JSON line for each served plan
+    plan_log: Path | None = None  # one JSON line per served plan
     log_pictures: bool = False  # keep the pictures beside the plan log, so that plans can be replayed
-    traces: bool | None = None  # by OTLP; where it is not said, the standard OTEL_* variables decide
+    traces: bool | None = None  # by OTLP; if not set, the standard OTEL_* variables decide
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"  # auto: text on a terminal
 

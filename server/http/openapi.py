@@ -53,13 +53,13 @@ PROBLEM: dict[str, Any] = {
             "type": "string",
             "description": "stable; one of " + ", ".join(r.code for r in (*TABLE.values(), FAULT)),
         },
-        "detail": {"type": "string", "description": "what came and what is expected, in a sentence"},
-        "field": {"type": "string", "description": "the field that is to blame"},
-        "retry_after_s": {"type": "number", "description": "nothing was done; ask again after this long"},
-        "request_id": {"type": "string", "description": "under which the log has it"},
+        "detail": {"type": "string", "description": "what came and what was expected, in a sentence"},
+        "field": {"type": "string", "description": "the field at fault"},
+        "retry_after_s": {"type": "number", "description": "[s] to wait before asking again; nothing was done"},
+        "request_id": {"type": "string", "description": "the request's id in the service's log"},
     },
 }
-ABOUT = """From what a camera sees, where the hand is, and a picture of what should be true, to a chunk of moves.
+ABOUT = """Send what the camera sees, where the hand is, and a picture of what should be true; get an action chunk.
 
 A **pose** is `x y z` [m], `roll pitch yaw` [rad] and gripper closedness (0 open … 1 closed) in the robot's base frame;
 an **action** is the difference of two successive poses, 0.25 s apart.

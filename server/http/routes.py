@@ -60,7 +60,7 @@ async def _admit(request: Request, service: PlanningService, kind: type[m.Messag
     openapi_extra=body_of(m.PlanRequest, "observation", "goal"),
 )
 async def plan(request: Request, service: Service) -> Response:
-    """The action chunk that leads from an observation towards a goal."""
+    """Plan an action chunk from an observation towards a goal."""
     return await _ask(request, service.plan(await _admit(request, service, m.PlanRequest)))
 
 
@@ -71,7 +71,7 @@ async def plan(request: Request, service: Service) -> Response:
     openapi_extra=body_of(m.EnergyRequest, "observation", "goal"),
 )
 async def energy(request: Request, service: Service) -> Response:
-    """The published energy of given action sequences, without searching."""
+    """Score given action sequences by the published energy, without searching."""
     return await _ask(request, service.energy(await _admit(request, service, m.EnergyRequest)))
 
 
@@ -82,7 +82,7 @@ async def energy(request: Request, service: Service) -> Response:
     openapi_extra=body_of(m.RolloutRequest, "observation", "goal"),
 )
 async def rollout(request: Request, service: Service) -> Response:
-    """Where given action sequences would lead."""
+    """Imagine where given action sequences lead."""
     return await _ask(request, service.rollout(await _admit(request, service, m.RolloutRequest)))
 
 
@@ -95,19 +95,19 @@ async def rollout(request: Request, service: Service) -> Response:
     openapi_extra=body_of(m.RegisterGoalRequest, "pictures"),
 )
 async def register_goal(request: Request, service: Service) -> Response:
-    """Encode a goal once and keep it under the hash of its pictures; the same pictures are the same goal."""
+    """Encode a goal once and keep it under the hash of its pictures. The same pictures are the same goal."""
     return await _ask(request, service.register_goal(await _admit(request, service, m.RegisterGoalRequest)), 201)
 
 
 @router.get("/v1/goals", tags=["goals"], response_model=m.Goals)
 async def list_goals(service: Service) -> Response:
-    """Every registered goal."""
+    """List all registered goals."""
     return answered(m.Goals(goals=[service.goals.describe(goal) for goal in service.goals.registered.items().values()]))
 
 
 @router.delete("/v1/goals/{goal_id}", tags=["goals"], status_code=204, response_class=Response)
 async def delete_goal(goal_id: str, service: Service) -> Response:
-    """Forget a goal; sessions that pursue it keep it."""
+    """Delete a goal. Sessions that pursue it keep it."""
     service.goals.registered.remove(goal_id)
     return Response(status_code=204)
 
@@ -126,25 +126,25 @@ async def delete_goal(goal_id: str, service: Service) -> Response:
     openapi_extra=body_of(m.OpenSessionRequest, "goal"),
 )
 async def open_session(request: Request, service: Service) -> Response:
-    """Pursue a goal's pictures one after the other, each search starting from the plan before."""
+    """Open a session: it pursues a goal's pictures one after the other, each search starting from the previous plan."""
     return await _ask(request, service.open_session(await _read(request, service, m.OpenSessionRequest)), 201)
 
 
 @router.get("/v1/sessions", tags=["sessions"], response_model=m.Sessions)
 async def list_sessions(service: Service) -> Response:
-    """Every open session."""
+    """List all open sessions."""
     return answered(m.Sessions(sessions=[service.describe(each) for each in service.sessions.items().values()]))
 
 
 @router.get("/v1/sessions/{session_id}", tags=["sessions"], response_model=m.Session)
 async def get_session(session_id: str, service: Service) -> Response:
-    """How far a session is."""
+    """Show the progress of a session."""
     return answered(service.describe(service.sessions.get(session_id)))
 
 
 @router.delete("/v1/sessions/{session_id}", tags=["sessions"], status_code=204, response_class=Response)
 async def close_session(session_id: str, service: Service) -> Response:
-    """End a session."""
+    """Close a session."""
     service.sessions.remove(session_id)
     return Response(status_code=204)
 
@@ -156,7 +156,7 @@ async def close_session(session_id: str, service: Service) -> Response:
     openapi_extra=body_of(m.StepRequest, "observation"),
 )
 async def step_session(session_id: str, request: Request, service: Service) -> Response:
-    """What to do next, after the first action of the plan before was made. Not to be repeated after a time-out."""
+    """Get what to do next, after the first action of the previous plan was made. Do not repeat after a time-out."""
     return await _ask(request, service.step(session_id, await _admit(request, service, m.StepRequest)))
 
 
@@ -167,51 +167,51 @@ async def step_session(session_id: str, request: Request, service: Service) -> R
     openapi_extra=body_of(m.CalibrationRequest, "before", "after"),
 )
 async def calibrate_session(session_id: str, request: Request, service: Service) -> Response:
-    """Find out from exploratory moves how the camera is turned; the session's plans heed it from now on."""
+    """Estimate from exploratory moves how the camera is turned. The session's later plans take it into account."""
     return await _ask(request, service.calibrate(session_id, await _admit(request, service, m.CalibrationRequest)))
 
 
 @router.get("/v1/sessions/{session_id}/calibration", tags=["sessions"], response_model=m.Calibration)
 async def get_calibration(session_id: str, service: Service) -> Response:
-    """How the session's camera is turned, as its exploratory moves told."""
+    """Show how the session's camera is turned, as estimated from its exploratory moves."""
     return answered(service.calibration(session_id))
 
 
 @router.delete("/v1/sessions/{session_id}/calibration", tags=["sessions"], status_code=204, response_class=Response)
 async def delete_calibration(session_id: str, service: Service) -> Response:
-    """Forget it; the session plans again as it was opened."""
+    """Delete the calibration. The session plans again as when it was opened."""
     await service.forget_calibration(session_id)
     return Response(status_code=204)
 
 
 @router.get("/v1/models", tags=["about"], response_model=m.Models)
 async def list_models(service: Service) -> Response:
-    """The model of this service, its version, and how far it is."""
+    """Show the service's model, its version and its state."""
     return answered(service.models())
 
 
 @router.get("/v1/info", tags=["about"], response_model=m.ServerInfo)
 async def info(service: Service) -> Response:
-    """Conventions, limits and versions."""
+    """Show conventions, limits and versions."""
     return answered(service.info())
 
 
 @router.get("/livez", tags=["health"], response_class=PlainTextResponse)
 @router.get("/v2/health/live", tags=["health"], response_class=PlainTextResponse, include_in_schema=False)
 async def alive() -> Response:
-    """200 as long as the process answers, with or without a model."""
+    """Return 200 as long as the process answers, with or without a model."""
     return PlainTextResponse("alive\n")
 
 
 @router.get("/readyz", tags=["health"], response_class=PlainTextResponse)
 @router.get("/v2/health/ready", tags=["health"], response_class=PlainTextResponse, include_in_schema=False)
 async def ready(service: Service) -> Response:
-    """200 when plans can be asked for; else 503 and why not."""
+    """Return 200 when plans can be requested, otherwise 503 and the reason."""
     reason = service.unready
     return PlainTextResponse("ready\n") if reason is None else PlainTextResponse(reason + "\n", 503)
 
 
 @router.get("/metrics", tags=["health"], response_class=PlainTextResponse)
 async def metrics(service: Service) -> Response:
-    """Everything that is counted and timed, as Prometheus reads it."""
+    """Return all counters and timings in the text format of Prometheus."""
     return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -1,4 +1,4 @@
-"""Talk to a planning service: numpy in and out, over REST or gRPC, without torch.
+"""A client of the planning service: numpy in and out, over REST or gRPC, without torch.
 
 ```python
 with PlannerClient("http://127.0.0.1:8000") as planner:

@@ -32,7 +32,7 @@ from vjepa2_ac.client.wires import Address
 
 
 class AsyncPlannerClient:
-    """`PlannerClient` with methods to be awaited."""
+    """`PlannerClient` for asyncio: the same methods, to be awaited."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class AsyncPlannerClient:
         look: Look | None = None,
         **options: Unpack[Options],
     ) -> Plan:
-        """The action chunk from `frame` with the hand in `pose` [7] towards `goal`; remembers nothing."""
+        """A plan from `frame`, with the hand at `pose` [7], towards `goal`; nothing is remembered."""
         fields = calls.without_none(
             observation=calls.observation(frame, pose, look or {}),
             goal=calls.goal(goal),
@@ -71,7 +71,7 @@ class AsyncPlannerClient:
         return await self._ask("plan", timeout_s, fields, Plan.of)
 
     async def session(self, goal: GoalLike, **options: Unpack[Options]) -> AsyncSession:
-        """A session that pursues the goal's pictures in order; use it with `with`, or close it."""
+        """A session that pursues the goal's pictures in order. Use it in an `async with` block, or close it."""
         fields = {"goal": calls.goal(goal), "options": calls.options(options)}
         return AsyncSession(self, await self._ask("open_session", None, fields, partial(known, SessionState)))
 
@@ -114,16 +114,16 @@ class AsyncPlannerClient:
         return await self._ask("rollout", timeout_s, fields, Rollout.of)
 
     async def register_goal(self, goal: Picture | list[Picture]) -> Goal:
-        """Have a goal encoded once and kept; the same pictures are the same goal."""
+        """Have the service encode a goal once and keep it. The same pictures are the same goal."""
         fields = {"pictures": calls.pictures(goal)}
         return await self._ask("register_goal", None, fields, partial(known, Goal))
 
     async def goals(self) -> list[Goal]:
-        """Every goal that the service keeps."""
+        """All goals that the service keeps."""
         return await self._ask("list_goals", None, {}, lambda told: [known(Goal, each) for each in told["goals"]])
 
     async def delete_goal(self, goal: Goal | str) -> None:
-        """Have a goal forgotten."""
+        """Delete a goal from the service."""
         await self._ask("delete_goal", None, {"goal_id": goal if isinstance(goal, str) else goal.goal_id}, dict)
 
     async def info(self) -> dict[str, Any]:
@@ -131,11 +131,11 @@ class AsyncPlannerClient:
         return await self._ask("info", None, {}, dict)
 
     async def models(self) -> list[dict[str, Any]]:
-        """The service's models and how far they are."""
+        """The service's models and their states."""
         return await self._ask("models", None, {}, lambda told: list(told["models"]))
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._is_closed = True
         await self._wire.close()
 
@@ -165,7 +165,7 @@ class AsyncPlannerClient:
 
 
 class AsyncSession:
-    """One robot's pursuit of a goal; closed at the end of its `with`."""
+    """One robot's pursuit of a goal, closed at the end of its `async with` block."""
 
     def __init__(self, client: AsyncPlannerClient, opened: SessionState) -> None:
         self.client, self.id = client, opened.session_id
@@ -180,7 +180,7 @@ class AsyncSession:
         timeout_s: float | None = None,
         look: Look | None = None,
     ) -> Step:
-        """What to do next, after the first action of the plan before was made."""
+        """What to do next, after the first action of the previous plan was made."""
         fields = calls.without_none(
             session_id=self.id, observation=calls.observation(frame, pose, look or {}), deadline_ms=deadline_ms
         )
@@ -189,29 +189,29 @@ class AsyncSession:
         return step
 
     async def state(self) -> SessionState:
-        """How far the session is."""
+        """The session's progress."""
         return await self.client._ask("get_session", None, {"session_id": self.id}, partial(known, SessionState))
 
     async def calibrate(
         self, moves: Sequence[Exploration], *, yaw_only: bool = True, timeout_s: float | None = None
     ) -> Calibration:
-        """How the camera is turned, found from exploratory moves; the session's plans heed it from now on.
+        """Estimate from exploratory moves how the camera is turned; the session's later plans take it into account.
 
-        A few centimetres along each axis, there and back, are good moves. `residual` says whether the view is.
+        Good moves go a few centimetres along each axis, there and back. `residual` says whether the view is good.
         """
         fields = {"session_id": self.id, "moves": calls.explored(moves), "yaw_only": yaw_only}
         return await self.client._ask("calibrate", timeout_s, fields, partial(known, Calibration))
 
     async def calibration(self) -> Calibration:
-        """What was found. Raises PlannerError with the code `not_found` before any `calibrate`."""
+        """The session's calibration. Raises PlannerError with the code `not_found` if there is none."""
         return await self.client._ask("get_calibration", None, {"session_id": self.id}, partial(known, Calibration))
 
     async def forget_calibration(self) -> None:
-        """Plan again as the session was opened."""
+        """Delete the calibration; the session plans again as when it was opened."""
         await self.client._ask("delete_calibration", None, {"session_id": self.id}, dict)
 
     async def close(self) -> None:
-        """End the session; one that has expired is closed already."""
+        """Close the session; one that has expired is closed already."""
         try:
             await self.client._ask("close_session", None, {"session_id": self.id}, dict)
         except PlannerError as error:

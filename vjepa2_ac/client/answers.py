@@ -37,29 +37,29 @@ def known(kind: type[AnswerT], answer: dict[str, Any]) -> AnswerT:
 class Confidence:
     """How far a plan can be trusted."""
 
-    elite_spread: float  # [m]
-    gain: float  # share by which the plan lowers the cost of doing nothing
+    elite_spread: float  # [m] how far apart the first moves of the elites are
+    gain: float  # share by which the plan's cost is below that of doing nothing
     flatness: float  # near 1: moves hardly matter
     gripper_contrast: float
     goal_reached: bool
     goal_out_of_reach: bool
-    view_unfamiliar: bool = False  # the model contradicts itself: it does not know such a view
-    goal_uncertainty: float | None = None  # [m] how far from the truth the goal's hand is expected to be located
-    cycle_error: float | None = None  # [m] by which its ways to the goal's hand and back contradict each other
+    view_unfamiliar: bool = False  # the model does not know such a view, judging by `cycle_error`
+    goal_uncertainty: float | None = None  # [m] how far off the hand in the goal is expected to be located
+    cycle_error: float | None = None  # [m] by how much the ways to the hand in the goal and back contradict each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """An action chunk, where it leads, and everything the service said about it."""
+    """An action chunk, where it leads, and everything the service says about it."""
 
     plan_id: str
     model: dict[str, str]  # name, version
     dt_s: float
-    actions: Array  # [H, 7] to make one after the other, dt_s apart
-    targets: Array  # [H, 7] the absolute poses they lead to
-    wanted: Array  # [H, 7] before they were made safe
+    actions: Array  # [H, 7] to be made one after the other, dt_s apart
+    targets: Array  # [H, 7] the absolute poses that the actions lead to
+    wanted: Array  # [H, 7] actions as found, before they were made safe
     cost: float
-    idle_cost: float  # of doing nothing; NaN where that is not known
+    idle_cost: float  # cost of doing nothing; NaN if not known
     trace: Array
     confidence: Confidence
     stop_reason: str
@@ -71,12 +71,12 @@ class Plan:
     warnings: list[str] = field(default_factory=list)
     timings_ms: dict[str, float] = field(default_factory=dict)
     dry_run: bool = False
-    failure_probability: float | None = None  # that what it belongs to will fail; None where not known
+    failure_probability: float | None = None  # probability that the plan's episode will fail; None if not known
     observation_id: str | None = None
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Plan:
-        """From the words of the wire."""
+        """From the fields of an answer."""
         arrays = {name: np.array(answer[name], dtype=np.float64) for name in ("actions", "targets", "wanted", "trace")}
         confidence = known(Confidence, answer["confidence"])
         return known(cls, {"idle_cost": float("nan"), **answer, **arrays, "confidence": confidence})
@@ -84,7 +84,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Step:
-    """What a session says to do next. Without a plan the robot stays where it is."""
+    """What to do next in a session. Without a plan, the robot stays where it is."""
 
     session_id: str
     status: Status
@@ -97,14 +97,14 @@ class Step:
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Step:
-        """From the words of the wire."""
+        """From the fields of an answer."""
         plan = answer.get("plan")
         return known(cls, {**answer, "plan": None if plan is None else Plan.of(plan)})
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A goal that the service keeps; hand it in wherever a goal is asked for."""
+    """A goal that the service keeps. Pass it wherever a goal is expected."""
 
     goal_id: str
     sub_goals: int
@@ -113,7 +113,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """How far a session is."""
+    """The progress of a session."""
 
     session_id: str
     status: Status
@@ -125,19 +125,19 @@ class SessionState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """How a session's camera is turned against the one that the model knows."""
+    """How a session's camera is turned, compared with the camera that the model knows."""
 
     session_id: str
     camera_turn: list[float]  # roll pitch yaw [rad] from the model's frame to the robot's base
-    about: list[float]  # x y z [m], the point that the turn leaves where it is
-    residual: float  # share of the motion that the turn leaves unexplained; near 1 the view is bad
-    moves: int  # it was estimated from
+    about: list[float]  # x y z [m] of the point that the turn leaves in place
+    residual: float  # share of the motion that the turn leaves unexplained; near 1: a bad view
+    moves: int  # number of moves that the turn was estimated from
     warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollout:
-    """Where candidates lead: poses [S, H, 7], energies [S, H] with a goal, latents [S, H, N, D] where asked for."""
+    """Where candidates lead: poses [S, H, 7], energies [S, H] if there is a goal, latents [S, H, N, D] if requested."""
 
     poses: Array
     energies: Array | None
@@ -145,7 +145,7 @@ class Rollout:
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Rollout:
-        """From the words of the wire."""
+        """From the fields of an answer."""
         tensor = answer.get("latents")
         latents = None
         if tensor is not None:

@@ -2,7 +2,7 @@
 
 A control loop ticks at its own pace and must not wait for a planner. The broker asks for the next chunk ahead of time;
 when it arrives, the moves that were made since its picture was taken are skipped. A chunk that comes too late to be of
-use is dropped, and a loop that has run dry waits a bounded time, then is told so.
+use is dropped. A loop that has run out of moves waits for a bounded time; then LateError is raised.
 
 A move is an action and the pose it should end in. Where chunks are fetched ahead, follow the poses: actions of one
 chunk after those of another add up to a drift, poses do not.
@@ -20,7 +20,7 @@ from vjepa2_ac.client.answers import Array, Plan
 from vjepa2_ac.client.errors import PlannerError
 
 Fetch = Callable[[], Plan | None]
-"""Looks, plans, and answers the plan; None when there is nothing left to do."""
+"""Takes an observation and returns a plan, or None when there is nothing left to do."""
 
 
 class Move(NamedTuple):
@@ -31,24 +31,24 @@ class Move(NamedTuple):
 
 
 class LateError(PlannerError):
-    """No move is at hand, and none came in time; the robot should hold still."""
+    """No move is left, and none came in time; the robot should hold still."""
 
 
 class ChunkBroker:
-    """Hands out moves; the next chunk is fetched when only `ahead` of them are left.
+    """Hands out one move at a time; the next chunk is fetched when only `ahead` moves are left.
 
-    `fetch` runs in a thread of its own: it takes a picture, reads the pose, and asks a client or a session. A chunk
-    that took it longer than `oldest_s` (by default `patience_s`) is dropped, whether moves were made meanwhile or not;
-    and so is what is left of one when the loop comes for a move that much later than it was due. (A loop slower than
-    the plan's `dt_s` falls behind with every move until the next chunk: give it short ones.) When nothing is left to
-    do, no move is.
+    `fetch` runs in its own thread: it takes a picture, reads the pose, and asks a client or a session. A chunk whose
+    fetch took longer than `oldest_s` (by default `patience_s`) is dropped, whether moves were made meanwhile or not. So
+    is what is left of a chunk when the loop asks for a move that much later than it was due. (A loop slower than the
+    plan's `dt_s` falls behind with every move until the next chunk: give it short ones.) When nothing is left to do,
+    the remaining moves are dropped.
     """
 
     def __init__(self, fetch: Fetch, *, ahead: int = 1, patience_s: float = 5.0, oldest_s: float | None = None) -> None:
         self.fetch, self.ahead, self.patience_s = fetch, ahead, patience_s
         self.oldest_s = patience_s if oldest_s is None else oldest_s
-        self.plan: Plan | None = None  # the present chunk came with
-        self.dropped = 0  # chunks that came, or were come for, too late
+        self.plan: Plan | None = None  # of the present chunk
+        self.dropped = 0  # chunks that came, or whose moves were asked for, too late
         self._left: list[Move] = []
         self._due_at = 0.0  # [s] for the first of them, at the pace of their chunk from its picture on
         self._since_look = 0  # moves handed out since the running fetch began
@@ -59,8 +59,8 @@ class ChunkBroker:
     def next(self) -> Move | None:
         """The next move, or None when there is nothing left to do.
 
-        Raises LateError when none came within `patience_s`, or none is left of a closed broker's, and what `fetch`
-        raised once no move is left.
+        Raises LateError when none came within `patience_s`, or when the broker is closed and none is left. Once no move
+        is left, also raises what `fetch` raised.
         """
         with self._changed:
             self._drop_overdue()
@@ -79,7 +79,7 @@ class ChunkBroker:
             return None
 
     def close(self) -> None:
-        """Fetch no more; a fetch that runs is let run, and its answer ignored."""
+        """Fetch no more. A fetch that is running is left to end, and its answer is ignored."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()

@@ -73,7 +73,7 @@ class Call:
 
 
 class Options(TypedDict, total=False):
-    """How to search; what is not said is as the service has it."""
+    """How to search; options left out take the service's values."""
 
     preset: str  # fast, balanced, keyframes or paper
     samples: int
@@ -87,16 +87,16 @@ class Options(TypedDict, total=False):
 
 
 class Look(TypedDict, total=False):
-    """What else may be said of an observation."""
+    """Optional details of an observation."""
 
     observation_id: str  # repeated in the answer
-    age_s: float  # since the picture was taken
-    commanded: ArrayLike  # [7] where the hand was told to be; a session's plan that was not followed is forgotten
+    age_s: float  # [s] since the picture was taken
+    commanded: ArrayLike  # [7] where the hand was told to be; a session forgets a plan that was not followed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exploration:
-    """One exploratory move: what was seen, and where the hand was, before and after."""
+    """One exploratory move: the picture and the pose before and after it."""
 
     before: Picture
     after: Picture
@@ -105,7 +105,7 @@ class Exploration:
 
 
 GoalLike = Picture | Goal | str | Sequence[Picture]
-"""A picture, several in order, or a registered goal (itself or its id)."""
+"""A picture, several as sub-goals in order, or a registered goal (the `Goal` or its id)."""
 
 
 def observation(frame: Picture, pose: ArrayLike, look: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ FIRST_PAUSE_S = 0.1
 
 
 class PlannerError(VJEPA2ACError):
-    """The service refused or failed: a stable `code`, the `field` to blame, the `request_id` that its log knows."""
+    """The service refused or failed: a stable `code`, the `field` at fault, the `request_id` in the service's log."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class PlannerError(VJEPA2ACError):
 
     @property
     def may_pass(self) -> bool:
-        """Whether a robot that holds still and looks again may get an answer; otherwise somebody must see to it."""
+        """Whether a robot that holds still and looks again may get an answer; if not, somebody must see to it."""
         return self.code not in LASTING
 
 

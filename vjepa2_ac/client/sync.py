@@ -32,11 +32,11 @@ from vjepa2_ac.client.wires import Address
 
 
 class PlannerClient:
-    """Talks to a planning service over REST (`http://…`) or gRPC (`grpc://…`); `https` and `grpcs` are encrypted.
+    """A client of a planning service over REST (`http://…`) or gRPC (`grpc://…`); `https` and `grpcs` are encrypted.
 
-    Every call ends within its time-out; over REST, on a line that stalls, connecting, sending and the last wait for an
-    answer may each take that long. A call is made again only where the service said that nothing was done, or where
-    doing it twice is harmless. Raises PlannerError with the service's own words.
+    Every call ends within its time-out, except over REST on a connection that stalls: there connecting, sending and the
+    last wait for an answer may each take that long. A call is repeated only where the service said that nothing was
+    done, or where doing it twice is harmless. Raises PlannerError with the service's own message.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class PlannerClient:
         look: Look | None = None,
         **options: Unpack[Options],
     ) -> Plan:
-        """The action chunk from `frame` with the hand in `pose` [7] towards `goal`; remembers nothing."""
+        """A plan from `frame`, with the hand at `pose` [7], towards `goal`; nothing is remembered."""
         fields = calls.without_none(
             observation=calls.observation(frame, pose, look or {}),
             goal=calls.goal(goal),
@@ -76,7 +76,7 @@ class PlannerClient:
         return self._ask("plan", timeout_s, fields, Plan.of)
 
     def session(self, goal: GoalLike, **options: Unpack[Options]) -> Session:
-        """A session that pursues the goal's pictures in order; use it with `with`, or close it."""
+        """A session that pursues the goal's pictures in order. Use it in a `with` block, or close it."""
         fields = {"goal": calls.goal(goal), "options": calls.options(options)}
         return Session(self, self._ask("open_session", None, fields, partial(known, SessionState)))
 
@@ -119,16 +119,16 @@ class PlannerClient:
         return self._ask("rollout", timeout_s, fields, Rollout.of)
 
     def register_goal(self, goal: Picture | list[Picture]) -> Goal:
-        """Have a goal encoded once and kept; the same pictures are the same goal."""
+        """Have the service encode a goal once and keep it. The same pictures are the same goal."""
         fields = {"pictures": calls.pictures(goal)}
         return self._ask("register_goal", None, fields, partial(known, Goal))
 
     def goals(self) -> list[Goal]:
-        """Every goal that the service keeps."""
+        """All goals that the service keeps."""
         return self._ask("list_goals", None, {}, lambda told: [known(Goal, each) for each in told["goals"]])
 
     def delete_goal(self, goal: Goal | str) -> None:
-        """Have a goal forgotten."""
+        """Delete a goal from the service."""
         self._ask("delete_goal", None, {"goal_id": goal if isinstance(goal, str) else goal.goal_id}, dict)
 
     def info(self) -> dict[str, Any]:
@@ -136,11 +136,11 @@ class PlannerClient:
         return self._ask("info", None, {}, dict)
 
     def models(self) -> list[dict[str, Any]]:
-        """The service's models and how far they are."""
+        """The service's models and their states."""
         return self._ask("models", None, {}, lambda told: list(told["models"]))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._is_closed = True
         self._wire.close()
 
@@ -173,7 +173,7 @@ class PlannerClient:
 
 
 class Session:
-    """One robot's pursuit of a goal; closed at the end of its `with`."""
+    """One robot's pursuit of a goal, closed at the end of its `with` block."""
 
     def __init__(self, client: PlannerClient, opened: SessionState) -> None:
         self.client, self.id = client, opened.session_id
@@ -188,7 +188,7 @@ class Session:
         timeout_s: float | None = None,
         look: Look | None = None,
     ) -> Step:
-        """What to do next, after the first action of the plan before was made."""
+        """What to do next, after the first action of the previous plan was made."""
         fields = calls.without_none(
             session_id=self.id, observation=calls.observation(frame, pose, look or {}), deadline_ms=deadline_ms
         )
@@ -197,29 +197,29 @@ class Session:
         return step
 
     def state(self) -> SessionState:
-        """How far the session is."""
+        """The session's progress."""
         return self.client._ask("get_session", None, {"session_id": self.id}, partial(known, SessionState))
 
     def calibrate(
         self, moves: Sequence[Exploration], *, yaw_only: bool = True, timeout_s: float | None = None
     ) -> Calibration:
-        """How the camera is turned, found from exploratory moves; the session's plans heed it from now on.
+        """Estimate from exploratory moves how the camera is turned; the session's later plans take it into account.
 
-        A few centimetres along each axis, there and back, are good moves. `residual` says whether the view is.
+        Good moves go a few centimetres along each axis, there and back. `residual` says whether the view is good.
         """
         fields = {"session_id": self.id, "moves": calls.explored(moves), "yaw_only": yaw_only}
         return self.client._ask("calibrate", timeout_s, fields, partial(known, Calibration))
 
     def calibration(self) -> Calibration:
-        """What was found. Raises PlannerError with the code `not_found` before any `calibrate`."""
+        """The session's calibration. Raises PlannerError with the code `not_found` if there is none."""
         return self.client._ask("get_calibration", None, {"session_id": self.id}, partial(known, Calibration))
 
     def forget_calibration(self) -> None:
-        """Plan again as the session was opened."""
+        """Delete the calibration; the session plans again as when it was opened."""
         self.client._ask("delete_calibration", None, {"session_id": self.id}, dict)
 
     def close(self) -> None:
-        """End the session; one that has expired is closed already."""
+        """Close the session; one that has expired is closed already."""
         try:
             self.client._ask("close_session", None, {"session_id": self.id}, dict)
         except PlannerError as error:

@@ -125,7 +125,7 @@ class PlanningServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Plan(self, request, context):
-        """The action chunk that leads from an observation towards a goal.
+        """Plans an action chunk from an observation towards a goal.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -133,7 +133,7 @@ class PlanningServicer:
 
     def PlanStream(self, request_iterator, context):
         """A session over one connection: open it with the first message, then send observations. While a plan is being
-        searched newer observations replace older ones that wait; each answer says which observation it is for.
+        searched, a newer observation replaces one that waits; each answer says which observation it is for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -159,7 +159,7 @@ class PlanningServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OpenSession(self, request, context):
-        """Sessions pursue sub-goals one after the other and start each search from the plan before.
+        """Sessions pursue sub-goals one after the other and start each search from the previous plan.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,8 +190,8 @@ class PlanningServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CalibrateSession(self, request, context):
-        """Where the camera stands elsewhere than in the model's training, exploratory moves tell how it is turned; the
-        session's plans take that into account from then on.
+        """If the camera stands elsewhere than in the model's training, exploratory moves tell how it is turned. The session's
+        later plans take that into account.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -210,14 +210,14 @@ class PlanningServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Energy(self, request, context):
-        """What given action sequences would cost, without searching.
+        """Scores given action sequences by the published energy, without searching.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Rollout(self, request, context):
-        """Where given action sequences would lead.
+        """Imagines where given action sequences lead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

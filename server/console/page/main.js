@@ -74,7 +74,7 @@ function map() {
     const fields = { observation: { pose: inputs.pose }, sub_goal: inputs.subGoal, candidates };
     const answer = await ask("/v1/energy", { method: "POST", body: formOf(fields, ["observation", "goal"]), signal });
     byId("energy-map").replaceChildren(...energyView(plane, moves, answer, first));
-    say(`The energy of ${candidates.length} moves.`);
+    say(`Mapped the energy of ${candidates.length} moves.`);
   });
 }
 
@@ -111,7 +111,7 @@ function step(id) {
     const fields = { observation: { pose }, deadline_ms: inputs.deadline };
     const answer = await ask(`/v1/sessions/${id}/step`, { method: "POST", body: formOf(fields, ["observation"]), signal });
     if (answer.plan) show(answer.plan, pose);
-    else say(`No plan: the session is ${answer.status}. The robot stays where it is.`);
+    else say(`No plan; the session's status is “${answer.status}”. The robot stays where it is.`);
     await showSessions();
   });
 }
@@ -119,7 +119,7 @@ function step(id) {
 function close(id) {
   return during("Closing…", async (signal) => {
     await ask(`/v1/sessions/${id}`, { method: "DELETE", signal });
-    say("The session is closed.");
+    say("Session closed.");
     await showSessions();
   });
 }
@@ -129,7 +129,7 @@ function close(id) {
 function showProblem(error) {
   say("");
   const problem = error instanceof Problem ? error : { code: "console", detail: String(error) };
-  const facts = [problem.code, problem.retry_after_s && `again in ${problem.retry_after_s} s`, problem.request_id && `request ${problem.request_id}`];
+  const facts = [problem.code, problem.retry_after_s && `retry in ${problem.retry_after_s} s`, problem.request_id && `request ${problem.request_id}`];
   byId("problem").replaceChildren(make("div", { class: "problem" }, make("p", {}, problem.detail ?? problem.message),
     make("p", { class: "quiet" }, facts.filter(Boolean).join(" · "))));
   const element = problem.code === "unauthenticated" ? byId("access") : problem.field && elementOf(problem.field);
@@ -172,7 +172,7 @@ async function take(sample) {
   clearProblem();
   inputs.pose = sample.pose;
   await Promise.all([inputs.use("observation", [observation]), inputs.use("goal", goal)]);
-  say("The sample is in the form.");
+  say("The sample is loaded.");
 }
 
 function showCode() {
@@ -186,7 +186,7 @@ async function copy() {
     say("Copied.");
   } catch {
     getSelection().selectAllChildren(byId("code"));
-    say("The browser does not allow copying here; the text is selected instead.");
+    say("The browser does not allow copying here, so the text is selected instead.");
   }
 }
 
@@ -196,7 +196,7 @@ async function greet() {
     const { models } = await ask("/v1/models");
     byId("model").textContent = models.map(({ name, version }) => `${name} ${version}`).join(", ");
     if (byId("preset").options.length) return;
-    byId("preset").append(make("option", { value: "" }, "as the service"), ...info.presets.map((name) => make("option", { value: name }, name)));
+    byId("preset").append(make("option", { value: "" }, "service default"), ...info.presets.map((name) => make("option", { value: name }, name)));
   } catch (error) {
     if (error.code !== "unauthenticated" || currentToken()) showProblem(error);
   }

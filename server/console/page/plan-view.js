@@ -10,7 +10,7 @@ const STAGES = ["queue", "decode", "goal", "encode", "search", "safety"];
 const STOPS = {
   converged: "The search converged.",
   iterations: "The search used all its iterations.",
-  deadline: "The deadline ended the search; this is the best by then.",
+  deadline: "The deadline ended the search; this is the best plan found by then.",
 };
 
 export function planView(plan, pose) {
@@ -67,24 +67,24 @@ function chunk(plan) {
   const names = (before) => PARTS.map((part) => make("th", { scope: "col" }, before + part));
   return card("Chunk", make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Chunk, scrolls sideways" },
     make("table", { class: "chunk" },
-      make("caption", {}, `Made ${plan.dt_s} s after each other. Metres, radians, closedness 0…1.`),
-      make("thead", {}, make("tr", {}, make("td", { colspan: 2 }), head("Action: the change"), head("Target: the pose it leads to")),
-        make("tr", {}, make("th", { scope: "col" }, "step"), make("th", { scope: "col" }, "at s"), ...names("Δ"), ...names(""))),
+      make("caption", {}, `Actions ${plan.dt_s} s apart. Metres, radians, closedness 0…1.`),
+      make("thead", {}, make("tr", {}, make("td", { colspan: 2 }), head("Action: change of pose"), head("Target: resulting pose")),
+        make("tr", {}, make("th", { scope: "col" }, "step"), make("th", { scope: "col" }, "time [s]"), ...names("Δ"), ...names(""))),
       make("tbody", {}, ...rows))));
 }
 
 function confidence(plan) {
   const { gain, elite_spread: spread, flatness, gripper_contrast: contrast, goal_uncertainty: unsure, cycle_error: lost } = plan.confidence;
   const rows = [
-    ["Gain", `${fixed(100 * gain, 0)} %`, "of the cost of doing nothing is saved", gain],
-    ["Elite spread", `${fixed(100 * spread, 2)} cm`, "how far apart the best first moves are", undefined],
+    ["Gain", `${fixed(100 * gain, 0)} %`, "below the cost of doing nothing", gain],
+    ["Elite spread", `${fixed(100 * spread, 2)} cm`, "how far apart the first moves of the elites are", undefined],
     ["Flatness", fixed(flatness, 2), "near 1: moves hardly matter", flatness],
     ["Gripper contrast", fixed(contrast, 2), "how much opening or closing matters", contrast],
   ];
-  if (unsure !== undefined) rows.push(["Goal's place", `± ${fixed(100 * unsure, 1)} cm`, "how far off the hand in the goal may be located", undefined]);
-  if (lost !== undefined) rows.push(["There and back", `${fixed(100 * lost, 1)} cm`, "by which the model's ways contradict each other; large in views the model does not know", undefined]);
+  if (unsure !== undefined) rows.push(["Goal position", `± ${fixed(100 * unsure, 1)} cm`, "how far off the located hand in the goal may be", undefined]);
+  if (lost !== undefined) rows.push(["Cycle error", `${fixed(100 * lost, 1)} cm`, "how much the model's ways to the goal and back contradict each other; large in views it does not know", undefined]);
   const failure = plan.failure_probability;  // left out where the service was given no file that tells, or one for another preset's cost
-  if (failure !== undefined) rows.push(["Failure", `${fixed(100 * failure, 0)} %`, "chance that what this plan belongs to fails", failure]);
+  if (failure !== undefined) rows.push(["Failure", `${fixed(100 * failure, 0)} %`, "chance that this plan's episode will fail", failure]);
   return make("dl", { class: "confidence" }, ...rows.map(([name, value, says, share]) => make("div", {},
     make("dt", {}, name), make("dd", {}, make("b", {}, value),
       share === undefined ? null : make("meter", { min: 0, max: 1, value: Math.min(Math.max(share, 0), 1), "aria-hidden": "true" }),

@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 
 export function sessionsView(sessions, { step, close }) {
-  if (!sessions.length) return make("p", { class: "hint" }, "No session is open.");
+  if (!sessions.length) return make("p", { class: "hint" }, "No open sessions.");
   const head = ["Session", "Status", "Sub-goal", "Steps", "Expires in", ""].map((name) => make("th", { scope: "col" }, name));
   return make("table", { class: "sessions" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...sessions.map((each) => row(each, step, close))));
 }

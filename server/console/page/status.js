@@ -81,5 +81,5 @@ export function numbersOf(text) {
 function sparkline(values) {
   const most = Math.max(1, ...values);
   const points = values.map((value, i) => `${60 - (values.length - 1 - i) * (60 / (KEPT - 1))},${15 - (13 * value) / most}`);
-  return drawing(60, 16, "Plans a second, lately", svg("polyline", { class: "path", points: points.join(" ") }));
+  return drawing(60, 16, "Recent plans per second", svg("polyline", { class: "path", points: points.join(" ") }));
 }

@@ -21,7 +21,7 @@ function typeOf(schema) {
   if (schema.type === "array") return `${typeOf(schema.items)}[]`;
   if (schema.contentEncoding) return schema.contentEncoding;
   if (schema.additionalProperties) return `{name: ${typeOf(schema.additionalProperties)}}`;
-  return schema.format ?? schema.type ?? "anything";
+  return schema.format ?? schema.type ?? "any";
 }
 
 function fieldsOf(api, schema) {
@@ -52,11 +52,11 @@ function operationOf(api, method, path, operation) {
       make("span", { class: "says" }, operation.description ?? operation.summary ?? "")),
     curlOf(method, path, operation));
   const body = operation.requestBody?.content["application/json"]?.schema;
-  if (body) details.append(make("h3", {}, `Goes in: ${typeOf(body)}`), fieldsOf(api, body));
+  if (body) details.append(make("h3", {}, `Request body: ${typeOf(body)}`), fieldsOf(api, body));
   for (const [status, response] of Object.entries(operation.responses)) {
     const schema = Object.values(response.content ?? {})[0]?.schema;
     if (status === "default" || !schema) continue;
-    details.append(make("h3", {}, `Comes out with ${status}: ${typeOf(schema)}`), fieldsOf(api, schema));
+    details.append(make("h3", {}, `Response ${status}: ${typeOf(schema)}`), fieldsOf(api, schema));
   }
   return details;
 }
@@ -66,7 +66,7 @@ function show(api) {
   for (const paragraph of api.info.description.split("\n\n")) {
     page.append(make("p", {}, paragraph.replaceAll(/\*\*|`/g, "")));
   }
-  page.append(make("p", {}, "The whole document: ", make("a", { href: "/openapi.json" }, "/openapi.json")));
+  page.append(make("p", {}, "The OpenAPI document: ", make("a", { href: "/openapi.json" }, "/openapi.json")));
   const tags = new Map();
   for (const [path, methods] of Object.entries(api.paths)) {
     for (const [method, operation] of Object.entries(methods)) {
@@ -75,7 +75,7 @@ function show(api) {
     }
   }
   for (const [tag, operations] of tags) page.append(make("h2", {}, tag), ...operations);
-  page.append(make("h2", {}, "words"));
+  page.append(make("h2", {}, "schemas"));
   for (const [name, schema] of Object.entries(api.components.schemas)) {
     page.append(make("details", {},
       make("summary", {}, make("span", { class: "path" }, name), make("span", { class: "says" }, schema.description ?? "")),
