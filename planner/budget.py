@@ -106,8 +106,8 @@ def within(budget_ms: float, config: PlannerConfig, model: CostModel) -> Choice:
     """`config` with the largest search that fits the budget; its horizon may become shorter, but not longer.
 
     The longest horizon that leaves room for a real search is taken first; then samples and iterations grow together, as
-    samples = 2 · iterations² (18 × 3, 32 × 4, 50 × 5, …). Raises ConfigError for a budget that is not positive, and for
-    the published search.
+    samples = 2 · iterations² (18 × 3, 32 × 4, 50 × 5, …). Raises ConfigError for a budget that is no positive number,
+    and for the published search.
     """
     if not 0 < budget_ms < math.inf:
         raise ConfigError(f"a budget is a positive number of milliseconds, got {budget_ms}")

@@ -1,4 +1,4 @@
-"""Estimating how the camera is turned against where it stood in training, from a few exploratory moves.
+"""Estimating the turn of a camera that stands elsewhere than in training, from a few exploratory moves.
 
 The robot makes moves of known direction, with a picture before and after each. The model is asked which move it sees
 between the two. Where the camera stands elsewhere than in training, all its answers are turned the same way, and least

@@ -64,7 +64,7 @@ def read_pose(values: Sequence[float], field: str) -> Array:
 def check_candidates(
     values: Sequence[Sequence[Sequence[float]]], field: str, max_horizon: int, most: int = sys.maxsize
 ) -> Array:
-    """Action sequences [S, H, 7] of one length, `most` actions in all, or a FieldError."""
+    """Action sequences [S, H, 7] of one length, at most `most` actions in all, or a FieldError."""
     if not values:
         raise FieldError(field, "no candidates", "at least one action sequence, [candidates][horizon][7]")
     horizon = len(values[0])

@@ -26,7 +26,7 @@ class ConfidenceConfig:
     most_flatness: float = 0.98  # beyond it, moves hardly matter
     achieved_cost: float | None = None  # costs up to this one are those of achieved goals; None: not known
     most_cycle_error: float = FAMILIAR  # [m]; in views that a model knows, it contradicts itself far less
-    failure: FailureModel | None = None  # the chance of failure that the signs mean for this model; None: not known
+    failure: FailureModel | None = None  # fitted model of what the signs mean for this world model; None: not known
 
     def __post_init__(self) -> None:
         require(0 <= self.least_gain < 1, f"least_gain lies within 0…1, got {self.least_gain}")
@@ -42,8 +42,8 @@ class Confidence:
     gain: float  # share by which the plan lowers the cost of doing nothing
     flatness: float  # cost of the best against the median of the first candidates: near 1, moves hardly matter
     gripper_contrast: float  # share by which the gripper's best option beats the next one; 0 with a single option
-    goal_uncertainty: float | None  # [m] expected error of the hand located in the goal; None: it is not located
-    cycle_error: float | None  # [m] by which its ways to that hand and back contradict each other; None: likewise
+    goal_uncertainty: float | None  # [m] expected error of the hand located in the goal; None: not located or no number
+    cycle_error: float | None  # [m] by which the ways to that hand and back contradict each other; None: likewise
     goal_reached: bool  # the cost of doing nothing is that of an achieved goal
     goal_out_of_reach: bool  # not reached, yet no move within reach comes nearer, and the gripper is not to change
     view_unfamiliar: bool  # the ways there and back contradict each other: the model does not know what it sees

@@ -1,4 +1,4 @@
-"""Whether the gripper keeps, opens or closes, chosen apart from the motion.
+"""Choosing whether the gripper stays as it is, opens or closes, apart from the motion.
 
 Few samples of a plain search hit both the right motion and the right gripper, and costs are nearly flat in the gripper
 until the hand is at the object. So the motion is searched with the gripper kept as it is, and the best plan is then

@@ -31,7 +31,7 @@ class Keyframes:
         self.direction = 0.0  # of the gripper's last change: 1 closing, -1 opening, 0 none yet
         self.steps = 0  # for which that change has gone on; 0 once the gripper is kept
         self.closedness = 0.0  # when the last plan was made
-        self.set_down_7: Array | None = None  # the pose in which the fingers last let go of something
+        self.set_down_7: Array | None = None  # the pose of the gripper's last change, if that let go of something
         self.has_arrived = False  # the last plan neither moved the hand nor the gripper
 
     def unfinished(self, closedness: float) -> float:

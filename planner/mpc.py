@@ -152,7 +152,7 @@ class Controller:
         return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=passed)
 
     def _heed(self, commanded_7: Array) -> None:
-        """Forget the last plan if it was not followed: if the hand was told to go elsewhere than its first target."""
+        """Forget the last plan if it was not followed: if the hand was told to be elsewhere than at its target."""
         known_7 = self.commanded_7
         if known_7 is not None and np.abs(pose_difference(known_7, commanded_7)).max() < FOLLOWED:
             return
@@ -217,7 +217,7 @@ class Controller:
             self.imagined_ND = self.planner.imagine(request, plan.actions_H7[0])
 
     def _pass_keyframe(self, keyframes: Keyframes, look: _Look, plan: Plan) -> None:
-        """Where the gripper begins to change, a keyframe is passed and the timeout starts anew, though not for ever.
+        """A keyframe is passed where the gripper begins to change; the first `MORE_TIME` of a goal restart its timeout.
 
         Looks from before it no longer correct the located hand: between them and later looks lies a keyframe, so for
         these pairs the model answers with the keyframe and not with the move that was made.

@@ -38,7 +38,7 @@ from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import GRIPPER, SIZE, Array, integrate, vector
 from vjepa2_ac.world_model import History
 
-RATES_MAY_DIFFER = 0.1  # share, of a model's rate and that of plans: every fourth of 15 frames a second gives 3.75
+RATES_MAY_DIFFER = 0.1  # share by which a model's frame rate may be off: every fourth of 15 a second gives 3.75, not 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
