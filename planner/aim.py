@@ -1,4 +1,4 @@
-"""Where searches start and by what they are judged, for some problems at once.
+"""Problems as one batch for a search: where it starts, and the cost by which candidates are judged.
 
 Shapes: B problems, N tokens, D width of a latent.
 """
@@ -19,17 +19,17 @@ from vjepa2_ac.world_model import History
 
 
 class Aim(NamedTuple):
-    """The starts, the cost of what they lead to, and the hand that it counts the way to."""
+    """The starts of a batch, the cost of what candidates lead to, and the located hand to which it counts the way."""
 
     latents_BND: Tensor
     pose_B7: Tensor
     history: History | None
     cost: GoalCost
-    located: Located | None  # None: by a world that cannot tell
+    located: Located | None  # None from a world that cannot locate it
 
 
 def aim(world: World, problems: Sequence[Problem], config: CostConfig) -> Aim:
-    """What the problems ask for, with the hand located once in each goal."""
+    """The problems as one batch with its cost; the hand is located once in each goal."""
     latents_BND, pose_B7, goal_BND, history = stack(problems, world.device)
     located = locate(world, problems, latents_BND, pose_B7, goal_BND, keyframe=config.keyframes)
     hand_B4 = located and located.hand_B4

@@ -1,4 +1,4 @@
-"""Milliseconds to samples, iterations and horizon, by a cost model measured on the machine at hand.
+"""From a budget in milliseconds to samples, iterations and horizon, by a cost model measured on the machine at hand.
 
 Scoring S candidates over H steps takes about  call + step · H + each · S · H  seconds. A few timings fix the three
 numbers; `within` then chooses the largest search that fits.
@@ -25,7 +25,7 @@ from vjepa2_ac.errors import ConfigError
 
 RESERVE = 0.15  # share of a budget that is kept back: timings scatter, and a plan is more than its search
 LEAST_SAMPLES, LEAST_ITERATIONS = 12, 2  # less is not a search
-MOST_SAMPLES, MOST_ITERATIONS = 800, 10  # the published search's: more never paid
+MOST_SAMPLES, MOST_ITERATIONS = 800, 10  # as in the published search: more never paid
 SIZES = ((8, 1), (64, 1), (8, 2), (64, 2))  # samples and horizons that are timed
 
 
@@ -60,7 +60,7 @@ class Choice:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What a plan that is searched so should warn of."""
+        """The warnings for a plan that is searched with this configuration."""
         return () if self.fits else (f"even the smallest search is expected to take {self.expected_ms:.0f} ms here",)
 
 
@@ -90,7 +90,10 @@ def measure(
 
 
 def fit(sizes: Sequence[tuple[int, int]], seconds: Sequence[float]) -> CostModel:
-    """The model that explains timings of (samples, horizon) best, without negative parts, relative errors counting."""
+    """The cost model with the least squared relative errors on timings of (samples, horizon), no part of it negative.
+
+    Raises ConfigError for timings that do not grow with the samples.
+    """
     measured = np.array(seconds)
     terms = np.array([[1.0, horizon, samples * horizon] for samples, horizon in sizes])
     (call, step, each), _ = nnls(terms / measured[:, None], np.ones(len(measured)))
@@ -100,10 +103,11 @@ def fit(sizes: Sequence[tuple[int, int]], seconds: Sequence[float]) -> CostModel
 
 
 def within(budget_ms: float, config: PlannerConfig, model: CostModel) -> Choice:
-    """`config` with the largest search that fits a budget, at most as long a horizon as it has.
+    """`config` with the largest search that fits the budget; its horizon may become shorter, but not longer.
 
-    The longest horizon comes first that leaves room for a real search; then samples and iterations grow together, as
-    samples = 2 · iterations² (18 × 3, 32 × 4, 50 × 5, …).
+    The longest horizon that leaves room for a real search is taken first; then samples and iterations grow together, as
+    samples = 2 · iterations² (18 × 3, 32 × 4, 50 × 5, …). Raises ConfigError for a budget that is no positive number,
+    and for the published search.
     """
     if not 0 < budget_ms < math.inf:
         raise ConfigError(f"a budget is a positive number of milliseconds, got {budget_ms}")
@@ -128,9 +132,9 @@ def _samples(seconds: float, iterations: int, horizon: int, search: SearchConfig
 
 
 def _last_calls(horizon: int, search: SearchConfig, model: CostModel) -> float:
-    """Time to score the last mean, and the best plan with each thing that the gripper can do.
+    """Time [s] to score the last mean, and the best plan with each gripper option.
 
-    What an open hand asks besides, in the plans in which it leaves a sub-goal, comes on top.
+    Deciding whether an open hand that leaves a sub-goal closes first takes more time, which is not counted here.
     """
     most_options = 3 + len(search.gripper.stops)  # keep, open, close
     mean = model.seconds(1, horizon) if search.try_mean else 0.0

@@ -1,10 +1,11 @@
-"""How the camera is turned, from a few exploratory moves.
+"""Estimating the turn of a camera that stands elsewhere than in training, from a few exploratory moves.
 
-The robot makes moves of known direction with pictures before and after. The model is asked which move it takes each
-for; where the camera stands elsewhere than in training, all its answers are turned the same way, and least squares
-finds that turn. What the turn cannot explain says whether the view is any good.
+The robot makes moves of known direction, with a picture before and after each. The model is asked which move it sees
+between the two. Where the camera stands elsewhere than in training, all its answers are turned the same way, and least
+squares finds that turn. What the turn leaves unexplained says whether the view is any good.
 
-A model with an inverse answers at once; any other is asked by a search for the move that is imagined to lead there.
+A model with an inverse answers at once; for any other, a search finds the move that is imagined to lead from the one
+picture to the other.
 
 Shapes: M moves, N tokens, D width of a latent, 7 numbers of a pose or an action.
 """
@@ -30,8 +31,8 @@ from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError, PlanningError
 from vjepa2_ac.poses import POSITION, Array, euler_angles, pose_difference
 
-LEAST_SHARE = 0.1  # of the motion that is seen along the main direction, to be seen across it
-LEAST_MOTION = 0.01  # [m] that moves must have together, root mean square, in every direction that is estimated
+LEAST_SHARE = 0.1  # of the motion seen along its main direction, so much must be seen across it
+LEAST_MOTION = 0.01  # [m] root mean square that the moves must have along the second of their main directions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class CalibrationConfig:
     """How to ask the model for moves, and which turns to consider; `search` is for models without an inverse."""
 
     yaw_only: bool = True  # the camera keeps its height and tilt; otherwise any turn is considered
-    rounds: int = 2  # later rounds ask with the turn found so far, which puts poses right as well
+    rounds: int = 2  # later rounds ask with poses corrected by the turn found so far
     search: SearchConfig = field(
         default_factory=lambda: SearchConfig(
             samples=64, iterations=6, step_limit=0.1, answer="mean", gripper=GripperConfig(mode="held")
@@ -77,10 +78,10 @@ def calibrate(
     config: CalibrationConfig | None = None,
     cost: CostConfig | None = None,
 ) -> CameraTurn:
-    """The camera's turn about where the hand was; its `residual` near 1 says that the view is bad.
+    """The camera's turn about where the hand was; a `residual` near 1 says that the view is bad.
 
-    Raises InputError for moves too short, too long or too much alike to tell a turn from, PlanningError where what the
-    model says of them is no number.
+    Raises InputError for moves too few, too short, too long or too much alike to tell a turn from, PlanningError where
+    the model's answer holds numbers that are not finite.
     """
     config = config or CalibrationConfig()
     true_M3 = true_moves(explored)
@@ -102,7 +103,7 @@ def true_moves(explored: Sequence[Exploration]) -> Array:
 
 
 def evaluations(moves: int, config: CalibrationConfig | None = None) -> int:
-    """The most candidates of one step that a calibration from so many moves imagines; with an inverse it is none."""
+    """The most one-step candidates that a calibration from so many moves imagines; with an inverse it imagines none."""
     config = config or CalibrationConfig()
     return moves * config.rounds * config.search.most_evaluations
 
@@ -125,7 +126,7 @@ def seen_moves(world: World, explored: Sequence[Exploration], turn: CameraTurn) 
 def imagined_moves(
     world: World, explored: Sequence[Exploration], turn: CameraTurn, config: CalibrationConfig, cost: CostConfig
 ) -> Array:
-    """The translations [M, 3] that best explain to the model what was seen, in its own frame."""
+    """The translations [M, 3], in the model's own frame, that a search finds to explain best what was seen."""
     problems = [
         Problem(
             latents_ND=move.before_ND,
@@ -167,9 +168,9 @@ def _check_motion(true_M3: Array, *, yaw_only: bool) -> None:
 
 
 def _check_seen(imagined_M3: Array) -> None:
-    """About the main direction of what was seen, only moves across it tell how a camera is turned.
+    """Raise InputError where the model sees motion along one direction alone, which tells nothing of a turn about it.
 
-    Where hardly anything was seen, the residual says so.
+    Where hardly any motion is seen at all, the residual says so.
     """
     spread = _spread(imagined_M3)
     if spread[1] < LEAST_SHARE * spread[0]:
@@ -180,20 +181,20 @@ def _check_seen(imagined_M3: Array) -> None:
 
 
 def _spread(moves_MX: Array) -> Array:
-    """How far moves go along their main directions [m], the largest first, root mean square."""
+    """The root mean square [m] of the moves along each of their main directions, the largest first."""
     spread: Array = np.linalg.svd(moves_MX, compute_uv=False) / np.sqrt(len(moves_MX))
     return spread
 
 
 def _check_lengths(true_M3: Array, longest: float) -> None:
-    """The model is asked for each move as a single step, so a longer one could not be its answer."""
+    """Raise InputError for a move longer than a step: the model is asked for single steps, so it could not be found."""
     length = float(np.linalg.norm(true_M3, axis=1).max())
     if length > longest:
         raise InputError(f"a move is {length:.3f} m long; the longest that can be recognised is {longest:g} m")
 
 
 def _middle(explored: Sequence[Exploration]) -> tuple[float, float, float]:
-    """Where the hand was, on average [m]."""
+    """The mean position of the hand [m]."""
     poses = np.array([pose for move in explored for pose in (move.pose_before, move.pose_after)], dtype=np.float64)
     x, y, z = poses[:, POSITION].mean(axis=0).tolist()
     return (x, y, z)

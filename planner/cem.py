@@ -20,7 +20,7 @@ from vjepa2_ac.errors import ConfigError
 
 SEARCHED = (0, 1, 2, 6)  # where x, y, z and the gripper stand in an action
 GRIPPER = 3  # where the gripper stands among the searched numbers
-GRIPPER_DEADBAND = 0.25  # smaller changes of the gripper in the answer are dropped, and than half of the limit
+GRIPPER_DEADBAND = 0.25  # gripper changes of the answer below this, or half of the limit if that is less, are dropped
 
 Cost = Callable[[Tensor], Tensor]  # actions_SHA -> costs_S
 
@@ -102,7 +102,7 @@ def search_with(
     *,
     may_go_on: Callable[[], bool] = lambda: True,
 ) -> Search:
-    """The same with the standard-normal draws [S, 4] handed in, one per iteration and step of the horizon.
+    """The same search with the standard-normal draws [S, 4] handed in, one per iteration and step of the horizon.
 
     `may_go_on` is asked before each iteration; the published search always may.
     """
@@ -115,7 +115,7 @@ def search_with(
         actions_SHA = _actions(_constrain(noise_SHP * std_HP + mean_HP, config))
         costs_S = cost(actions_SHA)
         elites_K = costs_S.topk(config.elites, largest=False).indices
-        known_K = elites_K[costs_S[elites_K].isfinite()]  # what is no number does not lead on
+        known_K = elites_K[costs_S[elites_K].isfinite()]  # a cost that is not finite does not count
         mean_HP, std_HP = _refit(actions_SHA[known_K][..., SEARCHED], mean_HP, std_HP, config)
         trace.append(Iteration(actions_SHA, costs_S, elites_K, mean_HP, std_HP))
     return Search(_answer(mean_HP, config), tuple(trace))
@@ -152,7 +152,7 @@ def _refit(elites_KHP: Tensor, mean_HP: Tensor, std_HP: Tensor, config: CEMConfi
         return mean_HP, std_HP
     keep_mean_P = mean_HP.new_tensor([config.mean_momentum] * 3 + [config.gripper_mean_momentum])
     keep_std_P = mean_HP.new_tensor([config.std_momentum] * 3 + [config.gripper_std_momentum])
-    apart_HP = elites_KHP.std(dim=0) if len(elites_KHP) > 1 else std_HP  # of one, nobody knows
+    apart_HP = elites_KHP.std(dim=0) if len(elites_KHP) > 1 else std_HP  # a single elite has no spread
     return (
         elites_KHP.mean(dim=0) * (1 - keep_mean_P) + mean_HP * keep_mean_P,
         apart_HP * (1 - keep_std_P) + std_HP * keep_std_P,

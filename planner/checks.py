@@ -1,5 +1,7 @@
-"""What a request must be before anything is computed with it: each refusal names the field, what came, and what would
-have been right."""
+"""Checks of a request's numbers before anything is computed with them.
+
+Each refusal names the field, what came, and what would have been right.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,12 @@ POSE = f"7 numbers: {' '.join(PARTS)} in metres, radians and 0 open … 1 closed
 ACTION = "7 numbers: Δx Δy Δz in metres, three angles in radians, Δgripper"
 LARGEST_ACTION = 1.0  # [m]
 MARGIN = 0.1  # [m] around the workspace, from where a hand may still come back
-BUDGETED = {"search.samples", "search.iterations"}  # a budget says these alone; horizon and elites bound and shape it
+BUDGETED = {"search.samples", "search.iterations"}  # what a budget chooses; horizon and elites bound and shape it
 ROUNDING = 1e-6  # a gripper may be this much outside of 0…1
 
 
 def size_among(given: Sequence[str]) -> str | None:
-    """The first of some settings `NAME=VALUE` that says what a budget chooses."""
+    """The first of some settings `NAME=VALUE` that says what a budget would choose; None where none does."""
     return next((text for text in given if not BUDGETED.isdisjoint(settings_named(text))), None)
 
 
@@ -48,7 +50,7 @@ def check_near(commanded: Array, pose: Array, field: str, limits: LimitsConfig) 
 
 
 def read_pose(values: Sequence[float], field: str) -> Array:
-    """The pose [7] that the values can be, wherever the workspace is; or a FieldError."""
+    """The pose [7] that the values make, wherever the workspace is, or a FieldError."""
     pose = _vector(values, field, POSE)
     if (np.abs(pose[:3]) > FAR).any():
         raise FieldError(field, f"a position of {_numbers(pose[:3])}", "metres (are these millimetres?)")
@@ -62,7 +64,7 @@ def read_pose(values: Sequence[float], field: str) -> Array:
 def check_candidates(
     values: Sequence[Sequence[Sequence[float]]], field: str, max_horizon: int, most: int = sys.maxsize
 ) -> Array:
-    """Action sequences [S, H, 7] of one length, `most` actions in all, or a FieldError."""
+    """Action sequences [S, H, 7] of one length, at most `most` actions in all, or a FieldError."""
     if not values:
         raise FieldError(field, "no candidates", "at least one action sequence, [candidates][horizon][7]")
     horizon = len(values[0])
@@ -102,7 +104,7 @@ def check_point(values: Sequence[float], field: str) -> Array:
 def _are_actions(actions_SH7: Array) -> bool:
     """Whether `_check_action` would let all of them pass."""
     largest = np.array([LARGEST_ACTION] * 3 + [2 * math.pi] * 3 + [1 + ROUNDING])
-    return bool((np.abs(actions_SH7) <= largest).all())  # which numbers that are none are not
+    return bool((np.abs(actions_SH7) <= largest).all())  # false for NaN
 
 
 def _check_action(values: Sequence[float], field: str) -> None:

@@ -1,8 +1,8 @@
 """How far a plan can be trusted, read off the search that found it.
 
-Six signs, of which all but the last need only what was paid for already: elites that disagree, a plan hardly better
-than doing nothing, a cost that hardly depends on what is done, a goal that looks out of reach because nothing within a
-step of here comes nearer to it, a hand in the goal that the model locates badly in this scene, and a model that
+Six signs say that a plan may be bad, and all but the last come at no further cost: elites that disagree, a plan hardly
+better than doing nothing, a cost that hardly depends on what is done, a goal that looks out of reach because no move
+within reach comes nearer to it, a hand in the goal that the model locates badly in this scene, and a model that
 contradicts itself on the way there and back.
 """
 
@@ -20,13 +20,13 @@ from vjepa2_ac.models.looks import FAMILIAR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfidenceConfig:
-    """From where on a sign counts as a warning."""
+    """The thresholds beyond which a sign counts as a warning."""
 
     least_gain: float = 0.02  # a plan that lowers the cost by a smaller share is not worth its move
-    most_flatness: float = 0.98
+    most_flatness: float = 0.98  # beyond it, moves hardly matter
     achieved_cost: float | None = None  # costs up to this one are those of achieved goals; None: not known
     most_cycle_error: float = FAMILIAR  # [m]; in views that a model knows, it contradicts itself far less
-    failure: FailureModel | None = None  # what the signs mean for this model; None: not known
+    failure: FailureModel | None = None  # fitted model of what the signs mean for this world model; None: not known
 
     def __post_init__(self) -> None:
         require(0 <= self.least_gain < 1, f"least_gain lies within 0…1, got {self.least_gain}")
@@ -42,10 +42,10 @@ class Confidence:
     gain: float  # share by which the plan lowers the cost of doing nothing
     flatness: float  # cost of the best against the median of the first candidates: near 1, moves hardly matter
     gripper_contrast: float  # share by which the gripper's best option beats the next one; 0 with a single option
-    goal_uncertainty: float | None  # [m] how far off the goal's hand is expected to be located; None: it is not
-    cycle_error: float | None  # [m] by which the ways to it and back contradict each other; None: it is not located
+    goal_uncertainty: float | None  # [m] expected error of the hand located in the goal; None: not located or no number
+    cycle_error: float | None  # [m] by which the ways to that hand and back contradict each other; None: likewise
     goal_reached: bool  # the cost of doing nothing is that of an achieved goal
-    goal_out_of_reach: bool  # it is not, and yet no move within reach comes nearer, nor is the gripper to change
+    goal_out_of_reach: bool  # not reached, yet no move within reach comes nearer, and the gripper is not to change
     view_unfamiliar: bool  # the ways there and back contradict each other: the model does not know what it sees
 
 
@@ -87,5 +87,5 @@ def _number(value: float | None) -> float | None:
 
 
 def _share(part: float, whole: float) -> float:
-    # A part is the whole less something, and no finite number where the whole is none.
+    # `part` is `whole` less something, so it is not finite where `whole` is not.
     return part / whole if math.isfinite(part) and whole > 0 else 0.0

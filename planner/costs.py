@@ -1,10 +1,10 @@
-"""How far an imagined future is from its goal: what every search makes smaller.
+"""The cost that every search minimises: how far an imagined future is from its goal.
 
-A cost is put together from small choices, each off by default, so that the default is the published one: the mean
-absolute difference between the last imagined latents and the goal's (V-JEPA 2, section 3.2). The choices are the
-distance of two tokens (by name, see `DISTANCES`), coarser copies of the token map compared as well, tokens weighted by
-how much they have to change, earlier steps of the horizon counted too, the model's last mistake expected again, and the
-way from where a candidate ends to where the model locates the hand in the goal.
+The default is the published cost: the mean absolute difference between the last imagined latents and the goal's (V-JEPA
+2, section 3.2). Options change it, each off by default: another distance between two tokens (by name, see `DISTANCES`),
+coarser copies of the token map compared as well, tokens weighted by how much they have to change, earlier steps of the
+horizon counted too, the model's last mistake expected again, and the way from where a candidate ends to where the model
+locates the hand in the goal.
 
 Shapes: B requests, S candidates, H steps of the horizon, N tokens (rows x columns of them), D width of a latent.
 """
@@ -33,7 +33,7 @@ DISTANCES: dict[str, Distance] = {}
 
 
 def distance(name: str) -> Callable[[Distance], Distance]:
-    """Make a distance known by name, so that a configuration can ask for it."""
+    """Register a distance by name, so that a configuration can choose it."""
 
     def register(function: Distance) -> Distance:
         DISTANCES[name] = function
@@ -44,7 +44,7 @@ def distance(name: str) -> Callable[[Distance], Distance]:
 
 @distance("l1")
 def l1(latents: Tensor, goal: Tensor) -> Tensor:
-    """Mean absolute difference over channels: the published one."""
+    """Mean absolute difference over channels: the published distance."""
     return (latents - goal).abs().mean(dim=-1)
 
 
@@ -56,7 +56,7 @@ def l2(latents: Tensor, goal: Tensor) -> Tensor:
 
 @distance("huber")
 def huber(latents: Tensor, goal: Tensor, delta: float = 0.5) -> Tensor:
-    """Quadratic below `delta`, where latents differ by noise, and like L1 above."""
+    """Mean over channels of Huber loss / `delta`: quadratic below it, where latents differ by noise, like L1 above."""
     require(0 < delta < math.inf, f"delta is a difference of latents, above 0, got {delta}")
     return F.huber_loss(latents, goal.expand_as(latents), reduction="none", delta=delta).mean(dim=-1) / delta
 
@@ -77,12 +77,12 @@ class CostConfig:
     pool_weight: float = 1.5  # of each of those, next to 1 for the full map
     grid: tuple[int, int] | None = None  # rows and columns of tokens, where the map is not square
     focus: float = 0.0  # 0: tokens weigh the same … 1: each as much as goal and observation differ there
-    earlier: float = 0.0  # weight of a step against the next one: 0 only the last counts, 1 all the same
+    earlier: float = 0.0  # weight of a step against the next one: 0 only the last counts, 1 all count the same
     surprise: float = 0.0  # share of the last prediction's mistake that is expected again
-    place: float = 0.0  # of a metre between where a candidate ends and where the model locates the hand in the goal
-    keyframes: bool = False  # that place is the next keyframe's: where the gripper changes on the way to the goal
-    hues: int = 1  # of all pictures, evenly around the circle, in which that place is located; the middle counts
-    from_above: float = 0.0  # steepness of a cone that stands on its tip there; each metre under it counts as another
+    place: float = 0.0  # cost of a metre from where a candidate ends to where the model locates the hand in the goal
+    keyframes: bool = False  # that place is the next keyframe's, where the gripper changes on the way to the goal
+    hues: int = 1  # in how many hues, evenly around the circle, pictures are shown to locate that place (by the median)
+    from_above: float = 0.0  # slope of a cone that stands on its tip there; each metre under it costs as one more away
 
     def __post_init__(self) -> None:
         if self.distance not in DISTANCES:
@@ -93,7 +93,7 @@ class CostConfig:
         if taken is not None and (unknown := sorted(set(self.parameters) - set(taken))):
             takes = f"it takes {', '.join(taken)}" if taken else "it takes none"
             require(False, f"the distance {self.distance} has no parameter {unknown[0]!r}; {takes}")
-        if self.parameters:  # asked once, a distance refuses what it cannot take
+        if self.parameters:  # called once, a distance refuses values that it cannot take
             DISTANCES[self.distance](torch.zeros(1, 1), torch.zeros(1, 1), **self.parameters)
         require(all(side >= 1 for side in self.pools), f"pooled maps have at least 1 token a side, got {self.pools}")
         require(self.grid is None or min(self.grid) >= 1, f"grid is rows and columns of tokens, got {self.grid}")
@@ -108,23 +108,23 @@ class CostConfig:
 
 
 def _parameters(name: str) -> list[str] | None:
-    """What a distance can be told besides latents and goals; None where that may be anything."""
+    """The names of a distance's parameters besides latents and goals; None where any may be given."""
     try:
         _, _, *told = inspect.signature(DISTANCES[name]).parameters.values()
-    except ValueError:  # of what is not written in Python nobody knows
+    except ValueError:  # functions that are not written in Python may have no signature
         return None
     return None if any(each.kind is each.VAR_KEYWORD for each in told) else [each.name for each in told]
 
 
 @dataclass(frozen=True, slots=True)
 class GoalCost:
-    """The cost of getting to given goals from given observations; called with a rollout, it answers costs [B, S]."""
+    """The cost of candidates by their requests' goals; called with a rollout, it returns costs [B, S]."""
 
     config: CostConfig
     goal_BND: Tensor
     observed_BND: Tensor | None = None  # needed where `focus` is used
-    surprise_BND: Tensor | None = None  # what was seen minus what had been imagined; none known: no correction
-    located_B4: Tensor | None = None  # the hand in the goal: x y z [m], closedness; not known: only latents count
+    surprise_BND: Tensor | None = None  # what was seen minus what had been imagined; None: no correction
+    located_B4: Tensor | None = None  # the hand in the goal: x y z [m], closedness; None: only latents count
 
     def __call__(self, rollout: Rollout) -> Tensor:
         """The costs [B, S] of imagined futures."""
@@ -139,13 +139,16 @@ class GoalCost:
         return costs_BS + self.config.place * self._way_left(rollout.poses_BSH7[:, :, -1, :3], self.located_B4)
 
     def bound(self, ends_BS3: Tensor) -> Tensor:
-        """What candidates that end there [m] cost at least [B, S], whatever is imagined of them; -inf: not known."""
+        """Lower bounds [B, S], known without the model, of the costs of candidates that end there [m]; -inf: none."""
         if self.located_B4 is None or self.config.place == 0:
             return ends_BS3.new_full(ends_BS3.shape[:2], -torch.inf)
         return self.config.place * self._way_left(ends_BS3, self.located_B4)
 
     def _way_left(self, ends_BS3: Tensor, located_B4: Tensor) -> Tensor:
-        """From where candidates end to the place, and how far that is under the cone over it [m]."""
+        """The distance [m] from where candidates end to the place, plus how far their ends are under its cone [B, S].
+
+        What an end is below the place itself counts as distance alone.
+        """
         away_BS3 = ends_BS3 - located_B4[:, None, :3]
         cone_BS = self.config.from_above * vector_norm(away_BS3[..., :2], dim=-1)  # its height over the place
         under_BS = (cone_BS - away_BS3[..., 2].clamp_min(0)).clamp_min(0)
@@ -153,11 +156,11 @@ class GoalCost:
         return left_BS
 
     def of_frame(self, latents_BND: Tensor) -> Tensor:
-        """The costs [B] of being where a frame was really taken."""
+        """The costs [B] of frames that were really taken, by their latents alone."""
         return self._of_latents(latents_BND[:, None, None])[:, 0, 0]
 
     def take(self, chosen: list[int]) -> GoalCost:
-        """The same for some of the requests."""
+        """The same cost for the requests of these indices."""
 
         def some(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[chosen]
@@ -197,7 +200,7 @@ class GoalCost:
 
 
 def losing(costs: Tensor) -> Tensor:
-    """The costs, in which what is no number loses."""
+    """The costs, with inf for all that are not finite, so that these candidates lose."""
     return costs.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
 
 

@@ -1,8 +1,8 @@
-"""The chance that what a plan belongs to will fail, from the signs of its search: a logistic model fitted to episodes.
+"""The probability that the episode of a plan will fail, from the signs of its search: a logistic model.
 
 The signs by themselves say that something is odd; how odd is bad depends on the model, the cost and the task. So a few
-coefficients are fitted to episodes of which it is known how they ended (`vjepa2-ac evaluate-confidence`), and hold for
-that model and that cost alone.
+coefficients are fitted to episodes that are known to have failed or succeeded (`vjepa2-ac evaluate-confidence`). They
+hold for that model and that cost alone.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from vjepa2_ac.errors import ConfigError, InputError
 FORMAT = "vjepa2-ac failure models, version 2"
 OWN = ("elite_spread", "gain", "flatness", "gripper_contrast", "goal_uncertainty", "cycle_error", "goal_out_of_reach")
 SIGNS = (*OWN, "log_idle_cost", "log_cost")
-FAR_OUT = 5.0  # deviations beyond which a sign counts no further: nothing was seen there
+FAR_OUT = 5.0  # standard deviations to which a sign is clipped: nothing was seen beyond
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureModel:
-    """Coefficients on standardised signs, some of `SIGNS` or all, and what they were fitted for."""
+    """A logistic model: coefficients on standardised signs, some of `SIGNS` or all, and what they were fitted for."""
 
     centre: tuple[float, ...]
     scale: tuple[float, ...]
@@ -48,9 +48,9 @@ class FailureModel:
         require(all(scale > 0 for scale in self.scale), f"scale is positive, got {self.scale}")
 
     def unfitted(self, cost: Mapping[str, Any]) -> str | None:
-        """In what it was fitted for another cost than this, as a phrase; None for the same.
+        """A phrase saying how the cost that the model was fitted for differs from this one; None where it does not.
 
-        Settings that there were none of when it was fitted stood at their defaults, which change nothing.
+        Settings that did not exist yet when it was fitted count as at their defaults, which change nothing.
         """
         fitted = to_dict(CostConfig()) | self.cost
         for name, value in cost.items():
@@ -59,7 +59,7 @@ class FailureModel:
         return None
 
     def probability(self, signs: Mapping[str, float]) -> float | None:
-        """The chance of failure for the signs of a plan, by their names; None where one that is read is no number."""
+        """The probability of failure, given a plan's signs by name; None where one that it reads is not finite."""
         values = [signs[name] for name in self.signs]
         if not all(map(math.isfinite, values)):
             return None
@@ -70,23 +70,29 @@ class FailureModel:
 
 
 def signs(confidence: Mapping[str, Any], cost: float, idle_cost: float) -> dict[str, float]:
-    """The signs of a plan, from what it says of itself; not a number where a cost is none. KeyError where one lacks."""
-    own = {name: float(confidence[name] or 0.0) for name in OWN}  # a model that locates no hand is never unsure of it
+    """The signs of a plan by name, from its confidence and its costs; NaN for a cost that is not finite.
+
+    Raises KeyError where the confidence lacks a sign.
+    """
+    own = {name: float(confidence[name] or 0.0) for name in OWN}  # None, where no hand is located, counts as 0
     return own | {"log_idle_cost": _log(idle_cost), "log_cost": _log(cost)}
 
 
 def fitted_for(cost: Mapping[str, Any], models: Sequence[FailureModel]) -> FailureModel | None:
-    """The first of the models that was fitted for this cost."""
+    """The first of the models that was fitted for this cost; None where there is none."""
     return next((model for model in models if not model.unfitted(cost)), None)
 
 
 def read(path: Path, *, weights: str) -> tuple[FailureModel, ...]:
-    """The models in a file of `evaluate-confidence`, each for a cost; ConfigError if they are for other weights."""
+    """The models in a file of `evaluate-confidence`, each for one cost.
+
+    Raises InputError for a file that cannot be read as one, ConfigError for models that were fitted to other weights.
+    """
     return tuple(model for model, _ in read_fits(path, weights=weights))
 
 
 def read_fits(path: Path, *, weights: str) -> list[tuple[FailureModel, dict[str, Any]]]:
-    """The same, each with all that the file says of it: what it was fitted to, and what it is worth."""
+    """The same models, each with all that the file says of it: what it was fitted to, and how well it predicts."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
-"""Whether a sub-goal is reached: judged by progress, never by counting steps.
+"""Whether a sub-goal is reached: judged by the progress of its cost, never by counting steps.
 
-Two things pass a goal. Its cost is one that achieved goals have (known from pictures of goals that really were
-achieved); or it has fallen well, stopped falling, and stands at its own best, which is as near as this planner gets.
-A goal that does neither in time is given up, for good: looks at a robot that stands still pass it no more.
+A goal is passed in one of two ways. Its cost is one that achieved goals have (known from pictures of goals that really
+were achieved); or its cost has fallen far enough, has stopped falling and is at its own best, which is as near as this
+planner gets. A goal that does neither in time is given up for good, whatever later looks at the standing robot show.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PASSED = ("achieved", "settled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AchievedGoals:
-    """What the cost is like where a goal has truly been achieved: no two pictures of one situation are the same."""
+    """The distribution of costs where a goal was really achieved: no two pictures of one situation are the same."""
 
     mean: float
     deviation: float
@@ -32,12 +32,12 @@ class AchievedGoals:
 
     @classmethod
     def from_costs(cls, costs: Sequence[float]) -> AchievedGoals:
-        """From the costs between final pictures of achieved goals and the goal pictures."""
+        """The distribution of the costs between final pictures of achieved goals and the goal pictures."""
         require(len(costs) >= 2, f"a distribution needs at least 2 costs, got {len(costs)}")
         return cls(mean=statistics.fmean(costs), deviation=statistics.stdev(costs))
 
     def limit(self, deviations: float) -> float:
-        """The largest cost that still belongs to them."""
+        """The largest cost within so many standard deviations above the mean."""
         return self.mean + deviations * self.deviation
 
 
@@ -45,13 +45,13 @@ class AchievedGoals:
 class ProgressConfig:
     """When a goal counts as passed, and when it is given up."""
 
-    achieved: AchievedGoals | None = None  # not known: only settling passes a goal
-    deviations: float = 1.0  # above their mean at which a cost still counts as achieved
-    loose_deviations: float = 4.0  # and at which a goal may settle
+    achieved: AchievedGoals | None = None  # None: not known, so that only settling passes a goal
+    deviations: float = 1.0  # above the mean of achieved goals, up to which a cost counts as achieved
+    loose_deviations: float = 4.0  # above that mean, up to which a goal may settle
     window: int = 4  # [steps] without progress after which the cost has stopped falling
     least_progress: float = 0.03  # share of the way come by which the cost must fall to count as progress
     near_best: float = 0.25  # share of that way, from the first cost to the best, within which a cost is at its best
-    least_fall: float = 0.3  # share by which the cost must have fallen since the start to settle
+    least_fall: float = 0.3  # share by which the cost must have fallen since the start for the goal to settle
     timeout: int = 40  # [steps] after which the goal is given up
 
     def __post_init__(self) -> None:
@@ -64,19 +64,19 @@ class ProgressConfig:
 
 
 class Progress:
-    """The costs of one goal as the robot goes towards it."""
+    """Follows the cost of one goal as the robot goes towards it."""
 
     def __init__(self, config: ProgressConfig) -> None:
         self.config = config
         self.first: float | None = None
-        self.pursued = 0  # [steps] since the beginning, or since it was last passed
+        self.pursued = 0  # [steps] since the beginning, or since the goal was last passed
         self.best = float("inf")
-        self.mark = float("inf")  # the cost at the last progress; many small steps down add up to progress too
+        self.mark = float("inf")  # the cost at the last progress: many small steps down add up to progress too
         self.since_progress = 0  # steps
         self.verdict: Verdict = "going"  # of the last look
 
     def update(self, cost: float, *, may_settle: bool = True) -> Verdict:
-        """What the cost of the present picture says; where it `may_settle`, that can be that it has."""
+        """The verdict on the goal after a look with this cost; it is `settled` only where it `may_settle`."""
         if self.verdict == "timed out":
             return self.verdict
         self.first = cost if self.first is None else self.first
@@ -89,19 +89,19 @@ class Progress:
         self.pursued += 1
         before, self.verdict = self.verdict, self._judge(cost, self.first, may_settle=may_settle)
         if self.verdict in PASSED:
-            self.pursued = 0  # lost again, it has as much time as before
+            self.pursued = 0  # if it is lost again, it has as much time as before
         elif before in PASSED:
-            self.mark, self.since_progress = cost, 0  # it is lost: what brings it back is progress, too
+            self.mark, self.since_progress = cost, 0  # the goal was lost: what brings it back is progress, too
         return self.verdict
 
     def untried(self) -> None:
-        """Take back that a step was made: there was no plan to follow."""
+        """Do not count the last look as a step, because there was no plan to follow."""
         self.pursued -= 1
         self.unmoved()
 
     def unmoved(self) -> None:
-        """Take back that the cost did not fall: the robot stood still, so nothing tells that it leads no farther."""
-        self.since_progress -= 1  # below 0 after progress: the next look sees the same again
+        """Do not count the last look as one without progress: the robot stood still, so none could be made."""
+        self.since_progress -= 1  # below 0 after progress: the next look sees the same picture again
 
     def _judge(self, cost: float, first: float, *, may_settle: bool) -> Verdict:
         if self._is_achieved(cost):

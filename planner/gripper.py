@@ -1,21 +1,22 @@
-"""The gripper's choice, made apart from the motion.
+"""Choosing whether the gripper stays as it is, opens or closes, apart from the motion.
 
-Few samples of a plain search hit both the right motion and the right gripper, and its costs are nearly flat in the
-gripper until the hand is there. So the motion is searched with the gripper kept as it is, and then the best plan is
-imagined once with each thing that the gripper can do. What decides is not which future costs least, because what the
-model has wrong about all of them outweighs what sets them apart, but how much of an imagined difference the goal shows
-(`contrast`). Where the model's inverse locates the hand in the goal, how closed it is there tells the same share in
-another way, and `located` weighs the two.
+Few samples of a plain search hit both the right motion and the right gripper, and costs are nearly flat in the gripper
+until the hand is at the object. So the motion is searched with the gripper kept as it is, and the best plan is then
+imagined once with each gripper option. An option is not chosen for its cost, because what the model has wrong in all of
+these futures outweighs what sets them apart. It is chosen for how much of the difference that it is imagined to make
+the goal shows (mode `contrast`, see `shown`). Where the model's inverse locates the hand in the goal, its closedness
+there gives the same share in another way (see `located`), and settings weigh the two.
 
 Open fingers around something wide look like closed ones. So before an open hand goes on from a sub-goal, the way to the
-next one may be imagined with the fingers closed first (`choose_first`): what came along tells them apart.
+next one may be imagined with the fingers closed first (`choose_first`): whether the object comes along tells them
+apart.
 
-A gate may hold the gripper while there is still way to go: it changes only once the best plan that keeps it hardly
-moves, which is what stops a hand from closing early and from opening in transit.
+A gate may keep the gripper as it is while the hand still has way to go: the gripper changes only once the best plan
+that keeps it hardly moves. That stops a hand from closing early and from opening in transit.
 
 Models that learned from measured poses take a change of the gripper for what the fingers will have done, not for what
-they were told: around an object they never close all the way. So closing is also imagined to end at `stops`; whichever
-wins, the gripper is told to close.
+they were told to do, and around an object fingers never close all the way. So closing is also imagined to end at each
+of `stops`; whichever of these futures wins, the gripper is told to close.
 
 Shapes: H steps of the horizon, G options, N tokens, D width of a latent.
 """
@@ -32,25 +33,25 @@ from torch import Tensor
 
 from vjepa2_ac.config import require
 
-SAME = 0.05  # closing or opening by less than this is keeping
+SAME = 0.05  # a change of closedness by less than this counts as keeping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GripperConfig:
-    """How the gripper is decided.
+    """How it is decided what the gripper does.
 
     `contrast`: chosen apart from the motion, by imagined differences. `sampled`: searched like any other number, as
-    published. `held`: never.
+    published. `held`: never changed.
     """
 
     mode: Literal["contrast", "sampled", "held"] = "contrast"
     limit: float = 0.75  # largest change of closedness in one step
     deadband: float = 0.25  # sampled: smaller changes count as none
-    share: float = 0.3  # contrast: how much of what closing would change the goal must show
+    share: float = 0.3  # contrast: share of what closing is imagined to change that the goal must show
     release_share: float = 0.5  # contrast: the same for opening, which drops what is held if it is wrong
-    located: float = 0.0  # contrast: weight, beside the differences', of how closed the model finds the goal's hand
+    located: float = 0.0  # contrast: weight of how closed the model finds the goal's hand; the differences get the rest
     release_located: float = 0.0  # contrast: the same for opening
-    take_share: float | None = None  # contrast: of what closing before the hand goes on changes; None: never asked
+    take_share: float | None = None  # contrast: as `share`, for closing before the hand goes on; None: never asked
     stops: tuple[float, ...] = (0.4,)  # contrast: closednesses at which something between the fingers may stop them
     gate: float | None = None  # [m] contrast: no change while the best plan that keeps it moves at least this far
 
@@ -71,7 +72,7 @@ class GripperConfig:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing the gripper can do, as its changes of closedness in each step: as imagined, and as it is told."""
+    """One thing the gripper can do: its change of closedness in each step, as imagined and as it is told."""
 
     name: str
     changes_H: tuple[float, ...]
@@ -79,7 +80,7 @@ class Option:
 
 
 def options(config: GripperConfig, closedness: float, horizon: int) -> tuple[Option, ...]:
-    """What a gripper that is `closedness` closed can do; keeping comes first, and what would change nothing is out."""
+    """The options of a gripper that is `closedness` closed: keeping first, then those that would change something."""
 
     def steps(end: float) -> tuple[float, ...]:
         return _towards(end, closedness, config.limit, horizon)
@@ -103,9 +104,10 @@ def choose(
     costs_G: Sequence[float],
     keeping_moves: float,
 ) -> int:
-    """The option to take: of those that the goal shows enough of (see `shown` and `located`), the cheapest.
+    """The index of the option to take: of those that the goal shows enough of (see `shown`, `located`), the cheapest.
 
-    What has no cost is never taken.
+    It is 0, keeping, where the goal shows enough of none, and while the best plan that keeps the gripper moves
+    (`keeping_moves` [m]) as far as the gate or farther. An option whose cost is not finite is never taken.
     """
     if config.gate is not None and keeping_moves >= config.gate:
         return 0
@@ -116,34 +118,38 @@ def choose(
 
 
 def choose_first(share: float, options_G: Sequence[Option], shares_G: Sequence[float]) -> int | None:
-    """What to close to before the hand goes on: the option that the goal shows most of, where that is enough."""
+    """The index of the option to close by before the hand goes on: the one that the goal shows most of.
+
+    None where the goal shows less than `share` of it, or where nothing closes.
+    """
     closing = [option for option in range(1, len(options_G)) if options_G[option].told_H[0] > 0]
     most = max(closing, key=lambda option: shares_G[option], default=None)
     return most if most is not None and shares_G[most] >= share else None
 
 
 def weighed(config: GripperConfig, options_G: Sequence[Option], shown_G: Tensor, located_G: Tensor) -> Tensor:
-    """Both signs of how much the goal shows of each option, as one [G]; `located` weighs one of them, see there."""
+    """The weighted mean [G] of the shares by imagined differences (`shown`) and by the located hand (`located`)."""
     weights = [config.release_located if option.told_H[0] < 0 else config.located for option in options_G]
     return torch.lerp(shown_G, located_G, torch.tensor(weights))
 
 
 def located(options_G: Sequence[Option], change: float) -> Tensor:
-    """How much of what each option would change the goal shows [G], where its hand is closed by `change` more.
+    """The share [G] of each option's change of closedness that the goal shows, where its hand is `change` more closed.
 
-    0 where the goal's hand is closed as now, 1 where it is as closed as the option leaves it or more, -1 where it goes
-    the other way; keeping shows nothing.
+    0 where the goal's hand is as closed as now, 1 where it has changed as much as by the option or more, down to -1
+    where it has changed the other way; 0 for keeping.
     """
     ends = [sum(option.changes_H) for option in options_G]
     return torch.tensor([change / end if end else 0.0 for end in ends]).clamp(-1, 1)
 
 
 def shown(imagined_GND: Tensor, goal_ND: Tensor) -> Tensor:
-    """How much of what each option would change the goal shows [G].
+    """The share [G] of what each option is imagined to change that the goal shows.
 
-    With d what an option is imagined to change beside keeping, the first, it is the t for which keep + t · d comes
-    nearest to the goal: 0 where the goal looks as if the gripper were kept, 1 where it looks just as imagined. What
-    the two imagined futures have wrong alike cancels, and whatever the gripper does not change counts for nothing.
+    Let d be the imagined latents of an option minus those of keeping, the first option. The share is the t for which
+    keep + t · d comes nearest to the goal: 0 where the goal looks as if the gripper were kept, 1 where it looks as
+    imagined. What the model has wrong in both futures cancels, and whatever the gripper does not change counts for
+    nothing.
     """
     changed_GND = imagined_GND - imagined_GND[:1]
     along_G = ((goal_ND - imagined_GND[0]) * changed_GND).sum(dim=(1, 2))

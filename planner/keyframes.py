@@ -1,9 +1,9 @@
-"""What a loop that goes by keyframes keeps in mind: only what the last look and the last plan cannot tell.
+"""What a loop with keyframes remembers between looks: only what a single look cannot tell.
 
-Which keyframe comes next, the model says anew at every look. But fingers that have begun to close or to open end that
-before the hand goes on, or they would half hold what they hold; what they have just set down they leave, lest a goal
-that was reached is lost again; and a goal is not reached while there is still a way to go, however much its picture
-looks like what is seen.
+A keyframe is a moment at which the gripper changes. Which one comes next, the model says anew at every look. But
+fingers that have begun to close or to open must finish before the hand goes on, or they would only half hold an object.
+What they have just set down must be left alone, or a goal that was reached would be lost again. And a goal is not
+reached while the hand still has way to go, however much its picture looks like what is seen.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from planner.moves import GRIPPER
 from planner.plan import Plan
 from vjepa2_ac.poses import POSITION, Array
 
-MORE_TIME = 2  # keyframes on the way to a goal that give it more: something is taken up and set down
+MORE_TIME = 2  # keyframes on the way to a goal that restart its timeout: something is taken up and set down
 AT_LEAST, AT_MOST = 2, 4  # steps for which a change of the gripper goes on
-HOLDS = 1 - SAME  # fingers that are closed farther have nothing between them
-ARRIVED = 0.01  # [m] shorter moves are none
+HOLDS = 1 - SAME  # fingers that are closed farther than this have nothing between them
+ARRIVED = 0.01  # [m] a plan of shorter moves counts as not moving the hand
 
 
 class Keyframes:
-    """Those of one goal, as the robot goes towards it."""
+    """What to remember of the keyframes of one goal, as the robot goes towards it."""
 
     def __init__(self) -> None:
         self.passed = 0
         self.direction = 0.0  # of the gripper's last change: 1 closing, -1 opening, 0 none yet
-        self.steps = 0  # for which that has gone on
+        self.steps = 0  # for which that change has gone on; 0 once the gripper is kept
         self.closedness = 0.0  # when the last plan was made
-        self.set_down_7: Array | None = None  # the pose in which the fingers last let go of something
+        self.set_down_7: Array | None = None  # the pose of the gripper's last change, if that let go of something
         self.has_arrived = False  # the last plan neither moved the hand nor the gripper
 
     def unfinished(self, closedness: float) -> float:
-        """The direction in which the fingers are still on their way, 0 once they rest or stand at an end."""
+        """1 while the fingers are still closing, -1 while they are still opening, 0 once they rest or are at an end."""
         is_at_an_end = closedness > HOLDS if self.direction > 0 else closedness < SAME
         if self.steps == 0 or self.steps >= AT_MOST or is_at_an_end:
             return 0.0
@@ -43,7 +43,7 @@ class Keyframes:
         return self.direction if is_moving or self.steps < AT_LEAST else 0.0
 
     def follow(self, plan: Plan, pose_7: Array) -> bool:
-        """Take note of what is about to be done; whether that begins to change the gripper: a keyframe is passed."""
+        """Note a plan that is about to be followed; true where it begins to change the gripper, a passed keyframe."""
         closedness = float(pose_7[GRIPPER])
         self.has_arrived = float(np.linalg.norm(plan.actions_H7[:, POSITION], axis=1).max()) < ARRIVED
         change, self.closedness = float(plan.actions_H7[0, GRIPPER]), closedness

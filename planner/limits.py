@@ -4,7 +4,7 @@ Actions are clipped, in this order, to the step limits, to the workspace, to the
 to the gripper's range; whatever was changed is reported, in words and numbers. A hand that starts outside of the
 workspace may only come back. Numbers that are not finite are refused, and so is an observation that is too old.
 
-Shapes: H steps, 7 numbers of a pose or an action. Everything is float64 numpy: this is the last word before the robot.
+Shapes: H steps, 7 numbers of a pose or an action. Everything is float64 numpy: this is the last step before the robot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vjepa2_ac.poses import GRIPPER, PARTS, POSITION, ROTATION, Array, integrate
 
 Corner = tuple[float, float, float]
 NOTICED = 1e-7  # differences below this are rounding
-CLOCKS_APART = 0.1  # [s] by which a picture may seem to come from the future: a camera's clock and a robot's differ
+CLOCKS_APART = 0.1  # [s] by which a picture may seem to come from the future: clocks of cameras and robots differ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +91,10 @@ def make_safe(pose: ArrayLike, actions: ArrayLike, limits: LimitsConfig) -> Safe
 
 
 def away(commanded: ArrayLike, measured: ArrayLike, limits: LimitsConfig) -> str | None:
-    """How far the hand [7] is from where it was told to be [7], where that is more than one action may make up for.
+    """How far the hand [7] is from its commanded pose [7], in words; None where one action may make up for it.
 
-    Limits count from the commanded pose; were it anywhere, they would not hold from where the hand is. A gripper may be
-    told to close farther than it can.
+    Limits count from the commanded pose, so they hold for the hand only if that pose is near it. Grippers are not
+    compared: one may be told to close farther than it can.
     """
     offset = np.abs(pose_difference(measured, commanded))
     if offset[POSITION].max() <= limits.step + NOTICED and offset[ROTATION].max() <= limits.turn + NOTICED:
@@ -127,14 +127,14 @@ def _within_workspace(start: Array, here: Array, action: Array, limits: LimitsCo
 
 
 def _within_distance(start: Array, here: Array, action: Array, limits: LimitsConfig) -> Array:
-    # A shorter move the same way: it breaks none of the rules before, because here and there both keep them.
+    # A shorter move in the same direction breaks none of the earlier rules, because both ends of the move keep them.
     offset, move = here[POSITION] - start[POSITION], action[POSITION]
     a, b, c = float(move @ move), float(offset @ move), min(0.0, float(offset @ offset) - limits.distance**2)
     if a == 0 or np.linalg.norm(offset + move) <= limits.distance:
         return action
     # The share t of the move that ends at the distance: |offset + t · move|² = distance².
     share = (math.sqrt(b * b - a * c) - b) / a
-    share = min(1.0, max(0.0, share))  # a tiny move inwards from the edge would end at the far one
+    share = min(1.0, max(0.0, share))  # else a tiny move inwards from the edge would end at the far one
     return _going_to(here, action, here[POSITION] + share * move)
 
 

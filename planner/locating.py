@@ -1,11 +1,13 @@
-"""Where a hand is to go, as the model locates it: the middle of what it says of the same pictures in several hues.
+"""Locating the hand in a goal: the median of the model's answers for the same pictures in several hues.
 
-A network that locates things has learned from things of some colours, and errs differently where the same things have
-others. So it is asked once more with all hues turned, by angles evenly around the circle, and the middle of its answers
-counts (predictions averaged over transformed inputs, as in Krizhevsky, Sutskever and Hinton, ImageNet Classification
-with Deep Convolutional Neural Networks, 2012, section 4.1). By how much they differ, they must be expected to miss too.
+A network that locates objects has learned from objects of some colours, and errs differently where the same objects
+have others. So it is asked again with all hues turned, by angles evenly around the circle, and the median of its
+answers counts (predictions averaged over transformed inputs, as in Krizhevsky, Sutskever and Hinton, ImageNet
+Classification with Deep Convolutional Neural Networks, 2012, section 4.1). How far the answers lie apart adds to the
+error that must be expected.
 
-A keyframe at which the hand would take up again what it has just set down is none: what remains is the goal itself.
+A keyframe at which the hand would take up again what it has just set down is ignored: the hand is located in the goal
+itself.
 
 Shapes: B requests, C turns of the hues, V = 1 + C answers, N tokens, D width of a latent.
 """
@@ -22,7 +24,7 @@ from planner.problem import Problem
 from planner.protocols import World
 from vjepa2_ac.models.looks import Located
 
-AGAIN = 0.03  # [m] aside of where something was set down: fingers that close there take it up again
+AGAIN = 0.03  # [m] horizontally, from where something was set down: fingers that close nearer take it up again
 
 
 def locate(
@@ -34,7 +36,7 @@ def locate(
     *,
     keyframe: bool = False,
 ) -> Located | None:
-    """The hand in each problem's goal, or at the next keyframe before it; None from a world that cannot tell."""
+    """The hand in each problem's goal, or at the next keyframe before it; None from a world that cannot locate it."""
     looks = [problem.looks for problem in problems]
     located = world.locate(latents_BND, pose_B7, goal_BND, looks, keyframe=keyframe)
     if located is None:
@@ -52,19 +54,19 @@ def locate(
 
 
 def _located_turned(world: World, problem: Problem, pose_7: Tensor, *, keyframe: bool) -> Located:
-    """What is said of a problem's pictures with their hues turned, one answer for each turn."""
+    """The hand located in a problem's pictures with their hues turned, one answer for each turn."""
     latents_CND, goal_CND = (
         torch.stack([part.to(world.device) for part in parts])
         for parts in zip(*((sight.latents_ND, sight.goal_ND) for sight in problem.turned), strict=True)
     )
     looks = [sight.looks for sight in problem.turned]
     located = world.locate(latents_CND, pose_7.expand(len(looks), -1), goal_CND, looks, keyframe=keyframe)
-    assert located is not None  # it has just told
+    assert located is not None  # this world has just located the hand in the pictures as they are
     return located
 
 
 def _middle(hand_4: Tensor, uncertainty: Tensor, turned: Located) -> tuple[Tensor, Tensor]:
-    """The median of all answers, number by number, and how far from the truth it is expected to be."""
+    """The median of all answers, number by number, and how far from the truth it is expected to be [m]."""
     hands_V4 = torch.cat((hand_4[None], turned.hand_B4))
     middle_4 = hands_V4.quantile(0.5, dim=0)
     apart = (hands_V4 - middle_4)[:, :3].square().sum(dim=1).mean().sqrt()

@@ -1,8 +1,8 @@
 """Which numbers of an action are searched, how far each may go, and how actions are made of them.
 
-Searching x, y, z and the gripper is the published choice; rotations join when given a limit, and the gripper leaves
-when it is chosen apart from the motion (see `gripper`). A hand that may go down less far than aside in one step arrives
-over a thing and not beside it, and pushes less of what stands in the way.
+Searching x, y, z and the gripper is the published choice. Rotations are searched too when they are given a limit, and
+the gripper is not when it is chosen apart from the motion (see `gripper`). A hand that may go down less far than aside
+in one step arrives over an object and not beside it, and pushes less of what stands in the way.
 
 Shapes: V searched numbers, H steps, A numbers of an action (7), any number of leading axes.
 """
@@ -21,7 +21,7 @@ GRIPPER = 6  # where the gripper stands in an action
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveSpace:
-    """Searched numbers and their limits, a box around standing still."""
+    """The searched numbers and their limits, a box around standing still."""
 
     step_limit: float  # [m], along each axis
     descent_limit: float | None = None  # [m], downwards; None: as along any axis
@@ -45,7 +45,7 @@ class MoveSpace:
 
     @property
     def reaches(self) -> Tensor:
-        """How far each searched number may go either way, [V]: the width that a search begins with."""
+        """How far each searched number may go both up and down, [V]: the width that a search begins with."""
         reach_V = self.limits
         if self.descent_limit is not None:
             reach_V[2] = self.descent_limit

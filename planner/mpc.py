@@ -32,8 +32,8 @@ from vjepa2_ac.world_model import History
 
 Status = Literal["going", "done", "timed out"]
 
-LEAVING = 2  # plans: one may close the gripper before the next one goes on
-FOLLOWED = 1e-3  # [m], [rad] and of closedness, within which a hand that was told to go to a plan's target was
+LEAVING = 2  # plans in which the hand leaves a sub-goal: one may close the gripper before the next one goes on
+FOLLOWED = 1e-3  # [m, rad, closedness] a plan was followed if the hand was told to go within this of its target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +59,9 @@ class Step:
 
     status: Status
     plan: Plan | None
-    goal: int  # the sub-goal that is being pursued, counted from 0
+    goal: int  # index of the sub-goal that is being pursued, counted from 0
     cost: float  # of the present picture, to that sub-goal
-    passed: tuple[tuple[int, Verdict], ...]  # sub-goals passed by this look, and how
+    passed: tuple[tuple[int, Verdict], ...]  # sub-goals passed since the last step that returned, and how
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What the loop kept in mind before its last plan was to be followed, and whether that promised anything."""
+    """The loop's state before its last plan, in case that is not followed, and whether the plan promised a gain."""
 
     promised: bool
     leaving: int
@@ -82,12 +82,12 @@ class _Before:
 
 
 class Controller:
-    """Pursues a sequence of goals with a planner; keeps what the next plan can use of the last one.
+    """Pursues a sequence of goals with a planner; remembers what the next plan can use of the last one.
 
     A goal is a frame [H, W, 3] uint8, its latents [N, D], or those in as many hues as the planner's cost asks for
-    [V, N, D]. `step` is called after the first action of the plan before was made, four times a second. Where that was
-    not made, `commanded` says so, or the next plan would build on what never happened: fingers that were to close then
-    would be kept closing.
+    [V, N, D]. Call `step` four times a second, each time after the first action of the previous plan was made. If that
+    was not made, say so with `commanded`; otherwise the next plan builds on what never happened: fingers that were to
+    close would be kept closing.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class Controller:
         self.planner, self.config, self.seed = planner, config or ControlConfig(), seed
         self.goals = [self._seen(goal) for goal in goals]
         self.goal, self.steps = 0, 0
-        self.passed: list[tuple[int, Verdict]] = []  # sub-goals, not yet told: a plan may fail after they were
+        self.passed: list[tuple[int, Verdict]] = []  # not yet reported: if planning fails, the next step does
         self.progress = Progress(self.config.progress)
-        self.leaving = 0  # for so many plans more, unless it moves, the hand leaves a sub-goal
+        self.leaving = 0  # plans more in which the hand counts as leaving a sub-goal, unless it moves
         self.keyframes = Keyframes() if planner.config.cost.keyframes else None
         self.past: list[_Look] = []
-        self.alike = 0  # of the last looks, since a keyframe
+        self.alike = 0  # looks since the last keyframe
         self.commanded_7: Array | None = None
         self.before: _Before | None = None
         self.last_actions_H7: Array | None = None
@@ -152,7 +152,7 @@ class Controller:
         return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=passed)
 
     def _heed(self, commanded_7: Array) -> None:
-        """Forget the last plan where it was not followed: where the hand was told to be elsewhere than it said."""
+        """Forget the last plan if it was not followed: if the hand was told to be elsewhere than at its target."""
         known_7 = self.commanded_7
         if known_7 is not None and np.abs(pose_difference(known_7, commanded_7)).max() < FOLLOWED:
             return
@@ -160,7 +160,7 @@ class Controller:
         if self.before is not None:
             self.leaving, self.alike = self.before.leaving, self.before.alike
             self.progress, self.keyframes = self.before.progress, self.before.keyframes
-            if self.before.promised:  # else standing still is as near as it gets
+            if self.before.promised:  # otherwise standing still was as near as the planner gets
                 self.progress.unmoved()
 
     def _judge(self, look: _Look) -> tuple[Status, float]:
@@ -175,11 +175,11 @@ class Controller:
             self.goal, self.leaving = self.goal + 1, LEAVING
             self.keyframes = self.keyframes and Keyframes()
             self.progress = Progress(self.config.progress)
-            self.last_actions_H7 = None  # it led to the goal before
+            self.last_actions_H7 = None  # they led to the previous goal
 
     def _cost(self, look: _Look) -> float:
         refuse_unlike(look.latents_VND[0], self.goals[self.goal][0])
-        # Of neither observation nor surprise is it told, so neither counts: costs of different looks are compared here.
+        # Costs of different looks are compared, so this one is given neither observation nor surprise to count.
         cost = GoalCost(self.planner.config.cost, self.goals[self.goal][:1])
         return float(cost.of_frame(look.latents_VND[:1]))
 
@@ -217,9 +217,10 @@ class Controller:
             self.imagined_ND = self.planner.imagine(request, plan.actions_H7[0])
 
     def _pass_keyframe(self, keyframes: Keyframes, look: _Look, plan: Plan) -> None:
-        """Where the gripper begins to change, a keyframe is passed, and time begins anew, though not for ever.
+        """A keyframe is passed where the gripper begins to change; the first `MORE_TIME` of a goal restart its timeout.
 
-        What was seen before that tells nothing of what comes after: the moves between asked for a keyframe, too.
+        Looks from before it no longer correct the located hand: between them and later looks lies a keyframe, so for
+        these pairs the model answers with the keyframe and not with the move that was made.
         """
         is_passed = keyframes.follow(plan, look.pose_7)
         if keyframes.steps:
@@ -229,7 +230,7 @@ class Controller:
             self.progress = Progress(self.config.progress)
 
     def _commanded(self, look: _Look) -> Array | None:
-        """Where the hand was told to be, near to where it is: else small errors of the arm add up to a drift."""
+        """The commanded pose, kept near the measured one, from which small errors of the arm would add up to drift."""
         if self.commanded_7 is None:
             return None
         limits, commanded_7 = self.planner.config.limits, self.commanded_7.copy()
@@ -243,7 +244,7 @@ class Controller:
         return commanded_7
 
     def _history(self, look: _Look) -> History | None:
-        """The past as the model was trained to see it: actions are differences of the poses that were measured."""
+        """The past as the model was trained to see it: actions are differences of measured poses."""
         if not self.past or not self.config.history:
             return None
         shown = self.past[-self.config.history :]
@@ -255,7 +256,7 @@ class Controller:
         )
 
     def _earlier(self) -> list[_Look]:
-        """The past at which the model's inverse can be told what it misses here."""
+        """The earlier looks that show how the model's inverse errs in this scene."""
         told = min(self.config.looks, len(self.past), self.alike)
         return self.past[-told:] if told else []
 

@@ -1,7 +1,7 @@
 """Standard-normal draws for the search, plain or evenly spread.
 
-Draws are made on the CPU from a request's own seed, so that neither the device nor the other requests of a batch have
-a part in them.
+Draws are made on the CPU from a request's own seed, so that they depend neither on the device nor on the other requests
+of a batch.
 
 Shapes: S draws, H steps, V searched numbers.
 """

@@ -1,4 +1,4 @@
-"""The published search, asked and answered like every other one; what faster searches are judged against."""
+"""The published search (`cem`) with the interface of the default one, so that faster searches are judged against it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def search_as_published(
     deadline: float | None = None,
     is_wanted: Callable[[], bool] = lambda: True,
 ) -> list[Found]:
-    """The published search for each problem in turn, with as much time. Warm starts are ignored: it has none.
+    """The published search for each problem in turn, all with equal time. Warm starts are ignored: it has none.
 
     Raises as `search` does.
     """

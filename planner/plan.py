@@ -16,7 +16,7 @@ from planner.limits import Clipping
 from planner.problem import StopReason
 from vjepa2_ac.poses import Array
 
-DT_S = 0.25  # between actions: the models have learned to see the world at 4 pictures a second
+DT_S = 0.25  # [s] between actions: the models were trained on 4 frames a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,9 +28,9 @@ class Plan:
     wanted_H7: Array  # as the search found them, before they were made safe
     cost: float
     idle_cost: float  # of doing nothing
-    trace: tuple[float, ...]  # the best cost known after each iteration, whatever the gripper does
+    trace: tuple[float, ...]  # the best cost known after each iteration, before a gripper option is chosen
     confidence: Confidence
-    failure_probability: float | None = None  # of what the plan belongs to; None where no episodes have told
+    failure_probability: float | None = None  # that the plan's episode fails; None: no fitted model can tell
     stop_reason: StopReason
     seed: int
     iterations: int

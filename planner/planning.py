@@ -1,6 +1,6 @@
 """From an observation and a goal to a plan that is safe to follow: search, judge, hold to the limits.
 
-This is the planner's front door. Whatever is searched, and however, every plan goes through the same envelope.
+This is the planner's front door: whichever search has found it, every plan goes through the same safety envelope.
 
 Shapes: N tokens, D width of a latent, H steps, A numbers of an action (7), T steps of history.
 """
@@ -38,7 +38,7 @@ from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import GRIPPER, SIZE, Array, integrate, vector
 from vjepa2_ac.world_model import History
 
-RATES_MAY_DIFFER = 0.1  # of a model and of the moves planned with it: of 15 pictures a second, every fourth is 3.75
+RATES_MAY_DIFFER = 0.1  # share by which a model's frame rate may be off: every fourth of 15 a second gives 3.75, not 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +58,9 @@ class PlannerConfig:
         return self.search.horizon if self.method == "search" else self.paper.horizon
 
     def held_to(self, limits: LimitsConfig) -> PlannerConfig:
-        """The same search within `limits`: what may not be done in a step is not imagined either.
+        """The same configuration, its search narrowed to `limits`: what may not be done in a step is not imagined.
 
-        Else a plan would be cut afterwards, and its cost and what it says of itself would be another one's.
+        Otherwise the plan would be clipped afterwards, and its cost and confidence would be those of another one.
         """
         search = self.search
         gripper = search.gripper
@@ -81,14 +81,14 @@ class PlannerConfig:
         return replace(self, limits=limits, search=search, paper=paper)
 
     def expecting(self, failures: Sequence[FailureModel]) -> PlannerConfig:
-        """The same with what was learned about the model's failures by this cost, if anything was and none was said."""
+        """The same configuration with the failure model fitted for its cost, if there is one and it has none yet."""
         failure = self.confidence.failure or fitted_for(to_dict(self.cost), failures)
         return replace(self, confidence=replace(self.confidence, failure=failure))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of the planner; poses and actions are the robot's own, in its base frame."""
+    """One request to the planner; poses and actions are in the robot's base frame."""
 
     latents_ND: Tensor  # of the observation
     pose: ArrayLike  # [7]
@@ -96,17 +96,17 @@ class Request:
     seed: int = 0
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
-    looks: Looks | None = None  # at this scene before now, by which the located hand is corrected
-    turned: tuple[Sight, ...] = ()  # all of that with its hues turned, in which the hand is located as well
-    set_down: ArrayLike | None = None  # [7] in which the hand let go of what it held, and now leaves it
-    changing: float = 0.0  # 1 where the fingers are closing, -1 where they are opening, and should go on
-    leaving: bool = False  # the hand still stands where the sub-goal before was passed
+    looks: Looks | None = None  # earlier looks at this scene, by which the located hand is corrected
+    turned: tuple[Sight, ...] = ()  # latents, goal and looks with their hues turned: the hand is located there as well
+    set_down: ArrayLike | None = None  # [7] the pose in which the hand let go of what it held, to be left alone now
+    changing: float = 0.0  # 1: the fingers are closing and should go on, -1: opening and should go on, 0: neither
+    leaving: bool = False  # the hand still stands where the previous sub-goal or keyframe was passed
     last_actions: ArrayLike | None = None  # [H, 7] of the previous plan, whose first step has been made
-    surprise_ND: Tensor | None = None  # observation minus what the previous plan had imagined of it
+    surprise_ND: Tensor | None = None  # the observation's latents minus those that the previous plan had imagined
 
 
 class Watched(TypedDict):
-    """What may end a search early."""
+    """What may end a search early: a deadline on a clock [s], and a caller who no longer wants the plan."""
 
     clock: Callable[[], float]
     deadline: float | None
@@ -114,10 +114,10 @@ class Watched(TypedDict):
 
 
 class Planner:
-    """Plans in one world by one configuration, whose search is held to its limits.
+    """Plans with one world model and one configuration, whose search is narrowed to its limits.
 
-    `camera` is the turn of a camera that stands elsewhere, `clock` what deadlines are on [s]. ConfigError for a world
-    whose steps take another time.
+    `camera` is the turn of a camera that stands elsewhere than in training; deadlines are times on `clock` [s]. Raises
+    ConfigError for a world whose steps do not last as long as those of a plan.
     """
 
     def __init__(
@@ -152,11 +152,11 @@ class Planner:
     ) -> list[Plan]:
         """A plan for each request, searched in one batch until `deadline` on the planner's clock [s].
 
-        Histories of other lengths make another batch, and the published search takes one request after the other; they
-        share the time there is.
-        `is_wanted` is asked before each iteration. Raises CancelledError once it says no, DeadlineError when not one
-        iteration could be finished in time, PlanningError when there is no plan that would be safe to follow,
-        InputError for a pose that is none; where that is so of one request, the others get no plan either.
+        Requests with histories of another length make another batch, and the published search takes one request after
+        the other; they share the time there is. `is_wanted` is asked before each iteration. Raises CancelledError once
+        it says no, DeadlineError when not one iteration could be finished in time, PlanningError when there is no plan
+        that would be safe to follow, InputError for a pose that cannot be used. If that happens to one request, none
+        of them gets a plan.
         """
         for request in requests:
             _refuse_far(request, self.config.limits)
@@ -177,7 +177,7 @@ class Planner:
         return rollout.last[0, 0]
 
     def cost_of(self, request: Request) -> GoalCost:
-        """What a plan for the request is searched by."""
+        """The cost by which a plan for the request is searched."""
         return aim(self.world, [self._problem(request)], self.config.cost).cost
 
     def _search(
@@ -258,13 +258,14 @@ class Planner:
 
     def _failure(self, found: Found, confidence: Confidence) -> float | None:
         model = self.config.confidence.failure
-        if model is None or confidence.view_unfamiliar:  # of such views it knows nothing
+        if model is None or confidence.view_unfamiliar:  # the failure model knows nothing of such views
             return None
         return model.probability(signs(asdict(confidence), found.cost, found.idle_cost))
 
     def _warnings(self, safe: Safe, confidence: Confidence, idle_cost: float) -> list[str]:
         said = []
-        if held_back := [clip for clip in safe.clipped if clip.part != "gripper"]:  # a gripper may well try too far
+        # A clipped gripper is not worth a warning: it may well be told to go farther than it can.
+        if held_back := [clip for clip in safe.clipped if clip.part != "gripper"]:
             said.append(f"{len(held_back)} numbers were clipped for safety; first, {held_back[0]}")
         if confidence.goal_out_of_reach:
             gain = 100 * confidence.gain
@@ -296,10 +297,10 @@ def _of_equal_history(requests: Sequence[Request]) -> list[list[int]]:
 
 
 def _start(request: Request, wanted_H7: Array) -> Array:
-    """The pose that targets start from: the commanded one, with the gripper as measured where it is to change at once.
+    """The pose that targets start from: the commanded one, but with the measured gripper if the first step changes it.
 
-    A gripper that was told to close around something stands half open. Kept, it goes on closing; opened, it opens from
-    where it is.
+    A gripper that was told to close around an object stands half open. If it is kept, it goes on closing; if it is
+    opened, it opens from where it is.
     """
     measured = vector(request.pose, "pose")
     if request.commanded is None:
@@ -311,7 +312,7 @@ def _start(request: Request, wanted_H7: Array) -> Array:
 
 
 def _refuse_far(request: Request, limits: LimitsConfig) -> None:
-    """Actions are within limits from where they start, so they must start at the hand."""
+    """Raise InputError for a commanded pose far from the hand: actions start there, and limits count from the start."""
     if request.commanded is not None and (far := away(request.commanded, request.pose, limits)):
         raise InputError(
             f"the commanded pose is {far}; at most {limits.step:g} m along an axis and {limits.turn:g} rad"
@@ -319,7 +320,7 @@ def _refuse_far(request: Request, limits: LimitsConfig) -> None:
 
 
 def _standing(request: Request, steps: int) -> Array:
-    """Where the hand is, its fingers as they were told to be: what they hold, they go on holding."""
+    """Targets [steps, 7] that leave the hand where it is, its fingers as commanded, so that they go on holding."""
     pose = vector(request.pose, "pose")
     if request.commanded is not None:
         pose[GRIPPER] = vector(request.commanded, "commanded pose")[GRIPPER]

@@ -1,6 +1,6 @@
-"""The population of one request: what it proposes, what it learns from its costs, and what it answers.
+"""The state of the search for one request: it proposes candidates, learns from their costs, and gives the result.
 
-Nothing here knows of a world model or of time.
+Nothing here knows of a world model or of time: `search` has candidates imagined and keeps the deadline.
 
 Shapes: S candidates, K elites, G gripper options, H steps, V searched numbers, A numbers of an action (7), N tokens, D
 width of a latent.
@@ -21,20 +21,20 @@ from planner.problem import Found, Problem, StopReason
 from planner.search_config import SearchConfig
 from vjepa2_ac.errors import PlanningError
 
-MOST_STEPS = 5  # that are looked ahead, when asked whether to close first
+MOST_STEPS = 5  # of the way to the next place that are imagined, to decide whether to close first
 
 
 class Population:
-    """A Gaussian over moves, and the best it has met."""
+    """A Gaussian over moves, and the best candidate met so far."""
 
     def __init__(self, problem: Problem, config: SearchConfig, *, lifts: bool = False) -> None:
-        """`lifts`: the first step goes nowhere but up or down."""
+        """`lifts`: the first step leaves x and y as they are."""
         self.config, self.space, self.lifts = config, config.space, lifts
         self.reach_V = self.space.reaches
         self.closedness = float(problem.pose_7[GRIPPER])
         self.options = gripper.options(config.gripper, self.closedness, config.horizon)
-        self.chosen: int | None = None  # of the options, once that is decided
-        self.first: int | None = None  # of the options: what is done before the hand goes on
+        self.chosen: int | None = None  # index of the chosen option, once that is decided
+        self.first: int | None = None  # index of the option that is carried out before the hand goes on
         self.costs_G: list[float] = []
         self.noise = Noise(config.noise, problem.seed, config.horizon, len(self.reach_V))
         self.mean_HV, self.std_HV = self._start(problem)
@@ -61,13 +61,16 @@ class Population:
 
     @property
     def matter(self) -> int:
-        """How many of the lowest costs count: the elites', and at first those up to the median, see `Found`."""
+        """How many of the lowest costs must be exact: the elites', and in the first iteration all up to the median.
+
+        That median is needed to judge the search (`confidence`).
+        """
         return self.config.elites if self.trace else max(self.config.elites, (self.config.samples + 1) // 2)
 
     def learn(self, costs_S: Tensor, imagined: int) -> None:
-        """Move the Gaussian towards the best of what was proposed and of what was kept.
+        """Move the Gaussian towards the best of the proposed candidates and the kept elites.
 
-        Of candidates beyond those that `matter` costs may be lower bounds; `imagined` of them are not.
+        `imagined` of the costs are exact; the rest are lower bounds, and lie beyond those that `matter`.
         """
         self.evaluations += imagined
         costs_S = losing(costs_S)
@@ -89,7 +92,7 @@ class Population:
             self.best_HV, self.best_cost = moves_HV, cost
 
     def with_each_option(self) -> Tensor:
-        """The best plan with everything that the gripper can do [G, H, A]; keeping comes first."""
+        """The best plan with each gripper option [G, H, A]; keeping comes first."""
         actions_GHA = self.space.actions(self.best_HV).repeat(len(self.options), 1, 1)
         actions_GHA[..., GRIPPER] = torch.tensor([option.changes_H for option in self.options])
         return actions_GHA
@@ -97,7 +100,7 @@ class Population:
     def choose_option(
         self, imagined_GND: Tensor, goal_ND: Tensor, costs_G: Tensor, closedness: float | None = None
     ) -> None:
-        """Decide the gripper by what `with_each_option` is imagined to lead to, and by the goal's `closedness`."""
+        """Choose an option by what `with_each_option` is imagined to lead to, and by the goal's `closedness`."""
         self.evaluations += len(imagined_GND)
         config, self.costs_G = self.config.gripper, costs_G.tolist()
         shares_G = gripper.shown(imagined_GND, goal_ND).cpu()
@@ -110,15 +113,16 @@ class Population:
             self.chosen = gripper.choose(config, self.options, shares_G.tolist(), self.costs_G, moves)
 
     def go_on_changing(self, direction: float) -> None:
-        """Let the hand stay where it is until the fingers have closed (1) or opened (-1)."""
+        """Keep the hand where it is while the fingers go on closing (`direction` 1) or opening (-1)."""
         options = [at for at, option in enumerate(self.options) if option.told_H[0] * direction > 0]
         if options:
             self.first, self.best_HV = options[0], torch.zeros_like(self.best_HV)
 
     def going_on(self, way_3: Tensor) -> Tensor:
-        """What the gripper can close to, done first, and the way [m] gone after it [G, 1 + H, A]; keeping comes first.
+        """Actions [G, 1 + H, A] that first close by each option and then go `way_3` [m]; keeping comes first.
 
-        Ways longer than a step are gone in equal ones, the first few of a very long one.
+        A way longer than one step is divided into equal steps, of which at most the first `MOST_STEPS` are gone. An
+        option that opens changes nothing here.
         """
         steps = max(1, math.ceil(float(way_3.abs().max()) / self.config.step_limit))
         gone = min(steps, MOST_STEPS)
@@ -128,7 +132,7 @@ class Population:
         return actions_GHA
 
     def choose_first(self, share: float, imagined_GND: Tensor, goal_ND: Tensor) -> None:
-        """Decide by what `going_on` is imagined to lead to whether the hand stays where it is and closes first."""
+        """Decide whether the hand stays where it is and closes first, by what `going_on` is imagined to lead to."""
         self.evaluations += len(imagined_GND)
         shares_G = gripper.shown(imagined_GND, goal_ND).tolist()
         self.first = gripper.choose_first(share, self.options, shares_G)
@@ -136,14 +140,17 @@ class Population:
             self.best_HV = torch.zeros_like(self.best_HV)
 
     def found(self, stopped: StopReason) -> Found:
-        """The answer: the best moves, with what was chosen for the gripper."""
+        """The result: the best moves, with the gripper option that was chosen.
+
+        Raises PlanningError when no candidate's cost was a number.
+        """
         if not math.isfinite(self.best_cost):
             raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
         actions_HA, cost, costs_G = self.space.actions(self.best_HV), self.best_cost, [self.best_cost]
         if self.chosen is not None:
             actions_HA[:, GRIPPER] = torch.tensor(self.options[self.chosen].told_H)
             cost, costs_G = self.costs_G[self.chosen], self.costs_G
-        is_sampled = self.config.gripper.mode == "sampled"  # with the moves, so that no option has a cost of its own
+        is_sampled = self.config.gripper.mode == "sampled"  # searched with the moves: no option has its own cost
         names = [option.name for option in self.options]
         return Found(
             actions_HA=actions_HA,
@@ -167,7 +174,7 @@ class Population:
         return mean_HV, (spread * self.reach_V).expand_as(mean_HV)
 
     def _held(self, moves_HV: Tensor) -> Tensor:
-        """Moves [..., H, V] brought within what this hand may do."""
+        """Moves [..., H, V] brought within the limits, and without x and y in the first step of a hand that `lifts`."""
         held_HV = self.space.held(moves_HV)
         if self.lifts:
             held_HV[..., 0, :2] = 0.0
@@ -185,7 +192,7 @@ class Population:
         self.std_HV = std_HV.maximum(config.least_spread * self.reach_V)
 
     def _agree(self) -> bool:
-        """Whether the elites are alike."""
+        """Whether the elites are alike enough to stop."""
         if self.config.agreement is None or not math.isfinite(self.best_cost):
             return False
         return bool((self.elites_KHV.std(dim=0) / self.reach_V).max() < self.config.agreement)

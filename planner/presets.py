@@ -1,4 +1,4 @@
-"""Named ways to plan; docs/planning.md says what each costs and how often it gets there."""
+"""Named planner configurations; docs/planning.md says what each costs and how often it succeeds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vjepa2_ac.config import nearest, settings_named
 from vjepa2_ac.errors import ConfigError
 
 FROM_ABOVE = SearchConfig(
-    descent_limit=0.03,  # [m]: the hand arrives over a thing, not beside it
-    lift_first=True,  # what it holds is not dragged over the table
-    # gate [m]: it has arrived before the gripper moves
+    descent_limit=0.03,  # [m]: the hand arrives over an object, not beside it
+    lift_first=True,  # an object that is held is not dragged over the table
+    # gate [m]: the hand has arrived before the gripper moves
     gripper=GripperConfig(gate=0.007, located=0.3, release_share=0.6, release_located=0.7, take_share=0.5),
 )
 
-# What closing or opening changes, a picture of the end does not show.
+# A picture of the end does not show what closing or opening changes, so the located closedness alone decides.
 AS_LOCATED = replace(FROM_ABOVE.gripper, located=1.0, release_located=1.0, take_share=None)
 
 TO_THE_PLACE = CostConfig(place=10.0, from_above=2.0)
@@ -39,7 +39,7 @@ PRESETS = {
 
 
 def preset(name: str) -> PlannerConfig:
-    """The configuration of that name."""
+    """The configuration of that name. Raises ConfigError where there is none."""
     if name not in PRESETS:
         meant = nearest(name, PRESETS)
         hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(PRESETS)}"
@@ -48,7 +48,7 @@ def preset(name: str) -> PlannerConfig:
 
 
 def refuse_unused(config: PlannerConfig, settings: Sequence[str]) -> None:
-    """Refuse settings `NAME=VALUE` of the search that `config` does not use: nothing would change. ConfigError."""
+    """Raise ConfigError for settings `NAME=VALUE` of the search that `config` does not use: nothing would change."""
     unused = "search" if config.method == "paper" else "paper"
     for text in settings:
         if any(name.startswith(f"{unused}.") for name in settings_named(text)):

@@ -1,4 +1,6 @@
-"""What a search is given and what it answers, whichever search it is.
+"""The problem given to a search and the result it returns, whichever search it is.
+
+What all searches share is here too: the stopwatch that keeps a deadline, and the batch made of several problems.
 
 Shapes: H steps, N tokens, D width of a latent, A numbers of an action (7), K elites, S candidates.
 """
@@ -24,18 +26,18 @@ StopReason = Literal["converged", "iterations", "deadline"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Where a hand is, what is seen, and what should be seen."""
+    """One request as a search takes it: what the camera sees, where the hand is, and what the camera should see."""
 
     latents_ND: Tensor
     pose_7: Tensor
     goal_ND: Tensor
     seed: int = 0
-    history: History | None = None  # of one request
-    looks: Looks | None = None  # at this scene, before this one
-    turned: tuple[Sight, ...] = ()  # all of that with its hues turned
+    history: History | None = None  # of this request alone, B = 1
+    looks: Looks | None = None  # earlier looks at this scene, by which the located hand is corrected
+    turned: tuple[Sight, ...] = ()  # latents, goal and looks again, with the hues of the pictures turned
     set_down_7: Tensor | None = None  # the pose in which the hand let go of what it held
-    changing: float = 0.0  # 1 where the fingers are closing, -1 where they are opening, and should go on
-    leaving: bool = False  # the hand still stands where the sub-goal before was passed
+    changing: float = 0.0  # 1: the fingers are closing and should go on, -1: opening and should go on, 0: neither
+    leaving: bool = False  # the hand still stands where the previous sub-goal or keyframe was passed
     last_HA: Tensor | None = None  # the previous plan, whose first step has been made
     surprise_ND: Tensor | None = None  # what is seen now minus what the previous plan had imagined
 
@@ -47,19 +49,19 @@ class Found:
     actions_HA: Tensor
     cost: float
     idle_cost: float  # of doing nothing
-    trace: tuple[float, ...]  # the best cost known after each iteration, whatever the gripper does
+    trace: tuple[float, ...]  # the best cost known after each iteration, before a gripper option is chosen
     elites_KHA: Tensor
-    first_costs_S: Tensor  # of the first, widest candidates; above their median perhaps lower bounds
-    gripper_costs: dict[str, float]  # the best cost of each gripper option that was searched
+    first_costs_S: Tensor  # of the first iteration, which spreads widest; above their median perhaps lower bounds
+    gripper_costs: dict[str, float]  # of the best moves with each gripper option; empty where it is searched with them
     iterations: int
     evaluations: int  # candidates imagined
     stop_reason: StopReason
-    goal_uncertainty: float | None = None  # [m] of where the hand is in the goal; None: nobody located it
-    cycle_error: float | None = None  # [m] by which the ways there and back contradict each other
+    goal_uncertainty: float | None = None  # [m] expected error of the hand located in the goal; None: it is not located
+    cycle_error: float | None = None  # [m] by which the model's ways to that hand and back contradict each other
 
 
 class Stopwatch:
-    """Whether there is time for more iterations before the deadline, by the longest one so far."""
+    """Tells whether another iteration fits before the deadline, judging by the longest one so far."""
 
     def __init__(
         self,
@@ -73,9 +75,9 @@ class Stopwatch:
         self.longest, self.laps = 0.0, 0
 
     def lap(self, share: float = 1.0) -> None:
-        """An iteration has ended, with this `share` of its candidates; another may need them all.
+        """Note the end of an iteration that imagined this `share` of its candidates; the next may have to imagine all.
 
-        Raises DeadlineError when it was the first and came too late.
+        Raises DeadlineError when it was the first and ended after the deadline.
         """
         now = self.clock()
         self.longest = max(self.longest, (now - self.lap_started) / share)
@@ -84,9 +86,10 @@ class Stopwatch:
             self._refuse(f"one iteration took {1e3 * (now - self.started):.0f} ms")
 
     def allows(self, calls: int = 1) -> bool:
-        """Whether so many more calls of the world model can still be finished, each as long as an iteration.
+        """Whether `calls` more calls of the world model, each as long as the longest iteration so far, end in time.
 
-        Raises DeadlineError when not even one was started, CancelledError when the answer is no longer wanted.
+        Raises DeadlineError when the deadline came before the first iteration, CancelledError when the answer is no
+        longer wanted.
         """
         if not self.is_wanted():
             raise CancelledError(f"cancelled after {self.laps} iterations")
@@ -101,7 +104,7 @@ class Stopwatch:
 
 
 def turn_until(deadline: float | None, clock: Callable[[], float], share: float) -> float | None:
-    """The deadline of those whose turn it is, who are this `share` of all that wait: each gets as much time."""
+    """The deadline for those whose turn it is, a `share` of all that still wait, so that each gets equal time."""
     if deadline is None or share == 1:
         return deadline
     now = clock()
@@ -109,9 +112,9 @@ def turn_until(deadline: float | None, clock: Callable[[], float], share: float)
 
 
 def stack(problems: Sequence[Problem], device: torch.device) -> tuple[Tensor, Tensor, Tensor, History | None]:
-    """Latents [B, N, D], poses [B, 7], goals [B, N, D] and histories of requests, as a world model takes them.
+    """The problems as one batch for a world model: latents [B, N, D], poses [B, 7], goals [B, N, D] and histories.
 
-    Raises InputError where they do not go together.
+    Raises InputError for a goal shaped otherwise than its observation, and for histories that are not of one length.
     """
     for problem in problems:
         refuse_unlike(problem.latents_ND, problem.goal_ND)
@@ -133,7 +136,7 @@ def stack(problems: Sequence[Problem], device: torch.device) -> tuple[Tensor, Te
 
 
 def refuse_unlike(latents_ND: Tensor, goal_ND: Tensor) -> None:
-    """Raise InputError for a goal that cannot be compared with what is seen."""
+    """Raise InputError for a goal whose latents have another shape than the observation's: they cannot be compared."""
     if goal_ND.shape != latents_ND.shape:
         raise InputError(
             f"a goal's latents are {list(goal_ND.shape)}, those of the observation {list(latents_ND.shape)}"
@@ -141,7 +144,7 @@ def refuse_unlike(latents_ND: Tensor, goal_ND: Tensor) -> None:
 
 
 def surprises(problems: Sequence[Problem], device: torch.device) -> Tensor | None:
-    """What each request's last prediction got wrong [B, N, D]; None when nothing is known of any."""
+    """What each request's last prediction got wrong [B, N, D], 0 where unknown; None where it is unknown of all."""
     if all(problem.surprise_ND is None for problem in problems):
         return None
     return torch.stack(

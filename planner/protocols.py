@@ -1,8 +1,7 @@
-"""How much of a world model a planner needs to know: that it can encode a frame and imagine moves, and
-perhaps locate the hand in a goal.
+"""What the planner needs of a world model: to encode frames, imagine candidates and perhaps locate the hand in a goal.
 
-A planner asks for a `World` and never learns whether a network stands behind it. In its tests, a point that goes
-where it is pushed does.
+The planner asks for a `World` and never learns whether a network stands behind it. In the planner's tests, a world is a
+point that goes where it is pushed.
 
 Shapes: B requests, S candidates, H steps of the horizon, N tokens, D width of a latent, 7 numbers of a pose, A of an
 action.
@@ -22,7 +21,7 @@ from vjepa2_ac.world_model import Cost, History, Rollout
 
 
 class World(Protocol):
-    """Something that turns frames into latents and tells what candidates would lead to."""
+    """Something that encodes frames into latents and imagines what candidates would lead to."""
 
     @property
     def device(self) -> torch.device:
@@ -30,7 +29,7 @@ class World(Protocol):
 
     @property
     def fps(self) -> float:
-        """Pictures a second of what it knows, one for each step that it imagines."""
+        """Frames a second of the video it was trained on; a step that it imagines leads from one frame to the next."""
 
     @property
     def locates(self) -> bool:
@@ -38,7 +37,7 @@ class World(Protocol):
 
     @property
     def finds_keyframes(self) -> bool:
-        """Whether it can locate the hand at the next keyframe before a goal too."""
+        """Whether it can also locate the hand at the next keyframe on the way to a goal."""
 
     def encode(self, frames: Frames) -> Tensor:
         """The latents [B, N, D] of frames [B, H, W, 3] uint8."""
@@ -46,7 +45,7 @@ class World(Protocol):
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        """What every candidate of every request leads to, step by step; poses are where its actions add up to."""
+        """What every candidate of every request leads to, step by step; its poses are the integrated actions."""
 
     def locate(
         self,
@@ -57,13 +56,13 @@ class World(Protocol):
         *,
         keyframe: bool = False,
     ) -> Located | None:
-        """The hand in each goal, and how sure that is; None from a world that cannot tell.
+        """The hand in each goal, and how sure that is; None from a world that cannot locate it.
 
         With `keyframe`: the hand where the gripper changes next on the way there. Earlier `looks` at each request's
-        scene, where there are any, may help it.
+        scene, where there are any, may be used to correct the answer.
         """
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None
     ) -> Tensor:
-        """The costs [B, S] of what the candidates lead to, in bounded memory; `cost` may see them in several parts."""
+        """The costs [B, S] of all candidates, in bounded memory: `cost` may be called with some of them at a time."""

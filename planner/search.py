@@ -1,12 +1,12 @@
 """The default search: an anytime cross-entropy method made for small budgets.
 
-Like the published one (`cem`) it samples candidates, keeps the elites and moves a Gaussian towards them. What is added
-can each be switched off: evenly spread draws; elites and the mean competing again; a start from the shifted last plan;
-stopping when the elites agree; a gripper chosen apart from the motion. Candidates that cannot be among the best are not
-imagined (`pruning`). The answer is the best candidate known, so that it can be asked for at any time after the first
-iteration.
+Like the published search (`cem`), it samples candidates, keeps the elites and moves a Gaussian towards them. Each
+addition can be switched off: evenly spread draws; elites and the mean that compete again; a warm start from the shifted
+last plan; an early stop once the elites agree; a gripper chosen apart from the motion. Candidates that cannot be among
+the best are not imagined (`pruning`). The answer is the best candidate known, so the search can end at any time after
+its first iteration.
 
-The populations of all requests are imagined in one batch.
+The candidates of all requests are imagined in one batch.
 
 Shapes: B requests, S candidates of each, G gripper options, N tokens, D width of a latent, H steps, V searched numbers,
 A numbers of an action (7).
@@ -31,9 +31,11 @@ from planner.pruning import Frontier
 from planner.search_config import SearchConfig
 from vjepa2_ac.world_model import History
 
-HIGHER = 0.01  # [m] above the hand, from which on a place is higher
-LONG_CALL = 3  # iterations that asking what comes along may take as long as: step follows step (2.6 were measured)
-BESIDE, TOO_LOW = 0.025, 0.015  # [m] from a keyframe's place, and under the cone over it: come down beside it
+HIGHER = 0.01  # [m] a place counts as higher if it is farther above the hand than this
+LONG_CALL = 3  # rolling out the way to the next place may take as long as so many iterations (2.6 were measured)
+# A hand less than BESIDE aside of a keyframe's place and more than TOO_LOW under the cone over it has come down on
+# something.
+BESIDE, TOO_LOW = 0.025, 0.015  # [m]
 
 
 def search(
@@ -48,7 +50,7 @@ def search(
 ) -> list[Found]:
     """The best actions for every problem, all searched together until `deadline` on `clock` [s].
 
-    A problem's answer does not depend on the others beside it. Raises DeadlineError when not one iteration could be
+    A problem's answer does not depend on the others in the batch. Raises DeadlineError when not one iteration could be
     finished in time, PlanningError when no candidate's cost was a number, CancelledError once `is_wanted` says no.
     """
     watch = Stopwatch(clock, deadline, is_wanted)
@@ -74,21 +76,21 @@ def search(
 
 
 class _Crowd:
-    """The populations of all requests, imagined side by side."""
+    """The populations of all requests, whose candidates are imagined in one batch."""
 
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
         self.world, self.config = world, config
         self.latents_BND, self.pose_B7, self.history, self.cost, self.located = aim(world, problems, cost)
         self.located_B4 = self.cost.located_B4
-        self.prunes = config.prune and world.device.type == "cpu"  # elsewhere few take as long as many
+        self.prunes = config.prune and world.device.type == "cpu"  # elsewhere few candidates take as long as many
         self.changing = {b: problem.changing for b, problem in enumerate(problems) if problem.changing}
         self.leaving = [b for b, problem in enumerate(problems) if problem.leaving]
         self.populations = [Population(problem, config, lifts=self._lifts(b)) for b, problem in enumerate(problems)]
 
     def explore(self, searching: list[int]) -> float:
-        """Let populations propose candidates, and learn what those cost that could be among the best.
+        """Run one iteration for the requests `searching`; returns the share of candidates that had to be imagined.
 
-        Answers the share of them that had to be imagined, those included that only filled a batch up.
+        Only candidates that could be among the best are imagined, and those that fill up a batch. Both count here.
         """
         imagined = 0
         proposals = {b: self.populations[b].propose(self.config.samples) for b in searching}
@@ -105,12 +107,12 @@ class _Crowd:
         return imagined / (len(searching) * self.config.samples)
 
     def score(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
-        """The costs [B, S] of the chosen requests' proposed actions [S, H, A]."""
+        """The costs [B, S] of the actions [S, H, A] proposed for each of the chosen requests."""
         cost = self._cost(chosen)
         return self.world.score(*self._starts(chosen), torch.stack(proposals), cost, self._past(chosen)).float().cpu()
 
     def try_means(self) -> None:
-        """Score the last means, which may be the best, or the answer whatever they cost."""
+        """Score the last mean of each request, which may be the best candidate, or is the answer whatever it costs."""
         means = [population.mean_HV for population in self.populations]
         actions = [self.config.space.actions(mean_HV)[None] for mean_HV in means]
         costs_B1 = self.score(self._everyone, actions)
@@ -119,7 +121,7 @@ class _Crowd:
             population.offer(mean_HV, cost, always=self.config.answer == "mean")
 
     def choose_gripper_options(self) -> None:
-        """Imagine each request's best plan with everything the gripper can do, and let it choose."""
+        """Imagine each request's best plan with each gripper option, and choose one of them."""
         self._take_along()
         for b, direction in self.changing.items():
             self.populations[b].go_on_changing(direction)
@@ -135,7 +137,7 @@ class _Crowd:
             population.choose_option(rollout.last[b, :own].float(), goal_ND, costs_BG[b, :own], closedness)
 
     def found(self, stopped: StopReason) -> list[Found]:
-        """The answers; `stopped` says why those ended that have not converged."""
+        """The results, one for each request; `stopped` is the stop reason of those that have not converged."""
         found = [population.found(stopped) for population in self.populations]
         if self.located is None:
             return found
@@ -145,7 +147,7 @@ class _Crowd:
         return [replace(each, goal_uncertainty=unsure, cycle_error=error) for each, unsure, error in signs]
 
     def _take_along(self) -> None:
-        """Let each open hand that leaves a sub-goal close first, where the next goal shows what that takes along."""
+        """Let an open hand that leaves a sub-goal close first where the next goal shows what that would take along."""
         share = self.config.gripper.take_share
         if self.located_B4 is None or share is None:
             return
@@ -153,16 +155,17 @@ class _Crowd:
             population = self.populations[b]
             way_3 = (self.located_B4[b, :3] - self.pose_B7[b, :3]).cpu()
             if population.closedness >= gripper.SAME or not way_3.isfinite().all():
-                continue  # what it holds comes along as it is
+                continue  # a hand that is closed already takes along what it holds
             actions_GHA = population.going_on(way_3).to(self.world.device)
             rollout = self.world.rollout(*self._starts([b]), actions_GHA[None], self._past([b]))
             population.choose_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
 
     def _lifts(self, b: int) -> bool:
-        """Whether a hand goes up before it goes aside: leaving a sub-goal for a higher place, or to come from above.
+        """Whether the hand's first step goes straight up: it leaves for a higher place, or has come down on something.
 
-        On its way to a keyframe it leaves over whatever stands between, and where it is beside the place already and
-        too low, it has come down on something.
+        With keyframes, what counts is the height of the cone over the place, so that the hand leaves over whatever
+        stands between. A hand on its way that is beside the place already, but too far under the cone, has come down on
+        something.
         """
         leaves, keyframes = b in self.leaving, self.cost.config.keyframes
         if not self.config.lift_first or self.located_B4 is None or not (leaves or keyframes):
@@ -175,7 +178,7 @@ class _Crowd:
 
     @property
     def last_calls(self) -> int:
-        """As many iterations as choosing the gripper in the end may take as long as."""
+        """How long choosing the gripper at the end may take, in iterations."""
         if self.config.gripper.mode != "contrast":
             return 0
         return 1 + LONG_CALL if self.leaving and self.config.gripper.take_share is not None else 1
@@ -188,7 +191,7 @@ class _Crowd:
         return self.cost if len(chosen) == len(self.populations) else self.cost.take(chosen)
 
     def _bounds(self, chosen: list[int], proposals: list[Tensor]) -> Tensor:
-        """What each candidate costs at least [B, S]; -inf: imagine it in any case."""
+        """Lower bounds of the candidates' costs [B, S]; one whose bound is -inf is imagined in any case."""
         if not self.prunes:
             return torch.full((len(chosen), self.config.samples), -torch.inf)
         moved_BS3 = torch.stack(proposals)[..., :3].sum(dim=2).to(self.world.device)
@@ -197,7 +200,7 @@ class _Crowd:
     def _frontier(self, b: int, bounds_S: Tensor) -> Frontier:
         population = self.populations[b]
         if not population.trace:
-            bounds_S[0] = -torch.inf  # what doing nothing costs is always asked
+            bounds_S[0] = -torch.inf  # doing nothing, the first candidate, is always imagined
         return Frontier(bounds_S, population.kept_costs_K, population.matter)
 
     def _starts(self, chosen: list[int]) -> tuple[Tensor, Tensor]:
@@ -209,5 +212,5 @@ class _Crowd:
 
 
 def _padded(actions_SHA: Tensor, most: int) -> Tensor:
-    """As many for each request of a batch: where one has fewer, its first is imagined again."""
+    """The actions [most, H, A] of one request in a batch: where it has fewer, its first candidate is repeated."""
     return torch.cat((actions_SHA, actions_SHA[:1].expand(most - len(actions_SHA), -1, -1)))

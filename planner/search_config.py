@@ -1,4 +1,4 @@
-"""Every ingredient of the default search and its switch, so that each can be taken out and its worth measured."""
+"""The settings of the default search; each ingredient has a switch, so that its worth can be measured without it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from planner.moves import MoveSpace
 from planner.noise import NoiseKind
 from vjepa2_ac.config import require
 
-MOST_NUMBERS, MOST_DRAWS = 21201, 1 << 30  # of one evenly spread draw, and draws of one sequence, as torch has them
+MOST_NUMBERS, MOST_DRAWS = 21201, 1 << 30  # limits of torch's SobolEngine: numbers in a draw, draws in a sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchConfig:
-    """Every ingredient of the search and its switch. Shares are of the searched numbers' limits."""
+    """How large the search is, and which ingredients it has. Shares are of the searched numbers' limits."""
 
-    # how much
+    # size
     horizon: int = 1
     samples: int = 32  # in each iteration
     iterations: int = 4
     elites: int = 6
 
-    # where
+    # limits of a move
     step_limit: float = 0.05  # [m] along each axis
     descent_limit: float | None = None  # [m] downwards; None: as along any axis
     lift_first: bool = False  # the first move from a passed sub-goal to a higher place goes straight up
@@ -33,18 +33,18 @@ class SearchConfig:
     # sampling
     noise: NoiseKind = "sobol"
     spread: float = 1.0  # first standard deviation, as a share
-    least_spread: float = 0.02  # it never falls below this share
+    least_spread: float = 0.02  # the standard deviation never falls below this share
 
-    # learning
+    # refitting
     mean_momentum: float = 0.1  # how much of the old mean is kept
     std_momentum: float = 0.1
-    kept_elites: int = 3  # that compete again in the next iteration, at no cost
+    kept_elites: int = 3  # elites that compete again in the next iteration: their costs are known, so this is free
     try_mean: bool = True  # the mean is a candidate too
     warm_start: bool = True  # begin at the shifted last plan, where there is one
-    warm_spread: float = 0.6  # first standard deviation then
+    warm_spread: float = 0.6  # first standard deviation of a warm start, as a share
 
     # ending
-    prune: bool = True  # on a CPU, leave unimagined what cannot be among the best: the answer stays the same
+    prune: bool = True  # on a CPU, do not imagine candidates that cannot be among the best: the answer stays the same
     agreement: float | None = 0.04  # stop when the elites' standard deviation is below this share; None: never
     answer: Literal["best", "mean"] = "best"
 
@@ -84,5 +84,5 @@ class SearchConfig:
 
     @property
     def most_evaluations(self) -> int:
-        """The most candidates a request can take, without the few of the end."""
+        """The most candidates imagined for a request, besides the few at the end (last mean, gripper options)."""
         return self.samples * self.iterations

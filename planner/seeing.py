@@ -1,4 +1,4 @@
-"""What a model sees of a picture: as it is and, where a place is located in several hues, with its hues turned.
+"""Encoding a picture as it is and, where the hand is located in several hues, also with its hues turned.
 
 Shapes: V hues, the picture's own first, N tokens, D width of a latent, T earlier looks, 7 numbers of a pose.
 """
@@ -21,7 +21,7 @@ from vjepa2_ac.poses import Array
 
 
 class Sight(NamedTuple):
-    """What a request shows in one hue: what is seen now, what should be, and what was seen earlier."""
+    """The pictures of a request in one hue: what is seen now, what should be seen, and what was seen earlier."""
 
     latents_ND: Tensor
     goal_ND: Tensor
@@ -29,7 +29,7 @@ class Sight(NamedTuple):
 
 
 class Shown(TypedDict):
-    """The same as a request takes it: in the pictures' own hue, and with their hues turned."""
+    """The fields of a `Request` that are made of pictures: in the pictures' own hue, and with their hues turned."""
 
     latents_ND: Tensor
     goal_ND: Tensor
@@ -38,7 +38,10 @@ class Shown(TypedDict):
 
 
 def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
-    """The latents [V, N, D] of one frame [H, W, 3] or [1, H, W, 3] uint8, in so many hues evenly around the circle."""
+    """The latents [V, N, D] of one frame [H, W, 3] or [1, H, W, 3] uint8, in so many hues evenly around the circle.
+
+    Pictures with turned hues are also moved a little aside (`Jitter.around`).
+    """
     own_1ND = world.encode(frame)
     if hues == 1:
         return own_1ND
@@ -48,9 +51,9 @@ def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
 
 
 def sights(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()) -> list[Sight]:
-    """A request in each hue in which its pictures were seen; `past` are the earlier looks, from hands in `poses` [7].
+    """A request's pictures, once for each hue; `past` are the earlier looks, with the hand in `poses` [7].
 
-    Raises InputError where one was seen in more hues than another.
+    Raises InputError where one picture was encoded in more hues than another.
     """
     hues = [len(latents_VND) for latents_VND in (now_VND, goal_VND, *past)]
     if len(set(hues)) > 1:
@@ -64,6 +67,6 @@ def sights(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses
 
 
 def shown(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()) -> Shown:
-    """What a request shows, as `Request` takes it; see `sights`."""
+    """The fields of a `Request` that are made of pictures; see `sights` for the arguments."""
     own, *turned = sights(now_VND, goal_VND, past, poses)
     return Shown(latents_ND=own.latents_ND, goal_ND=own.goal_ND, looks=own.looks, turned=tuple(turned))

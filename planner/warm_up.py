@@ -1,4 +1,4 @@
-"""The first plans of a process: they pay for memory and kernels, and tell how fast this machine is with this world."""
+"""The first plans of a process: they pay for memory and kernels, and show how fast this machine is with this world."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from planner.protocols import World
 from vjepa2_ac.errors import ConfigError
 
 SAMPLES = 8
-REPEATS = 4  # of each timed size, the untimed one included
-MOST_MEASURING_S = 5.0  # a machine for which timing would take longer gets a rough estimate
+REPEATS = 4  # of each size that is timed, the untimed first one included
+MOST_MEASURING_S = 5.0  # a machine on which timing would take longer gets a rough estimate
 
 
 def warm_up(world: World, config: PlannerConfig) -> CostModel:
-    """Plan twice, with few candidates; the first time also pays for memory and kernels, the second tells the speed."""
+    """The cost model of this machine with this world, after two plans with few candidates.
+
+    The first plan also pays for memory and kernels, the second gives a rough estimate. Where there is time to measure
+    more (`MOST_MEASURING_S`), a better one replaces it.
+    """
     few = replace(config.search, samples=SAMPLES, iterations=1, horizon=1, elites=2, kept_elites=0)
     once = replace(config, method="search", search=few)
     latents_ND = world.encode(_noise())[0]
@@ -34,10 +38,10 @@ def warm_up(world: World, config: PlannerConfig) -> CostModel:
 
 
 def _measured(world: World, latents_ND: Tensor, cost: CostConfig, rough: CostModel) -> CostModel:
-    """A better cost model; this also warms up large batches."""
+    """A cost model fitted to timings of several sizes; this also warms up large batches."""
     try:
         return measure(world, latents_ND, cost=cost, sizes=SIZES, repeats=REPEATS - 1)
-    except ConfigError:  # a world so quick that its time does not grow with the samples
+    except ConfigError:  # the world is so quick that its time does not grow with the samples
         return rough
 
 

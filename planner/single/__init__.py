@@ -1,1 +1,1 @@
-"""One plan from pictures on disk: made here or by a service, and told as a table, as JSON and as a picture."""
+"""One plan from pictures on disk: made in this process or by a service, shown as a table, as JSON and as a picture."""

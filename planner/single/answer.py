@@ -1,4 +1,4 @@
-"""What was found, in the words of the wire, whether it was found here or by a service."""
+"""The answer to a question: a plan with the fields of a served one, whether made in this process or by a service."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Answer:
     question: Question
     plan: Plan
     landscape: Landscape | None = None
-    server: str | None = None  # that planned; None: this process did
+    server: str | None = None  # URL of the service that planned; None: this process did
 
     def to_json(self) -> str:
-        """The fields of a served plan, what was asked, and the maps."""
+        """JSON with the fields of a served plan, what was asked, and the maps."""
         asked = self.question
         content = {
             **_plain(self.plan),

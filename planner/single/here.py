@@ -1,4 +1,4 @@
-"""The answer of a world model in this process, the way that the service goes."""
+"""Planning with a world model in this process, by the same steps as the service."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Opened = tuple[World, dict[str, str], tuple[FailureModel, ...]]
 
 
 def open_model(source: str, precision: str, device: str | None) -> Opened:
-    """The model of that name. Raises CheckpointError where there is none."""
+    """The model of that name, with what is known of its failures. Raises CheckpointError where there is none."""
     from vjepa2_ac.model_version import fingerprint, learned, version_of
     from vjepa2_ac.world_model import WorldModel
 
@@ -46,7 +46,7 @@ def open_model(source: str, precision: str, device: str | None) -> Opened:
 
 
 def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) -> Answer:
-    """The plan of the model that `opened` brings, and the energies around it."""
+    """The plan of the model that `opened` returns, and the energies around it, on maps of `points` moves a side."""
     config = configured(question.wishes)
     check_pose(question.pose.tolist(), "--pose", config.limits)
     world, model, failures = opened()
@@ -72,7 +72,7 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
 
 
 def configured(wishes: Wishes) -> PlannerConfig:
-    """The preset with what was asked for. Raises ConfigError."""
+    """The preset changed by what was asked for. Raises ConfigError for settings that cannot be used."""
     config = with_settings(preset(wishes.preset or DEFAULT_PRESET), wishes.settings)
     refuse_unused(config, wishes.settings)
     limits = replace(config.limits, dry_run=config.limits.dry_run or wishes.dry_run)
@@ -80,7 +80,10 @@ def configured(wishes: Wishes) -> PlannerConfig:
 
 
 def _in_time(config: PlannerConfig, world: World, wishes: Wishes) -> tuple[PlannerConfig, tuple[str, ...]]:
-    """The search that a budget allows, and doubts about it; a clock that counts does not count the first calls."""
+    """The configuration that a budget allows, and warnings about it.
+
+    With a budget or a deadline, the machine is warmed up first, so that its slow first calls do not count.
+    """
     if not wishes.is_timed:
         return config, ()
     speed = warm_up(world, config)
@@ -108,7 +111,7 @@ class _Laps:
 
 
 def _told(plan: Plan, model: dict[str, str], timings: dict[str, float], doubts: tuple[str, ...]) -> ToldPlan:
-    """A plan in the words of the wire. Raises PlanningError for one that costs no number."""
+    """A plan with the fields of a served one. Raises PlanningError where its cost is not finite."""
     if not math.isfinite(plan.cost):
         raise PlanningError("the cost of the best plan is no number; the robot must not move on it")
     content: dict[str, Any] = plan.to_dict() | {

@@ -1,8 +1,8 @@
 """The energies around a plan: its first move exchanged for others, in two planes through it.
 
-Whatever follows the first move stays as planned, so the plan itself lies on both maps. In this process energies are
-costs as the search counted them, of a gripper that does all that it is told; a service answers the published ones,
-whatever its presets count beside them.
+Whatever follows the first move stays as planned, so the plan itself lies on both maps. In this process, energies are
+costs as the search counted them, for a gripper that does all that it is told. A service returns the published energy,
+whatever else the costs of its presets count.
 
 Shapes: P moves along each side of a map, S candidates, H steps, 7 numbers of an action.
 """
@@ -20,7 +20,7 @@ from vjepa2_ac.poses import Array
 
 AXES = "xyz"
 PLANES = (("top", "y", "x"), ("side", "x", "z"))  # seen from, across, up
-REACH = 0.075  # [m] along each axis, as the published landscape has it; further where the plan goes further
+REACH = 0.075  # [m] along each axis, as in the published landscape; further where the plan goes further
 MOST_POINTS = 51
 Score = Callable[[Array], Array]
 """The energies [S] of action sequences [S, H, 7]."""
@@ -49,7 +49,7 @@ class Map:
 class Landscape:
     """Both maps, and what the plan and doing nothing cost by the same measure."""
 
-    offsets_P: Array  # [m] the moves along each side
+    offsets_P: Array  # [m] the moves along each side of a map
     maps: tuple[Map, ...]
     plan_energy: float
     idle_energy: float
@@ -65,7 +65,7 @@ class Landscape:
 
 
 def check_points(points: int) -> int:
-    """The moves along each side of a map, or an InputError where there cannot be so many."""
+    """The number of moves along each side of a map (0: no map), or an InputError where there cannot be so many."""
     if points and not 2 <= points <= MOST_POINTS:
         raise InputError(f"a map has from 2 to {MOST_POINTS} moves a side (or 0: no map), got {points}")
     return points
@@ -90,7 +90,7 @@ def around(plan_H7: Array, points: int, score: Score) -> Landscape | None:
 
 
 def _exchanged(plan_H7: Array, offsets_P: Array, across: str, up: str) -> Array:
-    """The plan [P · P, H, 7] with every first move of a plane, row by row."""
+    """Copies of the plan [P · P, H, 7], each with another first move of the plane, row by row."""
     rise, way = np.meshgrid(offsets_P, offsets_P, indexing="ij")
     moves_SH7 = np.repeat(plan_H7[None], rise.size, axis=0)
     moves_SH7[:, 0, AXES.index(up)], moves_SH7[:, 0, AXES.index(across)] = rise.ravel(), way.ravel()

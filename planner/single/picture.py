@@ -1,4 +1,4 @@
-"""A plan as a picture: what was seen and is wanted, the energies around the plan, how it was found, where it leads.
+"""A plan as a picture: observation and goal, the energies around the plan, how it was found, where it leads.
 
 Maps and paths are seen from above (x up, y to the left, as from behind the robot) and from the side (x to the right, z
 up).
@@ -42,7 +42,7 @@ def draw(answer: Answer) -> bytes:
         _draw_map(maps[i], answer.landscape, i, plan)
         _draw_path(paths[i], answer, seen_from, across, up)
     title = f"{plan.model['name']} · seed {plan.seed} · cost {plan.cost:.5f}"
-    figure.suptitle(title, fontsize=10, parse_math=False)  # it names a path, where two $ mean no formula
+    figure.suptitle(title, fontsize=10, parse_math=False)  # a path in it may hold two $, which mean no formula
     png = BytesIO()
     figure.savefig(png, format="png", dpi=100)
     return png.getvalue()
@@ -62,7 +62,7 @@ def _draw_frame(axes: Axes, frame_HW3: NDArray[np.uint8], title: str) -> None:
 def _draw_trace(axes: Axes, plan: Plan) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    # The first iterations have no cost where none of their candidates had a number for one.
+    # The trace lacks the first iterations if none of their candidates had a finite cost.
     iterations = plan.iterations - np.arange(len(plan.trace))[::-1]
     axes.plot(iterations, plan.trace, "o-", color=PLANNED, markersize=4, label="best so far")
     if np.isfinite(plan.idle_cost):
@@ -154,5 +154,5 @@ def _asked_path(start: Array, plan: Plan) -> Array:
 
 
 def _turned(across: str, low: float, high: float) -> tuple[float, float]:
-    """From behind the robot, y grows to the left."""
+    """The limits of an axis, reversed for y: seen from behind the robot, it grows to the left."""
     return (high, low) if across == "y" else (low, high)

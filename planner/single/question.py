@@ -1,4 +1,4 @@
-"""What is asked: pictures on disk, where the hand is, and how to search.
+"""The question that a plan answers: pictures on disk, where the hand is, and how to search.
 
 Whatever cannot be used is refused before a model is opened or a service is called.
 """
@@ -23,7 +23,7 @@ MOST_SIDE = 1 << 14  # [pixels] of a picture of one's own
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture, what it was called, and the pose of the hand where the file tells it."""
+    """A picture, where it came from, and the pose of the hand where the file says it."""
 
     source: str
     picture: Picture
@@ -32,7 +32,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """How to search; what is not said is as the preset has it."""
+    """How to search; what is not set here is as in the preset."""
 
     preset: str | None = None
     settings: tuple[str, ...] = ()  # NAME=VALUE
@@ -67,7 +67,7 @@ class Question:
 
     @property
     def goal(self) -> Shown:
-        """The picture that should become true next."""
+        """The goal to plan towards."""
         return self.goals[self.sub_goal]
 
 

@@ -1,4 +1,4 @@
-"""The answer of a planning service; nothing here imports torch."""
+"""Planning by asking a service; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from planner.single.question import Question, Wishes
 from vjepa2_ac.client import PlannerClient, PlannerError
 from vjepa2_ac.errors import ConfigError
 
-TOKEN = "VJEPA2_AC_TOKEN"  # environment variable that opens a guarded service
+TOKEN = "VJEPA2_AC_TOKEN"  # environment variable with the token that a guarded service asks for
 SIZES = ("samples", "iterations", "horizon")
 
 
@@ -27,7 +27,7 @@ def plan_by_service(
     timeout_s: float,
     points: int,
 ) -> Answer:
-    """The plan of the service at `url`, and its energies around it."""
+    """The plan of the service at `url`, and the energies around it, on maps of `points` moves a side."""
     wishes, goals = question.wishes, [goal.picture.data for goal in question.goals]
     seen = question.observation.picture.data
     options = options_of(wishes)
@@ -49,7 +49,7 @@ def plan_by_service(
 
 
 def options_of(wishes: Wishes) -> dict[str, Any]:
-    """What a service can be asked for; everything else is its operator's to say."""
+    """The wishes as options of a request to a service; everything else is set by its operator."""
     named = {"preset": wishes.preset, "budget_ms": wishes.budget_ms, "dry_run": wishes.dry_run or None}
     return {
         "seed": wishes.seed,
@@ -59,7 +59,7 @@ def options_of(wishes: Wishes) -> dict[str, Any]:
 
 
 def sizes_of(preset: str | None, settings: Sequence[str]) -> dict[str, int]:
-    """How large a search the settings `NAME=VALUE` ask of a service. Raises ConfigError for any other setting."""
+    """The sizes of the search that settings `NAME=VALUE` ask of a service. Raises ConfigError for any other setting."""
     sizes, search = dict[str, int](), "paper" if preset == "paper" else "search"
     for text in settings:
         name, _, value = text.partition("=")
@@ -72,7 +72,10 @@ def sizes_of(preset: str | None, settings: Sequence[str]) -> dict[str, int]:
 
 
 def read_token(path: Path | None) -> str | None:
-    """The first token of a file, or else that of the environment."""
+    """The first token in the file or, without a file, that of the environment, if it has one.
+
+    Raises ConfigError for a file that cannot be read or holds no token.
+    """
     if path is None:
         return os.environ.get(TOKEN)
     try:
