@@ -1,4 +1,4 @@
-"""Configurations are frozen dataclasses; here they become plain dictionaries (JSON, YAML) and come back strictly.
+"""Conversion of configurations (frozen dataclasses) to plain dictionaries for JSON and YAML, and strictly back.
 
 Nothing is guessed on the way back: an unknown key is an error that names the nearest known one, a missing key without
 a default is an error, and a value must be of the field's type. Every message starts with `where` (a file, a flag).
@@ -28,7 +28,7 @@ def to_dict(config: object) -> dict[str, Any]:
 
 
 def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str) -> ConfigT:
-    """Build `cls` from plain values; `where` opens every complaint (`config.json`, `--set`, …)."""
+    """A `cls` built from plain values. Raises ConfigError; its message starts with `where` (`config.json`, `--set`)."""
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: expected settings of {cls.__name__} by name, got {values!r}")
     hints = _hints(cls)
@@ -46,9 +46,9 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str) -> Conf
 
 
 def with_settings(config: ConfigT, given: Sequence[str], where: str = "--set") -> ConfigT:
-    """`config`, changed by settings written `NAME=VALUE`: names are dotted, values JSON, or text where they are none.
+    """`config` with settings `NAME=VALUE` applied: names are dotted; values are JSON, or text where they do not parse.
 
-    All of them are read before anything is checked, so that settings may need each other.
+    All settings are applied before anything is checked, so they may depend on each other.
     """
     values = to_dict(config)
     for text in given:
@@ -60,7 +60,7 @@ def with_settings(config: ConfigT, given: Sequence[str], where: str = "--set") -
 
 
 def settings_named(text: str) -> list[str]:
-    """The dotted names that a setting `NAME=VALUE` gives a value, each by itself where the value is a mapping."""
+    """The dotted names that a setting `NAME=VALUE` sets: one, or one for each entry where the value is a mapping."""
     name, _, value = text.partition("=")
     values: dict[str, Any] = {}
     _put(values, name.strip().split("."), value, text)
@@ -68,13 +68,13 @@ def settings_named(text: str) -> list[str]:
 
 
 def require(condition: bool, message: str) -> None:
-    """Refuse a configuration that makes no sense; called from `__post_init__`."""
+    """Raise ConfigError with `message` unless `condition` holds; for the checks in `__post_init__`."""
     if not condition:
         raise ConfigError(message)
 
 
 def nearest(word: str, known: typing.Iterable[str]) -> str | None:
-    """The known word somebody probably meant, if any is close."""
+    """The known word that `word` was probably meant to be; None where none is close."""
     lowered = {name.lower(): name for name in known}
     matches = difflib.get_close_matches(word.lower(), lowered, n=1)
     return lowered[matches[0]] if matches else None
@@ -158,7 +158,7 @@ def _read(value: Any, hint: Any, where: str) -> Any:
 
 
 def _read_key(key: Any, hint: Any, where: str) -> Any:
-    """Names of JSON are text, numbers too."""
+    """A key of a dictionary as the type `hint`: in JSON, whole numbers are text where they are keys."""
     if hint is not int or isinstance(key, int):
         return key
     try:

@@ -1,4 +1,4 @@
-"""Where a model computes: CUDA where there is one, unless told otherwise."""
+"""The device that a model computes on: by default CUDA, where there is any."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from vjepa2_ac.errors import ConfigError
 
 
 def default_device() -> str:
-    """CUDA where there is one."""
+    """`cuda` where torch can use it, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:
-    """The device that is asked for, by default `default_device`. Raises ConfigError for one that is not here."""
+    """The device asked for, by default `default_device()`. Raises ConfigError for one that this machine lacks."""
     try:
         chosen = torch.device(device or default_device())
     except RuntimeError:
@@ -28,6 +28,6 @@ def choose_device(device: torch.device | str | None) -> torch.device:
 
 
 def finish(device: torch.device) -> None:
-    """Return when the device has done all it was asked to: a GPU is asked, and works on after the call is over."""
+    """Wait until the device has done all its work; calls to a GPU return before it has."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

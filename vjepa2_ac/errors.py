@@ -1,4 +1,4 @@
-"""What can go wrong, by name. Each message is one or two sentences: what came, what was expected, where."""
+"""The errors that this project raises. Each message says in a sentence or two what came, what was expected, where."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ class VJEPA2ACError(Exception):
     """Base of every error this project raises on purpose; its text is meant for the person who caused it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """So that it comes whole from a worker process, whatever it is made of; pickle would give `args` alone."""
+        """Unpickle without `__init__`, whose arguments need not be `args`: errors then come whole from a worker."""
         return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
@@ -16,7 +16,7 @@ class InputError(VJEPA2ACError, ValueError):
 
 
 class FieldError(InputError):
-    """One field of a request cannot be used: which, what came, and what is expected."""
+    """One field of a request cannot be used; says which, what came, and what was expected."""
 
     def __init__(self, field: str, came: str, expected: str) -> None:
         super().__init__(f"{field}: {came}; expected {expected}")
@@ -51,7 +51,7 @@ class TooManyBadEpisodesError(InputError):
 
 
 class DownloadError(VJEPA2ACError):
-    """A released file could not be fetched or is not what was promised."""
+    """A released file could not be fetched, or what came is not what was expected."""
 
 
 class NotEnoughMemoryError(VJEPA2ACError):
@@ -63,7 +63,7 @@ class NotEnoughDiskError(VJEPA2ACError):
 
 
 class TrainingError(VJEPA2ACError):
-    """Training cannot go on: a loss stopped being a number, or weights did."""
+    """Training cannot go on: a loss or a weight is no finite number, or a process has ended."""
 
 
 class PlanningError(VJEPA2ACError):
@@ -75,8 +75,8 @@ class DeadlineError(PlanningError):
 
 
 class StaleObservationError(PlanningError):
-    """The observation is too old to act on."""
+    """The observation is too old to act on, or from the future."""
 
 
 class CancelledError(PlanningError):
-    """Whoever asked for the plan no longer wants it."""
+    """The caller no longer wants the plan."""

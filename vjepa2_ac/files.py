@@ -1,4 +1,4 @@
-"""Files as commands take and leave them: what cannot be read or written is said, results are whole or not there."""
+"""Reading and writing files for commands: faults raise our own errors, results are there whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder for results, or see that it is one. Raises InputError where none can be."""
+    """Make a folder for results, unless it is there. Raises InputError where that cannot be done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -23,13 +23,13 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def results_in(folder: Path | None) -> Iterator[None]:
-    """A folder for what comes of the work within; where nothing comes, what was made of it is taken away again.
+    """Make a folder for the results of the block; if the block fails, remove the new folders that are still empty.
 
-    None: no folder is asked for. Raises InputError where none can be made.
+    None: no folder is wanted. Raises InputError where it cannot be made.
     """
     made = list[Path]()
     if folder is not None:
-        # A Path would raise for what lies in a folder that may not be entered.
+        # Path.exists would raise inside a folder that may not be entered.
         made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]  # noqa: PTH110
         make_folder(folder)
     try:
@@ -42,12 +42,12 @@ def results_in(folder: Path | None) -> Iterator[None]:
 
 
 def aside_of(path: Path) -> Path:
-    """Where a file is written before it has its name."""
+    """The path at which a file is written before it is renamed to `path`."""
     return path.with_name(path.name + ".part")
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there. Raises InputError where nobody can tell: in a folder that may not be entered, say."""
+    """Whether a file is there. Raises InputError where that cannot be told, as in a folder that may not be entered."""
     try:
         return path.is_file()
     except OSError as error:
@@ -55,7 +55,7 @@ def is_file(path: Path) -> bool:
 
 
 def read(path: Path) -> bytes:
-    """What a file holds. Raises InputError where it may not or cannot be read."""
+    """The bytes of a file. Raises InputError where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -63,14 +63,14 @@ def read(path: Path) -> bytes:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """Write whole or not at all; names of files in it that are no text are written escaped. Raises as `whole` does."""
+    """Write a file whole or not at all; what UTF-8 cannot hold (in some file names) is escaped. Raises as `whole`."""
     with whole(path) as aside:
         aside.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Where to write what is to become `path`, whole or not at all.
+    """A path to write to, which is renamed to `path` when the block ends and removed when the block fails.
 
     Raises InputError where nothing can be written, NotEnoughDiskError on a full disk.
     """

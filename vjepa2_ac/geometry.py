@@ -1,7 +1,7 @@
-"""Poses on the device: where a hand ends up, for a whole batch of actions at once, without leaving the GPU.
+"""Integration of actions to poses in torch: for a whole batch at once, differentiable, without leaving the GPU.
 
-Conventions are those of `poses`. Angles are worked out so that the rotation they stand for is exact to rounding even
-where pitch nears ± 90° and roll and yaw by themselves lose their meaning.
+Conventions are those of `poses`. Angles are computed so that the rotation they stand for is exact to rounding even
+where pitch nears ± 90°, and roll and yaw by themselves lose their meaning.
 
 Shapes: B batch, 7 pose or action, 3 axes.
 """
@@ -17,8 +17,8 @@ from vjepa2_ac.poses import GRIPPER, POSITION, ROTATION
 def integrate(pose_B7: Tensor, action_B7: Tensor, *, dtype: torch.dtype | None = None) -> Tensor:
     """The poses in which the actions leave hands that start in `pose_B7`; any leading axes, differentiable.
 
-    The answer has the type of `pose_B7`. Between, numbers have `dtype`: float64 unless the device has none, because
-    seven numbers a candidate cost nothing and errors add up over a rollout.
+    The result has the dtype of `pose_B7`. It is computed in `dtype`, by default float64 unless the device has none,
+    because seven numbers a candidate cost nothing and errors add up over a rollout.
     """
     dtype = dtype or (torch.float32 if pose_B7.device.type == "mps" else torch.float64)
     pose, action = pose_B7.to(dtype), action_B7.to(dtype)
@@ -43,10 +43,10 @@ def rotation_matrix(angles_B3: Tensor) -> Tensor:
 def euler_angles(rotation_B33: Tensor) -> Tensor:
     """Roll, pitch, yaw [..., 3] of a rotation; pitch lies within ± 90°, and in exact gimbal lock yaw is 0."""
     x, y, z = rotation_B33.unbind(-2)
-    # What is left of the first column in the plane of x and y is cos(pitch): nothing, when the hand points along z.
+    # The first column's length in the plane of x and y is cos(pitch): 0 where the hand's x axis points along z.
     flat = x[..., 0].square() + y[..., 0].square() <= torch.finfo(x.dtype).eps ** 2
     yaw = torch.atan2(y[..., 0].masked_fill(flat, 0.0), x[..., 0].masked_fill(flat, 1.0))
-    # Undo the yaw just found, then read roll and pitch off Ry · Rx: whatever error yaw has, roll makes up for it.
+    # Undo the yaw just found, then read roll and pitch off Ry · Rx: roll makes up for whatever error yaw has.
     s, c = yaw.sin().unsqueeze(-1), yaw.cos().unsqueeze(-1)
     x, y = c * x + s * y, c * y - s * x
     return torch.stack((torch.atan2(-y[..., 2], y[..., 1]), torch.atan2(-z[..., 0], x[..., 0]), yaw), dim=-1)

@@ -1,6 +1,6 @@
-"""From camera frames to what the encoder reads: crop, resize, and ImageNet's mean and standard deviation.
+"""Preparation of camera frames for the encoder: crop, resize, and normalise by ImageNet's mean and standard deviation.
 
-Every way the released models were fed is here by name, because a model sees well only what it was trained to see:
+Each way to prepare frames has a name, because a model sees well only frames that are prepared as in its training:
 
 | name       | crop                                       | resize                     | used by                      |
 |------------|--------------------------------------------|----------------------------|------------------------------|
@@ -43,7 +43,7 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preprocessing:
-    """What happens to a frame before the encoder sees it: one of the ways above, and the size it ends in."""
+    """How frames are prepared for the encoder: one of the ways above, and the size of the result."""
 
     name: str = "centre"
     img_size: tuple[int, int] = (256, 256)  # height, width
@@ -59,7 +59,7 @@ class Preprocessing:
     def __call__(self, frames: Frames) -> Tensor:
         """Model input [B, 3, *img_size], float32, of one frame [H, W, 3] or several [B, H, W, 3], uint8 RGB.
 
-        A tensor is worked on where it lies. Raises InputError for anything that is not uint8 pictures.
+        A tensor is prepared on its own device. Raises InputError for anything that is not uint8 pictures.
         """
         return _WAYS[self.name](as_frames(frames), self.img_size)
 
@@ -67,7 +67,7 @@ class Preprocessing:
 def as_frames(frames: Frames) -> Tensor:
     """The frames as one uint8 tensor [B, H, W, 3], or an InputError that says what they are instead."""
     if not isinstance(frames, Tensor):
-        # What may not be written to (Pillow's pictures, bytes from a wire) is copied: torch knows no such tensors.
+        # Read-only arrays (Pillow's pictures, bytes from a wire) are copied: torch has no read-only tensors.
         frames = torch.from_numpy(np.require(_stack(frames), requirements=["C", "W"]))
     if frames.numel() == 0:
         raise InputError(f"there are no pixels in frames of shape {list(frames.shape)}")
@@ -80,7 +80,7 @@ def as_frames(frames: Frames) -> Tensor:
 
 
 def normalize(pixels_B3HW: Tensor) -> Tensor:
-    """Grey levels 0 … 255 in ImageNet's mean and standard deviation, as float32."""
+    """Pixels 0 … 255 normalised by ImageNet's mean and standard deviation, as float32."""
     mean_311, std_311 = (_channel(values, pixels_B3HW) for values in (MEAN, STD))
     return (pixels_B3HW.float() - mean_311) / std_311
 
@@ -104,7 +104,7 @@ class Box:
     width: int
 
     def of(self, frames_BHW3: Tensor) -> Tensor:
-        """What is seen through the window, channels first: [B, 3, height, width]."""
+        """The pixels inside the window, channels first: [B, 3, height, width]."""
         rows, columns = slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
         return frames_BHW3[:, rows, columns].movedim(-1, 1)
 
@@ -136,7 +136,7 @@ class RandomResizedCrop:
                 raise ConfigError(f"{name} goes from a positive number to one no smaller, got ({low}, {high})")
 
     def __call__(self, frames: Frames, crops: random.Random, flips: np.random.RandomState) -> Tensor:
-        """Model input [B, 3, *img_size] of frames that are cut, and flipped, all alike.
+        """Model input [B, 3, *img_size] of frames that are all cut and flipped alike.
 
         Python's generator draws the window and numpy's the flip, in the order of the reference: the same two seeds
         give the same pictures as there.
@@ -170,12 +170,12 @@ def _centre(frames_BHW3: Tensor, img_size: tuple[int, int]) -> Tensor:
 
 
 def _notebook(frames_BHW3: Tensor, img_size: tuple[int, int]) -> Tensor:
-    # There: a random crop of scale 1 and aspect 1, which fits square frames exactly and no others.
+    # The notebook takes a random crop of scale 1 and aspect 1, which fits square frames exactly and no others.
     return _centred(frames_BHW3, (1.0, 1.0), img_size)
 
 
 def _droid(frames_BHW3: Tensor, img_size: tuple[int, int]) -> Tensor:
-    # There: a random crop of 1.777 times the frame, which never fits, so that the fallback is the rule.
+    # Post-training takes a random crop of 1.777 times the frame, which never fits, so its fallback is the rule.
     return _centred(frames_BHW3, (0.75, 1.35), img_size)
 
 
@@ -195,8 +195,8 @@ def _hub(frames_BHW3: Tensor, img_size: tuple[int, int]) -> Tensor:
 def hub_views(frames: Frames, size: int, views: int = 1) -> list[Tensor]:
     """The square views [B, 3, size, size] that the released evaluation takes of the same frames.
 
-    One view: the short side becomes 256/224 of `size`, the centre is cut out. Several: the short side becomes `size`,
-    and the views move along the long side in equal steps of whole pixels.
+    For one view, the short side is resized to 256/224 of `size` and the centre cut out. For several, the short side is
+    resized to `size`, and the views move along the long side in equal steps of whole pixels.
     """
     if views < 1:
         raise InputError(f"need at least one view, got {views}")
@@ -233,7 +233,7 @@ def _bilinear(pixels_B3HW: Tensor, img_size: tuple[int, int], *, antialias: bool
 
 
 def _shrink(frame_HW3: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """The frame with its short side changed to `short_side`, in OpenCV's fixed-point bilinear, as the reference has."""
+    """The frame with its short side resized to `short_side` by OpenCV's fixed-point bilinear, as in the reference."""
     import cv2
 
     height, width = frame_HW3.shape[:2]

@@ -1,7 +1,7 @@
-"""Work cut into pieces that fit in memory, however much of it there is.
+"""Evaluation of any number of items in pieces that fit in memory.
 
-A piece is as large as half of the free memory allows, and on a CPU no larger than its caches like. Should memory run
-out all the same, the piece is halved, which is written in the log and remembered, until a single item does not fit.
+A piece is as large as half of the free memory allows, and on a CPU no larger than suits its caches. Should memory run
+out all the same, pieces are halved, which is logged and remembered; it is an error only if a single item does not fit.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from vjepa2_ac.errors import NotEnoughMemoryError
 
 log = logging.getLogger(__name__)
 
-SHARE = 0.5  # of the free memory; the rest is for what an estimate misses and for everybody else
+SHARE = 0.5  # of the free memory; the rest is for errors of the estimate and for other processes
 
-# What a layer works on at once, on a CPU. Measured on a Sapphire Rapids core for predictors of width 192 to 1024: from
+# What a layer works on at once on a CPU. Measured on a Sapphire Rapids core for predictors of width 192 to 1024: from
 # 8 to 50 MB every size is within a tenth of the fastest, below and above it is up to a third (bf16) slower.
 CPU_WORKING_BYTES = 24 << 20
 
-# How torch says that memory ran out where it has no error of its own for it: on a CPU, and in CUDA's libraries.
+# Torch's words for memory that ran out where it has no error class for that: on a CPU, and in CUDA's libraries.
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
-# The largest block that teaches the C library anything; see `keep_freed_memory`.
+# The size of a block by which glibc learns to keep more (up to 32 MiB); see `keep_freed_memory`.
 LESSON_BYTES = 31 << 20
 
 
 class Pieces:
-    """How many items of work go through a device at once; learns from running out of memory."""
+    """Decides how many items a device works on at once, and takes fewer after memory has run out."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -42,7 +42,7 @@ class Pieces:
             keep_freed_memory()
 
     def size(self, bytes_each: int, working_bytes_each: int = 1) -> int:
-        """How many items to take at once that need `bytes_each` in all and `working_bytes_each` in a layer."""
+        """How many items to take at once if each needs `bytes_each` in all and `working_bytes_each` in a layer."""
         fitting = int(self.share * available_bytes(self.device)) // bytes_each
         if self.device.type == "cpu":
             fitting = min(fitting, CPU_WORKING_BYTES // working_bytes_each)
@@ -51,7 +51,7 @@ class Pieces:
     def evaluate(
         self, work: Callable[[slice], Tensor], count: int, bytes_each: int, working_bytes_each: int = 1, *, dim: int = 0
     ) -> Tensor:
-        """`work(slice(0, count))`, put together along `dim` from as few and as equal pieces as fit."""
+        """The result of `work(slice(0, count))`, computed in as few and as equal pieces as fit, joined along `dim`."""
         done: list[Tensor] = []
         start, size = 0, self.size(bytes_each, working_bytes_each)
         while start < count:
@@ -86,7 +86,7 @@ class Pieces:
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory that can be had on `device` now, kept within the limit of a container where there is one."""
+    """The memory available on `device` now, within the limit of a container where there is one."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -95,18 +95,18 @@ def available_bytes(device: torch.device) -> int:
 
 
 def keep_freed_memory() -> None:
-    """Let the C library keep up to 62 MiB that were freed, instead of handing them back and asking for them again.
+    """Let the C library keep up to 62 MiB of freed memory, instead of returning it and asking for it again.
 
     A layer frees and takes megabytes many times a second, and each time the system would map and clear every page:
-    200 000 page faults and 40 % of the time of a plan with the default model. glibc hands back what is free beyond
-    twice the largest block of at most 32 MiB that it ever saw freed; so it is shown one, which costs nothing because
-    it is never touched. Other C libraries do not mind.
+    200 000 page faults and 40 % of the time of a plan with the default model. glibc returns what is free beyond twice
+    the largest block (of at most 32 MiB) that was ever freed. So one such block is taken and freed here, which costs
+    nothing because it is never touched. Other C libraries are not affected.
     """
     torch.empty(LESSON_BYTES, dtype=torch.uint8)
 
 
 def _container_room() -> int:
-    """What the control group still allows this process, version 2 or 1; a very large number where nothing limits it."""
+    """The bytes that the control group (version 2 or 1) still allows; a very large number where nothing limits them."""
     unlimited, groups = 1 << 62, Path("/sys/fs/cgroup")
     for limit, usage, stat, idle in (
         ("memory.max", "memory.current", "memory.stat", "inactive_file"),
@@ -115,14 +115,14 @@ def _container_room() -> int:
         try:
             allowed, used = (int((groups / name).read_text()) for name in (limit, usage))
             facts = dict(line.split() for line in (groups / stat).read_text().splitlines())
-            return max(0, allowed - used + int(facts.get(idle, 0)))  # files that were read make room when it is needed
+            return max(0, allowed - used + int(facts.get(idle, 0)))  # cached files make room when it is needed
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return unlimited
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory, which it may say in words alone."""
+    """Whether torch ran out of memory, which some of its errors say only in their message."""
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)
 
 

@@ -1,4 +1,4 @@
-"""Which world model it is: by its files, before it is opened, and by all that its answers depend on."""
+"""Identification of a world model: by its files, before it is opened, and by all that its answers depend on."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from vjepa2_ac.checkpoints.places import RANDOM, find
 from vjepa2_ac.world_model import WorldModel
 
-LEARNED = "confidence.json"  # what `evaluate-confidence` found out about a model may lie beside its weights
+LEARNED = "confidence.json"  # what `evaluate-confidence` writes about a model; may lie beside its weights
 
 
 def fingerprint(source: str) -> str:
-    """SHA-256 over the files of a model; empty for one drawn at random and for none."""
+    """The first 16 digits of a SHA-256 over the files of a model; empty for a random model and for none."""
     if not source or source.startswith(RANDOM):
         return ""
     path = _whole(find(source))
@@ -29,7 +29,7 @@ def fingerprint(source: str) -> str:
 
 
 def learned(source: str) -> Path | None:
-    """The file of what was learned about a model, where there is one among its files."""
+    """The `confidence.json` among a model's files, or None."""
     if not source or source.startswith(RANDOM):
         return None
     file = _whole(find(source)) / LEARNED
@@ -37,12 +37,12 @@ def learned(source: str) -> Path | None:
 
 
 def _whole(path: Path) -> Path:
-    """The folder of a safetensors file, which is nothing without its config; other files are whole models."""
+    """What holds the whole model: the folder of a safetensors file, with its config; any other path itself."""
     return path.parent if path.suffix == ".safetensors" else path
 
 
 def version_of(model: WorldModel) -> str:
-    """A hash of all that an open model's answers depend on: with the same inputs and seed, plans are the same."""
+    """A hash of all that an open model's answers depend on: where it, inputs and seed are the same, so are plans."""
     digest = hashlib.sha256(repr((model.preprocessing, model.normalize_latents, model.dtype)).encode())
     for part in filter(None, (model.encoder, model.predictor, model.inverse, model.keyframes)):
         digest.update(repr(part.config).encode())

@@ -1,7 +1,7 @@
 """Options that commands share, as types of their arguments: `precision: Precision = "auto"`.
 
-What one means is said here once, so that it reads the same in every `--help`. `…IfSaid` is None where nobody says it,
-for commands that must tell that from the default.
+Each is described here once, so that it reads the same in every `--help`. `…IfSaid` is None where the option is not
+given, for commands that must tell that from the default.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the bytes of a PNG or JPEG to a frame; nothing is decoded before its header has been found harmless.
+"""Decoding of a PNG's or JPEG's bytes to a frame; nothing is decoded before its header has been found harmless.
 
 A few kilobytes can claim to be a picture of gigabytes. So width and height are read from the header by hand, and only
 a picture within the limits is given to the decoder.
@@ -22,7 +22,7 @@ LEAST_DEVIATION = 2.0  # of 255: below it a picture shows nothing (a cap on the 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 START_OF_FRAME = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 STANDALONE = {0x01, *range(0xD0, 0xD9)}  # markers without a length
-MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG, with a length or an end; among pixels, FF is FF 00
+MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # of a JPEG's segment, start or end; pixel data have FF 00 for FF
 START_OF_IMAGE, END_OF_IMAGE = b"\xff\xd8", b"\xff\xd9"
 WANTED = "a PNG or JPEG picture"
 
@@ -37,12 +37,12 @@ class Picture:
 
 
 def fingerprint(data: bytes) -> str:
-    """The name of a picture: the SHA-256 of its bytes."""
+    """The SHA-256 of a picture's bytes in hexadecimal, by which it is known."""
     return hashlib.sha256(data).hexdigest()
 
 
 def decode(data: bytes, field: str, max_side: int) -> Picture:
-    """The picture in `data`. Raises FieldError, naming `field`, for anything that is none or shows nothing."""
+    """The picture in `data`. Raises FieldError, naming `field`, if it is no picture, too large or small, or blank."""
     width, height = _size(data, field)
     if max(width, height) > max_side:
         raise FieldError(field, f"a picture of {width} x {height} pixels", f"at most {max_side} a side")
@@ -67,7 +67,7 @@ def _decoded(data: bytes, field: str) -> Frame:
 
 
 def _deviation(frame_HW3: Frame) -> float:
-    """How much the pixels deviate from one colour, in the channel where they do most."""
+    """The standard deviation of the pixels, in the channel where it is largest."""
     import cv2
 
     return float(cv2.meanStdDev(frame_HW3)[1].max())
@@ -109,9 +109,9 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Decoders fill what is missing with grey; a robot should not look at that.
+    """Whether the end of the picture is there: decoders fill what is missing with grey, which a robot should not see.
 
-    Whatever follows the end, as in files of phones, is no part of the picture; nor is the end of a thumbnail its end.
+    Bytes after the end, as phones write them, do no harm. The end of an embedded thumbnail is not taken for the end.
     """
     return _png_ends(data) if data.startswith(PNG) else _jpeg_ends(data)
 
@@ -126,7 +126,7 @@ def _png_ends(data: bytes) -> bool:
 def _jpeg_ends(data: bytes) -> bool:
     at = 2
     while marker := MARKER.search(data, at):
-        if marker[0] in (START_OF_IMAGE, END_OF_IMAGE):  # the start of another where bytes were lost
+        if marker[0] in (START_OF_IMAGE, END_OF_IMAGE):  # a start here means that bytes were lost
             return marker[0] == END_OF_IMAGE
         at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return False

@@ -26,8 +26,8 @@ PARTS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 POSITION = slice(0, 3)  # [m]
 ROTATION = slice(3, 6)  # [rad]
 GRIPPER = slice(6, 7)  # 0 open … 1 closed; a slice, so that it concatenates
-GRIPPER_SLACK = 0.1  # closedness measured a little outside 0 … 1 is how grippers are calibrated
-FAR = 10.0  # [m] no arm reaches there: such numbers are millimetres
+GRIPPER_SLACK = 0.1  # a measured closedness may lie so far outside 0 … 1, as grippers are calibrated
+FAR = 10.0  # [m]; no arm reaches so far: larger numbers are millimetres
 
 
 def integrate(pose: ArrayLike, action: ArrayLike) -> Array:
@@ -40,7 +40,7 @@ def integrate(pose: ArrayLike, action: ArrayLike) -> Array:
 
 
 def pose_difference(start: ArrayLike, end: ArrayLike) -> Array:
-    """The action [..., 7] that leads from pose `start` to pose `end`; undone by `integrate`."""
+    """The action [..., 7] that leads from pose `start` to pose `end`, the inverse of `integrate`."""
     start, end = vector(start, "start"), vector(end, "end")
     turn = rotation_matrix(end[..., ROTATION]) @ np.swapaxes(rotation_matrix(start[..., ROTATION]), -1, -2)
     difference = end - start
@@ -88,7 +88,7 @@ def rotation_matrix(angles: ArrayLike) -> Array:
 
 
 def euler_angles(rotation: Array) -> Array:
-    """Roll, pitch, yaw [..., 3] of R [..., 3, 3]; with the hand pointing along ± z (gimbal lock) yaw is 0."""
+    """Roll, pitch, yaw [..., 3] of R [..., 3, 3]; with the hand's x axis along ± z (gimbal lock) yaw is 0."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Gimbal lock", category=UserWarning)  # any of the solutions will do
         angles = Rotation.from_matrix(rotation.reshape(-1, 3, 3)).as_euler("xyz")
@@ -119,9 +119,9 @@ def parse_pose(text: str, what: str = "pose") -> Array:
 
 
 def of_a_hand(values: ArrayLike, what: str, *, slack: float = 0.0) -> Array:
-    """The pose [7] that `values` are, or an InputError where they must be of other units.
+    """`values` as a pose [7] with its gripper within 0 … 1, or an InputError where they must be in other units.
 
-    A gripper that was measured may be `slack` outside of 0 … 1.
+    A measured gripper may lie outside 0 … 1 by up to `slack`.
     """
     pose = vector(values, what)
     if (np.abs(pose[POSITION]) > FAR).any():

@@ -1,4 +1,4 @@
-"""Which numbers a model computes with: fp32, bf16, or `auto`, bf16 where this machine is fast at it.
+"""The number format that a model computes in: fp32, bf16, or `auto`, which is bf16 where this machine is fast at it.
 
 Fast means hardware that multiplies bf16 matrices: CUDA devices of compute capability 8.0 and up (A100, RTX 30 and
 later), CPUs with AMX tiles (Intel Sapphire Rapids and later), where it is about ten times the speed of fp32, and CPUs
@@ -29,12 +29,12 @@ def choose_dtype(precision: str, device: torch.device | str) -> torch.dtype:
 
 
 def resolve(precision: str, device: torch.device | None = None) -> str:
-    """What `precision` comes to on `device`, or on the one that is taken here, by name: fp32 or bf16."""
+    """The name, fp32 or bf16, of what `precision` means on `device` (by default `default_device()`)."""
     return "bf16" if choose_dtype(precision, device or default_device()) is torch.bfloat16 else "fp32"
 
 
 def is_fast_at_bf16(device: torch.device | str) -> bool:
-    """Whether the hardware multiplies bf16 matrices, decided from what it says it can do."""
+    """Whether the hardware multiplies bf16 matrices, by the capabilities that it reports."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

@@ -1,4 +1,4 @@
-"""What long work shows: a progress bar on a terminal, a plain line now and then where there is none."""
+"""Progress of long work (a bar on a terminal, plain lines elsewhere), and the command line as results record it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PLAIN_LINE_EVERY = 10.0  # [s]
 
 
 def command_line() -> str:
-    """How this was called, as results say it: it can be pasted back."""
+    """The command line of this process, as results record it, quoted so that it can be pasted into a shell."""
     return shlex.join(["vjepa2-ac", *sys.argv[1:]])
 
 
 class Advance(Protocol):
-    """Tell how much more is done, and optionally a few words about it (a loss, a success rate)."""
+    """The function to call as work goes on: how much more is done, and optionally a note (a loss, a success rate)."""
 
     def __call__(self, steps: int = 1, note: str = "") -> None:
         """Count `steps` more as done."""
@@ -40,7 +40,7 @@ class Advance(Protocol):
 def progress(what: str, total: int | None, *, done: int = 0, unit: str = "") -> Iterator[Advance]:
     """Show how far `what` has come out of `total`; `unit="bytes"` shows sizes and speed.
 
-    Output goes to stderr, so that what a command answers on stdout can be piped.
+    It is written to stderr, so that what a command prints on stdout can be piped.
     """
     if sys.stderr.isatty():
         with _bar(unit) as bar:

@@ -1,8 +1,8 @@
-"""Protocol buffer messages as plain dictionaries, and back, in the same words on every wire.
+"""Conversion of protocol buffer messages to plain dictionaries and back, with the same field names in REST and gRPC.
 
-The REST interface speaks JSON and gRPC speaks messages; field names are the same, so one translation serves both the
-server and the client. A message whose only field is `values` stands for the list itself, so that a pose is
-`[x, y, z, roll, pitch, yaw, gripper]` in both. What is optional and absent is left out.
+REST speaks JSON and gRPC speaks messages; because field names are the same, one conversion serves server and client. A
+message whose only field is `values` becomes the list itself, so that a pose is `[x, y, z, roll, pitch, yaw, gripper]`
+in both. Optional fields that are absent are left out.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 MessageT = TypeVar("MessageT", bound=Message)
-Descriptor = Any  # two classes of protobuf, of which its stubs know one
+Descriptor = Any  # one of two protobuf classes, of which its type stubs know only one
 
 
 def to_plain(message: Message) -> Any:
-    """The dictionary (or list) that a message stands for."""
+    """A message as a dictionary (or list) of plain values."""
     if _is_list(message.DESCRIPTOR):
         return _plain_items(message.DESCRIPTOR.fields[0], getattr(message, "values"))  # noqa: B009
     plain: dict[str, Any] = {}
@@ -33,14 +33,14 @@ def to_plain(message: Message) -> Any:
 
 
 def to_message(plain: Any, kind: type[MessageT]) -> MessageT:
-    """The message of that kind which `plain` describes. Raises ValueError or TypeError for what does not fit."""
+    """The message of type `kind` that `plain` describes. Raises ValueError or TypeError for what does not fit."""
     message = kind()
     fill(message, plain)
     return message
 
 
 def fill(message: Message, plain: Any) -> None:
-    """Write into an empty message what `plain` describes."""
+    """Fill an empty message with the values in `plain`."""
     if _is_list(message.DESCRIPTOR):
         plain = {"values": plain}
     for name, value in plain.items():

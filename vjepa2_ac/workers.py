@@ -1,7 +1,7 @@
-"""Worker processes that end with whoever began them, however that one ended.
+"""Worker processes that end when their parent does, however it ended.
 
-Workers of the standard library wait for their next task for good when their parent is killed, and after Ctrl-C a pool
-of theirs first does all that it has been given. They also hear Ctrl-C themselves, and say what they were importing.
+Workers of the standard library wait for their next task for ever when their parent is killed, and after Ctrl-C their
+pool first does all that it has been given. They also receive Ctrl-C themselves, and print what they were importing.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from vjepa2_ac.errors import VJEPA2ACError
 
 
 class Worker(multiprocessing.context.SpawnProcess):
-    """A fresh process that does not hear Ctrl-C: that is for whoever began it, to end it in good order."""
+    """A spawned process that ignores Ctrl-C: its parent receives that, and ends it in good order."""
 
     def start(self) -> None:
-        """Begin the process; until then Ctrl-C waits."""
-        resource_tracker.ensure_running()  # now, for where it begins signals are unblocked
-        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which a process has from its parent
+        """Start the process with Ctrl-C blocked; one that comes meanwhile reaches the parent afterwards."""
+        resource_tracker.ensure_running()  # now, because starting it unblocks signals
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # the process inherits this mask
         try:
             super().start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, heard)
 
     def run(self) -> None:
-        """Do the work, whatever a library unblocks meanwhile."""
+        """Do the work, ignoring Ctrl-C even if a library unblocks it."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         super().run()
 
@@ -45,9 +45,10 @@ class _Workers(multiprocessing.context.SpawnContext):
 
 @contextlib.contextmanager
 def pool(count: int, begin: Callable[..., None] | None = None, *arguments: Any) -> Iterator[ProcessPoolExecutor]:
-    """So many fresh processes, each of which calls `begin(*arguments)` first.
+    """A pool of `count` spawned processes, each of which first calls `begin(*arguments)`.
 
-    After Ctrl-C or a fault they finish what they are at, and begin nothing. VJEPA2ACError where one is killed.
+    After Ctrl-C or an error, they finish the tasks they are at and begin no others. Raises VJEPA2ACError where one of
+    them is killed.
     """
     workers = ProcessPoolExecutor(count, mp_context=_Workers(), initializer=_begin, initargs=(begin, arguments))
     try:
@@ -68,7 +69,7 @@ def _begin(begin: Callable[..., None] | None, arguments: tuple[Any, ...]) -> Non
 
 
 def take_one_thread() -> None:
-    """One thread, to compute and to draw, unless told otherwise: processes share the cores, threads fight for them."""
+    """Compute and render on one thread unless the environment says otherwise: threads of many processes compete."""
     for threads in ("LP_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(threads, "1")
 

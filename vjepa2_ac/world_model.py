@@ -1,9 +1,11 @@
-"""What a frame looks like to the model, and what it would look like after each of many moves.
+"""The world model: it encodes frames and imagines the latents that candidate actions would lead to.
 
 A `WorldModel` is a frozen encoder and an action-conditioned predictor with one way to encode, step and roll out
-(V-JEPA 2, section 3). It is the only place where latents are normalised, and the only thing a planner needs.
+(V-JEPA 2, section 3). A planner needs nothing else. Outside training, latents are normalised here alone (a copy gate
+normalises its own prediction).
 
-Latents, poses and actions are float32 whatever the model computes in; poses and actions follow `poses`.
+Latents, poses and actions are float32, whatever precision the networks compute in; poses and actions follow the
+conventions of `vjepa2_ac.poses`.
 
 Shapes: B requests, S candidates of each, H steps of a candidate's horizon, T steps of history, N tokens of a frame,
 D width of a latent, 7 numbers of a pose, A of an action (7 too), M = B · S.
@@ -41,7 +43,7 @@ Cost = Callable[["Rollout"], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """What candidates are imagined to lead to; entry h of the horizon is the world after action h."""
+    """The latents and poses that candidates are imagined to lead to; entry h of the horizon comes after action h."""
 
     latents_BSHND: Tensor
     poses_BSH7: Tensor
@@ -55,7 +57,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The steps that led here, oldest first: what was seen, where the hand was, and the action taken then."""
+    """The steps before the present one, oldest first: the latents seen, the pose, and the action taken there."""
 
     latents_BTND: Tensor
     poses_BT7: Tensor
@@ -85,7 +87,7 @@ SIZES: dict[str, tuple[EncoderConfig, ACPredictorConfig]] = {
     "tiny": _with_predictor("vit-tiny", 192, 6, 3),
     "vits": _with_predictor("vit-small", 384, 12, 6),
     "vitb": _with_predictor("vit-base", 768, 12, 12),
-    # From here on the released predictor.
+    # From here on, the predictor is the released one.
     "vitl": _with_predictor("vit-large", 1024, 24, 16),
     "vith": _with_predictor("vit-huge", 1024, 24, 16),
     "vitg": _with_predictor("vit-giant-xformers", 1024, 24, 16),  # V-JEPA 2-AC as released
@@ -94,12 +96,12 @@ SIZES: dict[str, tuple[EncoderConfig, ACPredictorConfig]] = {
 
 
 class WorldModel:
-    """An encoder, V-JEPA 2 or 2.1, and a predictor that take frames, poses and actions to latents.
+    """An encoder (V-JEPA 2 or 2.1) and a predictor that turn frames, poses and actions into latents.
 
-    The two networks are taken over: put into evaluation mode, moved to `device` (CUDA where there is one, unless told
-    otherwise) and converted to the numbers `precision` names. `normalize_latents` is False only for predictors that
-    were trained on raw encoder outputs. `inverse`, where there is one, locates the hand in a goal, and `keyframes`, of
-    the same kind, where the gripper changes next on the way there; both are small and stay in float32. Raises
+    The two networks are taken over: put into evaluation mode, moved to `device` (by default CUDA, where there is any)
+    and converted to the number format that `precision` names. `normalize_latents` is False only for predictors that
+    were trained on raw encoder outputs. `inverse`, if given, locates the hand in a goal; `keyframes`, a network of the
+    same kind, locates it where the gripper changes next on the way there. Both are small and stay in float32. Raises
     ConfigError for networks that do not belong together.
     """
 
@@ -132,10 +134,10 @@ class WorldModel:
     def open(
         cls, source: str | Path, *, precision: str = "auto", device: torch.device | str | None = None, seed: int = 0
     ) -> WorldModel:
-        """The world model of that name: "default", a path, a downloaded release, or `random:SIZE` drawn from `seed`.
+        """The world model that `source` names: "default", a path, a downloaded release, or `random:SIZE`.
 
-        Raises CheckpointError for a source that holds no encoder with an action-conditioned predictor, ConfigError for
-        a device that is not here.
+        `seed` is for the weights of a random model alone. Raises CheckpointError for a source that does not hold both
+        an encoder and an action-conditioned predictor, ConfigError for a device that this machine does not have.
         """
         device = choose_device(device)
         if str(source).startswith(RANDOM):
@@ -162,8 +164,10 @@ class WorldModel:
     def random(
         cls, size: str, *, precision: str = "auto", device: torch.device | str | None = None, seed: int = 0
     ) -> WorldModel:
-        """A model that knows nothing, of a released size or a smaller one: for timing, and to try things without
-        weights. The same seed draws the same weights."""
+        """An untrained model of a released size or a smaller one, for timing and for trying things without weights.
+
+        The same seed draws the same weights.
+        """
         if size not in SIZES:
             raise ConfigError(f"no random model of size {size!r}; there are {', '.join(SIZES)}")
         device = choose_device(device)
@@ -181,8 +185,8 @@ class WorldModel:
     def encode(self, frames: Frames) -> Tensor:
         """The latents [B, N, D] of frames [B, H, W, 3], or of one frame [H, W, 3], uint8 RGB.
 
-        The same as the predictor was trained on: prepared by the release's preprocessing, each encoded alone as
-        `encode_stills` says, whatever the encoder, and normalised.
+        They are made as in the predictor's training: each frame is prepared by the release's preprocessing and encoded
+        alone by `encode_stills`, whatever the encoder, and the latents are normalised (if `normalize_latents`).
         """
         frames_BHW3 = as_frames(frames)
 
@@ -194,17 +198,17 @@ class WorldModel:
 
     @property
     def fps(self) -> float:
-        """Pictures a second that its predictor has learned from, one for each step."""
+        """The frames a second on which the predictor was trained, one per step."""
         return self.predictor.config.fps
 
     @property
     def locates(self) -> bool:
-        """Whether it can locate the hand in a goal."""
+        """Whether it has an inverse, which locates the hand in a goal."""
         return self.inverse is not None
 
     @property
     def finds_keyframes(self) -> bool:
-        """Whether it can tell where the gripper changes next on the way to a goal."""
+        """Whether it has a keyframes network, which locates where the gripper changes next on the way to a goal."""
         return self.keyframes is not None
 
     @torch.no_grad()
@@ -217,13 +221,14 @@ class WorldModel:
         *,
         keyframe: bool = False,
     ) -> Located | None:
-        """The hand in each goal, from what is seen now and the pose it shows.
+        """The hand in each goal, located from the present latents and pose, and how certain that place is.
 
-        With `keyframe`: the hand at the next moment on the way there at which the gripper has changed, or in the goal
-        where it need not change before. Earlier `looks` at the scene of each request, where there are any, tell what
-        the network that is asked misses there (`models.looks`), and so how sure it is. The ways there and back are the
-        inverse's, to the goal itself: a keyframe has no way back. None from a model without an inverse, which cannot
-        tell; ConfigError from one that finds no keyframes, asked for one.
+        With `keyframe`, it is the hand at the next moment on the way to the goal at which the gripper has changed, or
+        in the goal itself where the gripper need not change before. `looks` are earlier observations of each request's
+        scene: they show by how much the network that is asked errs there (`models.looks`), which corrects its answer
+        and tells its uncertainty. The cycle error is always the inverse's, to the goal itself, because a keyframe has
+        no way back. Without `keyframe`, a model without an inverse returns None; with it, a model without a keyframes
+        network raises ConfigError.
         """
         asked = self._asked(keyframe=keyframe)
         if asked is None:
@@ -243,7 +248,7 @@ class WorldModel:
         return Located(hand_B4, uncertainty_B, error_B)
 
     def _asked(self, *, keyframe: bool) -> InverseModel | None:
-        """The network that locates hands."""
+        """The network to ask: the inverse for the hand in a goal, the keyframes network for the next keyframe."""
         if not keyframe:
             return self.inverse
         if self.keyframes is None:
@@ -263,11 +268,11 @@ class WorldModel:
     def rollout(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        """Everything that S candidates of each of B requests are imagined to lead to, all at once.
+        """The imagined latents and poses of S candidates of each of B requests, all computed at once.
 
-        The history of a request is read once and shared by its candidates. Gradients flow back to actions that ask
-        for them (take them with `torch.autograd.grad`, which leaves the weights alone). Memory grows with B x S;
-        `score` keeps it bounded.
+        A request's history is read once and shared by its candidates. Actions that require gradients take the way of
+        `rollout_uncached`, and gradients flow back to them (take them with `torch.autograd.grad`, which leaves the
+        weights alone). Memory grows with B x S; `score` keeps it bounded.
         """
         arguments = self._received(latents_BND, pose_B7, actions_BSHA, history)
         if actions_BSHA.requires_grad and torch.is_grad_enabled():
@@ -278,7 +283,7 @@ class WorldModel:
     def rollout_uncached(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None = None
     ) -> Rollout:
-        """The same as `rollout` the plain way, which reads the whole past again at every step."""
+        """The same as `rollout`, but without a cache: every step reads the whole past again."""
         with torch.set_grad_enabled(actions_BSHA.requires_grad and torch.is_grad_enabled()):
             return self._roll_out_plainly(*self._received(latents_BND, pose_B7, actions_BSHA, history))
 
@@ -288,9 +293,9 @@ class WorldModel:
     ) -> Tensor:
         """The cost [B, S] of every candidate, in float32, in bounded memory however many there are.
 
-        Candidates pass in pieces whose size is found from the memory that is free. Every piece holds all requests:
-        `cost` sees rollouts of B requests and some of their S candidates. The answer does not depend on the pieces:
-        in fp32 to 1e-6, in bf16 to its rounding, about 1e-3 of the cost.
+        Candidates are rolled out in pieces whose size is found from the memory that is free. Every piece holds all
+        requests: `cost` sees rollouts of B requests and some of their S candidates. Costs depend on the pieces by
+        rounding alone: 1e-6 in fp32, about 1e-3 of the cost in bf16.
         """
         latents_BND, pose_B7, actions_BSHA, history = self._received(latents_BND, pose_B7, actions_BSHA, history)
         requests, candidates, horizon, _ = actions_BSHA.shape
@@ -308,7 +313,7 @@ class WorldModel:
     def _roll_out(self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None) -> Rollout:
         requests, candidates, horizon, _ = actions_BSHA.shape
         past = len(history) if history else 0
-        if past + horizon == 1 or not self.predictor.config.is_frame_causal:  # nothing to remember, or no way to
+        if past + horizon == 1 or not self.predictor.config.is_frame_causal:  # nothing to cache, or not cacheable
             return self._roll_out_plainly(latents_BND, pose_B7, actions_BSHA, history)
         cache = self.predictor.empty_cache(requests, past + horizon - 1, self.device, self.dtype)
         for t in range(past):
@@ -348,7 +353,7 @@ class WorldModel:
     def _predict(
         self, latents: Tensor, actions: Tensor, poses: Tensor, cache: KVCache | None = None, *, is_last: bool = False
     ) -> Tensor:
-        """The normalised latents of the next frame, from one step and a cache or from all steps without."""
+        """The normalised latents of the next frame, from the newest step and a cache, or from all steps without one."""
         latents, actions, poses = (part.to(self.dtype) for part in (latents, actions, poses))
         if cache is not None:
             return self._normalize(self.predictor.step(latents, actions, poses, cache, is_last=is_last))
@@ -359,12 +364,12 @@ class WorldModel:
         latents = latents.float()
         return F.layer_norm(latents, latents.shape[-1:]) if self.normalize_latents else latents
 
-    # --- what comes in, and what it will need ------------------------------------------------------------------------
+    # --- checks of what comes in, and the memory that it needs -------------------------------------------------------
 
     def _received(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, history: History | None
     ) -> tuple[Tensor, Tensor, Tensor, History | None]:
-        """The arguments in float32 on the device, once their shapes are found to go together."""
+        """The arguments in float32 on the model's device. Raises InputError where their shapes do not fit together."""
         config, B = self.predictor.config, len(latents_BND)
         frame, A, receive = (self.tokens_per_frame, config.embed_dim), config.action_embed_dim, self._receive
         latents_BND = receive(latents_BND, "latents", B, *frame)
@@ -392,27 +397,27 @@ class WorldModel:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """The rows and columns in which the latents of one frame lie, row by row."""
+        """The rows and columns of one frame's latents, which are ordered row by row."""
         return self.encoder.config.grid
 
     @property
     def tokens_per_frame(self) -> int:
-        """N, the latents of one frame."""
+        """N, the number of latents of one frame."""
         return self.predictor.config.tokens_per_frame
 
     def _bytes_to_encode(self) -> tuple[int, int]:
-        """What a frame needs while it is encoded: in all, and in one layer."""
+        """The bytes that a frame needs while it is encoded: in all, and in one layer."""
         config = self.encoder.config
         layer = _bytes_of_a_layer(self.tokens_per_frame, config.embed_dim, config.mlp_ratio, self.dtype)
         video = 3 * config.tubelet_size * config.img_size[0] * config.img_size[1] * torch.float32.itemsize
         return video + layer, layer
 
     def _bytes_to_roll_out(self, horizon: int, past: int) -> tuple[int, int]:
-        """What a candidate needs: in all, with its rollout and the keys and values that are kept; and in one layer."""
+        """The bytes that a candidate needs: in all (with its rollout and cached keys and values), and in one layer."""
         config = self.predictor.config
         tokens, width = config.conditioning_tokens + config.tokens_per_frame, config.predictor_embed_dim
         layer = _bytes_of_a_layer(tokens, width, config.mlp_ratio, self.dtype)
-        kept = max(1, past + horizon - 1)  # steps; of the last one, each layer's only while it is computed
+        kept = max(1, past + horizon - 1)  # steps; the last one's keys and values live only while a layer is computed
         cache = 2 * config.depth * kept * tokens * width * self.dtype.itemsize
         rollout = 2 * (horizon + 1) * config.tokens_per_frame * config.embed_dim * torch.float32.itemsize
         return cache + rollout + layer, layer
@@ -459,5 +464,5 @@ def _rollout(latents_MHND: Tensor, poses_MH7: Tensor, actions_BSHA: Tensor) -> R
 
 
 def _bytes_of_a_layer(tokens: int, width: int, mlp_ratio: float, dtype: torch.dtype) -> int:
-    """What a transformer block holds at the same time: about twelve times its input, and its wide layer twice."""
+    """The bytes that a transformer block holds at once: about twelve times its input, and its wide layer twice."""
     return int(tokens * width * (12 + 2 * mlp_ratio) * dtype.itemsize)

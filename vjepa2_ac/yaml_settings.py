@@ -1,4 +1,4 @@
-"""Settings from YAML, each of which is said once."""
+"""Loading of settings from YAML, in which no name may stand twice."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import yaml
 
 
 def load(text: str | bytes) -> Any:
-    """What a YAML text holds. Raises yaml.YAMLError, also where a name stands twice in one place."""
+    """The values in a YAML text. Raises yaml.YAMLError, also where one mapping has a name twice."""
     return yaml.load(text, _Once)
 
 
 class _Once(yaml.SafeLoader):
-    """Of two settings of one name the library takes the last, and drops the first without a word."""
+    """A safe loader that refuses repeated names, of which PyYAML would silently take the last."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Settings as they are written, by name."""
+        """The node of a mapping. Raises ComposerError where it has a name twice."""
         node = super().compose_mapping_node(anchor)
         names = [name.value for name, _ in node.value]
         if again := next((name for number, name in enumerate(names) if name in names[:number]), None):

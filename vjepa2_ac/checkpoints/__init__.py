@@ -1,7 +1,7 @@
 """Weights in and out: official `.pt` files, Hugging Face folders, and this project's release format.
 
-`load(source)` gives the models a source holds, `save(folder, ...)` writes a release, `convert` changes formats, and
-`inspect` says what a source is. They are imported when first asked for, so that the command line can list its commands
+`load(source)` returns the models that a source holds, `save(folder, ...)` writes a release, `convert` changes formats,
+and `inspect` describes a source. They are imported when first used, so that the command line can list its commands
 without waiting for torch.
 """
 

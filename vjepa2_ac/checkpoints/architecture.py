@@ -1,12 +1,13 @@
-"""From the shapes of a model's tensors to the configuration that builds it.
+"""The configuration that builds a model, found from the shapes of its tensors.
 
-Widths, depths, patch and MLP sizes stand in the shapes. Three things do not, and are found otherwise:
+Widths, depths, patch and MLP sizes can be read from the shapes. Three things cannot, and are found otherwise:
 
 - the number of attention heads, looked up by width in the table of released sizes;
 - whether positions are rotary: a file without a position table has rotary positions, and so has one whose table is
-  all zeros; one with a sine-cosine table is read as V-JEPA 1 unless its predictor has more than V-JEPA 1's two mask
-  tokens (V-JEPA 2's have six or ten, and its training used rotary positions throughout);
-- the picture size, 384 for files whose name says so and 256 otherwise. Rotary encoders do not depend on it.
+  all zeros; one with another table is read as V-JEPA 1 unless its predictor is action-conditioned or has more than
+  V-JEPA 1's two mask tokens (V-JEPA 2's have six or ten, and its training used rotary positions throughout);
+- the picture size: the one in the file's name (224, 256 or 384), else 256, or 384 for V-JEPA 2.1. Rotary encoders do
+  not depend on it; a sine-cosine table tells its own.
 
 Each of them can be overridden (`overrides={"encoder": {"num_heads": 2}}`, `--set encoder.num_heads=2`).
 """
@@ -50,7 +51,7 @@ SINCOS_TOLERANCE = 1e-4  # float32 tables computed elsewhere differ in their las
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What shapes do not tell: where the tensors come from (for messages), the picture size, and what the user said."""
+    """What shapes do not tell: where the tensors come from (for messages), the picture size, the user's settings."""
 
     where: str
     img_size: tuple[int, int] | None = None
@@ -58,16 +59,16 @@ class Hints:
 
 
 def img_size_in(name: str) -> tuple[int, int] | None:
-    """The picture size that a released file's name gives away: 384 in `vitg-384.pt`; None where it says nothing.
+    """The picture size in a released file's name: 384 in `vitg-384.pt`; None where the name has none.
 
-    Training files are called by their epoch: `e384.pt` says nothing of pictures.
+    Training files are named by their epoch: the 384 in `e384.pt` is no picture size.
     """
     found = re.search(r"(?<!\d)(?<!\be)(224|256|384)(?!\d)", name)
     return (int(found.group(1)),) * 2 if found else None
 
 
 def encoder_config(state: State, hints: Hints, predictor: State | None = None) -> AnyEncoderConfig:
-    """The encoder whose tensors these are; the predictor in the same file, if there is one, tells more about it."""
+    """The configuration of the encoder with these tensors; a predictor in the same file tells more about it."""
     shapes = _Shapes(state, hints.where)
     dim, in_chans, *patch = shapes.of("patch_embed.proj.weight", (4, 5))
     is_video = len(patch) == 3
@@ -97,7 +98,7 @@ def encoder_config(state: State, hints: Hints, predictor: State | None = None) -
 
 
 def predictor_config(state: State, hints: Hints, encoder: AnyEncoderConfig | None) -> AnyPredictorConfig:
-    """The predictor whose tensors these are: action-conditioned, masked, or V-JEPA 2.1's masked one."""
+    """The configuration of the predictor with these tensors: action-conditioned, masked, or V-JEPA 2.1's masked one."""
     shapes = _Shapes(state, hints.where)
     dim = shapes.of("predictor_norm.weight", (1,))[0]
     values: dict[str, Any] = {
@@ -128,7 +129,7 @@ def predictor_config(state: State, hints: Hints, encoder: AnyEncoderConfig | Non
 
 
 def classifier_config(state: State, hints: Hints) -> AnyClassifierConfig:
-    """The probe whose tensors these are: an attentive classifier, or one that anticipates actions."""
+    """The configuration of the probe with these tensors: an attentive classifier, or one that anticipates actions."""
     shapes = _Shapes(state, hints.where)
     dim = shapes.of("pooler.query_tokens", (3,))[2]
     values: dict[str, Any] = {
@@ -148,7 +149,7 @@ def classifier_config(state: State, hints: Hints) -> AnyClassifierConfig:
 
 
 def count_mask_tokens(state: State) -> int:
-    """How many learned tokens stand for what is hidden."""
+    """The number of mask tokens, which stand for what is hidden."""
     return sum(name.startswith("mask_tokens.") for name in state)
 
 
@@ -160,7 +161,7 @@ def is_rotary(table_1ND: Tensor | None, predictor: State | None) -> bool:
 
 
 def _blocks(shapes: _Shapes, name: str, dim: int) -> dict[str, Any]:
-    """What a stack of transformer blocks says about itself."""
+    """The settings that a stack of transformer blocks shows: depth, mlp_ratio, bias, and the kind of MLP."""
     first = f"{name}.0"
     depth = shapes.count(name)
     if depth == 0:
@@ -175,7 +176,7 @@ def _blocks(shapes: _Shapes, name: str, dim: int) -> dict[str, Any]:
 
 
 def _levels(shapes: _Shapes, encoder: AnyEncoderConfig | None, hints: Hints) -> dict[str, Any]:
-    """What is particular to a V-JEPA 2.1 predictor: the levels of the encoder it reads, and the width of its answer."""
+    """The settings that only a V-JEPA 2.1 predictor has, such as the levels it reads and the width of its output."""
     levels = _levels_read(shapes)
     embed_dim = shapes.of("predictor_embed.0.weight" if levels > 1 else "predictor_embed.weight", (2,))[levels == 1]
     width_out = shapes.of("predictor_proj.weight", (2,))[0]
@@ -197,7 +198,7 @@ def _levels_joined(predictor: State | None, where: str) -> int:
 
 
 def _levels_read(shapes: _Shapes) -> int:
-    """How many levels of the encoder a V-JEPA 2.1 predictor reads: several go through two layers, one through one."""
+    """How many levels of the encoder a V-JEPA 2.1 predictor reads; it embeds several by two layers, one by one."""
     if not shapes.has("predictor_embed.0.weight"):
         return 1
     dim, joined = shapes.of("predictor_embed.0.weight", (2,))
@@ -211,7 +212,7 @@ def _ratio(hidden: int, dim: int) -> float:
 
 
 def _explain_table(table_1ND: Tensor | None, patch_size: int, tubelet_size: int | None, hints: Hints) -> dict[str, Any]:
-    """The clip length, picture size and layout of channels whose sine-cosine table this is."""
+    """The clip length, picture size and channel layout of a sine-cosine table, found by comparing tables."""
     if table_1ND is None or table_1ND.dim() != 3:
         raise CheckpointError(f"{hints.where} has no usable position table, which sine-cosine positions need")
     tokens, width = table_1ND.shape[1:]
@@ -254,7 +255,7 @@ def to_plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Shapes:
-    """A model's tensors, asked for by name; the answer to what is missing is a sentence."""
+    """The shapes of a model's tensors by name. Raises CheckpointError, in a sentence, for what is missing or odd."""
 
     def __init__(self, state: State, where: str) -> None:
         self.state, self.where = state, where

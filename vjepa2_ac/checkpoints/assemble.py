@@ -1,7 +1,7 @@
-"""From what a source holds to models in memory: strictly, and with each weight in memory once.
+"""Building models in memory from what a source holds: strictly, and with each weight in memory once.
 
-A model is made of shapes without storage and filled tensor by tensor. Every tensor is copied out of the mapped file
-into memory of its own, in its final precision and place, and the file's pages are handed back at once. So the peak is
+A model is first made without storage, then filled tensor by tensor. Every tensor is copied out of the mapped file into
+memory of its own, in its final precision and on its device, and the file's pages are released at once. So the peak is
 the weights as they will be used plus one tensor, and a file may be replaced while its model is in use.
 """
 
@@ -20,7 +20,7 @@ from vjepa2_ac.errors import CheckpointError
 from vjepa2_ac.models.build import skeleton
 
 SHOWN = 3  # names in a message; the rest are counted
-EXACT = ("inverse", "keyframes")  # what locates hands
+EXACT = ("inverse", "keyframes")  # the networks that locate hands, which compute in float32
 
 
 def assemble(
@@ -28,7 +28,7 @@ def assemble(
 ) -> dict[str, nn.Module]:
     """The models of all parts, ready to run, on `device` and as `dtype` (None: as the file keeps them).
 
-    What locates hands is float32 whatever `dtype` is: it computes in nothing else.
+    Where a `dtype` is given, networks that locate hands are float32 instead: they compute in nothing else.
     Raises `CheckpointError`, before any weight is read, where a tensor is missing, unknown or of another shape.
     """
     models = {name: shape_of(part.config) for name, part in parts.items()}
@@ -53,12 +53,12 @@ def fill(model: nn.Module, part: Part, *, device: torch.device | str, dtype: tor
 
 
 def shape_of(config: Any) -> nn.Module:
-    """The model a config describes, without storage."""
+    """The model that a config describes, without storage for its weights."""
     return skeleton(MODELS[type(config)], config)
 
 
 def require_fit(model: nn.Module, weights: Mapping[str, Weight], where: str) -> None:
-    """Refuse weights that are not exactly the model's, naming the fault."""
+    """Raise CheckpointError, naming the fault, unless the weights are exactly the model's."""
     expected = model.state_dict()
     faults = [
         _listed("lacks", expected.keys() - weights.keys()),

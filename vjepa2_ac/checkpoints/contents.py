@@ -1,4 +1,4 @@
-"""What a source of weights holds, seen before any of it is read: models by name, each a configuration and tensors."""
+"""The contents of a source of weights, before any weight is read: models by name, each a configuration and tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vjepa2_ac.models.masked_predictor import MaskedPredictor, MaskedPredictorCo
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21, MaskedPredictorV21Config
 from vjepa2_ac.models.pooler import AttentiveClassifier, AttentiveClassifierConfig
 
-KEPT_IN = (torch.float32, torch.bfloat16, torch.float16, torch.float64)  # the types of weights
+KEPT_IN = (torch.float32, torch.bfloat16, torch.float16, torch.float64)  # the types that weights may have
 
 ModelConfig = (
     EncoderConfig
@@ -102,7 +102,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """Everything a source would give, and what of it is left aside."""
+    """Everything that would be loaded from a source, and what is left aside."""
 
     source: Path
     layout: str  # what kind of source it is, in words

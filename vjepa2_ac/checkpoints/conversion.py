@@ -1,4 +1,4 @@
-"""From any readable source to our release format or to Hugging Face's, without optimiser state and without loss."""
+"""Conversion of any readable source to our release format or Hugging Face's, without optimiser state, without loss."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def convert(
         "layout": contents.layout,
         "converted_by": f"vjepa2-ac {__version__}",
     }
-    contents = replace(contents, metadata=origin | contents.metadata)  # converted twice, it came from the first source
+    contents = replace(contents, metadata=origin | contents.metadata)  # converted twice, it keeps the first source
     WRITERS[to](contents, folder, DTYPES[dtype] if dtype else None)
     return contents
 
 
 def _refuse_loss(folder: Path, sources: Sequence[str | Path]) -> None:
-    """Replace nothing but a model, and never what is being converted."""
+    """Raise CheckpointError if `folder` holds one of the sources, or is there and is not a model."""
     for source in sources:
         if find(source).resolve().is_relative_to(folder):
             raise CheckpointError(f"{source} lies in {folder}, which would be replaced; give another name")
@@ -93,13 +93,13 @@ def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
 
 
 def _prepared(for_part: Mapping[str, Preprocessing], otherwise: Preprocessing) -> Preprocessing:
-    """Frames as large as the encoder takes them, cut as the predictor has learned from them, if there is one."""
+    """The joined models' preprocessing: the predictor's, else the encoder's, at the encoder's picture size."""
     encoder = for_part.get("encoder", otherwise)
     return replace(for_part.get("predictor", encoder), img_size=encoder.img_size)
 
 
 def _require_alike(source: Path, parts: Mapping[str, Part]) -> None:
-    """What stands on an encoder takes tokens of its width, and a frame's in its rows and columns."""
+    """Raise CheckpointError unless every model takes tokens of the encoder's width, in its rows and columns."""
     if "encoder" not in parts:
         return
     seen: Any = parts["encoder"].config
@@ -129,5 +129,5 @@ def _leave_out(contents: Contents, names: Sequence[str]) -> Contents:
 
 
 def _told_of(parts: Collection[str]) -> set[str]:
-    """Which metadata stay with these parts: a classifier's labels, and how what locates hands was learned."""
+    """The metadata of these parts alone: a classifier's labels, and how networks that locate hands were trained."""
     return {name for name in ("inverse", "keyframes") if name in parts} | set(LABELS if "classifier" in parts else ())

@@ -1,8 +1,8 @@
-"""Fetching published files over unreliable lines: resumed where they broke off, kept only when whole.
+"""Download of published files over unreliable connections: resumed where they broke off, kept only when whole.
 
-While a file is under way it lies beside its place as `NAME.part`, with the server's mark of that version in
-`NAME.part.etag`, so that two versions are never spliced. Nothing is published to check a file against except its
-length, which is checked; its SHA-256 is written beside it, and compared with one that the user holds.
+While a file is under way, it lies beside its place as `NAME.part`, with the server's mark of its version (ETag or date)
+in `NAME.part.etag`, so that two versions are never spliced. Nothing is published to check a file against except its
+length, which is checked; its SHA-256 is written beside it, and compared with one that the user gives.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def download(
     sha256: str | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> list[Fetched]:
-    """Fetch the files of a released model into `folder`; what is there and whole is not fetched again.
+    """Fetch the files of a released model into `folder`; files that are there and whole are not fetched again.
 
     `base_url` replaces the public address (a mirror, a proxy). `sha256` is the digest the weights must have.
     Raises `DownloadError` naming the address and the fault; what has arrived is kept for the next call.
@@ -107,7 +107,7 @@ def _digest_for(file: str, sha256: str | None) -> str | None:
 
 
 def _fetch_patiently(web: httpx.Client, url: str, part: Path, pause: Callable[[float], None]) -> int:
-    """Go on until the file is whole; give up after several attempts that brought nothing."""
+    """The size of the file, once it is whole; gives up after several attempts in a row that brought nothing."""
     failures = most = 0
     while True:
         most = max(most, part.stat().st_size)
@@ -135,7 +135,7 @@ def _fetch_patiently(web: httpx.Client, url: str, part: Path, pause: Callable[[f
 def _fetch_on(web: httpx.Client, url: str, part: Path) -> int:
     """One request for what is still missing; the size of the whole file when it has all arrived."""
     mark = _mark_file(part)
-    if not mark.exists():  # nobody could tell whether what is missing is of the same version
+    if not mark.exists():  # what is missing might be of another version
         _start_over(part)
     have = part.stat().st_size
     headers = {"Accept-Encoding": "identity"}
@@ -156,7 +156,7 @@ def _fetch_on(web: httpx.Client, url: str, part: Path) -> int:
             _start_over(part)
             have = 0
         total = _total(answer)
-        if not resumed:  # what answers to If-Range is of the version that was marked
+        if not resumed:  # a resumed answer is of the marked version, by If-Range
             _remember_mark(answer, mark)
         if total is not None:
             require_room(part.parent, total - have)
@@ -249,7 +249,7 @@ def _keep(part: Path, target: Path, url: str, size: int, sha256: str | None) -> 
 
 
 def _look_at(part: Path, suffix: str) -> None:
-    """Raise for what is not of the kind that its name says."""
+    """Raise CheckpointError or ValueError unless the file is of the kind that its name says."""
     if suffix == ".json":
         json.loads(part.read_text(encoding="utf-8"))
     else:
@@ -257,7 +257,7 @@ def _look_at(part: Path, suffix: str) -> None:
 
 
 def _confirm(target: Path, sha256: str | None) -> Fetched:
-    """A file that is there already, if it still is what was recorded or asked for."""
+    """The file that is there already. Raises DownloadError unless its SHA-256 is the one asked for or recorded."""
     recorded = _digest_file(target)
     words = recorded.read_text().split() if recorded.exists() else []  # none, where writing it was cut short
     wanted = sha256 or (words[0] if words else None)

@@ -1,7 +1,8 @@
-"""The layout of the public `transformers` port (`VJEPA2Model`, `VJEPA2ForVideoClassification`), both ways, loss-free.
+"""Reading and writing the layout of the public `transformers` port (`VJEPA2Model`, `VJEPA2ForVideoClassification`).
 
-Names differ, queries, keys and values are kept apart there, and the mask tokens are one tensor. The port knows V-JEPA 2
-encoders with rotary positions, masked predictors and one classifier; what else this project has finds no place in it.
+Both are loss-free. In the port, names differ, queries, keys and values are kept apart, and the mask tokens are one
+tensor. It knows V-JEPA 2 encoders with rotary positions, masked predictors and one classifier, and has no place for
+this project's other models.
 """
 
 from __future__ import annotations
@@ -77,17 +78,17 @@ MASK_TOKENS = "predictor.embeddings.mask_tokens"
 
 
 def is_hugging_face(config: Mapping[str, Any]) -> bool:
-    """Whether a folder's `config.json` is the port's."""
+    """Whether this `config.json` is the port's."""
     return config.get("model_type") == "vjepa2"
 
 
 def is_sharded(folder: Path) -> bool:
-    """Whether a folder's tensors lie in shards: where there is one file as well, it is read, as `transformers` does."""
+    """Whether a folder's tensors are read from shards. A single file goes before them, as in `transformers`."""
     return (folder / INDEX).exists() and not (folder / WEIGHTS).is_file()
 
 
 def read_hugging_face(folder: Path, config: Mapping[str, Any]) -> Contents:
-    """What a folder of the port's holds. Raises `CheckpointError` naming the file and the fault."""
+    """The contents of a folder in the port's layout. Raises `CheckpointError` naming the file and the fault."""
     where = str(folder / CONFIG)
     theirs = {name.removeprefix(BASE): tensor for name, tensor in _tensors(folder).items()}
     settings = _Settings(config, where)
@@ -124,7 +125,7 @@ def _tensors(folder: Path) -> State:
 
 
 def _from_theirs(theirs: State, folder: Path) -> dict[str, Weights]:
-    """The port's tensors by our names, model by model; each must have a place."""
+    """The port's tensors by our names, model by model. Raises CheckpointError for one that has no place."""
     left = dict(theirs)
     weights: dict[str, Weights] = {}
     for part, names in NAMES.items():
@@ -143,7 +144,7 @@ def _from_theirs(theirs: State, folder: Path) -> dict[str, Weights]:
 
 
 def _take(left: State, our_name: str, their_names: str, folder: Path) -> Weights:
-    """Move what is named by one line of a table from `left` to our names, putting pieces together."""
+    """The tensors of one line of a table, taken out of `left`, by our names and with their pieces joined."""
     variants = _variants(their_names)
     pattern = re.compile(re.escape(variants[0]).replace(r"\{i\}", r"(?P<i>\d+)") + r"\.(?P<what>weight|bias)")
     taken: Weights = {}
@@ -207,7 +208,7 @@ def _configs(settings: _Settings, weights: Mapping[str, Weights]) -> dict[str, M
 
 
 class _Settings:
-    """A port's `config.json`, asked for by key; the answer to nonsense is a sentence."""
+    """The port's `config.json` by key. Raises CheckpointError, in a sentence, for values that make no sense."""
 
     def __init__(self, config: Mapping[str, Any], where: str) -> None:
         self.config, self.where = config, where
@@ -236,7 +237,7 @@ class _Settings:
 
 
 def write_hugging_face(contents: Contents, folder: Path, dtype: torch.dtype | None = None) -> None:
-    """Write what was read as a folder that `transformers` loads.
+    """Write contents as a folder that `transformers` loads.
 
     Raises `CheckpointError` where the port has no place for a model or a setting; nothing is changed to make it fit.
     """
@@ -276,7 +277,7 @@ def _split(names: Mapping[str, str], name: str, weight: Weight) -> Weights:
 
 
 def _their_config(contents: Contents, dtype: torch.dtype | None) -> dict[str, Any]:
-    """The port's `config.json`, or a sentence about what it cannot say."""
+    """The port's `config.json` for these contents. Raises CheckpointError for what it cannot express."""
     parts = contents.parts
     for name, part in parts.items():
         if not isinstance(part.config, EncoderConfig | MaskedPredictorConfig | AttentiveClassifierConfig):

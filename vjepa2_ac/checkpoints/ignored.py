@@ -43,7 +43,7 @@ class Ignored:
 
 
 def why_entry_is_ignored(name: str, value: object) -> Ignored:
-    """The reason why an entry that is no chosen model is left aside."""
+    """Why an entry that is none of the chosen models is left aside."""
     if name in TRAINING_STATE:
         return Ignored(name, TRAINING_STATE[name])
     if name in ENCODERS:

@@ -1,4 +1,4 @@
-"""What a source of weights is, in words and numbers, without loading it."""
+"""Description of a source of weights, in words and numbers, without loading it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """Everything `inspect` found; `fault` says why it would not load, where it would not."""
+    """Everything that `inspect` found; `fault` says why the source would not load, None if it would."""
 
     source: Path
     layout: str
@@ -61,7 +61,7 @@ class Inspection:
 
     @property
     def loads(self) -> bool:
-        """Whether `load` would give its models."""
+        """Whether `load` would return its models."""
         return self.fault is None
 
 
@@ -140,7 +140,7 @@ def _tensors_in(value: Any) -> Iterable[Tensor]:
 
 
 def _bare_tensors_joined(entries: list[Entry]) -> list[Entry]:
-    """The entries of a file that is one model's tensors, as one."""
+    """A single entry where a file holds one model's bare tensors; otherwise, the entries as they are."""
     if len(entries) < 2 or any(entry.tensors != 1 for entry in entries):
         return entries
     dtypes = tuple(sorted({name for entry in entries for name in entry.dtypes}))

@@ -19,7 +19,7 @@ LARGEST_HEADER = 100_000_000  # [bytes], the safetensors format's own limit
 
 
 class Kind(Enum):
-    """The files weights come in."""
+    """The kinds of files that weights come in."""
 
     TORCH_ZIP = "torch file"
     TORCH_LEGACY = "torch file in the layout used before torch 1.6"
@@ -42,7 +42,7 @@ FOREIGN = (  # first bytes, what they give away
 
 
 def kind_of(file: Path) -> Kind:
-    """Which reader this file is for.
+    """The kind of a weights file, told from its content; it says which reader the file is for.
 
     Raises `CheckpointError` where it is missing, empty, cut short, or no weights file at all.
     """
@@ -50,7 +50,7 @@ def kind_of(file: Path) -> Kind:
     if size == 0:
         raise CheckpointError(f"{file} is empty; expected a weights file")
     start = _start(file, 512)
-    # First, because a header's length may look like any other file's first bytes; of a table it leaves four zeros.
+    # First, because the header's length, in 8 bytes, may look like another format's mark; below 4 GiB it ends in zeros.
     if start[4:9] == b"\0\0\0\0{":
         return Kind.SAFETENSORS
     _refuse_what_is_foreign(file, start)

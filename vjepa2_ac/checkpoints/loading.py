@@ -1,4 +1,4 @@
-"""The one way weights become models: `load`."""
+"""`load`, the one way from files of weights to models."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def load(
     `source` is a path (official `.pt`, Hugging Face folder, release folder), the name of a downloaded model, or
     "default", the shipped one. `which` chooses among an official file's encoders: "target_encoder" ("ema_encoder" where
     it is called so; the default) or "encoder" (the default in V-JEPA 2-AC files, where both are the same). `precision`
-    is "fp32", "bf16" or "auto" (what locates hands is fp32 then in any case); None keeps the file's.
-    `parts` limits what is read ("encoder", "predictor", "inverse", "keyframes", "masked_predictor", "classifier") and
-    must be there; `optional` is read too where it is there. `overrides` says what the shapes in an official file do not
-    tell: `{"encoder": {"num_heads": 2}}`.
+    is "fp32", "bf16" or "auto" (networks that locate hands are then fp32 in any case); None keeps the file's.
+    `parts` are the models to read ("encoder", "predictor", "inverse", "keyframes", "masked_predictor", "classifier"),
+    all of which must be there; those in `optional` are read too where they are there. None: whatever is there.
+    `overrides` says what the shapes in an official file do not tell: `{"encoder": {"num_heads": 2}}`.
 
     Nothing in a file is ever executed. Memory peaks at the weights as loaded plus one tensor.
     """

@@ -1,4 +1,4 @@
-"""What the kernel is told of files that are mapped into memory: what will be read of them, and what to let go of."""
+"""Advice to the kernel about files that are mapped into memory: what to read ahead, and what to release."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 
 def read_soon(first: int, length: int) -> None:
-    """Begin to read these bytes of a mapped file, which are about to be touched, and no others.
+    """Begin to read these bytes of a mapped file, which are about to be used, and no others.
 
-    Unless it is told, the kernel reads what lies around a page that is touched, too, many times as much as a small row.
+    Without this, the kernel also reads what lies around each page that is used, many times as much as a small row.
     """
     _advise("MADV_WILLNEED", begin := first - first % mmap.PAGESIZE, first + length - begin)
 
 
 def give_back(mapped: Tensor) -> None:
-    """Let go of the memory behind a tensor that is mapped from a file; touched again, it is read again.
+    """Release the memory behind a tensor that is mapped from a file; if used again, the tensor is read again.
 
     Otherwise the pages read so far count as this process's memory until somebody else needs the room. Only for tensors
     that truly lie in a file: the same advice would empty ordinary memory.
@@ -32,7 +32,7 @@ def give_back(mapped: Tensor) -> None:
 
 
 def _advise(advice: str, first: int, length: int) -> None:
-    """Tell the kernel about bytes from the page that begins at `first`; others than Linux mean something else by it."""
+    """Advise the kernel on bytes from the page that begins at `first`; only on Linux does the advice mean this."""
     if sys.platform == "linux":
         _c_library().madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), getattr(mmap, advice))
 

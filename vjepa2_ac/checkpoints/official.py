@@ -1,8 +1,8 @@
 """Reading `.pt` files as the V-JEPA training scripts write them, without running anything that is in them.
 
 A training script saves a dictionary: models under `encoder`, `target_encoder` (its moving average; `ema_encoder` in
-some V-JEPA 2.1 files) and `predictor`, probes under `classifiers`, and beside them the state of the run. Each key of a
-model carries the names of the wrappers it was trained in, which are taken off here.
+some V-JEPA 2.1 files) and `predictor`, probes under `classifiers`, and beside them the state of the run. The keys of a
+model hold the names of the wrappers it was trained in, which are removed here.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ State = dict[str, Tensor]
 def read_state(path: str | Path, entry: str | None) -> State:
     """The tensors of one entry of a `.pt` file, by their plain names and mapped, not yet read into memory.
 
-    `entry` is a key of the file ("encoder", "target_encoder", "predictor", ...); an entry that is a list of models
-    (the probes' "classifiers") gives its first. None: the file itself is one model's tensors.
+    `entry` is a key of the file ("encoder", "target_encoder", "predictor", ...); of an entry that is a list of models
+    (the probes' "classifiers"), the first is taken. None: the file itself is one model's tensors.
     Raises `CheckpointError` where the file cannot be used or has no such entry.
     """
     file = Path(path)
@@ -57,7 +57,7 @@ def read_entries(file: Path) -> dict[str, Any]:
 
 
 def plain_state(value: object, file: Path, where: str) -> State:
-    """`value` as one model's tensors by their plain names; the first of them where it is a list of models."""
+    """One model's tensors by their plain names: those of `value`, or of the first where it is a list of models."""
     if isinstance(value, list | tuple) and value:
         value = value[0]
     if not isinstance(value, Mapping):
@@ -79,7 +79,7 @@ def plain_state(value: object, file: Path, where: str) -> State:
 
 
 def plain_name(key: str) -> str:
-    """A parameter's name without the wrappers it was trained in: module.backbone.norm.bias -> norm.bias."""
+    """A parameter's name without those of training wrappers: module.backbone.norm.bias -> norm.bias."""
     return ".".join(part for part in key.split(".") if part not in WRAPPERS)
 
 

@@ -10,11 +10,11 @@ from vjepa2_ac.config import nearest
 from vjepa2_ac.errors import CheckpointError
 
 SHIPPED = Path(__file__).parent.parent / "weights"
-RANDOM = "random:"  # before a size, or a release whose shape is taken: weights that nobody has trained
+RANDOM = "random:"  # before a size, or a release whose shape is taken: untrained weights
 
 
 def home() -> Path:
-    """The folder downloads are kept in: $VJEPA2_AC_HOME, else the user's cache folder."""
+    """The folder that downloads are kept in: $VJEPA2_AC_HOME, else `vjepa2-ac` in the user's cache folder."""
     if named := os.environ.get("VJEPA2_AC_HOME"):
         return Path(named).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -25,9 +25,9 @@ def find(source: str | Path) -> Path:
     """The file or folder that `source` names.
 
     A source is "default" (the model shipped with this project), a path, or the name of a downloaded model.
-    Raises `CheckpointError` with what to do where there is nothing of that name.
+    Raises `CheckpointError`, saying what to do, where there is nothing of that name.
     """
-    if source == "default":  # the word; a path of that name, or ./default, is a folder
+    if source == "default":  # the word; Path("default") or "./default" is a folder
         if not (SHIPPED / "config.json").exists():
             raise CheckpointError(
                 f"this installation ships no default model (looked in {SHIPPED}); name a file instead"

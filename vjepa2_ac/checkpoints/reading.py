@@ -45,7 +45,7 @@ Overrides = Mapping[str, Mapping[str, Any]]
 
 
 def read(source: str | Path, *, which: str | None = None, overrides: Overrides | None = None) -> Contents:
-    """What `source` holds: a path, the name of a downloaded model, or "default".
+    """The contents of `source`: a path, the name of a downloaded model, or "default".
 
     `which` chooses an encoder of an official file. `overrides` says what its shapes do not tell, by model:
     `{"encoder": {"num_heads": 2}}`. Raises `CheckpointError` (or `ConfigError`) naming the file and the fault.
@@ -138,7 +138,7 @@ def _model_in(entry: str, state: State) -> str:
 
 
 def _refuse_settings_of_others(overrides: Overrides, held: Sequence[str], file: Path) -> None:
-    """Settings of a model that is not in the file would do nothing."""
+    """Raise CheckpointError for settings of a model that is not in the file, which would do nothing."""
     for name in overrides:
         if name not in held:
             raise CheckpointError(f"{file} holds no {name}; it holds {', '.join(held)}")
@@ -163,7 +163,7 @@ def _as_entries(state: State, file: Path) -> dict[str, Any]:
 
 
 class _Reader:
-    """Collects the models of one official file, and says what was left aside."""
+    """Collects the models of one official file, and what is left aside."""
 
     def __init__(self, file: Path, overrides: Overrides, *, is_mapped: bool) -> None:
         self.file, self.overrides, self.is_mapped = file, overrides, is_mapped

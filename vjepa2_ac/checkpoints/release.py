@@ -1,7 +1,7 @@
 """This project's release format: a folder of `config.json` and `model.safetensors`.
 
-The config says what each model is and how frames are prepared for it, so that nothing is guessed when it is read; the
-tensors carry their model's name in front: `encoder.norm.weight`, `predictor.action_encoder.bias`.
+The config says what each model is and how frames are prepared for it, so that nothing is guessed when it is read. The
+names of tensors begin with their model's name: `encoder.norm.weight`, `predictor.action_encoder.bias`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def save(
 
 
 def write_release(contents: Contents, folder: Path, dtype: torch.dtype | None = None) -> None:
-    """Write anything that was read as a release."""
+    """Write contents, from whatever source, as a release."""
     require_replaceable(folder)
     weights: Weights = {
         f"{name}.{key}": weight for name, part in contents.parts.items() for key, weight in part.weights.items()
@@ -98,19 +98,19 @@ def write_release(contents: Contents, folder: Path, dtype: torch.dtype | None = 
 
 
 def require_replaceable(folder: Path) -> None:
-    """Refuse to replace what is neither a model nor an empty folder."""
-    is_model = (folder / CONFIG).is_file() and any(folder.glob("*.safetensors"))  # others have a config.json
+    """Raise CheckpointError if `folder` is there and is neither a model nor an empty folder."""
+    is_model = (folder / CONFIG).is_file() and any(folder.glob("*.safetensors"))  # others have a config.json, too
     if folder.exists() and not is_model and not (folder.is_dir() and not any(folder.iterdir())):
         raise CheckpointError(f"{folder} is no folder of a model, so nothing replaces it; give another name")
 
 
 def is_release(config: Mapping[str, Any]) -> bool:
-    """Whether a folder's `config.json` is a release's."""
+    """Whether this `config.json` is a release's."""
     return config.get("format") == FORMAT
 
 
 def read_release(folder: Path, config: Mapping[str, Any]) -> Contents:
-    """What a release holds. Raises `CheckpointError` or `ConfigError` naming the file and the fault."""
+    """The contents of a release. Raises `CheckpointError` or `ConfigError` naming the file and the fault."""
     where = f"{folder / CONFIG}"
     if config.get("version") != VERSION:
         raise CheckpointError(f"{where} has version {config.get('version')!r}; this installation reads {VERSION}")

@@ -28,12 +28,12 @@ class Released:
 
     @property
     def local_path(self) -> str:
-        """Where it lies below the cache: a file, or a folder."""
+        """The file or folder, below the folder of downloads, in which it is kept."""
         return self.folder or self.files[0].rpartition("/")[2]
 
     @property
     def licence(self) -> str:
-        """The words to show before fetching."""
+        """The text on the licence to show before a download."""
         if self.folder is None:
             return LICENCE
         return f"{LICENCE}\n{HUGGING_FACE_LICENCE.format(page=HUGGING_FACE_BASE + self.name)}"

@@ -1,6 +1,6 @@
-"""The safetensors format: a JSON table of contents, then the tensors' bytes. Read mapped, written one by one.
+"""Reading and writing safetensors files: a JSON table of contents, then the tensors' bytes.
 
-Writing goes tensor by tensor, so that a file of any size is converted in the memory of its largest tensor.
+Tensors are read mapped and written one by one, so a file of any size is converted in the memory of its largest tensor.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_tensors(file: Path) -> State:
 
 
 def size_of(weights: Mapping[str, Weight], dtype: torch.dtype | None) -> int:
-    """The bytes `weights` take as `dtype` (None: as they are)."""
+    """The number of bytes that `weights` take as `dtype` (None: as they are)."""
     return sum(weight.numel() * (dtype or weight.dtype).itemsize for weight in weights.values())
 
 

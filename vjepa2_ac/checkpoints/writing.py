@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written aside, then renamed, after checking that they fit on the disk."""
+"""Writing of folders that appear whole or not at all: written aside, then renamed; and a check that there is room."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPARE = 64 * 2**20  # [bytes] left free beside what is written
 
 
 def require_room(folder: Path, size: int) -> None:
-    """Refuse to start writing `size` bytes below `folder` when they do not fit on its disk."""
+    """Raise NotEnoughDiskError where `size` bytes do not fit on the disk of `folder`, before writing begins."""
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -26,7 +26,10 @@ def require_room(folder: Path, size: int) -> None:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill: when the block ends it replaces `target`; when that fails, it vanishes."""
+    """A folder to fill. When the block ends, it replaces `target`; if the block fails, it is removed.
+
+    Raises CheckpointError where nothing can be written, NotEnoughDiskError on a full disk.
+    """
     target = target.resolve()  # what a link leads to is replaced, not the link
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:

@@ -1,9 +1,10 @@
-"""Whether a folder of raw DROID episodes can be trained on: each episode looked at, each fault named.
+"""Check whether a folder of raw DROID episodes is fit for training: every episode is examined, every fault named.
 
 Reasons make one episode unusable. Faults concern the folder as a whole (grippers that run the wrong way show only over
-many episodes). Notes are hazards the reader copes with, told so that nobody is surprised.
+many episodes). Notes are oddities that the reader copes with, told so that nobody is surprised.
 
-Shapes: N rows of the trajectory, A actions, 7 numbers of a pose or action.
+Shapes: N rows of the trajectory, A actions, R decoded moments, E episodes, B bins of step sizes, 7 numbers of a pose or
+action, H height, W width, C colours.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ FROZEN_AFTER = 0.05  # [m] of hand movement that must change the picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig:
-    """What is looked at and what is asked for."""
+    """What is examined, and what a usable folder must meet."""
 
     camera: str = "left"
     fps: float = 4.0  # [1/s] the rate at which windows are taken
     frames_per_clip: int = 8
-    step_limit: float = 0.075  # [m] per axis; what the planner is allowed at most
+    step_limit: float = 0.075  # [m] per axis; the largest step that the planner may take
     every_frame: bool = False  # decode all of each video, not only its first, middle and last frame
     bad_share: float = 0.05  # share of unusable episodes that a usable folder may have
 
@@ -52,7 +53,7 @@ class CheckConfig:
 
 @dataclass(slots=True)
 class EpisodeReport:
-    """What was found out about one episode. No reason means that it can be used."""
+    """The findings on one episode. Without any `reasons`, it can be used."""
 
     name: str
     folder: Path
@@ -67,21 +68,21 @@ class EpisodeReport:
     is_part: bool = False  # a branch or a repaint: a few steps from the middle of another simulated episode
     first_gripper: float | None = None  # None for parts, which start in the middle of something
     largest_gripper: float = 0.0
-    gripper_follows: int = 0  # steps in which it clearly moves the way it is told
-    gripper_opposes: int = 0  # and the other way
+    gripper_follows: int = 0  # steps in which it clearly moves as commanded
+    gripper_opposes: int = 0  # steps in which it clearly moves the other way
     step_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(STEP_BINS) - 1, dtype=np.int64))
     steps_over_limit: int = 0
     gripper_events: int = 0  # steps in which the gripper closes or opens by more than a quarter
 
     @property
     def is_usable(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there is no reason against using it."""
         return not self.reasons
 
 
 @dataclass(slots=True)
 class FolderReport:
-    """All episodes of a folder, and what only shows over all of them."""
+    """The findings on all episodes of a folder, and on the folder as a whole."""
 
     source: Path
     config: CheckConfig
@@ -106,7 +107,7 @@ class FolderReport:
 
     @property
     def noted(self) -> dict[str, list[str]]:
-        """The episodes that each note is about, by name; the most frequent note first."""
+        """For each note, the names of its episodes; the most frequent note comes first."""
         found: defaultdict[str, list[str]] = defaultdict(list)
         for episode in self.episodes:
             for note in episode.notes:
@@ -155,7 +156,7 @@ def check_folder(
     workers: int = 1,
     advance: Any = None,
 ) -> FolderReport:
-    """Look at every episode of `source`, or at `refs` of it; `advance()` is called after each. Nothing is written."""
+    """The report on all episodes of `source`, or on `refs` of it; `advance()` is called after each. Writes nothing."""
     source, config = Path(source), config or CheckConfig()
     refs = layout.find_episodes(source) if refs is None else refs
     episodes = []
@@ -168,7 +169,7 @@ def check_folder(
 
 
 def check_episode(ref: EpisodeRef, config: CheckConfig) -> EpisodeReport:
-    """What can be said about one episode; an episode that cannot even be opened is a report too."""
+    """The report on one episode, even on one that cannot be opened."""
     report = EpisodeReport(ref.name, ref.folder, ref.outcome)
     try:
         episode = open_episode(ref, config.camera)
@@ -201,7 +202,7 @@ def _look_at_poses(report: EpisodeReport, episode: Episode, config: CheckConfig)
 
 
 def _look_at_commands(report: EpisodeReport, episode: Episode) -> None:
-    """How often the gripper follows its command. (Now and then it is pushed the other way; that is contact.)"""
+    """Count how often the gripper follows or opposes its command. (Contact may push it the other way now and then.)"""
     commands_N = episode.rows(layout.COMMANDED_GRIPPER)
     if commands_N is None:
         return
@@ -256,7 +257,7 @@ def _look_at_video(report: EpisodeReport, episode: Episode, config: CheckConfig)
     video = episode.video
     report.video = f"{video.codec} {video.width}×{video.height}"
     moments = list(range(len(episode))) if config.every_frame else sorted({0, len(episode) // 2, len(episode) - 1})
-    shown_HWC, since_R = None, [0]  # of each of the moments R, the first from which on the picture is the same
+    shown_HWC, since_R = None, [0]  # for each moment, the first since which the picture is the same
     for some in range(0, len(moments), DECODED_AT_ONCE):
         for frame_HWC in episode.frames(moments[some : some + DECODED_AT_ONCE]):
             if shown_HWC is not None:

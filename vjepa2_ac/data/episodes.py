@@ -1,6 +1,7 @@
-"""An episode as its reader sees it: poses, camera, video, and how fast time passed; and a count of those that fail.
+"""Reading of recorded episodes (poses, one camera's video and extrinsics, their rate), and a count of those that fail.
 
-Shapes: N rows of the trajectory, T frames asked for, 7 numbers of a pose, 6 of an extrinsic, H height, W width.
+Shapes: N rows of the trajectory, T frames asked for, M actions, 7 numbers of a pose, 6 of an extrinsic, H height, W
+width.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from vjepa2_ac.errors import EpisodeError, TooManyBadEpisodesError, VideoError
 
 Array = NDArray[np.float64]
 
-LENGTHS_MAY_DIFFER = 0.05  # of the longer, video against trajectory; cameras drop a few frames, more is another episode
+LENGTHS_MAY_DIFFER = 0.05  # of the longer of video and trajectory; a camera drops a few frames, no more
 RATES_MAY_DIFFER = 0.1  # header against timestamps, before the timestamps are believed
-LARGEST_ANGLE = 2 * np.pi + 0.1  # [rad]; wrapped or unwrapped once, beyond it they are degrees
-LARGEST_POSITION = 3.0  # [m]; no arm that stands on a table reaches further, beyond it they are millimetres
+LARGEST_ANGLE = 2 * np.pi + 0.1  # [rad]; angles may be unwrapped by one turn, larger numbers are degrees
+LARGEST_POSITION = 3.0  # [m]; no arm that stands on a table reaches further, larger numbers are millimetres
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +48,17 @@ class Episode:
     measured_fps: float | None  # by the timestamps, None without
 
     def __len__(self) -> int:
-        """Moments that have both a pose and a frame."""
+        """The number of moments that have both a pose and a frame."""
         return min(len(self.poses_N7), len(self.video))
 
     @property
     def name(self) -> str:
-        """How messages call this episode."""
+        """The name of this episode in messages."""
         return self.ref.name
 
     @property
     def seconds(self) -> float:
-        """How long it lasted, by the rate that is believed."""
+        """How long it lasted, by `fps`."""
         return len(self) / self.fps
 
     @property
@@ -81,15 +82,15 @@ class Episode:
         return rows_T6
 
     def stride(self, fps: float) -> int:
-        """Moments from one frame to the next so that at most `fps` are taken a second; DROID at 15 for 4 gives 4."""
+        """The rows from one frame to the next so that at most `fps` a second are taken: 4 for DROID's 15 Hz at 4."""
         return max(math.ceil(self.fps / fps), 1)
 
     def actions(self, fps: float) -> Array:
-        """The actions [M, 7] of the whole episode taken at `fps`, from differences of measured poses."""
+        """The actions [M, 7] of the whole episode at `fps`, as differences of measured poses."""
         return poses.pose_differences(self.poses_N7[: len(self) : self.stride(fps)])
 
     def rows(self, path: str) -> Array | None:
-        """Any dataset of the trajectory, by its path in the file; None when this episode does not have it."""
+        """The dataset of the trajectory at this path in the file, or None when the episode does not have it."""
         with _open_trajectory(self.ref) as file:
             return _optional(file, path, self.name)
 
@@ -113,9 +114,9 @@ def open_episode(
 ) -> Episode:
     """Read an episode's metadata, poses and video table; frames are decoded when they are asked for.
 
-    `fps_from`: the reference believes the video's header; real DROID has videos whose header says 60 although frames
-    were taken with the 15 Hz rows. `either` believes the timestamps where both exist and contradict each other.
-    EpisodeError names the episode and says what is wrong with it.
+    `fps_from` says which rate to believe. The reference believes the video's header, but real DROID has videos whose
+    header says 60 although frames were taken with the 15 Hz rows. `either` believes the header unless timestamps
+    contradict it. Raises EpisodeError, which names the episode and says what is wrong with it.
     """
     ref = episode if isinstance(episode, EpisodeRef) else EpisodeRef(Path(episode), str(episode))
     if not layout.is_folder(ref.folder):
@@ -157,7 +158,7 @@ class BadEpisodes:
 
     @property
     def listed(self) -> str:
-        """Each in a line of its own, to follow a sentence."""
+        """The episodes and their reasons, each on a line of its own, to follow a sentence."""
         return "".join(f"\n  {name}: {reason}" for name, reason in self.reasons.items())
 
     def add(self, error: EpisodeError) -> None:
@@ -195,7 +196,7 @@ def _measured_rate(file: h5py.File, serial: str, name: str) -> float | None:
 
 
 def _rate_of_times(times: Any, per_second: float) -> float | None:
-    """Median rate of a clock, whole where it nearly is: strides must not jitter as clocks do."""
+    """The median rate of a clock, rounded where nearly whole, so that strides do not jitter; None where it has none."""
     times = np.asarray(times, dtype=np.float64).reshape(-1)
     if len(times) < 3 or not np.isfinite(times).all():
         return None
@@ -206,7 +207,7 @@ def _rate_of_times(times: Any, per_second: float) -> float | None:
 
 
 def _side_file(video: Path) -> list[float]:
-    """`<serial>_timestamps.json` [ms], which only some recordings have."""
+    """The times [ms] in `<serial>_timestamps.json`, which only some recordings have; else none."""
     path = video.with_name(f"{video.stem}_timestamps.json")
     try:
         times = json.loads(path.read_text())
@@ -246,7 +247,7 @@ def _poses(file: h5py.File, name: str) -> Array:
 
 
 def wrong_units(poses_N7: Array) -> list[str]:
-    """What says that poses are in other units than metres, radians and 0 open … 1 closed; nothing if they are right."""
+    """The signs that poses are in other units than metres, radians and 0 open … 1 closed; empty if there are none."""
     found, gripper_N = [], poses_N7[:, 6]
     if (angle := np.abs(poses_N7[:, poses.ROTATION]).max()) > LARGEST_ANGLE:
         found.append(f"angles reach {angle:.0f}; that is degrees, radians are expected")
@@ -277,7 +278,7 @@ def _dataset(file: h5py.File, path: str, name: str) -> Array:
 
 
 def _optional(file: h5py.File, path: str, name: str) -> Array | None:
-    """A dataset of the trajectory; None where it has none there."""
+    """The dataset of the trajectory at `path`, or None where it has none there."""
     if not _holds(file, path, name):
         return None
     with _named(name, path):
@@ -285,14 +286,14 @@ def _optional(file: h5py.File, path: str, name: str) -> Array | None:
 
 
 def _holds(file: h5py.File, path: str, name: str) -> bool:
-    """Whether the trajectory has something there; EpisodeError where it is too damaged to tell."""
+    """Whether the trajectory has something at `path`. Raises EpisodeError where it is too damaged to tell."""
     with _named(name, path):
         return path in file
 
 
 @contextlib.contextmanager
 def _named(name: str, path: str) -> Iterator[None]:
-    """What HDF5 cannot do with a dataset of the trajectory is a fault of the episode."""
+    """Raise what HDF5 raises about a dataset of the trajectory as an EpisodeError."""
     try:
         yield
     except (OSError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:

@@ -1,9 +1,9 @@
-"""Keyframes: the moments of an episode at which the gripper has changed for good.
+"""Keyframes: the moments of an episode at which the gripper has come to another closedness and stays there.
 
-Between two of them the hand only goes from one place to another. So on the way from what is seen to a goal, however
-much must happen before it, what to do next is a place to go to and what the gripper does there: the next keyframe's
-pose, or the goal's own where no keyframe lies before it. Where an episode's gripper changed is known from its poses
-alone (keyframe discovery by the gripper: James and Davison, Q-attention, 2022), so nobody labels anything.
+Between two keyframes, the hand only goes from one place to another. So however much must happen on the way to a goal,
+the next thing to do is to go to one place and set the gripper there: the pose of the next keyframe, or of the goal
+itself where no keyframe comes before it. Keyframes are found from an episode's poses alone (keyframe discovery by the
+gripper: James and Davison, Q-attention, 2022), so nothing need be labelled.
 
 Legend: R rows of an episode.
 """
@@ -14,10 +14,10 @@ import numpy as np
 
 from vjepa2_ac.data.episodes import Array
 
-CHANGE = 0.1  # [stroke] by which the gripper has changed
-STILL = 0.05  # [stroke] within which it stays from then on
-LASTING = 1.0  # [s] for so long, or the change is none
-AHEAD = 2  # keyframes that are looked for before a goal: something is taken up and set down
+CHANGE = 0.1  # [stroke] by which the gripper must have changed
+STILL = 0.05  # [stroke] within which it must then stay
+LASTING = 1.0  # [s] for which it must stay there
+AHEAD = 2  # keyframes that may lie between a look and its goal: something is taken up and set down
 
 
 def keyframes_of(closedness_R: Array, rate: float) -> list[int]:

@@ -1,4 +1,4 @@
-"""Where raw DROID keeps things: names of files and HDF5 datasets, and how the episodes of a folder are found.
+"""The layout of raw DROID: names of files and HDF5 datasets, and how the episodes of a folder are found.
 
 An episode is a folder `<root>/1.0.1/<LAB>/success|failure/<date>/<time>/` that holds `metadata_<uuid>.json`,
 `trajectory.h5` and `recordings/MP4/<serial>.mp4`. A folder counts as an episode when it holds `trajectory.h5`.
@@ -37,18 +37,18 @@ Outcome = Literal["success", "failure"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class EpisodeRef:
-    """An episode that has been found but not yet opened; `name` is how messages call it."""
+    """An episode that has been found but not yet opened; `name` names it in messages."""
 
     folder: Path
     name: str
 
     def branch(self, name: str | None) -> str | None:
-        """That branch of this folder: each collection, and so each split, counts its own from its seeds."""
+        """A branch's name made unique by the folder: each collection, and so each split, names its own by its seeds."""
         return name and f"{self.folder.parent} {name}"
 
     @property
     def outcome(self) -> Outcome | None:
-        """What the folder it lies in says: success, failure, or nothing."""
+        """The outcome that a folder above it names, or None."""
         for part in reversed(self.folder.parts[:-1]):
             if part in ("success", "failure"):
                 return "success" if part == "success" else "failure"
@@ -75,7 +75,7 @@ def find_episodes(source: Path | str, *, outcome: Outcome | None = None) -> list
 
 
 def unfinished(root: Path) -> list[Path]:
-    """Leftovers of a writer that was killed; no reader takes them for episodes."""
+    """The leftovers of killed writers below `root`; no reader takes them for episodes."""
     found: list[Path] = []
     for folder, names, files in os.walk(root):
         if ASIDE in names:
@@ -96,8 +96,8 @@ ASIDE = ".unfinished"  # episodes are written here and renamed into place
 
 def _walk(root: Path) -> Iterator[EpisodeRef]:
     closed: list[OSError] = []
-    been: set[tuple[int, int]] = set()  # links may lead to where one has been, or in a circle
-    starts = [root]  # and then the links: what lies in the tree itself goes by its own name
+    been: set[tuple[int, int]] = set()  # folders visited; links may lead back to one, or in a circle
+    starts = [root]  # links are followed last, so that what lies in the tree itself goes by its own name
     for start in starts:
         for folder, names, files in os.walk(start, onerror=closed.append):
             there = Path(folder).stat()
@@ -111,7 +111,7 @@ def _walk(root: Path) -> Iterator[EpisodeRef]:
                 names[:] = sorted(name for name in names if not name.startswith("."))
                 starts += [link for name in names if (link := Path(folder, name)).is_symlink()]
             been.add(place)
-    for error in closed:  # what is in there nobody knows: bad when it is opened
+    for error in closed:  # may hold an episode: counted as bad when it is opened
         yield _ref(Path(error.filename), root)
 
 
@@ -120,7 +120,7 @@ def _ref(folder: Path, root: Path) -> EpisodeRef:
 
 
 def lines_of(listing: Path) -> dict[int, str]:
-    """The lines of a list of paths by number, without empty ones and comments. InputError for what is no list."""
+    """The lines of a list of paths by number, without empty ones and comments. Raises InputError if it is no list."""
     try:
         lines = read(listing).decode("utf-8-sig").splitlines()  # spreadsheets begin with a byte order mark
     except UnicodeDecodeError:
@@ -150,9 +150,10 @@ def _json_path(text: str, where: str) -> str:
 
 
 def readings(entry: str, beside: Path) -> list[Path]:
-    """What a line of a list may mean, beside the list or from here: all of it, or without its trailing columns.
+    """The paths that a line of a list may mean, beside the list or from the working directory, in order of precedence.
 
-    Such a column (a label, a length) follows a comma or a space; what has a slash after a space is still the path.
+    All of the line may be the path, or it may have trailing columns (a label, a length). Such a column follows a comma
+    or a space; what has a slash after a space is still the path.
     """
     texts = [entry, entry.rsplit(",", 1)[0], entry.split(",", 1)[0]]
     words = entry
@@ -164,7 +165,7 @@ def readings(entry: str, beside: Path) -> list[Path]:
 
 
 def is_there(path: Path) -> bool:
-    """Whether a path leads somewhere; a line of text may be too long to be one."""
+    """Whether a path leads somewhere; False also for what cannot be a path, such as a line of text that is too long."""
     try:
         return path.exists()
     except OSError:
@@ -181,7 +182,7 @@ def _shown(folder: Path, beside: Path) -> str:
 
 
 def read_metadata(folder: Path, name: str) -> dict[str, Any]:
-    """The episode's metadata: `metadata_*.json`, or the first other JSON file DROID's readers would take."""
+    """The episode's metadata: `metadata_*.json`, else the first other JSON file, which DROID's readers would take."""
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith("."))
     except OSError as error:

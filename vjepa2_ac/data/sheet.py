@@ -1,4 +1,4 @@
-"""A contact sheet: a folder of episodes at a glance, one row each, from first frame to last.
+"""A contact sheet, which shows a folder of episodes at a glance: one row each, from first frame to last.
 
 Shapes: H height, W width of a picture.
 """
@@ -63,7 +63,7 @@ def _row(ref: EpisodeRef, camera: str) -> Picture:
 
 
 def _thumbnail(frame_HWC: Picture, closedness: float) -> Picture:
-    """The frame small, with a bar along its foot as long as the gripper is closed."""
+    """The frame made small, with a bar along its bottom whose length is the gripper's closedness."""
     height, width = frame_HWC.shape[:2]
     size = (round(width * HEIGHT / height), HEIGHT)
     small = np.ascontiguousarray(cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

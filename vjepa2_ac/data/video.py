@@ -1,4 +1,4 @@
-"""Video files, frame by frame: the exact frames that were asked for, and H.264 written so that little is lost.
+"""Reading of exactly the video frames that are asked for, and writing of H.264 with little loss.
 
 Shapes: T frames in a row, H height, W width; frames are RGB uint8.
 """
@@ -24,13 +24,13 @@ from vjepa2_ac.errors import VideoError
 
 Frames = NDArray[np.uint8]
 
-FRAME_BETWEEN_KEYS = 8  # a window of 8 frames then decodes at most 16; half the size of all-key video
+FRAME_BETWEEN_KEYS = 8  # so that a window of 8 frames decodes at most 16; half the size of all-key video
 QUALITY = 16  # x264 constant rate factor: 0.6 dB below what 4:2:0 can hold of simulated frames (docs/data.md)
 
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """What a video file says about itself, and where each of its frames is. Made by `open_video`."""
+    """A video file's properties, and where each of its frames is. Made by `open_video`."""
 
     path: Path
     fps: float  # as the header states it, which need not be true
@@ -45,14 +45,14 @@ class Video:
 
     @property
     def rate(self) -> float:
-        """Frames a second to choose strides by: headers are a little off, and none skips another frame for that."""
+        """The frames a second to choose strides by: a rate slightly above a whole number counts as that number."""
         return min(self.fps, whole_rate(self.fps))
 
     def frames(self, numbers: Sequence[int] | NDArray[np.int64]) -> Frames:
-        """The frames with these numbers, RGB [T, H, W, 3], in the order asked; decodes only what lies between.
+        """The frames with these numbers, RGB [T, H, W, 3], in the order asked; decodes no others than it must.
 
-        VideoError when one is not there or does not decode. (Flipped bits that still form a valid stream go unseen:
-        H.264 carries no checksum.)
+        Raises VideoError when one is not there or does not decode. (Flipped bits that still form a valid stream go
+        unnoticed: H.264 carries no checksum.)
         """
         wanted = sorted({int(number) for number in numbers})
         found = dict(self.one_by_one(wanted))
@@ -61,7 +61,7 @@ class Video:
         return np.stack([found[int(number)] for number in numbers])
 
     def one_by_one(self, wanted: Sequence[int]) -> Iterator[tuple[int, Frames]]:
-        """The same with their numbers, which rise, one frame [H, W, 3] after the other, so that none need be held."""
+        """The frames [H, W, 3] with their numbers, which must rise, one after the other, so that none need be kept."""
         if wanted and not 0 <= wanted[0] <= wanted[-1] < len(self):
             raise VideoError(f"{self.path.name} has frames 0 … {len(self) - 1}; asked for {wanted[0]} … {wanted[-1]}")
         missing = set(wanted)
@@ -75,9 +75,10 @@ class Video:
             raise VideoError(f"{self.path.name} is damaged: frame {min(missing)} of {len(self)} does not decode")
 
     def _found(self, wanted: Sequence[int]) -> Iterator[tuple[int, Frames]]:
-        """The frames there are, decoded from the keys before them; from the first frame on where a key is not enough.
+        """The frames that decode: from the key frames before them or, where that is not enough, from the first frame.
 
-        (An open group of pictures leans on the one before it; with intra refresh a key is whole only some frames on.)
+        (An open group of pictures needs the one before it; with intra refresh, a key frame is whole only some frames
+        later.)
         """
         given = 0
         with contextlib.suppress(av.error.FFmpegError):
@@ -115,7 +116,7 @@ class Video:
 
 
 def open_video(path: Path) -> Video:
-    """Read a video's header and packet table, decoding nothing; VideoError when it is not a usable video."""
+    """Read a video's header and packet table, decoding nothing. Raises VideoError when it is not a usable video."""
     try:
         if not path.is_file():
             raise VideoError(f"video {path.name} is missing")
@@ -147,15 +148,15 @@ def open_video(path: Path) -> Video:
 
 
 def whole_rate(rate: float) -> float:
-    """Rates within 3 % of a whole number are that number: clocks jitter."""
+    """`rate`, rounded where it is within 3 % of a whole number: clocks jitter."""
     return float(round(rate)) if round(rate) and abs(rate / round(rate) - 1) < 0.03 else rate
 
 
 def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = QUALITY) -> None:
     """Write RGB frames [T, H, W, 3] as H.264 in an MP4 that every player and every DROID reader opens.
 
-    Single-threaded and without timestamps of its own, so that equal frames give equal bytes; but for those of 32 × 32
-    pixels and fewer, of which x264 encodes now and then one otherwise.
+    It is encoded on one thread and carries no date, so that equal frames give equal bytes (except for frames of 32 × 32
+    pixels and fewer, of which x264 now and then encodes one differently).
     """
     if not isinstance(frames_THWC, np.ndarray):
         kind = type(frames_THWC).__name__
@@ -181,7 +182,7 @@ def write_video(path: Path, frames_THWC: Frames, fps: float, *, quality: int = Q
 
 
 def _runs(wanted: Sequence[int], keys: tuple[int, ...]) -> list[tuple[int, list[int]]]:
-    """The wanted frames as runs: where decoding starts, and the frames it passes before the next start."""
+    """The wanted frames as runs: the key frame where decoding starts, and the frames wanted before the next start."""
     runs: list[tuple[int, list[int]]] = []
     for number in wanted:
         key = keys[max(bisect.bisect_right(keys, number) - 1, 0)] if keys else 0
@@ -193,12 +194,12 @@ def _runs(wanted: Sequence[int], keys: tuple[int, ...]) -> list[tuple[int, list[
 
 
 def open_container(path: Path) -> InputContainer:
-    """A file opened by FFmpeg, whatever its title is written in: that need not be UTF-8."""
+    """A file opened by FFmpeg, even if its title or other metadata are not UTF-8."""
     return av.open(for_ffmpeg(path), metadata_errors="replace")
 
 
 def for_ffmpeg(path: Path) -> str:
-    """A path as FFmpeg takes it; of a relative `12:30/film.mp4` it would believe that `12` is a protocol."""
+    """A path as FFmpeg takes it: absolute, for `12` in a relative `12:30/film.mp4` would be taken for a protocol."""
     return str(path.absolute())
 
 

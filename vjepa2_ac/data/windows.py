@@ -1,9 +1,10 @@
 """Windows: a few frames of an episode at 4 a second, with the poses, actions and extrinsics that belong to them.
 
-The draw is the one V-JEPA 2-AC was trained with: the window covers `frames_per_clip` strides, its end is uniform over
-what fits (the end itself excluded, so the very last frame is never seen), frames and poses share their indices.
+Windows are drawn as for the training of V-JEPA 2-AC: a window covers `frames_per_clip` strides, its end is uniform over
+what fits (the end itself excluded, so the very last frame is never seen), and frames and poses share their indices.
 
-Shapes: T frames, P = T / frameskip poses, P - 1 actions, 7 numbers of a pose or action, 6 of an extrinsic.
+Shapes: T frames, P = T / frameskip poses, A = P - 1 actions, 7 numbers of a pose or action, 6 of an extrinsic, H
+height, W width, C colours.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from vjepa2_ac.data.layout import CAMERAS
 from vjepa2_ac.data.video import Frames
 from vjepa2_ac.errors import ConfigError, EpisodeError
 
-RATE_MAY_MISS = 0.1  # of the rate that is asked for: of DROID's 15 frames a second every fourth is 3.75
+RATE_MAY_MISS = 0.1  # of the rate that is asked for; every fourth of DROID's 15 frames a second gives 3.75, not 4
 
 
 class Draw(Protocol):
-    """A whole number of [low, high): `numpy.random.Generator.integers`, or `RandomState.randint` as the reference."""
+    """Draws from [low, high): `numpy.random.Generator.integers`, or `RandomState.randint` as in the reference."""
 
     def __call__(self, low: int, high: int, /) -> Any:
-        """The number, as an int of Python's or numpy's."""
+        """A whole number, as an int of Python's or numpy's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class WindowConfig:
     frames_per_clip: int = 8
     fps: float = 4.0  # [1/s], at most; the stride is whole, so 15 Hz recordings come at 3.75
     frameskip: int = 1  # keep every k-th pose, but every frame (the reference's way; it trains with 1)
-    camera_frame: bool = False  # poses and actions as the camera sees them
+    camera_frame: bool = False  # poses and actions in the camera's frame instead of the base frame
     cameras: tuple[str, ...] = ("left",)  # one is drawn for each window
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class WindowConfig:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Frames with the poses before and after each action between them."""
+    """Frames with their poses, and the actions between those."""
 
     episode: str
     camera: str
@@ -65,12 +66,12 @@ class Window:
 
 
 def draw_camera(config: WindowConfig, draw: Draw) -> str:
-    """Which camera the next window looks through."""
+    """The camera of the next window, drawn from those of the configuration."""
     return config.cameras[int(draw(0, len(config.cameras)))]
 
 
 def draw_window(episode: Episode, config: WindowConfig, draw: Draw) -> Window:
-    """A window drawn anywhere in the episode; EpisodeError when it is too short for one."""
+    """A window drawn anywhere in the episode. Raises EpisodeError when the episode is too short for one."""
     span = config.frames_per_clip * episode.stride(config.fps)
     if len(episode) <= span:
         raise EpisodeError(
@@ -105,7 +106,7 @@ def window_at(episode: Episode, start: int, config: WindowConfig) -> Window:
 
 
 def rate_missed(rate: float, fps: float) -> str | None:
-    """What is to be said of windows whose frames come at `rate`, where that is clearly slower than `fps`."""
+    """A sentence on windows whose frames come at `rate`, where that is clearly slower than `fps`; else None."""
     if rate > (1 - RATE_MAY_MISS) * fps:
         return None
     return f"windows come at {rate:.3g} frames a second, not {fps:g}, which whole strides do not meet"

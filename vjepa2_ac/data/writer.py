@@ -1,8 +1,8 @@
-"""Episodes written in the raw DROID layout, so that whatever reads DROID reads ours.
+"""Writing of episodes in the raw DROID layout, so that whatever reads DROID reads ours.
 
-An episode is written aside and renamed when it is whole: a reader either finds all of it or nothing. What a simulator
-knows beyond DROID lies under `simulation` in the metadata and in the HDF5 file, where DROID's readers do not look;
-every dataset has one row per moment, which is what DROID's own loader insists on.
+An episode is written aside and renamed when it is whole: a reader finds either all of it or nothing. What only a
+simulator knows lies under `simulation` in the metadata and in the HDF5 file, where DROID's readers do not look. Every
+dataset has one row per moment, as DROID's own loader demands.
 
 Shapes: N moments, H height, W width, 7 numbers of a pose, 7 joints, 6 of an extrinsic.
 """
@@ -38,12 +38,12 @@ VERSION = "1.0.1"  # of the DROID release whose layout this is
 
 
 class AlreadyThereError(InputError):
-    """An episode is never written over another."""
+    """There is already an episode in that place, and none is ever written over another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraTrack:
-    """What one camera saw, and from where."""
+    """The frames of one camera, and its pose."""
 
     role: str  # left, right or wrist
     serial: str  # eight digits in DROID
@@ -53,7 +53,7 @@ class CameraTrack:
     def __post_init__(self) -> None:
         if self.role not in layout.CAMERAS:
             raise InputError(f"no camera {self.role!r}; raw DROID has {', '.join(layout.CAMERAS)}")
-        # It names a file, of which readers take what is before the first dot. Some drivers say it as a number.
+        # It names the video, of whose name readers take what is before the first dot. Some drivers give it as a number.
         if not isinstance(self.serial, str) or not self.serial or set("./") & set(self.serial):
             raise InputError(
                 f"serial {self.serial!r} of the {self.role} camera names no file: need text without a dot or a slash"
@@ -68,15 +68,15 @@ class CameraTrack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One episode in memory, ready to be written. Row n is a moment; its command is what was sent right after it."""
+    """One episode in memory, ready to be written. Row n is a moment; its command is the one sent right after it."""
 
     fps: float
     poses_N7: ArrayLike  # measured
-    commands_N7: ArrayLike  # where the hand was sent; the last row repeats the one before, nothing follows it
+    commands_N7: ArrayLike  # where the hand was sent; the last row repeats the one before, because nothing follows
     cameras: tuple[CameraTrack, ...]
     task: str
     success: bool
-    started: datetime  # names the folder, so it is unique within a root; simulators choose it
+    started: datetime  # names the folder, so it must be unique within a root; simulators choose it
     joints_N7: ArrayLike | None = None  # measured [rad]
     joint_commands_N7: ArrayLike | None = None
     lab: str = "SIM"
@@ -123,22 +123,22 @@ class Recording:
 
     @property
     def folder(self) -> Path:
-        """Where it goes below `<root>/1.0.1/<LAB>`."""
+        """The episode's folder below `<root>/1.0.1/<LAB>`."""
         outcome = "success" if self.success else "failure"
         return Path(outcome) / f"{self.started:%Y-%m-%d}" / f"{self.started:%a_%b_%d_%H:%M:%S_%Y}"
 
 
 def write_episode(recording: Recording, root: Path, *, quality: int = QUALITY) -> EpisodeRef:
-    """Write an episode below `root`; it appears there whole or not at all, also when the power fails.
+    """Write an episode below `root`; it appears there whole or not at all, even if the power fails.
 
-    AlreadyThereError when an episode of that time is there, NotEnoughDiskError when the disk is full.
+    Raises AlreadyThereError when an episode of that time is there, NotEnoughDiskError when the disk is full.
     """
     place = Path(VERSION) / recording.lab / recording.folder
     if (root / place).exists():
         raise AlreadyThereError(f"there is already an episode at {root / place}")
     aside = root / layout.ASIDE / f"{recording.uuid}.{os.getpid()}"
     with _whole_or_nothing(aside):
-        shutil.rmtree(aside, ignore_errors=True)  # of a writer that was killed; in a container, numbers come again
+        shutil.rmtree(aside, ignore_errors=True)  # of a killed writer; in containers, process ids repeat
         (aside / layout.RECORDINGS).mkdir(parents=True)
         for camera in recording.cameras:
             video = aside / layout.RECORDINGS / f"{camera.serial}.mp4"
@@ -194,7 +194,7 @@ def _write_trajectory(recording: Recording, path: Path) -> None:
     start = int(recording.started.replace(tzinfo=UTC).timestamp() * 1000)
     milliseconds_N = start + np.round(np.arange(rows) * 1000 / recording.fps).astype(np.int64)
     last_N = np.arange(rows) == rows - 1
-    # "latest" HDF5 headers (1.10, 2016) are a third of the size; episodes are small, so it shows.
+    # Headers of HDF5 1.10 (2016) are a third of the size of the default ones; episodes are small, so it shows.
     with h5py.File(path, "w", libver=("v110", "v110"), track_order=False) as file:
         file.attrs.update(
             {
@@ -283,7 +283,7 @@ def _metadata(recording: Recording) -> dict[str, Any]:
 
 def write_index(root: Path, entries: list[dict[str, Any]]) -> None:
     """Replace the index of `root`: one JSON line per episode, each with its `path` relative to `root`."""
-    aside = aside_of(root / layout.INDEX)  # one name for all, so that what a kill leaves is written over
+    aside = aside_of(root / layout.INDEX)  # a fixed name, so that what a killed writer left is overwritten
     try:
         aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
         _sync(aside)
@@ -294,13 +294,13 @@ def write_index(root: Path, entries: list[dict[str, Any]]) -> None:
 
 
 def add_to_index(root: Path, entry: dict[str, Any]) -> None:
-    """Add one episode to the index; the line goes out in one write."""
+    """Append one episode's line to the index, in a single write."""
     with (root / layout.INDEX).open("a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
 
 def index_entry(ref: EpisodeRef, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What the index says of an episode: where, how long, which task, how it ended, and the simulator's facts."""
+    """An episode's entry in the index: where it is, its length, task and success, and some of the simulator's facts."""
     facts = metadata.get("simulation") or {}
     return {
         "path": ref.name,

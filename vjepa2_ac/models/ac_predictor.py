@@ -1,8 +1,8 @@
-"""The action-conditioned predictor of V-JEPA 2-AC (Assran et al. 2025, section 3.1): how the next frame will look.
+"""The action-conditioned predictor of V-JEPA 2-AC, for the next frame's latents (Assran et al. 2025, section 3.1).
 
 One time step is a few conditioning tokens (action, pose, optionally camera extrinsics) and the frame's patches. Tokens
-see everything in their own and earlier steps, never a later one; so the keys and values of earlier steps stay valid
-while a rollout grows, and `step` computes only the newest one.
+attend to everything in their own and earlier steps, never to a later one; so the keys and values of earlier steps stay
+valid while a rollout grows, and `step` computes only the newest one.
 
 Legend: B batch, T time steps, P patches of one frame, N = T · P, S = conditioning tokens + P, A action and pose
 numbers (7), E extrinsics numbers (6), D encoder width, W predictor width, L layers, H heads, C channels of one head.
@@ -28,12 +28,12 @@ from vjepa2_ac.models.encoder import attention_dtype, check_shape
 from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.models.rope import Grid, Rope, Rotation
 
-ACTION_UNITS = (0.05, 0.05, 0.05, 0.25, 0.25, 0.25, 0.25)  # [m], [rad], [stroke]; what counts as one in modulation
+ACTION_UNITS = (0.05, 0.05, 0.05, 0.25, 0.25, 0.25, 0.25)  # [m], [rad], [stroke]; counts as one in modulation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ACPredictorConfig:
-    """Shape of an action-conditioned predictor; the defaults are the released one. Any number of steps goes in."""
+    """Shape of an action-conditioned predictor, by default the released one's. It takes any number of steps."""
 
     img_size: tuple[int, int] = (256, 256)  # height, width [px]
     patch_size: int = 16
@@ -50,11 +50,11 @@ class ACPredictorConfig:
     wide_silu: bool = True
     action_embed_dim: int = 7  # numbers in an action, and in a pose
     use_extrinsics: bool = False  # a third conditioning token: where the camera is
-    fps: float = 4.0  # pictures a second that it has learned from, one for each step
-    camera_frame: bool = False  # it has learned from poses and actions as the camera sees them, not in the base frame
+    fps: float = 4.0  # frames a second in training, one for each step
+    camera_frame: bool = False  # trained on poses and actions in the camera's frame, not in the base frame
     modulation: Literal["none", "adaln"] = "none"  # also let action and pose scale, shift and gate every block
     local_mixing: bool = False  # a 3 x 3 convolution over each frame's patches before every block
-    copy_gate: bool = False  # patches may stay as they were; for normalised latents
+    copy_gate: bool = False  # mix each predicted patch with the present one; for normalised latents
     use_activation_checkpointing: bool = False
 
     def __post_init__(self) -> None:
@@ -91,16 +91,16 @@ class ACPredictorConfig:
 
 @dataclass(slots=True)
 class KVCache:
-    """What a rollout remembers: keys and values of the steps so far, [B, H, length · S, C] in each layer."""
+    """The keys and values of a rollout's steps so far, [B, H, length · S, C] in each layer."""
 
     layers: list[PastKeys]
     steps: int  # how many it may grow to
     length: int = 0
 
     def expand(self, candidates: int) -> KVCache:
-        """Each history of this cache shared by so many candidates, as `repeat_interleave` would order them.
+        """A cache in which so many candidates share each history of this one, in the order of `repeat_interleave`.
 
-        This cache stays as it is. One history is not even copied; the candidates look at the same memory.
+        This cache stays as it is. A single history is not even copied: its candidates share the same memory.
         """
 
         def share(past_BHNC: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class KVCache:
 
 
 class ACPredictor(nn.Module):
-    """Latents, actions and poses to the latents of the next frames. Parameters are named as in the released files."""
+    """Predicts next frames' latents from latents, actions and poses. Parameters are named as in the released files."""
 
     def __init__(self, config: ACPredictorConfig) -> None:
         super().__init__()
@@ -192,8 +192,8 @@ class ACPredictor(nn.Module):
     ) -> Tensor:
         """Latents [B, P, D] of the newest frame to those of the next one; the cache grows by this step.
 
-        The answer is that of `forward` on the whole history, at the price of one step. After the last step of a rollout
-        nobody reads the cache: it stays as it was.
+        The result is that of `forward` on the whole history, at the price of one step. With `is_last`, the cache stays
+        as it was: after the last step of a rollout, nobody reads it.
         """
         actions_B1A, poses_B1A = action_BA.unsqueeze(1), pose_BA.unsqueeze(1)
         extrinsics_B1E = None if extrinsics_BE is None else extrinsics_BE.unsqueeze(1)
@@ -210,13 +210,13 @@ class ACPredictor(nn.Module):
         return self._predictions(x_BSW, latents_BPD, steps=1)
 
     def attention_mask(self, steps: int, device: torch.device | str = "cpu") -> Tensor:
-        """[T · S, T · S], true where a token (row) may look at another (column): its own step and earlier ones."""
+        """[T · S, T · S], true where a token (row) may attend to another (column): its own step and earlier ones."""
         return _block_causal(
             steps, self.config.conditioning_tokens + self.config.tokens_per_frame, torch.device(device)
         )
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights the released way; modulation and local mixing begin doing nothing, a copy gate open."""
+        """Draw initial weights the released way; modulation and local mixing start without effect, a copy gate open."""
         draw_weights(self, generator)
         shrink_residuals(self.predictor_blocks)
         for mix in self.local_mixing:
@@ -229,7 +229,7 @@ class ACPredictor(nn.Module):
 
     @torch.no_grad()
     def _draw_condition_encoder(self, encoder: nn.Sequential, generator: torch.Generator | None) -> None:
-        """Weights large enough that a small move is not lost beside the pose's larger numbers."""
+        """Draw weights so large that a small move is not lost beside the pose's larger numbers."""
         for layer in encoder:
             if isinstance(layer, nn.Linear):
                 draw(layer.weight, generator, std=layer.in_features**-0.5)

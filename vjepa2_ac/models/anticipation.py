@@ -1,4 +1,4 @@
-"""The action anticipation probe (EPIC-KITCHENS-100): what will be done next, as a verb, a noun, and both together.
+"""The action anticipation probe (EPIC-KITCHENS-100): predicts the next action as a verb, a noun, and both together.
 
 Legend: B batch, N tokens, D width.
 """
@@ -48,7 +48,7 @@ class AnticipationClassifierConfig:
 
     @property
     def pooler(self) -> AttentivePoolerConfig:
-        """The pooler inside."""
+        """The configuration of the pooler inside."""
         return AttentivePoolerConfig(
             embed_dim=self.embed_dim,
             num_heads=self.num_heads,
@@ -61,7 +61,7 @@ class AnticipationClassifierConfig:
 
 
 class AnticipationClassifier(nn.Module):
-    """Tokens to scores of what will be done next. Parameters are named as in the released probes."""
+    """Scores the next action from tokens. Parameters are named as in the released probes."""
 
     def __init__(self, config: AnticipationClassifierConfig) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class AnticipationClassifier(nn.Module):
         self.initialise()
 
     def forward(self, x_BND: Tensor) -> Anticipation:
-        """Tokens [B, N, D], those seen and those predicted one after the other, to scores."""
+        """The scores from tokens [B, N, D]: those seen, followed by those predicted."""
         answers_BQD = self.pooler(x_BND)
         if self.verb_classifier is None or self.noun_classifier is None:
             return Anticipation(None, None, self.action_classifier(answers_BQD[:, 0]))
@@ -83,7 +83,7 @@ class AnticipationClassifier(nn.Module):
         )
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights."""
+        """Draw initial weights."""
         self.pooler.initialise(generator)
         for head in (self.verb_classifier, self.noun_classifier, self.action_classifier):
             if head is not None:

@@ -1,8 +1,8 @@
-"""Multi-head attention: of tokens to themselves (with rotary positions and a cache), and of queries to tokens.
+"""Multi-head attention: self-attention (with rotary positions and a cache), and cross-attention of queries to tokens.
 
-PyTorch's fused attention is used throughout, with one exception that was measured: on a CPU in bf16 its backward pass
+PyTorch's fused attention is used throughout, with one exception that was measured: on a CPU in bf16, its backward pass
 takes four to six times as long as plain matrix products while sequences are short (64 × 6 heads × 64 tokens × 32
-channels, one thread, torch 2.15: 64 against 14 ms), so training there takes the plain road. In fp32, and without
+channels, one thread, torch 2.15: 64 against 14 ms), so training there uses plain products. In fp32, and without
 gradients, the fused kernel is as fast or faster at every size tried.
 
 Legend: B batch, N tokens, Q queries, D width, H heads, C channels of one head.
@@ -29,7 +29,7 @@ class PastKeys:
     values: Tensor
 
     def append(self, keys_BHNC: Tensor, values_BHNC: Tensor) -> tuple[Tensor, Tensor]:
-        """Remember these after the earlier ones and return all of them (a new tensor: gradients stay right)."""
+        """Append these to the earlier ones and return all of them (in new tensors: gradients stay right)."""
         self.keys = torch.cat((self.keys, keys_BHNC.to(self.keys.dtype)), dim=2)
         self.values = torch.cat((self.values, values_BHNC.to(self.values.dtype)), dim=2)
         return self.keys, self.values
@@ -43,7 +43,7 @@ def attend(q_BHQC: Tensor, k_BHNC: Tensor, v_BHNC: Tensor, may_attend_QN: Tensor
 
 
 def attend_plainly(q_BHQC: Tensor, k_BHNC: Tensor, v_BHNC: Tensor, may_attend_QN: Tensor | None = None) -> Tensor:
-    """The same as matrix products: the definition, and the faster way to train briefly on a CPU in bf16."""
+    """The same as matrix products: the definition, and the faster way to train on short sequences on a CPU in bf16."""
     scores_BHQN = (q_BHQC * q_BHQC.shape[-1] ** -0.5) @ k_BHNC.transpose(-2, -1)
     if may_attend_QN is not None:
         scores_BHQN = scores_BHQN.masked_fill(~may_attend_QN, float("-inf"))
@@ -52,7 +52,7 @@ def attend_plainly(q_BHQC: Tensor, k_BHNC: Tensor, v_BHNC: Tensor, may_attend_QN
 
 
 class Attention(nn.Module):
-    """Every token looks at every token it may; weights are named and laid out as released (`qkv`, `proj`)."""
+    """Self-attention of tokens to those they may see; weights are named and laid out as released (`qkv`, `proj`)."""
 
     def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = True) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Attention(nn.Module):
         may_attend_NN: Tensor | None = None,
         past: PastKeys | None = None,
     ) -> Tensor:
-        """Tokens [B, N, D] to [B, N, D]; with `past`, they also look at all earlier tokens and join them."""
+        """Tokens [B, N, D] to [B, N, D]; with `past`, they also attend to the tokens in it and are appended to it."""
         qkv_3BHNC = self.qkv(x_BND).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         qk_2BHNC, v_BHNC = qkv_3BHNC[:2], qkv_3BHNC[2]
         if rotation is not None:
@@ -80,7 +80,7 @@ class Attention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries look at tokens. The released probes have no projection behind it; neither has this."""
+    """Cross-attention of queries to tokens, without an output projection, as in the released probes."""
 
     def __init__(self, dim: int, num_heads: int, *, qkv_bias: bool = True) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class CrossAttention(nn.Module):
         self.kv = nn.Linear(dim, 2 * dim, bias=qkv_bias)
 
     def forward(self, queries_BQD: Tensor, x_BND: Tensor) -> Tensor:
-        """What each query found, [B, Q, D]."""
+        """What each query found in the tokens, [B, Q, D]."""
         q_BHQC = self.q(queries_BQD).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
         k_BHNC, v_BHNC = self.kv(x_BND).unflatten(-1, (2, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return attend(q_BHQC, k_BHNC, v_BHNC).transpose(1, 2).flatten(2)

@@ -1,4 +1,4 @@
-"""The transformer block all models share, its two kinds of MLP, and its optional modulation by a condition.
+"""The transformer block that all models share, its two kinds of MLP, and its optional modulation by a condition.
 
 Legend: B batch, N tokens, D width, T time steps, S tokens per step.
 """
@@ -20,7 +20,7 @@ from vjepa2_ac.models.rope import Rotation
 
 
 class MLP(nn.Module):
-    """Widen, exact GELU, narrow."""
+    """Two linear layers with the exact GELU between them."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class SwiGLU(nn.Module):
 
 
 class Turn(NamedTuple):
-    """How one half of a block is modulated: scale and shift what goes in, scale what comes out; each [B, T, D]."""
+    """The modulation of one half of a block: shift and scale of its input, gate of its output; each [B, T, D]."""
 
     shift: Tensor
     scale: Tensor
@@ -144,7 +144,7 @@ class StackShape(Protocol):
 
 
 def check_stack(shape: StackShape, dim: int) -> None:
-    """Refuse blocks that cannot be made, or not of this width."""
+    """Raise ConfigError for blocks that cannot be made, or not of width `dim`."""
     require(shape.depth > 0, f"depth must be positive, got {shape.depth}")
     require(
         shape.num_heads > 0 and dim > 0 and dim % shape.num_heads == 0,

@@ -1,4 +1,4 @@
-"""How models come to be: first weights drawn from a seed the released way, and big models without doubled memory."""
+"""Creation of models: initial weights drawn from a seed the released way, and big models without doubled memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STD = 0.02  # of every drawn matrix
 
 
 class Initialisable(Protocol):
-    """A model that can draw its own first weights."""
+    """A model that can draw its own initial weights."""
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
         """Overwrite every weight and fixed table."""
@@ -33,9 +33,9 @@ def build(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> ModelT:
-    """A freshly initialised model, made directly in its place and precision: its weights exist once, never twice.
+    """A freshly initialised model, made directly on its device and in its precision: its weights never exist twice.
 
-    The same seed gives the same weights on every CPU. Loaders that bring weights use `skeleton` instead.
+    The same seed gives the same weights on every CPU. Code that loads weights uses `skeleton` instead.
     """
     built = skeleton(model, config, dtype=dtype).to_empty(device=device)
     cast("Initialisable", built).initialise(torch.Generator(device).manual_seed(seed))
@@ -43,14 +43,14 @@ def build(
 
 
 def skeleton(model: Callable[[ConfigT], ModelT], config: ConfigT, *, dtype: torch.dtype = torch.float32) -> ModelT:
-    """A model of shapes without storage, to be filled by `load_state_dict(state, strict=True, assign=True)`."""
+    """A model without storage (on torch's meta device), for `load_state_dict(state, strict=True, assign=True)`."""
     with torch.device("meta"):
         return model(config).to(dtype)
 
 
 @torch.no_grad()
 def draw_weights(model: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw every linear map and patch embedding, zero every bias, and set every norm to do nothing."""
+    """Draw every linear map and convolution, zero their biases and all modulation, set norms to scale 1 and shift 0."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
             draw(module.weight, generator)

@@ -1,9 +1,9 @@
 """A copy gate: each patch of the next frame may stay as it was.
 
-From one step to the next most patches of a robot's picture do not change, and a transformer that has to carry each of
-them through all its blocks says even of those that they do, a little. With a gate it says how much of a patch is new
-(highway networks: Srivastava et al., 2015; that a predicted picture is masked together with the one before: Finn et
-al., Unsupervised Learning for Physical Interaction, 2016). Ours, not V-JEPA 2's.
+From one step to the next, most patches of a robot's picture do not change, but a transformer that has to carry each of
+them through all its blocks predicts a little change even there. With a gate, it also predicts how much of a patch is
+new (highway networks: Srivastava et al., 2015; masks that compose a predicted picture with the one before: Finn et al.,
+Unsupervised Learning for Physical Interaction, 2016). Ours, not V-JEPA 2's.
 
 Legend: B batch, N patches of all steps, W predictor width, D encoder width.
 """
@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-OPEN = 3.0  # what an untrained gate says of every patch: its sigmoid, 95 %, is new
+OPEN = 3.0  # logit of an untrained gate for every patch: its sigmoid, 95 %, is new
 
 
 class CopyGate(nn.Module):
-    """Mixes what is predicted of every patch with what the patch was, by a share that the predictor's tokens tell.
+    """Mixes every predicted patch with the patch as it was, by a share read from the predictor's tokens.
 
-    For latents that are normalised, token by token, as the released predictor's are. It starts open, where it changes
+    For latents that are normalised token by token, as the released predictor's are. It starts open, where it changes
     little; so it can also be added to trained weights.
     """
 
@@ -36,6 +36,6 @@ class CopyGate(nn.Module):
 
     @torch.no_grad()
     def open(self) -> None:
-        """Call every patch new."""
+        """Set the gate to call every patch new, by the share that `OPEN` gives."""
         self.share.weight.zero_()
         self.share.bias.fill_(OPEN)

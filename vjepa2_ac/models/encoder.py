@@ -22,7 +22,7 @@ from vjepa2_ac.models.rope import SMALLEST_HEAD, Grid, Rope, Rotation
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderConfig:
-    """Shape of an encoder. `num_frames=1` makes a model of single pictures; otherwise clips of any length go in."""
+    """Shape of an encoder. With `num_frames=1`, it takes single pictures; otherwise, clips of any length."""
 
     img_size: tuple[int, int] = (256, 256)  # height, width [px]; matters to sine-cosine positions only
     patch_size: int = 16  # [px]
@@ -74,7 +74,7 @@ class EncoderConfig:
 def check_shape(
     shape: StackShape, dim: int, img_size: tuple[int, int], patch_size: int, *, use_rope: bool = True
 ) -> None:
-    """Refuse sizes that no transformer of this project can have."""
+    """Raise ConfigError for sizes that no transformer of this project can have."""
     check_stack(shape, dim)
     require(patch_size > 0 and min(img_size) > 0, f"img_size {img_size} and patch_size {patch_size} must be positive")
     require(
@@ -88,14 +88,14 @@ def check_shape(
 
 
 def check_clip(num_frames: int, tubelet_size: int, in_chans: int) -> None:
-    """Refuse clips that hold nothing."""
+    """Raise ConfigError for clips that hold nothing."""
     sizes = {"num_frames": num_frames, "tubelet_size": tubelet_size, "in_chans": in_chans}
     for name, size in sizes.items():
         require(size > 0, f"{name} must be positive, got {size}")
 
 
 class Encoder(nn.Module):
-    """Pixels to tokens. Parameters are named as in the released files."""
+    """A vision transformer from pixels to tokens. Parameters are named as in the released files."""
 
     pos_embed: Tensor
 
@@ -144,7 +144,7 @@ class Encoder(nn.Module):
         return outputs[0] if out_layers is None else outputs
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights the released way (`generator`: from which random numbers) and lay out fixed tables."""
+        """Draw initial weights the released way, from `generator`'s random numbers, and fill in fixed tables."""
         draw_weights(self, generator)
         shrink_residuals(self.blocks)
         if not self.config.use_rope and not self.pos_embed.is_meta:
@@ -170,12 +170,12 @@ class Encoder(nn.Module):
 
 
 def as_masks(masks: Tensor | Sequence[Tensor] | None) -> Sequence[Tensor] | None:
-    """One mask as a sequence of one."""
+    """The masks as a sequence, which holds one where a single mask is given."""
     return [masks] if isinstance(masks, Tensor) else masks
 
 
 def check_layers(out_layers: Sequence[int], depth: int) -> Sequence[int]:
-    """The asked-for blocks, if the model has them."""
+    """`out_layers`, if they name blocks that the model has. Raises InputError if not."""
     if not out_layers or any(not 0 <= layer < depth for layer in out_layers):
         raise InputError(f"out_layers must name blocks from 0 to {depth - 1}, got {list(out_layers)}")
     return out_layers

@@ -1,4 +1,4 @@
-"""The V-JEPA 2.1 encoder: true rotations, pictures beside clips, and features from four depths.
+"""The V-JEPA 2.1 encoder: beyond V-JEPA 2's, it has true rotations, pictures beside clips, and features of four depths.
 
 Legend: B batch, C colours, T frames, H and W pixels, N tokens, D width, G levels.
 """
@@ -69,12 +69,12 @@ class EncoderV21Config:
 
 
 def check_levels(count: int) -> None:
-    """Refuse a number of joined levels that does not exist."""
+    """Raise ConfigError for a number of joined levels that does not exist."""
     require(1 <= count <= 4, f"n_output_distillation must be 1 to 4, got {count}")
 
 
 class EncoderV21(nn.Module):
-    """Pixels to tokens. Parameters are named as in the released files."""
+    """A vision transformer from pixels to tokens. Parameters are named as in the released files."""
 
     def __init__(self, config: EncoderV21Config) -> None:
         super().__init__()
@@ -103,9 +103,9 @@ class EncoderV21(nn.Module):
         """Clips [B, C, T, H, W], or pictures with T = `img_temporal_dim_size`, to normalised tokens [B, N, D].
 
         `hierarchical` joins the deepest `n_output_distillation` levels, shallow to deep, along the channels
-        [B, N, G · D], as pretraining wants them. `out_layers` asks for single levels as a list. `is_clip` takes for a
-        clip what by its number of frames could be a picture. Masks are as in `Encoder.forward`. Raises `InputError` for
-        pixels that cannot be cut, or levels the model does not have.
+        [B, N, G · D], as pretraining wants them. `out_layers` asks for single levels as a list. With `is_clip`, what by
+        its number of frames could be a picture is taken for a clip. Masks are as in `Encoder.forward`. Raises
+        `InputError` for pixels that cannot be cut into patches, or levels the model does not have.
         """
         config = self.config
         x_BND, grid = self._embed(video_BCTHW, is_clip=is_clip)
@@ -126,7 +126,7 @@ class EncoderV21(nn.Module):
         return outputs if out_layers is not None else torch.cat(outputs, dim=-1)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights the released way."""
+        """Draw initial weights the released way."""
         draw_weights(self, generator)
         shrink_residuals(self.blocks)
         draw_modalities(self, generator)
@@ -171,7 +171,7 @@ def add_modality(model: nn.Module, x_BND: Tensor, *, is_image: bool) -> Tensor:
 
 @torch.no_grad()
 def draw_modalities(model: nn.Module, generator: torch.Generator | None) -> None:
-    """Draw the learned vectors of pictures and clips, next to nothing at first."""
+    """Draw the learned vectors of pictures and clips, close to zero at first."""
     for name in ("img_mod_embed", "video_mod_embed"):
         embedding: Tensor | None = getattr(model, name, None)
         if embedding is not None and not embedding.is_meta:

@@ -1,15 +1,16 @@
-"""A goal-conditioned inverse model: where the hand is, and how closed, in a picture of a goal.
+"""A goal-conditioned inverse model, which locates the hand, and says how closed it is, in a picture of a goal.
 
-The predictor tells what a move leads to; this is asked the other way round. It sees two frames of one scene, now and
-the goal, and the hand's pose in the first, and answers with the move between them. Comparing two pictures of a scene
-is easier than imagining one of them: a move along the camera's line of sight changes a picture by less than the
+The predictor tells what a move leads to; the inverse model is asked the other way round. It is given two frames of one
+scene, now and the goal, and the hand's pose in the first, and predicts the move between them. Comparing two pictures of
+a scene is easier than imagining one of them: a move along the camera's line of sight changes a picture by less than the
 predictor's mistakes do.
 
-What moved is read from where feature points lie in each frame: what a hand looks like is learned once for all places.
-And, if asked for, from *change points*, which are looked for in how the two frames differ: what is to be moved is where
-they do, whatever else looks like it.
+The move is read from where feature points lie in each frame, so what a hand looks like is learned once for all places.
+Optionally, it is also read from *change points*, which are found in how the two frames differ: what is to be moved lies
+where they differ, whatever else looks like it.
 
-Legend: B batch, N tokens of a frame, D latent width, C channels, X numbers kept of a frame, F hidden width.
+Legend: B batch, N tokens of a frame, D latent width, C channels, X numbers kept of a frame, F hidden width (in
+`_told_of_change`: numbers of a point), P change points.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from vjepa2_ac.models.feature_points import FeaturePoints, FeaturePointsConfig
 from vjepa2_ac.poses import SIZE
 
 NUMBERS = (0, 1, 2, 6)  # of a pose or an action: position and closedness
-UNITS = (0.05, 0.05, 0.05, 0.5)  # [m], [stroke] of a move that the network says 1 for
-POSE_UNITS = (0.1, 0.1, 0.1, 1.0)  # [m], [stroke] of a pose, as it goes in
+UNITS = (0.05, 0.05, 0.05, 0.5)  # [m], [stroke]; the move for which the network puts out 1
+POSE_UNITS = (0.1, 0.1, 0.1, 1.0)  # [m], [stroke]; what a pose is divided by before it goes in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +41,10 @@ class InverseModelConfig:
     channels: int = 96
     layers: int = 4  # of convolutions
     points: int = 32
-    kept: int = 16  # numbers kept of a point beside its place
-    change_points: int = 0  # looked for in how the frames differ, by one more convolution
+    kept: int = 16  # features kept of a point beside its place
+    change_points: int = 0  # found in how the frames differ, by one more convolution
     hidden_dim: int = 512
-    dropout: float = 0.1  # of what is told of the points, in training
+    dropout: float = 0.1  # of the points' numbers, in training
 
     def __post_init__(self) -> None:
         require(self.hidden_dim > 0, f"hidden_dim must be positive, got {self.hidden_dim}")
@@ -53,7 +54,7 @@ class InverseModelConfig:
 
     @property
     def sight(self) -> FeaturePointsConfig:
-        """How the points of a frame are found."""
+        """The shape of the network that finds a frame's points."""
         return FeaturePointsConfig(
             grid=self.grid, dim=self.embed_dim, channels=self.channels, layers=self.layers, points=self.points,
             kept=self.kept,
@@ -61,28 +62,29 @@ class InverseModelConfig:
 
     @property
     def change(self) -> FeaturePointsConfig | None:
-        """How the points of a change are found: in the first frame's features, and by how much the goal's differ."""
+        """The shape of the one that finds change points, in the first frame's features and their change; or None."""
         if not self.change_points:
             return None
         return replace(self.sight, dim=2 * self.channels, layers=1, points=self.change_points)
 
     @property
     def tokens_per_frame(self) -> int:
-        """N."""
+        """N, the tokens of a frame."""
         return self.grid[0] * self.grid[1]
 
 
 class InverseModel(nn.Module):
-    """Latents of two frames and the first one's pose to the hand's move between them.
+    """Predicts the hand's move between two frames from their latents and the first one's pose.
 
-    Each frame is seen once, however many questions are asked of it; `features` compares two that were seen.
+    `see` takes in a frame once, however many pairs it belongs to; `features` compares two such frames, and `moves`
+    reads the move from that.
     """
 
     def __init__(self, config: InverseModelConfig) -> None:
         super().__init__()
         self.config = config
         hidden, of_each = config.hidden_dim, config.sight.told
-        self.told = config.points * of_each  # of X, what the points of a frame tell
+        self.told = config.points * of_each  # of X, the numbers of a frame's points
         self.points = FeaturePoints(config.sight)
         self.changes = FeaturePoints(config.change) if config.change else None
         self.hidden1 = nn.Linear(2 * self.told + config.change_points * of_each + len(NUMBERS), hidden)
@@ -99,15 +101,15 @@ class InverseModel(nn.Module):
         return self.moves(self.features(self.see(latents_BND), self.see(goal_BND), pose_B7))
 
     def see(self, latents_BND: Tensor) -> Tensor:
-        """What is kept of each frame [B, X]: what its points tell, and for change points the features of its tokens."""
+        """What is kept of each frame [B, X]: its points and, where there are change points, its tokens' features."""
         features_BNC = self.points.features(latents_BND)
         told_BX = self.points.found(features_BNC).flatten(1)
         return told_BX if self.changes is None else torch.cat((told_BX, features_BNC.flatten(1).float()), dim=1)
 
     def features(self, seen_BX: Tensor, goal_BX: Tensor, pose_B7: Tensor) -> Tensor:
-        """What the move is read from [B, F]: near to each other where two questions look alike to the model.
+        """The hidden features [B, F] that the move is read from; they are close for pairs that look alike to the model.
 
-        The first frame's points, by how much the goal's differ, and the points of that change, beside the pose.
+        They come from the first frame's points, how far the goal's differ from those, the change points, and the pose.
         """
         (seen_told, seen_features), (goal_told, goal_features) = (
             kept_BX.tensor_split([self.told], dim=1) for kept_BX in (seen_BX, goal_BX)
@@ -121,12 +123,12 @@ class InverseModel(nn.Module):
         return F.silu(self.hidden2(x))
 
     def moves(self, features_BF: Tensor) -> Tensor:
-        """The moves [B, 4] that features say."""
+        """The moves [B, 4] read from features, as `forward` returns them."""
         move_B4: Tensor = self.move(features_BF)
         return move_B4 * move_B4.new_tensor(UNITS)
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights that keep the size of what goes through."""
+        """Draw initial weights that keep the scale of activations."""
         draw_weights(self, generator)
         for part in (self.points, self.changes):
             if part is not None:
@@ -135,7 +137,7 @@ class InverseModel(nn.Module):
             draw(layer.weight, generator, std=layer.in_features**-0.5)
 
     def _told_of_change(self, changes: FeaturePoints, seen_BX: Tensor, goal_BX: Tensor) -> Tensor:
-        """What the points of the change from one frame's features to another's tell [B, P · F]."""
+        """The change points [B, P · F] between two frames, found in their tokens' features."""
         seen_BNC, goal_BNC = (torch.unflatten(x, 1, (self.config.tokens_per_frame, -1)) for x in (seen_BX, goal_BX))
         points_BPF: Tensor = changes(torch.cat((seen_BNC, goal_BNC - seen_BNC), dim=2))
         return points_BPF.flatten(1)

@@ -1,7 +1,7 @@
-"""Local mixing: each patch of a frame hears from the eight around it before attention looks at all of them.
+"""Local mixing: a 3 × 3 convolution mixes each patch of a frame with the eight around it, before attention sees all.
 
-What a convolution learns at one place holds at all; that a thing next door moves over here need not be learned place
-by place. Ours, not V-JEPA 2's (convolutions between blocks of a transformer: Wu et al., CvT, 2021).
+What a convolution learns at one place holds at all. So it need not be learned place by place that a thing moves over
+from the next patch. Ours, not V-JEPA 2's (convolutions between blocks of a transformer: Wu et al., CvT, 2021).
 
 Legend: B batch, N tokens, D width, T time steps, S tokens of a step, P its patches, H, W rows and columns of them,
 F frames (B · T).
@@ -36,7 +36,7 @@ class LocalMixing(nn.Module):
 
     @torch.no_grad()
     def silence(self) -> None:
-        """Set the convolution to zero."""
+        """Set the convolution to zero, so that mixing changes nothing."""
         self.convolution.weight.zero_()
         if self.convolution.bias is not None:
             self.convolution.bias.zero_()

@@ -1,15 +1,18 @@
-"""The hand in a goal, located by every look at a scene and not by the last alone.
+"""The hand in a goal, located from all looks at a scene instead of from the last alone.
 
-Between two looks of one episode the hand's move is known. So an inverse model can be asked about every pair of them
-and told what it misses there, in this light and from this camera. What it misses is much alike where two questions
-look alike to it: a Gaussian process over its last features, learned from those pairs, says what it will miss between
-each look and the goal (Rasmussen and Williams, Gaussian Processes for Machine Learning, equations 2.25 and 2.26).
-Corrected so, each look tells a place; generalised least squares weighs them by the process's covariance, so looks that
-err together count together. The process's own variance, in units of what was missed between looks, says how far from
-the truth that place must be expected to be. Whether the inverse knows such a view at all, a single look tells: in one
-that it knows, the way to the goal and the way back are opposite, and from a picture to itself there is no way to go.
+A look is an observation of the scene, present or earlier in the episode. Between two looks, the hand's move is known.
+So an inverse model can be asked about every pair of looks, which shows its error in this light and from this camera.
+Its errors are similar where two pairs look alike to it: a Gaussian process over its last features, learned from the
+pairs of looks, predicts its error between each look and the goal (Rasmussen and Williams, Gaussian Processes for
+Machine Learning, equations 2.25 and 2.26). So corrected, each look gives a place of the hand; generalised least squares
+weighs these places by the process's covariance, so looks that err together count together. The process's own variance,
+in units of the errors between looks, tells how far from the truth that place must be expected to be.
 
-Legend: B requests, T looks, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features.
+Whether the inverse knows such a view at all, a single look tells: in a view that it knows, the move to the goal and the
+move back are opposite, and from a picture to itself there is none.
+
+Legend: B requests, T looks, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features; in
+`_Questions`, A and B pairs of frames.
 """
 
 from __future__ import annotations
@@ -22,19 +25,19 @@ from torch import Tensor
 
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 
-EARLIER = 7  # looks beside the present one that a loop tells of, where nothing else is said
-LENGTH = 0.2  # of the process, in features whose norm is 1 in the root mean square
-NOISE = 0.1  # variance of what is missed by chance, beside the process's
-LEAST, FAR = 0.02, 0.10  # [m] what is missed grows as this and the move together, as far as that
-APART = 0.01  # [m] looks from places nearer to each other do not tell how much is missed: there is nothing to miss
-USUAL, WORTH = 0.2, 8  # what is missed, as a share of that, where nobody has looked yet; counts as so many pairs
-FAMILIAR = 0.03  # [m] by which the inverse contradicts itself, at most, in a view that it knows
-STRANGER = 3.0  # a goal is missed by more than moments of the same minute are: so many times the variance
+EARLIER = 7  # looks beside the present one that a control loop uses by default
+LENGTH = 0.2  # length scale of the process, over features whose norm is 1 in the root mean square
+NOISE = 0.1  # variance of errors that are independent, beside the process's
+LEAST, FAR = 0.02, 0.10  # [m]; errors grow with LEAST plus the length of the move, which counts up to FAR
+APART = 0.01  # [m]; looks from places nearer to each other do not tell how large errors are: there is no move to miss
+USUAL, WORTH = 0.2, 8  # prior of that scale (error as a share of LEAST plus move), and as how many pairs it counts
+FAMILIAR = 0.03  # [m], the largest cycle error in a view that the inverse knows
+STRANGER = 3.0  # factor on the variance, because a goal is missed by more than looks of the same minute are
 
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """What was seen of one scene, and where the hand was, oldest first."""
+    """The looks at one scene, oldest first: latents, and the pose of the hand."""
 
     latents_TND: Tensor
     poses_T7: Tensor
@@ -48,17 +51,17 @@ class Looks:
 
 
 class Located(NamedTuple):
-    """Hands in goals, and how surely."""
+    """Located hands, and how certain their places are."""
 
     hand_B4: Tensor  # x y z [m] in the robot's base frame, closedness
     uncertainty_B: Tensor  # [m] how far from the truth that place is expected to be, root mean square
-    cycle_error_B: Tensor | None  # [m] by which its ways contradict each other, large in views it does not know
+    cycle_error_B: Tensor | None  # [m], see `cycle_error`; large in views that the inverse does not know
 
 
 def at_first_sight(
     inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The hands in goals [B, 4] as the inverse says, and by how much it usually misses them [m]."""
+    """The hands in goals [B, 4], located from one look each, and by how much they are usually missed [B], in metres."""
     move_B4 = inverse(latents_BND, goal_BND, pose_B7)
     return pose_B7[:, NUMBERS] + move_B4, USUAL * (1 + NOISE) ** 0.5 * _sizes(move_B4)
 
@@ -66,9 +69,10 @@ def at_first_sight(
 def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor:
     """By how much [B], in metres, the inverse contradicts itself: going to each goal and back, and staying at both.
 
-    A hand that goes there and back ends where it began, and from a picture to itself it does not move; how far it does
-    all the same is added up. That tells without any truth whether the inverse knows what it sees, as the
-    forward-backward error does of trackers (Kalal, Mikolajczyk and Matas, Forward-Backward Error, 2010).
+    A hand that goes there and back ends where it began, and from a picture to itself it does not move; the distances by
+    which the inverse predicts otherwise are added up. Without knowing the truth, this tells whether the inverse knows
+    such a view, as the forward-backward error does for trackers (Kalal, Mikolajczyk and Matas, Forward-Backward Error,
+    2010).
     """
 
     def way(before_BX: Tensor, after_BX: Tensor, pose_B7: Tensor) -> Tensor:
@@ -85,7 +89,7 @@ def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goa
 
 
 def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """The hand in the goal [4], x y z [m] and closedness, by one look or more, and its uncertainty [m]."""
+    """The hand in the goal [4], x y z [m] and closedness, located from one look or more, and its uncertainty [m]."""
     latents_TND, poses_T7, T = looks.latents_TND, looks.poses_T7, len(looks)
     before_P, after_P = torch.cartesian_prod(*2 * [torch.arange(T, device=goal_ND.device)]).unbind(1)
     seen_T, goal_1 = inverse.see(latents_TND), inverse.see(goal_ND[None])
@@ -108,7 +112,7 @@ def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor
 
 
 def _scale(covariance_AA: Tensor, missed_A3: Tensor) -> Tensor:
-    """The likeliest variance of what is missed, in units of the process's (equation 5.8), and of what is usual."""
+    """The likeliest variance of errors, in units of the process's (equation 5.8), mixed with the usual one."""
     explained_A3 = torch.linalg.solve(covariance_AA, missed_A3)
     scale: Tensor = ((missed_A3 * explained_A3).sum() + WORTH * USUAL**2) / (len(missed_A3) + WORTH)
     return scale
@@ -116,19 +120,19 @@ def _scale(covariance_AA: Tensor, missed_A3: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Questions:
-    """What the inverse was asked: its features, and the moves that it said."""
+    """Pairs of frames that the inverse was asked about: its features, and the moves that it predicted."""
 
     features_AF: Tensor
     moves_A4: Tensor
 
     def covariance(self, others: _Questions) -> Tensor:
-        """Of what is missed in these and in others [A, B]."""
+        """The covariance [A, B] of the errors in these pairs with those in others."""
         apart_AB = torch.cdist(self.features_AF, others.features_AF)
         return self.sizes[:, None] * others.sizes * torch.exp(-apart_AB.square() / (2 * LENGTH**2))
 
     @property
     def noise(self) -> Tensor:
-        """Of what is missed by chance [A, A]."""
+        """The covariance [A, A] of independent errors."""
         return torch.diag(NOISE * self.sizes.square())
 
     @property
@@ -137,6 +141,6 @@ class _Questions:
 
 
 def _sizes(moves_A4: Tensor) -> Tensor:
-    """How much is missed: the farther the move, the more."""
+    """How large errors are expected to be [A], up to a common scale: the farther the move, the larger."""
     sizes_A: Tensor = LEAST + moves_A4[:, :3].norm(dim=1).clamp_max(FAR)
     return sizes_A

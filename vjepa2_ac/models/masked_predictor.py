@@ -64,7 +64,7 @@ class MaskedPredictorConfig:
 
 
 class MaskedPredictor(nn.Module):
-    """Visible tokens to predictions of hidden ones. Parameters are named as in the released files."""
+    """Predicts hidden tokens from visible ones. Parameters are named as in the released files."""
 
     predictor_pos_embed: Tensor
 
@@ -89,7 +89,7 @@ class MaskedPredictor(nn.Module):
         """Predict the hidden tokens [B, M, D] in the order of `target_ids_BM`, which need not be sorted.
 
         `mask_index` chooses the learned token that stands for what is hidden, modulo their number. With
-        `return_all_tokens` the answer is [B, N, D], every token in the order of its id.
+        `return_all_tokens` the result is [B, N, D], every token in the order of its id.
         """
         check_ids(context_ids_BK, *context_BKD.shape[:2])
         check_ids(target_ids_BM, len(context_BKD))
@@ -106,7 +106,7 @@ class MaskedPredictor(nn.Module):
         return predicted
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights the released way; mask tokens start at zero unless the config says otherwise."""
+        """Draw initial weights the released way; mask tokens start at zero unless the config says otherwise."""
         draw_weights(self, generator)
         shrink_residuals(self.predictor_blocks)
         draw_mask_tokens(self.mask_tokens, generator, zero=self.config.zero_init_mask_tokens)
@@ -151,7 +151,7 @@ def square_grid(grid: tuple[int, int]) -> Grid:
 
 @torch.no_grad()
 def draw_mask_tokens(tokens: nn.ParameterList, generator: torch.Generator | None, *, zero: bool) -> None:
-    """Set the learned stand-ins for hidden tokens to zero, or draw them."""
+    """Set the mask tokens to zero, or draw them."""
     for token in tokens:
         if zero:
             token.zero_()

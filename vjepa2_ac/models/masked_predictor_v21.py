@@ -1,4 +1,4 @@
-"""The masked-latent predictor of V-JEPA 2.1: it predicts several levels at once, and what was visible as well.
+"""The masked-latent predictor of V-JEPA 2.1: it predicts several levels at once, and the visible tokens as well.
 
 Legend: B batch, K visible tokens, M hidden (target) tokens, N = K + M, D width per level, G levels.
 """
@@ -73,7 +73,7 @@ class MaskedPredictorV21Config:
 
 
 class MaskedPredictorV21(nn.Module):
-    """Visible tokens to predictions of hidden and visible ones. Parameters are named as in the released files."""
+    """Predicts hidden and visible tokens from visible ones. Parameters are named as in the released files."""
 
     def __init__(self, config: MaskedPredictorV21Config) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class MaskedPredictorV21(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Predict hidden tokens [B, M, G · D] and, with `return_all_tokens`, visible ones [B, K, G · D].
 
-        `context_BKD` are the encoder's joined levels [B, K, G · D]; both answers come in the order of their ids as
+        `context_BKD` are the encoder's joined levels [B, K, G · D]; both results come in the order of their ids as
         given. `mod` says whether the tokens are of pictures or of clips.
         """
         if mod not in ("video", "image"):
@@ -124,7 +124,7 @@ class MaskedPredictorV21(nn.Module):
         return self.predictor_proj(x_BND[:, visible:]), self.predictor_proj_context(x_BND[:, :visible])
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights the released way."""
+        """Draw initial weights the released way."""
         draw_weights(self, generator)
         shrink_residuals(self.predictor_blocks)
         draw_mask_tokens(self.mask_tokens, generator, zero=self.config.zero_init_mask_tokens)

@@ -1,4 +1,4 @@
-"""From pixels to tokens, and from all tokens to the ones a mask keeps.
+"""Patch embedding of pixels to tokens, and the selection of the tokens that a mask keeps.
 
 Legend: B batch, C colours, T frames, H and W pixels, N tokens, K kept tokens, D width, P pixels of one patch.
 """
@@ -19,8 +19,8 @@ class PatchEmbed(nn.Module):
     """One linear map of every patch to a token, in (time, row, column) order.
 
     It is stored as the released convolution (over space, or over space and time) and applied as the matrix product that
-    a convolution with stride = kernel is. On a CPU that takes a quarter of the time in bf16 (and, in fp32, where little
-    time goes, up to half more).
+    a convolution with stride = kernel is. On a CPU, this takes a quarter of the time in bf16 (and up to half more in
+    fp32, where it takes little time).
     """
 
     def __init__(self, patch: tuple[int, ...], in_chans: int, dim: int) -> None:
@@ -44,7 +44,7 @@ class PatchEmbed(nn.Module):
 
 
 def grid_of(pixels: Tensor, patch: tuple[int, ...], in_chans: int) -> tuple[int, ...]:
-    """Patches along each axis of a picture or clip; refuses one that does not divide."""
+    """The number of patches along each axis of a picture or clip. Raises InputError for one that does not divide."""
     wanted = "[batch, colours, frames, height, width]" if len(patch) == 3 else "[batch, colours, height, width]"
     if pixels.dim() != 2 + len(patch):
         raise InputError(f"this model takes pixels as {wanted}, got {list(pixels.shape)}")
@@ -61,14 +61,14 @@ def keep(x_BND: Tensor, ids_BK: Tensor) -> Tensor:
 
 
 def keep_each(x_BND: Tensor, masks: Sequence[Tensor]) -> Tensor:
-    """Several masks of equal length, one after the other along the batch: [masks · B, K, D]."""
+    """The tokens that each of several masks of equal length keeps, stacked along the batch: [masks · B, K, D]."""
     for ids_BK in masks:
         check_ids(ids_BK, len(x_BND))
     return torch.cat([keep(x_BND, ids_BK) for ids_BK in masks], dim=0)
 
 
 def check_ids(ids_BK: Tensor, batch: int, count: int | None = None) -> None:
-    """Refuse token ids that are not [batch, count]; that they lie in the clip is not checked (it would stall a GPU)."""
+    """Raise InputError unless ids are int64 [batch, count]; their values are not checked, which would stall a GPU."""
     if ids_BK.dim() != 2 or len(ids_BK) != batch or count not in (None, ids_BK.shape[1]) or ids_BK.dtype != torch.int64:
         wanted = f"[{batch}, {'tokens' if count is None else count}]"
         raise InputError(f"expected int64 token ids {wanted}, got {ids_BK.dtype} {list(ids_BK.shape)}")

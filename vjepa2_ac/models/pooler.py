@@ -1,4 +1,4 @@
-"""Attentive probes: a few learned queries read a frozen encoder's tokens, and a linear map names what they saw.
+"""Attentive probes: a few learned queries read a frozen encoder's tokens, and a linear map classifies what they read.
 
 Legend: B batch, N tokens, Q queries, D width.
 """
@@ -59,7 +59,7 @@ class AttentiveClassifierConfig:
 
     @property
     def pooler(self) -> AttentivePoolerConfig:
-        """The pooler inside."""
+        """The configuration of the pooler inside."""
         return AttentivePoolerConfig(
             embed_dim=self.embed_dim,
             num_heads=self.num_heads,
@@ -73,7 +73,7 @@ class AttentiveClassifierConfig:
 
 
 class CrossAttentionBlock(nn.Module):
-    """Queries, kept as they are, plus what they found in the normalised tokens; then an MLP."""
+    """Cross-attention of queries, which are not normalised, to normalised tokens, then an MLP; each with a residual."""
 
     def __init__(self, config: AttentivePoolerConfig) -> None:
         super().__init__()
@@ -84,14 +84,14 @@ class CrossAttentionBlock(nn.Module):
         self.mlp = MLP(dim, int(dim * config.mlp_ratio))
 
     def forward(self, queries_BQD: Tensor, x_BND: Tensor) -> Tensor:
-        """What each query makes of the tokens, [B, Q, D]."""
+        """What each query reads from the tokens, [B, Q, D]."""
         queries_BQD = queries_BQD + self.xattn(queries_BQD, self.norm1(x_BND))
         answers_BQD: Tensor = queries_BQD + self.mlp(self.norm2(queries_BQD))
         return answers_BQD
 
 
 class AttentivePooler(nn.Module):
-    """Tokens to one vector per learned query. Parameters are named as in the released probes."""
+    """Pools tokens to one vector per learned query. Parameters are named as in the released probes."""
 
     def __init__(self, config: AttentivePoolerConfig) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class AttentivePooler(nn.Module):
         return answers_BQD
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights the released way: the cross-attention counts as the first block."""
+        """Draw initial weights the released way: the cross-attention counts as the first block."""
         draw_weights(self, generator)
         draw(self.query_tokens, generator)
         if self.config.complete_block:
@@ -125,7 +125,7 @@ class AttentivePooler(nn.Module):
 
 
 class AttentiveClassifier(nn.Module):
-    """Tokens to class scores: a pooler with one query and a linear map."""
+    """Scores classes from tokens: a pooler with one query and a linear map."""
 
     def __init__(self, config: AttentiveClassifierConfig) -> None:
         super().__init__()
@@ -140,6 +140,6 @@ class AttentiveClassifier(nn.Module):
         return scores
 
     def initialise(self, generator: torch.Generator | None = None) -> None:
-        """Draw first weights."""
+        """Draw initial weights."""
         self.pooler.initialise(generator)
         draw_weights(self.linear, generator)

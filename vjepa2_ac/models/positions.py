@@ -1,4 +1,4 @@
-"""Fixed sine-cosine position tables, for models without rotary positions, and how they stretch to another input size.
+"""Fixed sine-cosine position tables, for models without rotary positions, and their resizing to other input sizes.
 
 Tables are computed in float64 and stored in float32. A width that does not divide as the scheme wants is rounded up and
 the table cut to width, so any width works; where the released code runs, the result is the same.

@@ -1,9 +1,10 @@
 """Rotary positions on a (time, height, width) grid of tokens, with the two channel pairings of the released models.
 
-Each head has three equal parts, turned by a token's time, height and width; what is left over is not turned. Channels
-(2i, 2i+1) form a pair. `pairwise` (V-JEPA 2.1) gives both channels of a pair the same angle, a true rotation. `tiled`
-(V-JEPA 2) lays the angles of a part out twice in a row instead, so that the two channels of a pair mostly get different
-angles: norms and relative positions are not preserved. The released V-JEPA 2 weights were trained with exactly that.
+The channels of each head have three equal parts, turned by a token's time, height and width; channels left over are not
+turned. Channels (2i, 2i+1) form a pair. `pairwise` (V-JEPA 2.1) gives both channels of a pair the same angle, a true
+rotation. `tiled` (V-JEPA 2) repeats the sequence of a part's angles instead, so that the two channels of a pair mostly
+get different angles: norms and relative positions are not preserved. The released V-JEPA 2 weights were trained with
+exactly that.
 
 Legend: B batch, N tokens, K kept tokens, C channels of one head, P angles per part.
 """
@@ -24,7 +25,7 @@ SMALLEST_HEAD = 12  # below this a part has a single angle, which the released c
 
 
 class Rotation(NamedTuple):
-    """Cosines and signed sines, [N, C] for every sample alike or [B, 1, N, C] for each its own; who is whose pair."""
+    """Cosines and signed sines, [N, C] for all samples or [B, 1, N, C] for each; a permutation that swaps each pair."""
 
     cos: Tensor
     sin: Tensor
@@ -37,13 +38,13 @@ def rotate(x_BHNC: Tensor, rotation: Rotation) -> Tensor:
     The channels of each pair trade places by a product with a permutation matrix: exact, and at the default model's
     size on a CPU half the time of flipping or indexing.
     """
-    x_BHNC = x_BHNC.contiguous()  # cut out of a projection they lie apart, and every product would walk in small steps
+    x_BHNC = x_BHNC.contiguous()  # slices of a projection lie apart in memory, which slows down every product
     return torch.addcmul(x_BHNC * rotation.cos, x_BHNC @ rotation.partner_CC, rotation.sin)
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where tokens lie: counted in patches, then stretched. `steps` may be cut out of a longer sequence."""
+    """The grid on which tokens lie: counted in patches, then scaled. `steps` may be cut out of a longer sequence."""
 
     steps: int
     height: int
@@ -51,7 +52,7 @@ class Grid:
     height_scale: float = 1.0
     width_scale: float = 1.0
     first_step: int = 0
-    conditioning: int = 0  # tokens in front of each step's patches that know their time only
+    conditioning: int = 0  # tokens in front of each step's patches that have a time alone, at row and column 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Rope:
         return 2 * ((self.head_dim // 3) // 2)
 
     def of_grid(self, grid: Grid, device: torch.device, dtype: torch.dtype) -> Rotation:
-        """The rotation of all tokens of a grid in (step, row, column) order; kept for the next call."""
+        """The rotation of all tokens of a grid in (step, row, column) order; cached for the next call."""
         return _grid_rotation(self, grid, device, dtype)
 
     def of_ids(self, ids_BK: Tensor, grid: Grid, dtype: torch.dtype) -> Rotation:

@@ -42,7 +42,7 @@ AC_PREDICTOR = ACPredictorConfig()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """The networks one released file holds."""
+    """The configurations of the networks that one released file holds."""
 
     encoder: EncoderConfig | EncoderV21Config
     predictor: ACPredictorConfig | MaskedPredictorConfig | MaskedPredictorV21Config
