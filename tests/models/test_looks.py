@@ -29,7 +29,7 @@ class Reading(InverseModel):
         super().__init__(InverseModelConfig(grid=(1, 1), embed_dim=4))
         self.says = says
 
-    def see(self, latents_BND: Tensor) -> Tensor:
+    def encode_frames(self, latents_BND: Tensor) -> Tensor:
         return latents_BND[:, 0]
 
     def features(self, seen_BX: Tensor, goal_BX: Tensor, pose_B7: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goa
     def way(before_BX: Tensor, after_BX: Tensor, pose_B7: Tensor) -> Tensor:
         return inverse.moves(inverse.features(before_BX, after_BX, pose_B7))
 
-    seen_BX, goal_BX = inverse.see(latents_BND), inverse.see(goal_BND)
+    seen_BX, goal_BX = inverse.encode_frames(latents_BND), inverse.encode_frames(goal_BND)
     there_B4 = way(seen_BX, goal_BX, pose_B7)
     arrived_B7 = pose_B7.clone()
     arrived_B7[:, NUMBERS] += there_B4
@@ -92,7 +92,7 @@ def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor
     """The hand in the goal [4], x y z [m] and closedness, located from one look or more, and its uncertainty [m]."""
     latents_TND, poses_T7, T = looks.latents_TND, looks.poses_T7, len(looks)
     before_P, after_P = torch.cartesian_prod(*2 * [torch.arange(T, device=goal_ND.device)]).unbind(1)
-    seen_T, goal_1 = inverse.see(latents_TND), inverse.see(goal_ND[None])
+    seen_T, goal_1 = inverse.encode_frames(latents_TND), inverse.encode_frames(goal_ND[None])
     known_PF = inverse.features(seen_T[before_P], seen_T[after_P], poses_T7[before_P])
     asked_TF = inverse.features(seen_T, goal_1.expand_as(seen_T), poses_T7)
     hands_T4 = poses_T7[:, NUMBERS]
