@@ -14,7 +14,7 @@ import numpy as np
 from planner.limits import LimitsConfig, away
 from vjepa2_ac.config import settings_named
 from vjepa2_ac.errors import FieldError
-from vjepa2_ac.poses import FAR, PARTS, Array
+from vjepa2_ac.poses import LARGEST_COORDINATE, PARTS, Array
 
 POSE = f"7 numbers: {' '.join(PARTS)} in metres, radians and 0 open … 1 closed"
 ACTION = "7 numbers: Δx Δy Δz in metres, three angles in radians, Δgripper"
@@ -52,7 +52,7 @@ def check_near(commanded: Array, pose: Array, field: str, limits: LimitsConfig) 
 def read_pose(values: Sequence[float], field: str) -> Array:
     """The pose [7] that the values make, wherever the workspace is, or a FieldError."""
     pose = _vector(values, field, POSE)
-    if (np.abs(pose[:3]) > FAR).any():
+    if (np.abs(pose[:3]) > LARGEST_COORDINATE).any():
         raise FieldError(field, f"a position of {_numbers(pose[:3])}", "metres (are these millimetres?)")
     _check_angles(pose[3:6], field)
     if not -ROUNDING <= pose[6] <= 1 + ROUNDING:
@@ -96,7 +96,7 @@ def check_camera_turn(values: Sequence[float], field: str) -> Array:
 def check_point(values: Sequence[float], field: str) -> Array:
     """A point [3] of the robot's base frame, or a FieldError."""
     point = _vector(values, field, "3 numbers: x y z in metres", parts=PARTS[:3])
-    if (np.abs(point) > FAR).any():
+    if (np.abs(point) > LARGEST_COORDINATE).any():
         raise FieldError(field, f"a position of {_numbers(point)}", "metres (are these millimetres?)")
     return point
 

@@ -21,7 +21,7 @@ from server.options import failure_models
 from server.worker import Job
 from vjepa2_ac.devices import finish
 from vjepa2_ac.images import Frames
-from vjepa2_ac.model_version import learned, version_of
+from vjepa2_ac.model_version import confidence_file, version_of
 from vjepa2_ac.models.encoder_v21 import EncoderV21
 from vjepa2_ac.models.looks import Located, Looks
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
@@ -57,7 +57,7 @@ def open_model(name: str, precision: str = "auto", device: str | None = None) ->
         "inverse": "no" if model.inverse is None else "yes",  # whether it locates the hand in a goal
         "keyframes": "no" if model.keyframes is None else "yes",  # whether it locates the hand at keyframes
     }
-    failures = failure_models(learned(name), name)
+    failures = failure_models(confidence_file(name), name)
     return Served(world=model, name=name, version=version_of(model), details=details, failures=failures)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.checkpoints import samples
-from vjepa2_ac.model_version import LEARNED, fingerprint, learned, version_of
+from vjepa2_ac.model_version import CONFIDENCE_FILE, confidence_file, fingerprint, version_of
 from vjepa2_ac.world_model import WorldModel
 
 
@@ -22,7 +22,7 @@ def test_a_model_is_known_by_its_bytes(tmp_path: Path) -> None:
 def test_what_was_learned_about_a_model_may_lie_beside_it(tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"one")
     before = fingerprint(str(tmp_path))
-    (tmp_path / LEARNED).write_text("{}")
+    (tmp_path / CONFIDENCE_FILE).write_text("{}")
     assert before == fingerprint(str(tmp_path))
 
 
@@ -33,8 +33,8 @@ def test_a_folder_and_its_weights_are_one_model_config_included(tmp_path: Path) 
     config = folder / "config.json"
     config.write_text(config.read_text().replace('"normalize_latents": true', '"normalize_latents": false'))
     assert fingerprint(str(folder / "model.safetensors")) != whole
-    (folder / LEARNED).write_text("{}")
-    assert learned(str(folder / "model.safetensors")) == folder / LEARNED
+    (folder / CONFIDENCE_FILE).write_text("{}")
+    assert confidence_file(str(folder / "model.safetensors")) == folder / CONFIDENCE_FILE
 
 
 def test_an_inverse_is_part_of_which_model_it_is(tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ class Preprocessing:
     img_size: tuple[int, int] = (256, 256)  # height, width
 
     def __post_init__(self) -> None:
-        if self.name not in _WAYS:
-            raise ConfigError(f"no preprocessing {self.name!r}; there are {', '.join(sorted(_WAYS))}")
+        if self.name not in _PREPROCESSINGS:
+            raise ConfigError(f"no preprocessing {self.name!r}; there are {', '.join(sorted(_PREPROCESSINGS))}")
         if len(self.img_size) != 2 or min(self.img_size) < 1:
             raise ConfigError(f"img_size is height and width in pixels, got {self.img_size}")
         if self.name == "hub" and self.img_size[0] != self.img_size[1]:
@@ -61,7 +61,7 @@ class Preprocessing:
 
         A tensor is prepared on its own device. Raises InputError for anything that is not uint8 pictures.
         """
-        return _WAYS[self.name](as_frames(frames), self.img_size)
+        return _PREPROCESSINGS[self.name](as_frames(frames), self.img_size)
 
 
 def as_frames(frames: Frames) -> Tensor:
@@ -161,7 +161,7 @@ class RandomResizedCrop:
         return centred_box(height, width, self.ratio)
 
 
-# --- the ways --------------------------------------------------------------------------------------------------------
+# --- the preprocessings ----------------------------------------------------------------------------------------------
 
 
 def _centre(frames_BHW3: Tensor, img_size: tuple[int, int]) -> Tensor:
@@ -202,7 +202,9 @@ def hub_views(frames: Frames, size: int, views: int = 1) -> list[Tensor]:
         raise InputError(f"need at least one view, got {views}")
     frames_BHW3 = as_frames(frames)
     short_side = int(size * 256 / 224) if views == 1 else size
-    pixels_BHW3 = torch.from_numpy(np.stack([_shrink(frame, short_side) for frame in frames_BHW3.cpu().numpy()]))
+    pixels_BHW3 = torch.from_numpy(
+        np.stack([_resize_short_side(frame, short_side) for frame in frames_BHW3.cpu().numpy()])
+    )
     height, width = pixels_BHW3.shape[1:3]
     if views == 1:
         boxes = [Box(round((height - size) / 2), round((width - size) / 2), size, size)]
@@ -214,7 +216,7 @@ def hub_views(frames: Frames, size: int, views: int = 1) -> list[Tensor]:
     return [normalize(box.of(pixels_BHW3).to(frames_BHW3.device)) for box in boxes]
 
 
-_WAYS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
+_PREPROCESSINGS: dict[str, Callable[[Tensor, tuple[int, int]], Tensor]] = {
     "centre": _centre,
     "notebook": _notebook,
     "droid": _droid,
@@ -232,7 +234,7 @@ def _bilinear(pixels_B3HW: Tensor, img_size: tuple[int, int], *, antialias: bool
     return F.interpolate(pixels_B3HW, img_size, mode="bilinear", align_corners=False, antialias=antialias)
 
 
-def _shrink(frame_HW3: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+def _resize_short_side(frame_HW3: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
     """The frame with its short side resized to `short_side` by OpenCV's fixed-point bilinear, as in the reference."""
     import cv2
 

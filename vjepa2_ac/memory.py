@@ -28,8 +28,8 @@ CPU_WORKING_BYTES = 24 << 20
 # Torch's words for memory that ran out where it has no error class for that: on a CPU, and in CUDA's libraries.
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
-# The size of a block by which glibc learns to keep more (up to 32 MiB); see `keep_freed_memory`.
-LESSON_BYTES = 31 << 20
+# The size of a block (of at most 32 MiB) whose release raises glibc's thresholds; see `keep_freed_memory`.
+THRESHOLD_BLOCK_BYTES = 31 << 20
 
 
 class Pieces:
@@ -102,7 +102,7 @@ def keep_freed_memory() -> None:
     the largest block (of at most 32 MiB) that was ever freed. So one such block is taken and freed here, which costs
     nothing because it is never touched. Other C libraries are not affected.
     """
-    torch.empty(LESSON_BYTES, dtype=torch.uint8)
+    torch.empty(THRESHOLD_BLOCK_BYTES, dtype=torch.uint8)
 
 
 def _container_room() -> int:

@@ -10,7 +10,7 @@ import torch
 from vjepa2_ac.checkpoints.places import RANDOM, find
 from vjepa2_ac.world_model import WorldModel
 
-LEARNED = "confidence.json"  # what `evaluate-confidence` writes about a model; may lie beside its weights
+CONFIDENCE_FILE = "confidence.json"  # what `evaluate-confidence` writes about a model; may lie beside its weights
 
 
 def fingerprint(source: str) -> str:
@@ -21,18 +21,18 @@ def fingerprint(source: str) -> str:
     files = [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
     found = hashlib.sha256()
     for file in files:
-        if file.name == LEARNED:
+        if file.name == CONFIDENCE_FILE:
             continue
         with file.open("rb") as opened:
             found.update(hashlib.file_digest(opened, "sha256").digest())
     return found.hexdigest()[:16]
 
 
-def learned(source: str) -> Path | None:
+def confidence_file(source: str) -> Path | None:
     """The `confidence.json` among a model's files, or None."""
     if not source or source.startswith(RANDOM):
         return None
-    file = _whole(find(source)) / LEARNED
+    file = _whole(find(source)) / CONFIDENCE_FILE
     return file if file.is_file() else None
 
 

@@ -27,7 +27,7 @@ POSITION = slice(0, 3)  # [m]
 ROTATION = slice(3, 6)  # [rad]
 GRIPPER = slice(6, 7)  # 0 open … 1 closed; a slice, so that it concatenates
 GRIPPER_SLACK = 0.1  # a measured closedness may lie so far outside 0 … 1, as grippers are calibrated
-FAR = 10.0  # [m]; no arm reaches so far: larger numbers are millimetres
+LARGEST_COORDINATE = 10.0  # [m]; no arm reaches so far: larger numbers are millimetres
 
 
 def integrate(pose: ArrayLike, action: ArrayLike) -> Array:
@@ -115,16 +115,16 @@ def parse_pose(text: str, what: str = "pose") -> Array:
         numbers = [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
         raise InputError(f"{what} {text!r} is not seven numbers: {error}") from None
-    return of_a_hand(numbers, f"{what} {text!r}")
+    return checked_pose(numbers, f"{what} {text!r}")
 
 
-def of_a_hand(values: ArrayLike, what: str, *, slack: float = 0.0) -> Array:
+def checked_pose(values: ArrayLike, what: str, *, slack: float = 0.0) -> Array:
     """`values` as a pose [7] with its gripper within 0 … 1, or an InputError where they must be in other units.
 
     A measured gripper may lie outside 0 … 1 by up to `slack`.
     """
     pose = vector(values, what)
-    if (np.abs(pose[POSITION]) > FAR).any():
+    if (np.abs(pose[POSITION]) > LARGEST_COORDINATE).any():
         raise InputError(f"{what} is not in metres (are these millimetres?)")
     if (np.abs(pose[ROTATION]) > 2 * np.pi).any():
         raise InputError(f"{what} is not in radians (are these degrees?)")

@@ -38,7 +38,7 @@ from vjepa2_ac.poses import SIZE
 from vjepa2_ac.precision import choose_dtype
 
 Cost = Callable[["Rollout"], Tensor]
-"""What a planner makes smaller: the costs [B, S] of a rollout."""
+"""A function that computes the costs [B, S] of a rollout; a planner looks for the candidates with the lowest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ SIZES: dict[str, tuple[EncoderConfig, ACPredictorConfig]] = {
     "vith": _with_predictor("vit-huge", 1024, 24, 16),
     "vitg": _with_predictor("vit-giant-xformers", 1024, 24, 16),  # V-JEPA 2-AC as released
 }
-"""Sizes of models by their encoder's name, at 256 pixels; the smaller ones have predictors to match."""
+"""The configurations of encoder and predictor for each SIZE of `random:SIZE`; all take pictures of 256 x 256 pixels."""
 
 
 class WorldModel:

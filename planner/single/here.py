@@ -36,11 +36,11 @@ Opened = tuple[World, dict[str, str], tuple[FailureModel, ...]]
 
 def open_model(source: str, precision: str, device: str | None) -> Opened:
     """The model of that name, with what is known of its failures. Raises CheckpointError where there is none."""
-    from vjepa2_ac.model_version import fingerprint, learned, version_of
+    from vjepa2_ac.model_version import confidence_file, fingerprint, version_of
     from vjepa2_ac.world_model import WorldModel
 
     model = WorldModel.open(source, precision=precision, device=device)
-    path = learned(source)
+    path = confidence_file(source)
     failures = () if path is None else read(path, weights=fingerprint(source))
     return model, {"name": source, "version": version_of(model)}, failures
 

@@ -92,7 +92,7 @@ def test_a_fraction_of_a_channel_is_cut_off() -> None:
 
 
 @torch.inference_mode()
-def test_the_first_three_parts_of_a_condition_turn_the_attention_and_the_others_the_mlp() -> None:
+def test_the_first_three_parts_of_a_condition_modulate_the_attention_and_the_others_the_mlp() -> None:
     block, x, condition = lively(Block(12, 1, modulated=True)), draw(2, 4, 12), torch.zeros(2, 1, 12)
     assert block.modulation is not None
     with_attention = x + block.attn(block.norm1(x))

@@ -36,11 +36,11 @@ def test_a_point_lies_where_its_map_is_highest() -> None:
     with torch.no_grad():
         model.maps.weight.copy_(model.maps.weight.abs())
         model.embed.weight.copy_(model.embed.weight.abs())
-    told_PF = model(frame(1, 6))[0]
-    for row, column in told_PF[:, :2]:
+    points_PF = model(frame(1, 6))[0]
+    for row, column in points_PF[:, :2]:
         assert (row.item(), column.item()) == pytest.approx((-0.5, 1.0))
     seen_F = model.keep(model.embed(frame(1, 6)[0, 1 * 7 + 6]))
-    torch.testing.assert_close(told_PF[:, 2:], seen_F.expand(3, -1))
+    torch.testing.assert_close(points_PF[:, 2:], seen_F.expand(3, -1))
 
 
 def test_what_is_moved_moves_its_points_and_is_the_same_thing() -> None:
@@ -66,13 +66,13 @@ def test_each_layer_adds_what_a_token_and_its_eight_neighbours_say() -> None:
 def test_places_are_as_fine_in_bf16() -> None:
     model, tokens = points(), torch.randn(2, 35, 6, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", torch.bfloat16):
-        told_BPF = model(tokens)
-    assert told_BPF.dtype == torch.float32
-    assert not torch.equal(told_BPF[..., :2], told_BPF[..., :2].bfloat16().float())
+        points_BPF = model(tokens)
+    assert points_BPF.dtype == torch.float32
+    assert not torch.equal(points_BPF[..., :2], points_BPF[..., :2].bfloat16().float())
     with torch.autocast("cpu", torch.bfloat16):  # as FSDP2 lends weights to an update
-        told_by_bf16_BPF = model.bfloat16()(tokens)
-    assert told_by_bf16_BPF.dtype == torch.float32
-    torch.testing.assert_close(told_by_bf16_BPF, told_BPF, atol=0.02, rtol=0)
+        points_by_bf16_BPF = model.bfloat16()(tokens)
+    assert points_by_bf16_BPF.dtype == torch.float32
+    torch.testing.assert_close(points_by_bf16_BPF, points_BPF, atol=0.02, rtol=0)
 
 
 def test_first_weights_are_those_of_the_seed() -> None:

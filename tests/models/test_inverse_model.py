@@ -54,11 +54,11 @@ def test_what_the_last_layer_says_is_in_the_models_units() -> None:
 @torch.inference_mode()
 def test_frames_are_seen_alike_and_their_points_compared_beside_the_pose_in_its_units() -> None:
     model, (seen, goal, pose) = make(), asked()
-    told_B, told_of_goal_B = model.see(torch.cat((seen, goal))).chunk(2)
+    points_B, points_of_goal_B = model.encode_frames(torch.cat((seen, goal))).chunk(2)
     at = torch.stack((*(pose[:, :3] / 0.1).unbind(1), pose[:, 6]), dim=1)
-    told = torch.cat((told_B, told_of_goal_B - told_B, at), dim=1)
-    hidden = F.silu(model.hidden2(F.silu(model.hidden1(told))))
-    torch.testing.assert_close(model.features(told_B, told_of_goal_B, pose), hidden)
+    numbers = torch.cat((points_B, points_of_goal_B - points_B, at), dim=1)
+    hidden = F.silu(model.hidden2(F.silu(model.hidden1(numbers))))
+    torch.testing.assert_close(model.features(points_B, points_of_goal_B, pose), hidden)
     torch.testing.assert_close(model.moves(hidden), model(seen, goal, pose))
 
 
@@ -66,24 +66,24 @@ def test_frames_are_seen_alike_and_their_points_compared_beside_the_pose_in_its_
 def test_change_points_are_looked_for_in_the_first_frames_features_and_how_the_goals_differ() -> None:
     model, (seen, goal, pose) = make(change_points=2), asked()
     assert model.changes is not None
-    told_B, of_goal_B = (model.points(frame).flatten(1) for frame in (seen, goal))
+    points_B, points_of_goal_B = (model.points(frame).flatten(1) for frame in (seen, goal))
     features, of_goal = model.points.features(seen), model.points.features(goal)
     changes = model.changes(torch.cat((features, of_goal - features), dim=2))
     assert changes.shape == (B, 2, 2 + SHAPE["kept"])
     at = torch.stack((*(pose[:, :3] / 0.1).unbind(1), pose[:, 6]), dim=1)
-    told = torch.cat((told_B, of_goal_B - told_B, changes.flatten(1), at), dim=1)
-    hidden = F.silu(model.hidden2(F.silu(model.hidden1(told))))
+    numbers = torch.cat((points_B, points_of_goal_B - points_B, changes.flatten(1), at), dim=1)
+    hidden = F.silu(model.hidden2(F.silu(model.hidden1(numbers))))
     torch.testing.assert_close(model(seen, goal, pose), model.moves(hidden))
 
 
 class SeeingAgain(InverseModel):
     """Sees each frame anew for every question."""
 
-    def see(self, latents_BND: Tensor) -> Tensor:
+    def encode_frames(self, latents_BND: Tensor) -> Tensor:
         return latents_BND
 
     def features(self, seen_BX: Tensor, goal_BX: Tensor, pose_B7: Tensor) -> Tensor:
-        return super().features(super().see(seen_BX), super().see(goal_BX), pose_B7)
+        return super().features(super().encode_frames(seen_BX), super().encode_frames(goal_BX), pose_B7)
 
 
 @KINDS

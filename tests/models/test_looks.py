@@ -29,7 +29,7 @@ class Reading(InverseModel):
         super().__init__(InverseModelConfig(grid=(1, 1), embed_dim=4))
         self.says = says
 
-    def see(self, latents_BND: Tensor) -> Tensor:
+    def encode_frames(self, latents_BND: Tensor) -> Tensor:
         return latents_BND[:, 0]
 
     def features(self, seen_BX: Tensor, goal_BX: Tensor, pose_B7: Tensor) -> Tensor:
@@ -183,11 +183,11 @@ def test_place_and_doubt_are_those_of_the_equations() -> None:
     alike_QQ = np.outer(sizes(said_Q4), sizes(said_Q4)) * np.exp(-(apart_QQ**2) / (2 * 0.2**2))
     full_QQ = alike_QQ + 0.1 * np.diag(sizes(said_Q4) ** 2)
     known, asked = slice(0, 25), slice(25, 30)
-    missed_P4, weights_PT = (moves_Q4 - said_Q4)[known], np.linalg.solve(full_QQ[known, known], alike_QQ[known, asked])
+    error_P4, weights_PT = (moves_Q4 - said_Q4)[known], np.linalg.solve(full_QQ[known, known], alike_QQ[known, asked])
     shares_T = np.linalg.solve(full_QQ[asked, asked] - alike_QQ[asked, known] @ weights_PT, np.ones(5))
-    place_4 = shares_T / shares_T.sum() @ (hands_T4 + said_Q4[asked] + weights_PT.T @ missed_P4)
+    place_4 = shares_T / shares_T.sum() @ (hands_T4 + said_Q4[asked] + weights_PT.T @ error_P4)
     far = [p for p in range(25) if np.linalg.norm(moves_Q4[p, :3]) > 0.01]
-    explained = (missed_P4[far, :3] * np.linalg.solve(full_QQ[np.ix_(far, far)], missed_P4[far, :3])).sum()
+    explained = (error_P4[far, :3] * np.linalg.solve(full_QQ[np.ix_(far, far)], error_P4[far, :3])).sum()
     scale = (explained + 8 * 0.2**2) / (len(far) + 8)
 
     found_4, unsure = locate(Reading(says), looks(*hands_T4.tolist()), frames(torch.tensor(goal_4).float()))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from planner.checks import (
-    FAR,
     LARGEST_ACTION,
+    LARGEST_COORDINATE,
     ROUNDING,
     check_camera_turn,
     check_candidates,
@@ -63,13 +63,13 @@ def placed(value: float) -> Any:
 
 
 AT_BOTH_ENDS: dict[str, Sides] = {
-    "position": (read(1), FAR, r"^pose: a position of .*; expected metres \(are these millimetres\?\)"),
+    "position": (read(1), LARGEST_COORDINATE, r"^pose: a position of .*; expected metres \(are these millimetres\?\)"),
     "angle": (read(4), TURN, r"^pose: angles of .*; expected radians within ± 2π \(are these degrees\?\)"),
     "move": (made(2), LARGEST_ACTION, r"^candidates\[1\]\[0\]: a move of .*; expected at most 1 m an axis"),
     "turn": (made(3), TURN, r"^candidates\[1\]\[0\]: angles of"),
     "gripper's change": (made(6), 1 + ROUNDING, r"^candidates\[1\]\[0\]: Δgripper .* within -1 … 1"),
     "camera": (turned, TURN, r"^turn: angles of"),
-    "point": (placed, FAR, r"^about: a position of"),
+    "point": (placed, LARGEST_COORDINATE, r"^about: a position of"),
     "workspace, y": (
         inside(1),
         0.25,

@@ -71,34 +71,34 @@ def _refuse_loss(folder: Path, sources: Sequence[str | Path]) -> None:
 
 def _join(contents: Contents, beside: Sequence[str | Path]) -> Contents:
     parts, metadata, normalize_latents = dict(contents.parts), dict(contents.metadata), contents.normalize_latents
-    prepared = dict.fromkeys(contents.parts, contents.preprocessing)
+    preprocessings = dict.fromkeys(contents.parts, contents.preprocessing)
     for source in beside:
         joining = read(source)
         for name, part in joining.parts.items():
             if name in parts:
                 raise CheckpointError(f"both {contents.source} and {source} hold the {name}")
-            parts[name], prepared[name] = part, joining.preprocessing
+            parts[name], preprocessings[name] = part, joining.preprocessing
         if "predictor" in joining.parts:
             normalize_latents = joining.normalize_latents
-        metadata |= {name: said for name, said in joining.metadata.items() if name in _told_of(joining.parts)}
+        metadata |= {name: said for name, said in joining.metadata.items() if name in _metadata_keys_of(joining.parts)}
     if beside:
-        _require_alike(contents.source, parts)
+        _require_same_tokens(contents.source, parts)
     return replace(
         contents,
         parts=parts,
         normalize_latents=normalize_latents,
-        preprocessing=_prepared(prepared, contents.preprocessing),
+        preprocessing=_joined_preprocessing(preprocessings, contents.preprocessing),
         metadata=metadata,
     )
 
 
-def _prepared(for_part: Mapping[str, Preprocessing], otherwise: Preprocessing) -> Preprocessing:
+def _joined_preprocessing(for_part: Mapping[str, Preprocessing], otherwise: Preprocessing) -> Preprocessing:
     """The joined models' preprocessing: the predictor's, else the encoder's, at the encoder's picture size."""
     encoder = for_part.get("encoder", otherwise)
     return replace(for_part.get("predictor", encoder), img_size=encoder.img_size)
 
 
-def _require_alike(source: Path, parts: Mapping[str, Part]) -> None:
+def _require_same_tokens(source: Path, parts: Mapping[str, Part]) -> None:
     """Raise CheckpointError unless every model takes tokens of the encoder's width, in its rows and columns."""
     if "encoder" not in parts:
         return
@@ -124,10 +124,10 @@ def _leave_out(contents: Contents, names: Sequence[str]) -> Contents:
     parts = {name: part for name, part in contents.parts.items() if name not in names}
     if not parts:
         raise CheckpointError(f"nothing of {contents.source} is left to write")
-    metadata = {name: said for name, said in contents.metadata.items() if name not in _told_of(names)}
+    metadata = {name: said for name, said in contents.metadata.items() if name not in _metadata_keys_of(names)}
     return replace(contents, parts=parts, metadata=metadata)
 
 
-def _told_of(parts: Collection[str]) -> set[str]:
-    """The metadata of these parts alone: a classifier's labels, and how networks that locate hands were trained."""
+def _metadata_keys_of(parts: Collection[str]) -> set[str]:
+    """The keys of metadata about these parts alone: a classifier's labels, how networks for the hand were trained."""
     return {name for name in ("inverse", "keyframes") if name in parts} | set(LABELS if "classifier" in parts else ())

@@ -136,7 +136,7 @@ def _read_index(index: Path) -> list[EpisodeRef]:
             entry = _json_path(text, f"{index.name} line {number}")
             meant = [index.parent / entry, Path(entry)]
         else:
-            entry, meant = text, readings(text, index.parent)
+            entry, meant = text, possible_paths(text, index.parent)
         folder = next(filter(is_folder, meant), Path(entry))
         refs.setdefault(folder, EpisodeRef(folder, entry if folder == Path(entry) else _shown(folder, index.parent)))
     return list(refs.values())
@@ -149,7 +149,7 @@ def _json_path(text: str, where: str) -> str:
         raise InputError(f"{where} is not an index entry with a path: {text[:80]}") from error
 
 
-def readings(entry: str, beside: Path) -> list[Path]:
+def possible_paths(entry: str, beside: Path) -> list[Path]:
     """The paths that a line of a list may mean, beside the list or from the working directory, in order of precedence.
 
     All of the line may be the path, or it may have trailing columns (a label, a length). Such a column follows a comma

@@ -26,7 +26,7 @@ class PointsReadOut(ReadOutNetwork):
         super().__init__()
         config = FeaturePointsConfig(grid=grid, dim=width)
         self.points = FeaturePoints(config)
-        self.think = nn.Linear(config.points * config.told, WIDTH)
+        self.think = nn.Linear(config.points * config.numbers_per_point, WIDTH)
         self.say = nn.Linear(WIDTH, numbers)
 
     def initialise(self, generator: torch.Generator) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.files import is_file, read
-from vjepa2_ac.poses import GRIPPER_SLACK, Array, of_a_hand
+from vjepa2_ac.poses import GRIPPER_SLACK, Array, checked_pose
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def _read_step(path: Path, step: str, source: str) -> View:
         raise InputError(f"{step!r} is not the number of a step; write {path}:0 for the first") from None
     if not -steps <= index < steps:
         raise InputError(f"{path} has {steps} steps, 0 to {steps - 1}; there is no step {index}")
-    return View(frames[0, index], of_a_hand(states[0, index], f"the pose in {source}", slack=GRIPPER_SLACK))
+    return View(frames[0, index], checked_pose(states[0, index], f"the pose in {source}", slack=GRIPPER_SLACK))
 
 
 def _describe(array: NDArray[Any]) -> str:

@@ -50,7 +50,7 @@ class SwiGLU(nn.Module):
         return narrowed
 
 
-class Turn(NamedTuple):
+class ShiftScaleGate(NamedTuple):
     """The modulation of one half of a block: shift and scale of its input, gate of its output; each [B, T, D]."""
 
     shift: Tensor
@@ -69,7 +69,7 @@ class Turn(NamedTuple):
 
 
 class Modulation(nn.Linear):
-    """From a condition [B, T, D] to the turns of a block's attention and MLP (AdaLN, Peebles and Xie 2023).
+    """From a condition [B, T, D] to shift, scale and gate of a block's attention and MLP (AdaLN, Peebles and Xie 2023).
 
     It starts at zero, where the modulated block equals the plain one; so it can also be added to trained weights.
     """
@@ -77,10 +77,10 @@ class Modulation(nn.Linear):
     def __init__(self, dim: int) -> None:
         super().__init__(dim, 6 * dim)
 
-    def turns(self, condition_BTD: Tensor) -> tuple[Turn, Turn]:
-        """The turn of the attention and the turn of the MLP."""
+    def for_attention_and_mlp(self, condition_BTD: Tensor) -> tuple[ShiftScaleGate, ShiftScaleGate]:
+        """The modulation of the attention and that of the MLP."""
         parts = self(condition_BTD).chunk(6, dim=-1)
-        return Turn(*parts[:3]), Turn(*parts[3:])
+        return ShiftScaleGate(*parts[:3]), ShiftScaleGate(*parts[3:])
 
 
 class Block(nn.Module):
@@ -119,7 +119,7 @@ class Block(nn.Module):
             x_BND = x_BND + self.attn(self.norm1(x_BND), rotation, may_attend_NN, past)
             plain_BND: Tensor = x_BND + self.mlp(self.norm2(x_BND))
             return plain_BND
-        attention, mlp = self.modulation.turns(condition_BTD)
+        attention, mlp = self.modulation.for_attention_and_mlp(condition_BTD)
         x_BND = attention.add(x_BND, self.attn(attention.before(self.norm1(x_BND)), rotation, may_attend_NN, past))
         return mlp.add(x_BND, self.mlp(mlp.before(self.norm2(x_BND))))
 
@@ -190,5 +190,5 @@ def run_block(
     return block(x_BND, rotation, may_attend_NN, None, condition_BTD)
 
 
-def _by_step(x_BND: Tensor, turn_BTD: Tensor) -> Tensor:
-    return torch.unflatten(x_BND, 1, (turn_BTD.shape[1], -1))
+def _by_step(x_BND: Tensor, per_step_BTD: Tensor) -> Tensor:
+    return torch.unflatten(x_BND, 1, (per_step_BTD.shape[1], -1))

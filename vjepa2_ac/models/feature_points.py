@@ -39,7 +39,7 @@ class FeaturePointsConfig:
         require(self.channels % GROUPS == 0, f"channels must be a multiple of {GROUPS}, got {self.channels}")
 
     @property
-    def told(self) -> int:
+    def numbers_per_point(self) -> int:
         """F, the numbers of each point: row, column, and the features kept."""
         return 2 + self.kept
 
@@ -59,7 +59,7 @@ class FeaturePoints(nn.Module):
 
     def forward(self, tokens_BND: Tensor) -> Tensor:
         """The points [B, P, F]."""
-        return self.found(self.features(tokens_BND))
+        return self.find_points(self.features(tokens_BND))
 
     def features(self, tokens_BND: Tensor) -> Tensor:
         """The features [B, N, C] of each token among its neighbours, from which the maps are made."""
@@ -69,7 +69,7 @@ class FeaturePoints(nn.Module):
         features_BNC: Tensor = x_BCHW.flatten(2).mT
         return features_BNC
 
-    def found(self, features_BNC: Tensor) -> Tensor:
+    def find_points(self, features_BNC: Tensor) -> Tensor:
         """The points [B, P, F] in frames whose tokens have these features."""
         is_there_BPN = self.maps(features_BNC).float().softmax(dim=1).mT
         rows, columns = (torch.linspace(-1, 1, side, device=features_BNC.device) for side in self.config.grid)

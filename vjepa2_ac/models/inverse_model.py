@@ -10,7 +10,7 @@ Optionally, it is also read from *change points*, which are found in how the two
 where they differ, whatever else looks like it.
 
 Legend: B batch, N tokens of a frame, D latent width, C channels, X numbers kept of a frame, F hidden width (in
-`_told_of_change`: numbers of a point), P change points.
+`_change_points`: numbers of a point), P change points.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class InverseModelConfig:
         require(self.hidden_dim > 0, f"hidden_dim must be positive, got {self.hidden_dim}")
         require(0 <= self.dropout < 1, f"dropout lies within 0…1, got {self.dropout}")
         require(self.change_points >= 0, f"change_points is at least 0, got {self.change_points}")
-        _ = self.sight
+        _ = self.points_config
 
     @property
-    def sight(self) -> FeaturePointsConfig:
+    def points_config(self) -> FeaturePointsConfig:
         """The shape of the network that finds a frame's points."""
         return FeaturePointsConfig(
             grid=self.grid, dim=self.embed_dim, channels=self.channels, layers=self.layers, points=self.points,
@@ -61,11 +61,11 @@ class InverseModelConfig:
         )  # fmt: skip
 
     @property
-    def change(self) -> FeaturePointsConfig | None:
+    def change_points_config(self) -> FeaturePointsConfig | None:
         """The shape of the one that finds change points, in the first frame's features and their change; or None."""
         if not self.change_points:
             return None
-        return replace(self.sight, dim=2 * self.channels, layers=1, points=self.change_points)
+        return replace(self.points_config, dim=2 * self.channels, layers=1, points=self.change_points)
 
     @property
     def tokens_per_frame(self) -> int:
@@ -76,18 +76,18 @@ class InverseModelConfig:
 class InverseModel(nn.Module):
     """Predicts the hand's move between two frames from their latents and the first one's pose.
 
-    `see` takes in a frame once, however many pairs it belongs to; `features` compares two such frames, and `moves`
-    reads the move from that.
+    `encode_frames` takes in a frame once, however many pairs it belongs to; `features` compares two such frames, and
+    `moves` reads the move from that.
     """
 
     def __init__(self, config: InverseModelConfig) -> None:
         super().__init__()
         self.config = config
-        hidden, of_each = config.hidden_dim, config.sight.told
-        self.told = config.points * of_each  # of X, the numbers of a frame's points
-        self.points = FeaturePoints(config.sight)
-        self.changes = FeaturePoints(config.change) if config.change else None
-        self.hidden1 = nn.Linear(2 * self.told + config.change_points * of_each + len(NUMBERS), hidden)
+        hidden, per_point = config.hidden_dim, config.points_config.numbers_per_point
+        self.points_width = config.points * per_point  # of X, the numbers of a frame's points
+        self.points = FeaturePoints(config.points_config)
+        self.changes = FeaturePoints(config.change_points_config) if config.change_points_config else None
+        self.hidden1 = nn.Linear(2 * self.points_width + config.change_points * per_point + len(NUMBERS), hidden)
         self.hidden2 = nn.Linear(hidden, hidden)
         self.move = nn.Linear(hidden, len(NUMBERS))
         self.initialise()
@@ -98,28 +98,28 @@ class InverseModel(nn.Module):
         Raises `InputError` where shapes contradict each other.
         """
         self._check(latents_BND, goal_BND, pose_B7)
-        return self.moves(self.features(self.see(latents_BND), self.see(goal_BND), pose_B7))
+        return self.moves(self.features(self.encode_frames(latents_BND), self.encode_frames(goal_BND), pose_B7))
 
-    def see(self, latents_BND: Tensor) -> Tensor:
+    def encode_frames(self, latents_BND: Tensor) -> Tensor:
         """What is kept of each frame [B, X]: its points and, where there are change points, its tokens' features."""
         features_BNC = self.points.features(latents_BND)
-        told_BX = self.points.found(features_BNC).flatten(1)
-        return told_BX if self.changes is None else torch.cat((told_BX, features_BNC.flatten(1).float()), dim=1)
+        points_BX = self.points.find_points(features_BNC).flatten(1)
+        return points_BX if self.changes is None else torch.cat((points_BX, features_BNC.flatten(1).float()), dim=1)
 
     def features(self, seen_BX: Tensor, goal_BX: Tensor, pose_B7: Tensor) -> Tensor:
         """The hidden features [B, F] that the move is read from; they are close for pairs that look alike to the model.
 
         They come from the first frame's points, how far the goal's differ from those, the change points, and the pose.
         """
-        (seen_told, seen_features), (goal_told, goal_features) = (
-            kept_BX.tensor_split([self.told], dim=1) for kept_BX in (seen_BX, goal_BX)
+        (seen_points, seen_features), (goal_points, goal_features) = (
+            kept_BX.tensor_split([self.points_width], dim=1) for kept_BX in (seen_BX, goal_BX)
         )
-        told = [seen_told, goal_told - seen_told]
+        points = [seen_points, goal_points - seen_points]
         if self.changes is not None:
-            told.append(self._told_of_change(self.changes, seen_features, goal_features))
-        told_BX = F.dropout(torch.cat(told, dim=1), self.config.dropout, self.training)
+            points.append(self._change_points(self.changes, seen_features, goal_features))
+        points_BX = F.dropout(torch.cat(points, dim=1), self.config.dropout, self.training)
         at_B4 = pose_B7[:, NUMBERS] / pose_B7.new_tensor(POSE_UNITS)
-        x = F.silu(self.hidden1(torch.cat((told_BX, at_B4.to(told_BX.dtype)), dim=1)))
+        x = F.silu(self.hidden1(torch.cat((points_BX, at_B4.to(points_BX.dtype)), dim=1)))
         return F.silu(self.hidden2(x))
 
     def moves(self, features_BF: Tensor) -> Tensor:
@@ -136,7 +136,7 @@ class InverseModel(nn.Module):
         for layer in (self.hidden1, self.hidden2, self.move):
             draw(layer.weight, generator, std=layer.in_features**-0.5)
 
-    def _told_of_change(self, changes: FeaturePoints, seen_BX: Tensor, goal_BX: Tensor) -> Tensor:
+    def _change_points(self, changes: FeaturePoints, seen_BX: Tensor, goal_BX: Tensor) -> Tensor:
         """The change points [B, P · F] between two frames, found in their tokens' features."""
         seen_BNC, goal_BNC = (torch.unflatten(x, 1, (self.config.tokens_per_frame, -1)) for x in (seen_BX, goal_BX))
         points_BPF: Tensor = changes(torch.cat((seen_BNC, goal_BNC - seen_BNC), dim=2))

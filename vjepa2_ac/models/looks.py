@@ -12,7 +12,7 @@ Whether the inverse knows such a view at all, a single look tells: in a view tha
 move back are opposite, and from a picture to itself there is none.
 
 Legend: B requests, T looks, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features; in
-`_Questions`, A and B pairs of frames.
+`_Pairs`, A and B pairs of frames.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 EARLIER = 7  # looks beside the present one that a control loop uses by default
 LENGTH = 0.2  # length scale of the process, over features whose norm is 1 in the root mean square
 NOISE = 0.1  # variance of errors that are independent, beside the process's
-LEAST, FAR = 0.02, 0.10  # [m]; errors grow with LEAST plus the length of the move, which counts up to FAR
+MIN_SIZE, MAX_MOVE = 0.02, 0.10  # [m]; errors grow with MIN_SIZE + the length of the move, which counts up to MAX_MOVE
 APART = 0.01  # [m]; looks from places nearer to each other do not tell how large errors are: there is no move to miss
-USUAL, WORTH = 0.2, 8  # prior of that scale (error as a share of LEAST plus move), and as how many pairs it counts
+PRIOR_ERROR, PRIOR_PAIRS = 0.2, 8  # prior of errors, as a share of MIN_SIZE plus move, and as how many pairs it counts
 FAMILIAR = 0.03  # [m], the largest cycle error in a view that the inverse knows
-STRANGER = 3.0  # factor on the variance, because a goal is missed by more than looks of the same minute are
+GOAL_VARIANCE_FACTOR = 3.0  # factor on the variance, because a goal is missed by more than looks of the same minute are
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def at_first_sight(
 ) -> tuple[Tensor, Tensor]:
     """The hands in goals [B, 4], located from one look each, and by how much they are usually missed [B], in metres."""
     move_B4 = inverse(latents_BND, goal_BND, pose_B7)
-    return pose_B7[:, NUMBERS] + move_B4, USUAL * (1 + NOISE) ** 0.5 * _sizes(move_B4)
+    return pose_B7[:, NUMBERS] + move_B4, PRIOR_ERROR * (1 + NOISE) ** 0.5 * _sizes(move_B4)
 
 
 def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goa
     def way(before_BX: Tensor, after_BX: Tensor, pose_B7: Tensor) -> Tensor:
         return inverse.moves(inverse.features(before_BX, after_BX, pose_B7))
 
-    seen_BX, goal_BX = inverse.see(latents_BND), inverse.see(goal_BND)
+    seen_BX, goal_BX = inverse.encode_frames(latents_BND), inverse.encode_frames(goal_BND)
     there_B4 = way(seen_BX, goal_BX, pose_B7)
     arrived_B7 = pose_B7.clone()
     arrived_B7[:, NUMBERS] += there_B4
@@ -92,40 +92,40 @@ def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor
     """The hand in the goal [4], x y z [m] and closedness, located from one look or more, and its uncertainty [m]."""
     latents_TND, poses_T7, T = looks.latents_TND, looks.poses_T7, len(looks)
     before_P, after_P = torch.cartesian_prod(*2 * [torch.arange(T, device=goal_ND.device)]).unbind(1)
-    seen_T, goal_1 = inverse.see(latents_TND), inverse.see(goal_ND[None])
+    seen_T, goal_1 = inverse.encode_frames(latents_TND), inverse.encode_frames(goal_ND[None])
     known_PF = inverse.features(seen_T[before_P], seen_T[after_P], poses_T7[before_P])
     asked_TF = inverse.features(seen_T, goal_1.expand_as(seen_T), poses_T7)
     hands_T4 = poses_T7[:, NUMBERS]
     size = torch.cat((known_PF, asked_TF)).square().sum(dim=1).mean().sqrt().clamp_min(1e-6)
-    known = _Questions(known_PF.double() / size, inverse.moves(known_PF).double())
-    asked = _Questions(asked_TF.double() / size, inverse.moves(asked_TF).double())
-    missed_P4 = (hands_T4[after_P] - hands_T4[before_P]).double() - known.moves_A4
+    known = _Pairs(known_PF.double() / size, inverse.moves(known_PF).double())
+    asked = _Pairs(asked_TF.double() / size, inverse.moves(asked_TF).double())
+    error_P4 = (hands_T4[after_P] - hands_T4[before_P]).double() - known.moves_A4
     known_PP = known.covariance(known) + known.noise
     weights_PT = torch.linalg.solve(known_PP, known.covariance(asked))
-    places_T4 = hands_T4 + asked.moves_A4 + weights_PT.T @ missed_P4
+    places_T4 = hands_T4 + asked.moves_A4 + weights_PT.T @ error_P4
     covariance_TT = asked.covariance(asked) + asked.noise - asked.covariance(known) @ weights_PT
     shares_T = torch.linalg.solve(covariance_TT, covariance_TT.new_ones(T))
     located_4: Tensor = (shares_T / shares_T.sum()) @ places_T4
     is_apart_P = (hands_T4[after_P] - hands_T4[before_P])[:, :3].norm(dim=1) > APART
-    scale = _scale(known_PP[is_apart_P][:, is_apart_P], missed_P4[is_apart_P, :3])
-    return located_4.float(), (STRANGER * scale / shares_T.sum()).sqrt().float()
+    scale = _scale(known_PP[is_apart_P][:, is_apart_P], error_P4[is_apart_P, :3])
+    return located_4.float(), (GOAL_VARIANCE_FACTOR * scale / shares_T.sum()).sqrt().float()
 
 
-def _scale(covariance_AA: Tensor, missed_A3: Tensor) -> Tensor:
+def _scale(covariance_AA: Tensor, error_A3: Tensor) -> Tensor:
     """The likeliest variance of errors, in units of the process's (equation 5.8), mixed with the usual one."""
-    explained_A3 = torch.linalg.solve(covariance_AA, missed_A3)
-    scale: Tensor = ((missed_A3 * explained_A3).sum() + WORTH * USUAL**2) / (len(missed_A3) + WORTH)
+    explained_A3 = torch.linalg.solve(covariance_AA, error_A3)
+    scale: Tensor = ((error_A3 * explained_A3).sum() + PRIOR_PAIRS * PRIOR_ERROR**2) / (len(error_A3) + PRIOR_PAIRS)
     return scale
 
 
 @dataclass(frozen=True, slots=True)
-class _Questions:
+class _Pairs:
     """Pairs of frames that the inverse was asked about: its features, and the moves that it predicted."""
 
     features_AF: Tensor
     moves_A4: Tensor
 
-    def covariance(self, others: _Questions) -> Tensor:
+    def covariance(self, others: _Pairs) -> Tensor:
         """The covariance [A, B] of the errors in these pairs with those in others."""
         apart_AB = torch.cdist(self.features_AF, others.features_AF)
         return self.sizes[:, None] * others.sizes * torch.exp(-apart_AB.square() / (2 * LENGTH**2))
@@ -142,5 +142,5 @@ class _Questions:
 
 def _sizes(moves_A4: Tensor) -> Tensor:
     """How large errors are expected to be [A], up to a common scale: the farther the move, the larger."""
-    sizes_A: Tensor = LEAST + moves_A4[:, :3].norm(dim=1).clamp_max(FAR)
+    sizes_A: Tensor = MIN_SIZE + moves_A4[:, :3].norm(dim=1).clamp_max(MAX_MOVE)
     return sizes_A

@@ -13,7 +13,7 @@ from vjepa2_ac.models.encoder import Encoder
 from vjepa2_ac.models.encoder_v21 import EncoderV21
 
 AnyEncoder = Encoder | EncoderV21
-"""What an action-conditioned predictor can stand on."""
+"""An encoder whose tokens an action-conditioned predictor can take: one of V-JEPA 2 or of V-JEPA 2.1."""
 
 
 def encode_stills(encoder: AnyEncoder, images_B3HW: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from vjepa2_ac.data.layout import (
     is_folder,
     is_there,
     lines_of,
-    readings,
+    possible_paths,
     video_path,
 )
 from vjepa2_ac.data.video import Frames, Video, open_video
@@ -122,7 +122,7 @@ def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
     """
     footage: list[Footage] = []
     for line in lines_of(listing).values():
-        paths = readings(line, listing.parent)
+        paths = possible_paths(line, listing.parent)
         path = next((path for path in paths if is_there(path)), listing.parent / line)
         footage += [Footage(line, path, camera) for camera in cameras] if is_folder(path) else [Footage(line, path)]
     return footage
