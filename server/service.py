@@ -29,6 +29,7 @@ from planner.seeing import see, shown
 from server import answers, calibration, imagined, traces
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, NotReadyError
+from server.expiring_store import ExpiringStore
 from server.goals import Goal, Goals
 from server.intake import Intake, Observed
 from server.metrics import Metrics
@@ -37,7 +38,6 @@ from server.options import camera_turn, doubts, failure_models, planner_config
 from server.planlog import PlanLog, line_of
 from server.sessions import Calibrated, Session
 from server.settings import Settings
-from server.shelf import Shelf
 from server.tape import TapedPlanner
 from server.worker import Job, Place, Worker
 from vjepa2_ac.errors import DeadlineError, FieldError, StaleObservationError
@@ -90,7 +90,9 @@ class PlanningService:
             keep_pictures=settings.log_pictures,
             clock=clock,
         )
-        self.sessions: Shelf[Session] = Shelf("session", settings.max_sessions, settings.session_idle_s, clock)
+        self.sessions: ExpiringStore[Session] = ExpiringStore(
+            "session", settings.max_sessions, settings.session_idle_s, clock
+        )
         self.draining = asyncio.Event()
         self.lost = asyncio.Event()  # set when the device is lost: only a new process can use it again
         self.streams = 0

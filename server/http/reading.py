@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
-from server.beside import beside
 from server.errors import MalformedError, TooSlowError
 from server.messages import MessageT, read
+from server.threads import in_thread_if_large
 from vjepa2_ac.errors import CancelledError
 
 LARGEST_PART = 1 << 30  # [bytes] the gate limits whole bodies
@@ -33,13 +33,15 @@ async def read_request(request: Request, kind: type[MessageT], patience_s: float
         async with asyncio.timeout(patience_s):
             if request.headers.get("content-type", "").startswith("multipart/form-data"):
                 content, files = await _multipart(request)
-                return await beside(len(content), lambda: read(kind, _with_pictures(parse_json(content), files)))
+                return await in_thread_if_large(
+                    len(content), lambda: read(kind, _with_pictures(parse_json(content), files))
+                )
             body = await request.body()
     except TimeoutError:
         raise TooSlowError(f"the body did not come within {patience_s:g} s") from None
     except ClientDisconnect:
         raise CancelledError("the caller hung up within the body") from None
-    return await beside(len(body), lambda: read(kind, parse_json(body)))
+    return await in_thread_if_large(len(body), lambda: read(kind, parse_json(body)))
 
 
 def parse_json(body: bytes | str) -> Any:
