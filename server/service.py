@@ -357,7 +357,7 @@ class PlanningService:
     ) -> tuple[InterruptibleWorld, Served]:
         """The model, once a request's turn has come. Raises StaleObservationError or DeadlineError if too late."""
         self.metrics.queue_wait.observe(job.waited_s)
-        traces.past("queue", job.waited_s)
+        traces.add_wait("queue", job.waited_s)
         world = self.host.world
         world.job = job
         if look and look.taken_at is not None:
