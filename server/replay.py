@@ -25,7 +25,7 @@ from planner.protocols import World
 from planner.seeing import see, shown
 from server.model import Served
 from server.planlog import picture_path, pictures_of, versions
-from server.tape import played_back
+from server.recording import played_back
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.files import read
