@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 POINT = "point"
-"""The model of that name is the tests' point world, which answers at once; others are opened as the service does."""
+"""The model name of the tests' point world, which answers at once; other names are opened as in `serve`."""
 
 START_S = 300.0  # for a model to be opened and warmed up, on a machine that may be busy
 END_S = 300.0  # for a service to end after SIGTERM

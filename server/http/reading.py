@@ -52,7 +52,7 @@ def parse_json(body: bytes | str) -> Any:
         raise MalformedError(f"the body is not JSON: {error}") from None
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def until_hang_up(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns. When the caller hangs up, it is given up, and CancelledError raised."""
     working, hanging_up = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(request))
     try:
