@@ -84,8 +84,8 @@ class Gate:
         if self.traces is None or scope["path"] in QUIET or scope["path"].startswith(OPEN_FOLDERS):
             return None
         carrier = {name.decode("latin-1"): value for name, value in headers.items()}
-        said = {"url.path": scope["path"], "vjepa2_ac.request_id": given, "http.request.method": _method(scope)}
-        span = self.traces.begin(_method(scope), carrier, said)
+        attributes = {"url.path": scope["path"], "vjepa2_ac.request_id": given, "http.request.method": _method(scope)}
+        span = self.traces.begin(_method(scope), carrier, attributes)
         set_current_span(span)
         return span
 

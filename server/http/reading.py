@@ -67,20 +67,20 @@ async def until_hang_up(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 async def _multipart(request: Request) -> tuple[bytes | str, dict[str, list[bytes]]]:
     """The part `request`, and the pictures by the names of their parts."""
-    said: list[bytes | str] = []
+    contents: list[bytes | str] = []
     files: dict[str, list[bytes]] = {}
     async with request.form(max_files=MOST_FILES, max_fields=16, max_part_size=LARGEST_PART) as form:
         for name, part in form.multi_items():
             data = await part.read() if isinstance(part, UploadFile) else part
             if name == "request":
-                said.append(data)
+                contents.append(data)
             elif isinstance(data, bytes):
                 files.setdefault(name, []).append(data)
             else:
                 raise MalformedError(f"the part {name!r} is text; {PARTS}")
-    if len(said) > 1:
-        raise MalformedError(f"there are {len(said)} parts 'request'; {PARTS}")
-    return said[0] if said else "{}", files
+    if len(contents) > 1:
+        raise MalformedError(f"there are {len(contents)} parts 'request'; {PARTS}")
+    return contents[0] if contents else "{}", files
 
 
 def _with_pictures(content: Any, files: dict[str, list[bytes]]) -> Any:

@@ -71,9 +71,9 @@ class Gate(grpc.aio.ServerInterceptor):
         """The span of a call, as a child of the caller's own."""
         name = method.removeprefix("/")
         service, _, call = name.partition("/")
-        said = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": call}
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": call}
         carrier = {key: text for key, value in metadata.items() if (text := _text(value)) is not None}
-        return traces.begin(name, carrier, {**said, "vjepa2_ac.request_id": request_id.get()})
+        return traces.begin(name, carrier, {**attributes, "vjepa2_ac.request_id": request_id.get()})
 
 
 def _tolerant(handler: Any, refuse: Refuse) -> Any:
