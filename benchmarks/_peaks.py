@@ -22,7 +22,7 @@ BF16_PEAKS = {
     "RTX 3090": 71,
     "RTX 4090": 165,
 }
-"""Dense bf16 matrix products with fp32 sums [TFLOP/s], as the maker's data sheets have them."""
+"""Peak rates of dense bf16 matrix products that are summed in fp32 [TFLOP/s] by chip, from the maker's data sheets."""
 
 
 def bf16_peak(device: torch.device) -> float | None:

@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 POINT = "point"
-"""The model of that name is the tests' point world, which answers at once; others are opened as the service does."""
+"""The model name of the tests' point world, which answers at once; other names are opened as in `serve`."""
 
 START_S = 300.0  # for a model to be opened and warmed up, on a machine that may be busy
 END_S = 300.0  # for a service to end after SIGTERM
@@ -50,14 +50,14 @@ def service(model: str = POINT, log: Path | None = None, **settings: Any) -> Ite
     """
     words = [f"{name}={json.dumps(value)}" for name, value in settings.items()]
     command = [sys.executable, "-m", "benchmarks._service", model, *words]
-    with open(log or os.devnull, "wb") as said:  # noqa: PTH123 - os.devnull is no place of ours
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=said, text=True)
+    with open(log or os.devnull, "wb") as log_file:  # noqa: PTH123 - os.devnull is no place of ours
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log_file, text=True)
         try:
             assert process.stdout is not None
-            told = json.loads(process.stdout.readline() or "null")
-            if told is None:
+            listening = json.loads(process.stdout.readline() or "null")
+            if listening is None:
                 raise RuntimeError(f"the service of {model} ended with {process.wait(10)}; see its log")
-            started = Service(process.pid, told["url"], told["grpc"])
+            started = Service(process.pid, listening["url"], listening["grpc"])
             _wait_until_ready(started.url)
             yield started
         finally:
@@ -82,15 +82,15 @@ def open_served(model: str) -> Any:
 
 
 def _wait_until_ready(url: str) -> None:
-    ends_at, said = time.monotonic() + START_S, "it did not listen"
-    while time.monotonic() < ends_at and "failed" not in said:
+    ends_at, reason = time.monotonic() + START_S, "it did not listen"
+    while time.monotonic() < ends_at and "failed" not in reason:
         with contextlib.suppress(httpx.TransportError):  # it names its address before it listens there
             answer = httpx.get(url + "/readyz")
             if answer.status_code == 200:
                 return
-            said = answer.text
+            reason = answer.text
         time.sleep(0.05)
-    raise RuntimeError(f"the service did not become ready: {said}")
+    raise RuntimeError(f"the service did not become ready: {reason}")
 
 
 def _main(model: str, *words: str) -> None:

@@ -85,8 +85,8 @@ def main() -> None:
 def fault(line: str) -> str:
     """What a line of the service's log says went wrong, without the places in the code."""
     try:
-        said = json.loads(line)
-        return f"logged: {said['message']}: {said['traceback'].strip().splitlines()[-1]}"
+        record = json.loads(line)
+        return f"logged: {record['message']}: {record['traceback'].strip().splitlines()[-1]}"
     except (ValueError, KeyError):
         return f"logged: {line}"
 
@@ -442,8 +442,8 @@ async def end_of(call: Any) -> Exception:
 def whole_answer(came: bytes) -> tuple[int, Any]:
     """Status and content of a response that must have come to its end."""
     head, _, body = came.partition(b"\r\n\r\n")
-    told = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
-    if told is None or len(body) != int(told[1]):
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    if length is None or len(body) != int(length[1]):
         raise AssertionError(f"{len(body)} bytes of an answer came after the head {head!r:.200}")
     return int(head.split()[1]), json.loads(body)
 

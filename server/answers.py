@@ -62,9 +62,9 @@ class Stages:
 
 
 def plan_response(
-    plan: Plan, served: Served, observation_id: str | None, times: Stages, doubts: Sequence[str] = ()
+    plan: Plan, served: Served, observation_id: str | None, times: Stages, warnings: Sequence[str] = ()
 ) -> m.PlanResponse:
-    """The answer with a plan, `doubts` among its warnings. Raises PlanningError if its cost is not finite."""
+    """The answer with a plan; `warnings` join the plan's own. Raises PlanningError if its cost is not finite."""
     times.search, times.safety = plan.timings.get("search", 0.0), plan.timings.get("safety", 0.0)
     if not math.isfinite(plan.cost):
         raise PlanningError("the cost of the best plan is no number; the robot must not move on it")
@@ -87,7 +87,7 @@ def plan_response(
         evaluations=plan.evaluations,
         gripper_costs={name: cost for name, cost in plan.gripper_costs.items() if math.isfinite(cost)},
         clipped=[m.Clipping(**asdict(clipping)) for clipping in plan.clipped],
-        warnings=[*plan.warnings, *doubts],
+        warnings=[*plan.warnings, *warnings],
         timings_ms=times.to_dict(),
         dry_run=plan.dry_run,
     )

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from server.errors import UnauthenticatedError
 
 
-class Doorman:
+class TokenCheck:
     """Lets in callers with a known token, of which it keeps only the hash; without tokens, everybody."""
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self._known = [_hash(token) for token in tokens]
 
-    def check(self, authorization: str | None) -> None:
+    def refuse_unknown(self, authorization: str | None) -> None:
         """Raise UnauthenticatedError unless the value of an `Authorization` header holds a known token."""
         if not self._known:
             return

@@ -122,7 +122,7 @@ def replay(
     from server.replay import replay as replayed
     from vjepa2_ac.errors import InputError
 
-    first = next(lines_of(log, told=False), None)  # what is broken off is told as it is replayed
+    first = next(lines_of(log, reports_broken=False), None)  # what is broken off is told as it is replayed
     if first is None:
         raise InputError(f"there is no plan in {log}")
     name = model or first[1]["model"]["name"]

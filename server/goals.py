@@ -13,10 +13,10 @@ from torch import Tensor
 from planner.presets import preset
 from planner.protocols import World
 from planner.seeing import see
+from server.expiring_store import ExpiringStore
 from server.messages import Goal as GoalMessage
 from server.messages import GoalReference
 from server.planlog import KeptPicture
-from server.shelf import Shelf
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.pictures import Picture, decode, fingerprint
 
@@ -69,7 +69,7 @@ class Goals:
         keep_pictures: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.registered: Shelf[Goal] = Shelf("goal", room, idle_s, clock)
+        self.registered: ExpiringStore[Goal] = ExpiringStore("goal", room, idle_s, clock)
         self.recent: OrderedDict[str, Goal] = OrderedDict()
         self._decode, self._keep_pictures = decode, keep_pictures
 

@@ -24,7 +24,7 @@ from vjepa2_ac.pictures import Picture, decode
 from vjepa2_ac.poses import Array
 
 head_came_at: ContextVar[float | None] = ContextVar("head_came_at", default=None)
-"""When the present request began to come [s], by time.monotonic; its pictures may take a while longer."""
+"""When the head of the current request arrived [s], by time.monotonic; its body with the pictures may arrive later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ def planner_config(
     return config.expecting(failures).held_to(limits)
 
 
-def doubts(options: PlanOptions, config: PlannerConfig, cost_model: CostModel | None) -> tuple[str, ...]:
+def budget_warnings(options: PlanOptions, config: PlannerConfig, cost_model: CostModel | None) -> tuple[str, ...]:
     """Warnings for plans made with this `planner_config`: that even the smallest search exceeds `budget_ms`."""
     if options.budget_ms is None or cost_model is None:
         return ()

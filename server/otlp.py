@@ -84,16 +84,16 @@ class OTLPSpan:
 
 
 def _exporter(environment: Mapping[str, str]) -> SpanExporter:
-    said = next((value for name in PROTOCOLS if (value := environment.get(name, "").strip())), "http/protobuf")
-    if said == "http/protobuf":
+    protocol = next((value for name in PROTOCOLS if (value := environment.get(name, "").strip())), "http/protobuf")
+    if protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as OverHTTP
 
         return OverHTTP()
-    if said == "grpc":
+    if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as OverGRPC
 
         return OverGRPC()
-    raise ConfigError(f"OTLP is spoken as http/protobuf or grpc, not {said!r}; see {' and '.join(PROTOCOLS)}")
+    raise ConfigError(f"OTLP is spoken as http/protobuf or grpc, not {protocol!r}; see {' and '.join(PROTOCOLS)}")
 
 
 def _about_us(environment: Mapping[str, str]) -> dict[str, str]:

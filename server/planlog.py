@@ -21,7 +21,7 @@ import torch
 
 from planner.plan import Plan
 from server.messages import Model, PlanResponse
-from server.tape import TapedPlanner
+from server.recording import RecordingPlanner
 from vjepa2_ac import __version__
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import ConfigError
@@ -47,7 +47,7 @@ def picture_path(folder: Path, name: str) -> Path | None:
 
 
 def line_of(
-    planner: TapedPlanner,
+    planner: RecordingPlanner,
     plan: Plan,
     answer: PlanResponse,
     *,

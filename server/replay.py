@@ -25,7 +25,7 @@ from planner.protocols import World
 from planner.seeing import see, shown
 from server.model import Served
 from server.planlog import picture_path, pictures_of, versions
-from server.tape import played_back
+from server.recording import played_back
 from vjepa2_ac.config import from_dict
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.files import read
@@ -99,10 +99,10 @@ def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan
     return Planner(world, config, camera=camera).plan(request)
 
 
-def lines_of(path: Path, *, told: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
+def lines_of(path: Path, *, reports_broken: bool = True) -> Iterator[tuple[int, dict[str, Any]]]:
     """The complete lines of a plan log, with their numbers. Raises InputError for what is no plan log.
 
-    A line that was broken off in writing is left out, and if `told` reported on stderr.
+    A line that was broken off in writing is left out, and reported on stderr if `reports_broken`.
     """
     if not path.is_file():
         raise InputError(f"there is no plan log {path}")
@@ -114,7 +114,7 @@ def lines_of(path: Path, *, told: bool = True) -> Iterator[tuple[int, dict[str, 
                 line = None
                 if text.startswith("{"):
                     broken = f"{path}, line {number} was broken off as it was written: it is left out"
-                    if told:
+                    if reports_broken:
                         print(broken, file=sys.stderr)
                     continue
             if not isinstance(line, dict) or not line.keys() >= NEEDED:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from server.auth import Doorman
+from server.auth import TokenCheck
 from server.http.app import create_app
 from server.http.connection import connections
 from server.rpc.server import RpcServer
@@ -42,27 +42,27 @@ class Running:
 
     def __init__(self, service: PlanningService) -> None:
         self.service, self.settings = service, service.settings
-        self.doorman = Doorman(self.settings.tokens())
+        self.token_check = TokenCheck(self.settings.tokens())
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def run(self, on_listening: Callable[[Listening], None] = lambda where: None) -> bool:
         """Serve until told to stop or the device is lost; False if it was lost, or accepted requests were given up."""
         self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        web = _WebServer(_uvicorn_config(self.settings, self.service, self.doorman))
-        door = _bind(self.settings.host, self.settings.port)
-        rpc = RpcServer(self.service, self.doorman) if self.settings.grpc else None
+        web = _WebServer(_uvicorn_config(self.settings, self.service, self.token_check))
+        listener = _bind(self.settings.host, self.settings.port)
+        rpc = RpcServer(self.service, self.token_check) if self.settings.grpc else None
         try:
             grpc_port = await rpc.start() if rpc else None
         except ConfigError:
-            door.close()
+            listener.close()
             raise
         with self._signals():
-            serving = asyncio.create_task(web._serve([door]))
+            serving = asyncio.create_task(web._serve([listener]))
             loading = asyncio.create_task(self._load(rpc))
             if self.settings.stop_with_stdin:
                 threading.Thread(target=self._stop_with_stdin, name="stdin", daemon=True).start()
-            on_listening(self._where(door, grpc_port))
+            on_listening(self._where(listener, grpc_port))
             stopping = asyncio.create_task(self._stop.wait())
             losing = asyncio.create_task(self.service.lost.wait())
             await asyncio.wait((serving, stopping, losing), return_when=asyncio.FIRST_COMPLETED)
@@ -96,11 +96,11 @@ class Running:
         if rpc:
             await rpc.tell_health()
 
-    def _where(self, door: socket.socket, grpc_port: int | None) -> Listening:
+    def _where(self, listener: socket.socket, grpc_port: int | None) -> Listening:
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         scheme = "https" if self.settings.uses_tls else "http"
         return Listening(
-            url=f"{scheme}://{host}:{door.getsockname()[1]}",
+            url=f"{scheme}://{host}:{listener.getsockname()[1]}",
             grpc=f"{host}:{grpc_port}" if grpc_port is not None else None,
         )
 
@@ -128,9 +128,9 @@ class _WebServer(uvicorn.Server):
         yield
 
 
-def _uvicorn_config(settings: Settings, service: PlanningService, doorman: Doorman) -> uvicorn.Config:
+def _uvicorn_config(settings: Settings, service: PlanningService, token_check: TokenCheck) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(service, doorman),
+        create_app(service, token_check),
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -150,11 +150,11 @@ def _uvicorn_config(settings: Settings, service: PlanningService, doorman: Doorm
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Without the protocol's name asyncio leaves Nagle's algorithm on, which costs 40 ms an answer.
-    door = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        door.bind((host, port))
+        listener.bind((host, port))
     except OSError as error:
-        door.close()
+        listener.close()
         raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
-    return door
+    return listener

@@ -26,19 +26,19 @@ from planner.plan import Plan
 from planner.planning import PlannerConfig, Request
 from planner.presets import PRESETS
 from planner.seeing import see, shown
-from server import answers, calibration, imagined, traces
+from server import answers, calibration, rollouts, traces
 from server import messages as m
 from server.errors import DrainingError, NotFoundError, NotReadyError
+from server.expiring_store import ExpiringStore
 from server.goals import Goal, Goals
 from server.intake import Intake, Observed
 from server.metrics import Metrics
 from server.model import InterruptibleWorld, ModelHost, Served, open_model
-from server.options import camera_turn, doubts, failure_models, planner_config
+from server.options import budget_warnings, camera_turn, failure_models, planner_config
 from server.planlog import PlanLog, line_of
+from server.recording import RecordingPlanner
 from server.sessions import Calibrated, Session
 from server.settings import Settings
-from server.shelf import Shelf
-from server.tape import TapedPlanner
 from server.worker import Job, Place, Worker
 from vjepa2_ac.errors import DeadlineError, FieldError, StaleObservationError
 
@@ -90,7 +90,9 @@ class PlanningService:
             keep_pictures=settings.log_pictures,
             clock=clock,
         )
-        self.sessions: Shelf[Session] = Shelf("session", settings.max_sessions, settings.session_idle_s, clock)
+        self.sessions: ExpiringStore[Session] = ExpiringStore(
+            "session", settings.max_sessions, settings.session_idle_s, clock
+        )
         self.draining = asyncio.Event()
         self.lost = asyncio.Event()  # set when the device is lost: only a new process can use it again
         self.streams = 0
@@ -136,7 +138,7 @@ class PlanningService:
     @_queued
     async def plan(self, place: Place, asked: m.PlanRequest, time_left_s: float | None = None) -> m.PlanResponse:
         """A plan from an observation towards a goal; `time_left_s` is what is left of the deadline of the gRPC call."""
-        config, camera, doubted = self._config(asked.options)
+        config, camera, warnings = self._config(asked.options)
         arrived_at = self.intake.arrival()
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         look = await self.intake.observe(asked.observation, arrived_at)
@@ -150,7 +152,7 @@ class PlanningService:
                 goal_VND = goal.latents(world, config.cost.hues)[sub_goal]
             with times.stage("encode"):
                 latents_VND = see(world, look.picture.frame_HW3, config.cost.hues)
-            planner = TapedPlanner(world, config, camera=camera, clock=self.clock)
+            planner = RecordingPlanner(world, config, camera=camera, clock=self.clock)
             request = Request(
                 **shown(latents_VND, goal_VND),
                 pose=look.pose,
@@ -159,7 +161,7 @@ class PlanningService:
             )
             plan = planner.plan(request, deadline=deadline)
             times.total = 1e3 * (self.clock() - look.arrived_at)
-            answer = answers.plan_response(plan, served, look.id, times, doubted)
+            answer = answers.plan_response(plan, served, look.id, times, warnings)
             self._log(planner, plan, answer, look, goal, sub_goal)
             return answer
 
@@ -168,10 +170,10 @@ class PlanningService:
     async def open_session(self, asked: m.OpenSessionRequest) -> m.Session:
         """A session that pursues the goal's pictures in order."""
         self._refuse_unready()
-        config, camera, doubted = self._config(asked.options)
+        config, camera, warnings = self._config(asked.options)
         goal = await self.goals.find(asked.goal)
         seed = asked.options.seed or 0
-        session = Session(goal, config, self.settings.control, camera, seed, self.clock, doubts=doubted)
+        session = Session(goal, config, self.settings.control, camera, seed, self.clock, warnings=warnings)
         self.sessions.put(session.key, session)
         return self.describe(session)
 
@@ -203,7 +205,7 @@ class PlanningService:
             answer = None
             if step.plan is not None:
                 times.encode -= times.goal + sum(step.plan.timings.values())
-                answer = answers.plan_response(step.plan, served, look.id, times, session.doubts)
+                answer = answers.plan_response(step.plan, served, look.id, times, session.warnings)
                 assert session.planner is not None
                 self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session)
             return answers.step_response(session.key, look.id, step, answer)
@@ -259,7 +261,7 @@ class PlanningService:
             with times.stage("encode"):
                 latents_1ND = world.encode(look.picture.frame_HW3)
             with times.stage("search"):
-                energies = imagined.energies(world, latents_1ND, look.pose, actions_SH7, cost)
+                energies = rollouts.energies(world, latents_1ND, look.pose, actions_SH7, cost)
             times.total = 1e3 * (self.clock() - look.arrived_at)
             return m.EnergyResponse(
                 model=answers.model_of(served),
@@ -291,8 +293,8 @@ class PlanningService:
             with times.stage("encode"):
                 latents_1ND = world.encode(look.picture.frame_HW3)
             with times.stage("search"):
-                rollout = imagined.rollout(world, latents_1ND, look.pose, actions_SH7)
-                energies = imagined.energies_by_step(cost, rollout) if cost else []
+                rollout = rollouts.rollout(world, latents_1ND, look.pose, actions_SH7)
+                energies = rollouts.energies_by_step(cost, rollout) if cost else []
             times.total = 1e3 * (self.clock() - look.arrived_at)
             return m.RolloutResponse(
                 model=answers.model_of(served),
@@ -342,7 +344,7 @@ class PlanningService:
             raise FieldError(
                 "options.preset", f"keyframes, which {self.host.served.name} cannot find", "another preset"
             )
-        return config, camera_turn(options), doubts(options, config, self.host.cost_model)
+        return config, camera_turn(options), budget_warnings(options, config, self.host.cost_model)
 
     def _calibrated(self, session_id: str) -> Calibrated:
         found = self.sessions.get(session_id).calibrated
@@ -355,7 +357,7 @@ class PlanningService:
     ) -> tuple[InterruptibleWorld, Served]:
         """The model, once a request's turn has come. Raises StaleObservationError or DeadlineError if too late."""
         self.metrics.queue_wait.observe(job.waited_s)
-        traces.past("queue", job.waited_s)
+        traces.add_wait("queue", job.waited_s)
         world = self.host.world
         world.job = job
         if look and look.taken_at is not None:
@@ -398,7 +400,7 @@ class PlanningService:
 
     def _log(
         self,
-        planner: TapedPlanner,
+        planner: RecordingPlanner,
         plan: Plan,
         answer: m.PlanResponse,
         look: Observed,

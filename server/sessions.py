@@ -16,7 +16,7 @@ from server.goals import Goal
 from server.intake import Observed
 from server.messages import Session as SessionMessage
 from server.model import InterruptibleWorld
-from server.tape import TapedPlanner
+from server.recording import RecordingPlanner
 from server.traces import stage
 
 
@@ -40,13 +40,13 @@ class Session:
         seed: int,
         clock: Callable[[], float] = time.monotonic,
         *,
-        doubts: tuple[str, ...] = (),
+        warnings: tuple[str, ...] = (),
     ) -> None:
-        self.key, self.clock, self.doubts = uuid.uuid4().hex, clock, doubts
+        self.key, self.clock, self.warnings = uuid.uuid4().hex, clock, warnings
         self.goal, self.config, self.control, self.camera, self.seed = goal, config, control, camera, seed
         self.status: Status = "going"
         self.sub_goal, self.steps = 0, 0
-        self.planner: TapedPlanner | None = None
+        self.planner: RecordingPlanner | None = None
         self._calibrated: Calibrated | None = None
         self._controller: Controller | None = None
         self._pictures: list[str] = []  # SHA-256 of those that plans were made from, newest last
@@ -98,7 +98,7 @@ class Session:
 
     def _control(self, world: InterruptibleWorld, times: Stages) -> Controller:
         if self._controller is None:
-            self.planner = TapedPlanner(world, self.config, camera=self._turn, clock=self.clock)
+            self.planner = RecordingPlanner(world, self.config, camera=self._turn, clock=self.clock)
             with times.stage("goal"):
                 goals = self.goal.latents(world, self.config.cost.hues)
             self._controller = Controller(self.planner, goals, self.control, seed=self.seed)

@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         return self.tls_certificate is not None
 
     def tokens(self) -> tuple[str, ...]:
-        """Every token that opens the door; none means that it stands open."""
+        """Every token that lets a caller in; none means that all callers are let in."""
         found = [self.token.get_secret_value().strip()] if self.token else []  # a secret often ends with a line's end
         if self.token_file:
             try:

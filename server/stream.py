@@ -17,7 +17,7 @@ from server.service import PlanningService
 from server.traces import stage
 
 Look = m.StepRequest | Exception
-"""An observation, or why what came is none."""
+"""A step request, or the error that answers what came and could not be read as one."""
 Arrived = tuple[Look, float]
 Answer = m.StepResponse | m.StreamProblem
 
@@ -54,7 +54,9 @@ class Newest:
         return item, dropped
 
 
-async def pursue(service: PlanningService, session_id: str, looks: AsyncIterable[Look]) -> AsyncGenerator[Answer]:
+async def answer_newest(
+    service: PlanningService, session_id: str, looks: AsyncIterable[Look]
+) -> AsyncGenerator[Answer]:
     """Answer the newest observation of a session, again and again. A bad one gets a problem, and the stream goes on.
 
     Raises TooManyError at once when too many streams are open, NotFoundError when the session is gone, DrainingError
@@ -71,7 +73,7 @@ async def pursue(service: PlanningService, session_id: str, looks: AsyncIterable
         while (taken := await _next(newest, service.settings.session_idle_s)) is not None:
             (look, arrived_at), dropped = taken
             service.metrics.stale.inc(dropped)
-            answer = await _unless_gone(reader, _answer(service, session_id, look, arrived_at))
+            answer = await _until_hang_up(reader, _answer(service, session_id, look, arrived_at))
             yield answer.model_copy(update={"dropped": dropped})
         if service.draining.is_set():
             raise DrainingError("the service is shutting down; open a session at another one, or again later", 5.0)
@@ -94,7 +96,7 @@ async def _next(newest: Newest, idle_s: float) -> tuple[Arrived, int] | None:
         raise TooSlowError(f"nothing came on this stream for {idle_s:g} s") from None
 
 
-async def _unless_gone(reader: asyncio.Task[None], answer: Coroutine[Any, Any, Answer]) -> Answer:
+async def _until_hang_up(reader: asyncio.Task[None], answer: Coroutine[Any, Any, Answer]) -> Answer:
     """What `answer` returns, given up when `reader` fails. A caller who merely has no more to send still gets it."""
     answering = asyncio.ensure_future(answer)
     try:

@@ -85,7 +85,7 @@ def wanted(environment: Mapping[str, str]) -> bool:
     return any(environment.get(name, "").strip() for name in ENDPOINTS)
 
 
-def enter(span: Span | None) -> None:
+def set_current_span(span: Span | None) -> None:
     """Make `span` the current one of this task: what follows belongs to it."""
     _current.set(span)
 
@@ -96,7 +96,7 @@ def stage(name: str) -> AbstractContextManager[None]:
     return NOTHING if outer is None else _stage(outer, name)
 
 
-def past(name: str, seconds: float) -> None:
+def add_wait(name: str, seconds: float) -> None:
     """Add a span for a wait of so many seconds that ends now."""
     outer = _current.get()
     if outer is not None:

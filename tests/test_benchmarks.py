@@ -62,7 +62,7 @@ def test_every_benchmark_says_what_it_can_be_asked(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "complaint"),
     [
         ("models --candidates 0", "expected a whole number above 0, got 0"),
         ("server --seconds 0", "expected a number above 0, got 0"),  # which had meant for ever
@@ -74,12 +74,12 @@ def test_every_benchmark_says_what_it_can_be_asked(
     ],
 )
 def test_what_a_benchmark_cannot_be_asked_is_refused(
-    words: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: str, complaint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", words.split())
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module(f"benchmarks.{words.split()[0]}").main()
-    assert said in capsys.readouterr().err
+    assert complaint in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_there_is_named_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,8 +94,8 @@ def test_the_arithmetic_of_a_step_is_what_torch_counts(changes: dict[str, Any]) 
     predictor = ac_predictor(**changes)
     with FlopCounterMode(display=False) as counted:
         predictor.step(draw(1, 12, 20), draw(1, 7), draw(1, 7), predictor.empty_cache(1, 1))
-    told = step_flops(cast("WorldModel", SimpleNamespace(predictor=predictor)))
-    assert told == pytest.approx(counted.get_total_flops(), rel=0.1)
+    estimated = step_flops(cast("WorldModel", SimpleNamespace(predictor=predictor)))
+    assert estimated == pytest.approx(counted.get_total_flops(), rel=0.1)
 
 
 def test_a_ranking_agrees_with_itself_and_not_with_its_reverse() -> None:
@@ -126,10 +126,12 @@ def test_memory_that_was_held_is_seen() -> None:
 
 def test_the_soak_knows_a_write_after_the_end_from_a_fault_of_the_service() -> None:
     late = AioRpcError(INTERNAL, details=CORE, debug_error_string=WRITE, trailing_metadata=Metadata())
-    told = AioRpcError(INTERNAL, details=CORE, debug_error_string=WRITE, trailing_metadata=Metadata(("a", "b")))
+    with_metadata = AioRpcError(
+        INTERNAL, details=CORE, debug_error_string=WRITE, trailing_metadata=Metadata(("a", "b"))
+    )
     fault = AioRpcError(INTERNAL, details="something went wrong", trailing_metadata=Metadata())
     read = AioRpcError(INTERNAL, details=CORE, debug_error_string="ReceiveMessageOperation")
-    assert [is_late_write(error) for error in (late, told, fault, read)] == [True, False, False, False]
+    assert [is_late_write(error) for error in (late, with_metadata, fault, read)] == [True, False, False, False]
 
 
 def test_a_stream_that_is_refused_while_its_caller_writes_ends_in_the_reason_or_a_late_write() -> None:

@@ -735,15 +735,15 @@ def test_a_call_that_waits_for_a_connection_ends_when_its_client_is_closed() -> 
     async def main(port: int) -> None:
         client = AsyncPlannerClient(f"https://127.0.0.1:{port}", timeout_s=60)
         asking = asyncio.create_task(client.info())
-        line, _ = await asyncio.to_thread(door.accept)  # and TLS is never spoken
+        line, _ = await asyncio.to_thread(listener.accept)  # and TLS is never spoken
         with line:
             await client.close()
             with pytest.raises(PlannerError, match="the client has been closed"):
                 await asyncio.wait_for(asking, 20)
 
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        door.settimeout(20)
-        asyncio.run(main(door.getsockname()[1]))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        asyncio.run(main(listener.getsockname()[1]))
 
 
 def test_a_call_of_a_client_that_another_thread_closes_says_so() -> None:

@@ -20,14 +20,14 @@ class Line:
     """Passes bytes between callers and a port; what was connected before `cut` hears nothing any more."""
 
     def __init__(self, port: int) -> None:
-        self.door = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", 0))
         self.port, self.cuts = port, 0
         self.ends: list[socket.socket] = []
         threading.Thread(target=self._run, daemon=True).start()
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.door.getsockname()[1]}"
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
 
     def cut(self) -> None:
         self.cuts += 1
@@ -40,7 +40,7 @@ class Line:
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                ends = self.door.accept()[0], socket.create_connection(("127.0.0.1", self.port))
+                ends = self.listener.accept()[0], socket.create_connection(("127.0.0.1", self.port))
                 self.ends += ends
                 for one, other in (ends, ends[::-1]):
                     threading.Thread(target=self._pass, args=(one, other, self.cuts), daemon=True).start()
@@ -59,7 +59,7 @@ def line_to(port: int) -> Iterator[Line]:
     try:
         yield line
     finally:
-        line.door.close()
+        line.listener.close()
 
 
 def seconds_until_answered(client: PlannerClient, at_most: float) -> float:

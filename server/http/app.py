@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from server.auth import Doorman
+from server.auth import TokenCheck
 from server.console.router import add_console
 from server.http import openapi, routes, socket
 from server.http.gate import Gate
@@ -23,7 +23,7 @@ from vjepa2_ac.errors import VJEPA2ACError
 STATIC = Path(__file__).parent / "static"
 
 
-def create_app(service: PlanningService, doorman: Doorman) -> ASGIApp:
+def create_app(service: PlanningService, token_check: TokenCheck) -> ASGIApp:
     """The REST interface of a service."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     app.state.service = service
@@ -34,7 +34,7 @@ def create_app(service: PlanningService, doorman: Doorman) -> ASGIApp:
     app.add_exception_handler(HTTPException, on_http_error)
     _document(app)
     add_console(app)
-    gate: ASGIApp = Gate(app, doorman, service.metrics, service.settings, service.traces)
+    gate: ASGIApp = Gate(app, token_check, service.metrics, service.settings, service.traces)
     if service.settings.allowed_origins:
         gate = CORSMiddleware(
             gate,

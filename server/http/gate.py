@@ -9,14 +9,14 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.auth import Doorman
+from server.auth import TokenCheck
 from server.errors import DrainingError, ForeignOriginError, TooLargeError, UnauthenticatedError, problem_of
 from server.http.problems import problem_response
 from server.intake import head_came_at
 from server.logs import new_request_id, request_id
 from server.metrics import Metrics
 from server.settings import Settings
-from server.traces import Span, Traces, enter, failed
+from server.traces import Span, Traces, failed, set_current_span
 
 log = logging.getLogger(__name__)
 OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs", "/console"}
@@ -34,9 +34,9 @@ class Gate:
     """ASGI middleware around every request."""
 
     def __init__(
-        self, app: ASGIApp, doorman: Doorman, metrics: Metrics, settings: Settings, traces: Traces | None = None
+        self, app: ASGIApp, token_check: TokenCheck, metrics: Metrics, settings: Settings, traces: Traces | None = None
     ) -> None:
-        self.app, self.doorman, self.metrics, self.traces = app, doorman, metrics, traces
+        self.app, self.token_check, self.metrics, self.traces = app, token_check, metrics, traces
         self.max_body_bytes, self.allowed_origins = settings.max_body_bytes, settings.allowed_origins
         goes_by_any_name = not settings.is_loopback or bool(settings.tokens()) or "*" in settings.allowed_origins
         self.own_names = None if goes_by_any_name else _own_names(settings)
@@ -68,13 +68,13 @@ class Gate:
                 _finish(span, scope, visit)
             request_id.reset(token)
             head_came_at.reset(came)
-            enter(None)
+            set_current_span(None)
 
     def _admit(self, scope: Scope, headers: dict[bytes, str]) -> None:
         self._refuse_foreign(headers)
         path = scope["path"]
         if path not in OPEN and not path.startswith(OPEN_FOLDERS) and scope.get("method") != "OPTIONS":
-            self.doorman.check(headers.get(b"authorization"))
+            self.token_check.refuse_unknown(headers.get(b"authorization"))
         length = headers.get(b"content-length", "0")
         if length.isdigit() and int(length) > self.max_body_bytes:
             raise TooLargeError(f"the body has {length} bytes; at most {self.max_body_bytes} are accepted")
@@ -84,9 +84,9 @@ class Gate:
         if self.traces is None or scope["path"] in QUIET or scope["path"].startswith(OPEN_FOLDERS):
             return None
         carrier = {name.decode("latin-1"): value for name, value in headers.items()}
-        said = {"url.path": scope["path"], "vjepa2_ac.request_id": given, "http.request.method": _method(scope)}
-        span = self.traces.begin(_method(scope), carrier, said)
-        enter(span)
+        attributes = {"url.path": scope["path"], "vjepa2_ac.request_id": given, "http.request.method": _method(scope)}
+        span = self.traces.begin(_method(scope), carrier, attributes)
+        set_current_span(span)
         return span
 
     def _refuse_foreign(self, headers: dict[bytes, str]) -> None:

@@ -57,7 +57,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
     """The response where no route answers."""
     assert isinstance(error, HTTPException)
     code = CODES.get(error.status_code, "http_error")
-    said = {
+    explanations = {
         404: f"there is nothing at {request.url.path}; /docs lists what there is",
         405: f"{request.url.path} does not know the method {request.method}",
     }
@@ -66,7 +66,7 @@ async def on_http_error(request: Request, error: Exception) -> Response:
         "title": HTTPStatus(error.status_code).phrase,
         "status": error.status_code,
         "code": code,
-        "detail": said.get(error.status_code, error.detail),
+        "detail": explanations.get(error.status_code, error.detail),
         "request_id": request_id.get(),
     }
     headers = dict(error.headers or {})
@@ -76,5 +76,5 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 
 def _response(body: dict[str, Any], status: int, headers: dict[str, str]) -> Response:
-    told = {key: value for key, value in body.items() if value is not None}
-    return Response(json.dumps(told, ensure_ascii=False), status, headers, MEDIA_TYPE)
+    content = {key: value for key, value in body.items() if value is not None}
+    return Response(json.dumps(content, ensure_ascii=False), status, headers, MEDIA_TYPE)

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 
-from server.beside import beside
 from server.errors import MalformedError, TooSlowError
 from server.messages import MessageT, read
+from server.threads import in_thread_if_large
 from vjepa2_ac.errors import CancelledError
 
 LARGEST_PART = 1 << 30  # [bytes] the gate limits whole bodies
@@ -33,13 +33,15 @@ async def read_request(request: Request, kind: type[MessageT], patience_s: float
         async with asyncio.timeout(patience_s):
             if request.headers.get("content-type", "").startswith("multipart/form-data"):
                 content, files = await _multipart(request)
-                return await beside(len(content), lambda: read(kind, _with_pictures(parse_json(content), files)))
+                return await in_thread_if_large(
+                    len(content), lambda: read(kind, _with_pictures(parse_json(content), files))
+                )
             body = await request.body()
     except TimeoutError:
         raise TooSlowError(f"the body did not come within {patience_s:g} s") from None
     except ClientDisconnect:
         raise CancelledError("the caller hung up within the body") from None
-    return await beside(len(body), lambda: read(kind, parse_json(body)))
+    return await in_thread_if_large(len(body), lambda: read(kind, parse_json(body)))
 
 
 def parse_json(body: bytes | str) -> Any:
@@ -50,7 +52,7 @@ def parse_json(body: bytes | str) -> Any:
         raise MalformedError(f"the body is not JSON: {error}") from None
 
 
-async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def until_hang_up(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns. When the caller hangs up, it is given up, and CancelledError raised."""
     working, hanging_up = asyncio.ensure_future(work), asyncio.ensure_future(_hung_up(request))
     try:
@@ -65,20 +67,20 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
 
 async def _multipart(request: Request) -> tuple[bytes | str, dict[str, list[bytes]]]:
     """The part `request`, and the pictures by the names of their parts."""
-    said: list[bytes | str] = []
+    contents: list[bytes | str] = []
     files: dict[str, list[bytes]] = {}
     async with request.form(max_files=MOST_FILES, max_fields=16, max_part_size=LARGEST_PART) as form:
         for name, part in form.multi_items():
             data = await part.read() if isinstance(part, UploadFile) else part
             if name == "request":
-                said.append(data)
+                contents.append(data)
             elif isinstance(data, bytes):
                 files.setdefault(name, []).append(data)
             else:
                 raise MalformedError(f"the part {name!r} is text; {PARTS}")
-    if len(said) > 1:
-        raise MalformedError(f"there are {len(said)} parts 'request'; {PARTS}")
-    return said[0] if said else "{}", files
+    if len(contents) > 1:
+        raise MalformedError(f"there are {len(contents)} parts 'request'; {PARTS}")
+    return contents[0] if contents else "{}", files
 
 
 def _with_pictures(content: Any, files: dict[str, list[bytes]]) -> Any:

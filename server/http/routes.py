@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from server import messages as m
 from server.http.openapi import body_of, links_to, refusals
-from server.http.reading import read_request, unless_gone
+from server.http.reading import read_request, until_hang_up
 from server.service import PlanningService
 
 router = APIRouter(responses=refusals())
@@ -40,7 +40,7 @@ def answered(message: BaseModel, status: int = 200) -> Response:
 
 
 async def _ask(request: Request, work: Coroutine[Any, Any, BaseModel], status: int = 200) -> Response:
-    return answered(await unless_gone(request, work), status)
+    return answered(await until_hang_up(request, work), status)
 
 
 async def _read(request: Request, service: PlanningService, kind: type[m.MessageT]) -> m.MessageT:

@@ -13,7 +13,7 @@ from server import messages as m
 from server.errors import MalformedError, problem_of
 from server.http.reading import parse_json
 from server.service import PlanningService
-from server.stream import Look, pursue
+from server.stream import Look, answer_newest
 from server.traces import failed
 from vjepa2_ac.errors import VJEPA2ACError
 
@@ -30,7 +30,7 @@ async def stream(socket: WebSocket, session_id: str) -> None:
         await socket.accept()
         try:
             service.sessions.get(session_id)
-            async for answer in pursue(service, session_id, _looks(socket)):
+            async for answer in answer_newest(service, session_id, _looks(socket)):
                 text = answer.model_dump_json(exclude_none=True)
                 await socket.send_text(f'{{"problem":{text}}}' if isinstance(answer, m.StreamProblem) else text)
             await socket.close()

@@ -15,14 +15,14 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError
 
-from server.auth import Doorman
+from server.auth import TokenCheck
 from server.errors import MalformedError, TooSlowError, UnauthenticatedError, problem_of
 from server.intake import head_came_at
 from server.logs import new_request_id, request_id
 from server.metrics import Metrics
 from server.rpc.count import count
 from server.rpc.problems import abort
-from server.traces import Span, Traces, enter, failed
+from server.traces import Span, Traces, failed, set_current_span
 
 OPEN = "/grpc.health.v1.Health/"
 OURS = "/vjepa2_ac.v1."  # calls that are traced
@@ -32,8 +32,10 @@ Refuse = Callable[[Any, Exception], Awaitable[None]]  # from a call's context an
 class Gate(grpc.aio.ServerInterceptor):
     """An interceptor in front of everything, reflection included."""
 
-    def __init__(self, doorman: Doorman, patience_s: float, metrics: Metrics, traces: Traces | None = None) -> None:
-        self.doorman, self.patience_s, self.metrics, self.traces = doorman, patience_s, metrics, traces
+    def __init__(
+        self, token_check: TokenCheck, patience_s: float, metrics: Metrics, traces: Traces | None = None
+    ) -> None:
+        self.token_check, self.patience_s, self.metrics, self.traces = token_check, patience_s, metrics, traces
 
     async def intercept_service(
         self,
@@ -50,7 +52,7 @@ class Gate(grpc.aio.ServerInterceptor):
         name = handler_call_details.method.rpartition("/")[2]
         refuse = partial(self._refuse, name, time.monotonic(), handler.response_streaming)
         try:
-            self.doorman.check(_text(metadata.get("authorization")))
+            self.token_check.refuse_unknown(_text(metadata.get("authorization")))
         except UnauthenticatedError as error:
             return _refusing(handler, partial(refuse, error=error))
         handler = _tolerant(handler, refuse)
@@ -69,9 +71,9 @@ class Gate(grpc.aio.ServerInterceptor):
         """The span of a call, as a child of the caller's own."""
         name = method.removeprefix("/")
         service, _, call = name.partition("/")
-        said = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": call}
+        attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": call}
         carrier = {key: text for key, value in metadata.items() if (text := _text(value)) is not None}
-        return traces.begin(name, carrier, {**said, "vjepa2_ac.request_id": request_id.get()})
+        return traces.begin(name, carrier, {**attributes, "vjepa2_ac.request_id": request_id.get()})
 
 
 def _tolerant(handler: Any, refuse: Refuse) -> Any:
@@ -136,7 +138,7 @@ def _traced(handler: Any, begin: Callable[[], Span]) -> Any:
 
     async def answer(request: Any, context: Any) -> Any:
         span = begin()
-        enter(span)
+        set_current_span(span)
         try:
             return await handler.unary_unary(request, context)
         finally:
@@ -144,7 +146,7 @@ def _traced(handler: Any, begin: Callable[[], Span]) -> Any:
 
     async def answers(requests: Any, context: Any) -> AsyncIterator[Any]:
         span = begin()
-        enter(span)
+        set_current_span(span)
         try:
             async with aclosing(handler.stream_stream(requests, context)) as stream:
                 async for each in stream:

@@ -10,7 +10,7 @@ from grpc_health.v1.health import aio as health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_reflection.v1alpha import reflection
 
-from server.auth import Doorman
+from server.auth import TokenCheck
 from server.rpc.gate import Gate
 from server.rpc.servicer import Planning
 from server.service import PlanningService
@@ -24,12 +24,12 @@ NAME = planning_pb2.DESCRIPTOR.services_by_name["Planning"].full_name
 class RpcServer:
     """Listens, answers health checks, and stops without dropping calls that it accepted."""
 
-    def __init__(self, service: PlanningService, doorman: Doorman) -> None:
+    def __init__(self, service: PlanningService, token_check: TokenCheck) -> None:
         self.service = service
         self._health = health.HealthServicer()
         patience_ms = math.ceil(1e3 * service.settings.idle_connection_s)
         self._server = grpc.aio.server(
-            interceptors=[Gate(doorman, service.settings.idle_connection_s, service.metrics, service.traces)],
+            interceptors=[Gate(token_check, service.settings.idle_connection_s, service.metrics, service.traces)],
             options=[
                 ("grpc.max_receive_message_length", service.settings.max_body_bytes),
                 ("grpc.max_send_message_length", -1),

@@ -15,12 +15,12 @@ from google.protobuf.message import Message
 from pydantic import BaseModel
 
 from server import messages as m
-from server.beside import beside
 from server.errors import MalformedError, TooSlowError, problem_of
 from server.rpc.count import count
 from server.rpc.problems import abort
 from server.service import PlanningService
-from server.stream import Look, pursue
+from server.stream import Look, answer_newest
+from server.threads import in_thread_if_large
 from server.traces import failed
 from vjepa2_ac.errors import VJEPA2ACError
 from vjepa2_ac.pb import planning_pb2 as pb
@@ -50,7 +50,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
 
     async def Energy(self, request: pb.EnergyRequest, context: Context) -> pb.EnergyResponse:
         async def energy() -> m.EnergyResponse:
-            asked = await beside(request.ByteSize(), lambda: _read(m.EnergyRequest, request))
+            asked = await in_thread_if_large(request.ByteSize(), lambda: _read(m.EnergyRequest, request))
             return await self.service.energy(asked, _left(context))
 
         return await self._ask(
@@ -63,7 +63,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
 
     async def Rollout(self, request: pb.RolloutRequest, context: Context) -> pb.RolloutResponse:
         async def rollout() -> m.RolloutResponse:
-            asked = await beside(request.ByteSize(), lambda: _read(m.RolloutRequest, request))
+            asked = await in_thread_if_large(request.ByteSize(), lambda: _read(m.RolloutRequest, request))
             return await self.service.rollout(asked, _left(context))
 
         return await self._ask(
@@ -175,7 +175,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
             session = await self._open(requests)
             session_id = session.session_id
             yield pb.PlanStreamResponse(opened=_message(session, pb.Session))
-            async with aclosing(pursue(self.service, session_id, _looks(requests))) as answers:
+            async with aclosing(answer_newest(self.service, session_id, _looks(requests))) as answers:
                 async for answer in answers:
                     if isinstance(answer, m.StreamProblem):
                         yield pb.PlanStreamResponse(problem=_message(answer, pb.StreamProblem))

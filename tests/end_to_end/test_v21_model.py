@@ -145,8 +145,8 @@ def test_a_service_plans_with_it(release: Path, model: WorldModel) -> None:
     served = open_model(str(release), "fp32", "cpu")
     assert served.version == version_of(model)
     with running(lambda: served) as (_, where), PlannerClient(where.url) as client:
-        (told,) = client.models()
-        assert (told["details"]["encoder"], told["details"]["img_size"]) == ("V-JEPA 2.1", "32x32")
+        (listed,) = client.models()
+        assert (listed["details"]["encoder"], listed["details"]["img_size"]) == ("V-JEPA 2.1", "32x32")
         now, goal = frames(2)
         assert client.plan(now, POSE, goal, seed=1, samples=16, iterations=1).actions.shape == (1, 7)
 
@@ -170,9 +170,9 @@ def test_commands_plan_measure_and_drive_with_it(root: Path, release: Path, tmp_
 
 def test_what_it_is_can_be_read_before_it_is_opened(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["inspect", str(release)]) == 0
-    told = capsys.readouterr().out
-    assert "would load encoder: EncoderV21" in told
-    assert "would load predictor: ACPredictor" in told
+    printed = capsys.readouterr().out
+    assert "would load encoder: EncoderV21" in printed
+    assert "would load predictor: ACPredictor" in printed
 
 
 def test_an_encoder_alone_is_no_world_model(encoder: Path) -> None:

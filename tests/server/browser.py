@@ -84,9 +84,9 @@ class Page:
         """A key, down and up."""
         code = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "ArrowRight": 39, "ArrowDown": 40}[key]
         text = {"text": "\r"} if key == "Enter" and not control else {"text": " "} if key == " " else {}
-        told = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 2 if control else 0}
-        self.send("Input.dispatchKeyEvent", type="keyDown", **told, **text)
-        self.send("Input.dispatchKeyEvent", type="keyUp", **told)
+        event = {"key": key, "windowsVirtualKeyCode": code, "modifiers": 2 if control else 0}
+        self.send("Input.dispatchKeyEvent", type="keyDown", **event, **text)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **event)
 
     def type(self, text: str) -> None:
         """Write where the focus is, over what is selected."""
@@ -131,10 +131,10 @@ def browsing(folder: Path) -> Iterator[Page]:
             process.kill()
 
 
-def _port(told: Path, process: subprocess.Popen[bytes]) -> int:
+def _port(port_file: Path, process: subprocess.Popen[bytes]) -> int:
     end = time.monotonic() + 20
     while time.monotonic() < end and process.poll() is None:
-        if told.exists() and (lines := told.read_text().split()):
+        if port_file.exists() and (lines := port_file.read_text().split()):
             return int(lines[0])
         time.sleep(0.05)
     pytest.fail(f"the browser did not start ({process.poll()})")

@@ -415,16 +415,16 @@ def test_rollouts_follow_the_actions(client: PlannerClient) -> None:
 
 def test_both_wires_say_how_surely_the_goal_is_located_where_the_model_does() -> None:
     look, goal = pictures.noise(32, 32, 1), pictures.noise(32, 32, 2)
-    told = []
+    estimates = []
     for opener in (locating_model, tiny_model):
         with running(opener) as (_, where):
             for wire in WIRES:
                 with PlannerClient(url_of(where, wire), retries=0) as client:
                     signs = client.plan(look, HOME, goal, seed=3).confidence
-                    told.append((signs.goal_uncertainty, signs.cycle_error))
-    assert told[0] == told[1]
-    assert min(told[0]) > 0.001  # [m]
-    assert told[2:] == [(None, None), (None, None)]
+                    estimates.append((signs.goal_uncertainty, signs.cycle_error))
+    assert estimates[0] == estimates[1]
+    assert min(estimates[0]) > 0.001  # [m]
+    assert estimates[2:] == [(None, None), (None, None)]
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -420,11 +420,11 @@ def test_a_token_is_asked_for(page: Page, here_and_there: tuple[Path, Path]) -> 
         page.open(f"{where.url}/console")
         page.until("document.querySelector('#access').open")
         assert "A token is needed" in page.text("header")
-        for wrong, told in (("one-that-is-wrong", "not one that this service knows"), ("one…more", "holds “…”")):
+        for wrong, complaint in (("one-that-is-wrong", "not one that this service knows"), ("one…more", "holds “…”")):
             write(page, "token", wrong)
             page.press("Tab")
-            page.until(f"document.querySelector('#problem').textContent.includes('{told}')")
-            page.until(f"document.querySelector('#model').textContent.includes('{told}')")
+            page.until(f"document.querySelector('#problem').textContent.includes('{complaint}')")
+            page.until(f"document.querySelector('#model').textContent.includes('{complaint}')")
         fill(page, *here_and_there)
         write(page, "token", TOKEN)
         page.press("Enter", control=True)  # from within the field

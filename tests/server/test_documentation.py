@@ -41,7 +41,7 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_the_client_is_documented_with_each_argument_and_its_default() -> None:
-    told: Counter[str] = Counter()  # several kinds have a `close()`
+    signatures: Counter[str] = Counter()  # several kinds have a `close()`
     for kind in (client.PlannerClient, client.Session, client.ChunkBroker):
         methods = {name: method for name, method in vars(kind).items() if not name.startswith("_")}
         if kind is not client.Session:  # which nobody but a client makes
@@ -49,8 +49,8 @@ def test_the_client_is_documented_with_each_argument_and_its_default() -> None:
         for name, method in methods.items():
             _, *taken = inspect.signature(method).parameters.values()
             bare = inspect.Signature([each.replace(annotation=inspect.Parameter.empty) for each in taken])
-            told[f"`{name}{bare}`"] += 1
-    assert [call for call, times in told.items() if TEXT.count(call) < times] == []
+            signatures[f"`{name}{bare}`"] += 1
+    assert [call for call, times in signatures.items() if TEXT.count(call) < times] == []
 
 
 def test_every_part_of_options_and_looks_is_documented() -> None:

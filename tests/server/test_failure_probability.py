@@ -42,7 +42,7 @@ LOOK = {"picture": pictures.of(HOME), "pose": list(HOME)}
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
+def fitted_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listening]:
     """A service over the point world that was given a failure model."""
     path = file_of(tmp_path_factory.mktemp("confidence"), ON_GAIN)
     with running(model="random:point", confidence=path) as (_, where):
@@ -56,8 +56,8 @@ def expected(plan: Plan) -> float | None:
 
 @pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("preset", ["fast", "balanced"])
-def test_a_plan_says_its_chance_of_failure(told: Listening, wire: str, preset: str) -> None:
-    with PlannerClient(url_of(told, wire), retries=0) as client:
+def test_a_plan_says_its_chance_of_failure(fitted_service: Listening, wire: str, preset: str) -> None:
+    with PlannerClient(url_of(fitted_service, wire), retries=0) as client:
         near, there = (client.plan(paint(HOME), HOME, paint(goal), preset=preset, seed=3) for goal in (GOAL, HOME))
     for plan in (near, there):
         assert plan.failure_probability == expected(plan)
@@ -67,48 +67,48 @@ def test_a_plan_says_its_chance_of_failure(told: Listening, wire: str, preset: s
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_the_plan_of_a_preset_with_another_cost_says_nothing(told: Listening, wire: str) -> None:
+def test_the_plan_of_a_preset_with_another_cost_says_nothing(fitted_service: Listening, wire: str) -> None:
     fields: dict[str, Any] = {"observation": LOOK, "goal": {"pictures": [pictures.of(GOAL)]}}
-    with PlannerClient(url_of(told, wire), retries=0) as client:
+    with PlannerClient(url_of(fitted_service, wire), retries=0) as client:
         assert client.plan(paint(HOME), HOME, paint(GOAL), preset="paper").failure_probability is None
         asked = Call("plan", fields | {"options": {"preset": "paper"}})
         assert "failure_probability" not in client._wire.send(asked, 20.0)
 
 
-def test_both_wires_say_the_same(told: Listening) -> None:
+def test_both_wires_say_the_same(fitted_service: Listening) -> None:
     fields = {"observation": LOOK, "goal": {"pictures": [pictures.of(GOAL)]}, "options": {"seed": 3}}
     chances = []
     for wire in WIRES:
-        with PlannerClient(url_of(told, wire), retries=0) as client:
+        with PlannerClient(url_of(fitted_service, wire), retries=0) as client:
             chances.append(client._wire.send(Call("plan", fields), 20.0)["failure_probability"])
     assert chances[0] == chances[1]
     assert 0 < chances[0] < 0.3
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_steps_and_asynchronous_callers_are_told_too(told: Listening, wire: str) -> None:
+def test_steps_and_asynchronous_callers_are_told_too(fitted_service: Listening, wire: str) -> None:
     async def plan_and_step(url: str) -> tuple[Plan, Plan | None]:
         async with AsyncPlannerClient(url) as client:
             plan = await client.plan(paint(HOME), HOME, paint(GOAL))
             async with await client.session(paint(GOAL)) as session:
                 return plan, (await session.step(paint(HOME), HOME)).plan
 
-    with PlannerClient(url_of(told, wire), retries=0) as client, client.session(paint(GOAL)) as session:
+    with PlannerClient(url_of(fitted_service, wire), retries=0) as client, client.session(paint(GOAL)) as session:
         step = session.step(paint(HOME), HOME)
-    for plan in (step.plan, *asyncio.run(plan_and_step(url_of(told, wire)))):
+    for plan in (step.plan, *asyncio.run(plan_and_step(url_of(fitted_service, wire)))):
         assert plan is not None
         assert plan.failure_probability == expected(plan) is not None
 
 
-def test_streams_of_both_wires_tell_it(told: Listening) -> None:
-    with PlannerClient(told.url) as client, client.session(paint(GOAL)) as session:
-        address = told.url.replace("http", "ws") + f"/v1/sessions/{session.id}/stream"
+def test_streams_of_both_wires_tell_it(fitted_service: Listening) -> None:
+    with PlannerClient(fitted_service.url) as client, client.session(paint(GOAL)) as session:
+        address = fitted_service.url.replace("http", "ws") + f"/v1/sessions/{session.id}/stream"
         with connect(address) as line:
             line.send(json.dumps({"observation": {**LOOK, "picture": base64.b64encode(LOOK["picture"]).decode()}}))
             by_socket = json.loads(line.recv(10))["plan"]["failure_probability"]
     opening = to_message({"open": {"goal": {"pictures": [pictures.of(GOAL)]}}}, pb.PlanStreamRequest)
     look = to_message({"step": {"observation": LOOK}}, pb.PlanStreamRequest)
-    with grpc.insecure_channel(told.grpc) as channel:
+    with grpc.insecure_channel(fitted_service.grpc) as channel:
         *_, last = planning_pb2_grpc.PlanningStub(channel).PlanStream(iter([opening, look]), timeout=20)
     assert last.step.plan.HasField("failure_probability")
     assert by_socket == last.step.plan.failure_probability
@@ -153,28 +153,28 @@ def test_what_an_operator_says_goes_before_what_lies_among_a_models_files(tmp_pa
 
 def test_a_file_for_a_cost_that_no_preset_has_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = file_of(tmp_path, replace(ON_GAIN, cost={**ON_GAIN.cost, "pools": [2]}))
-    said = []
+    printed = []
     for command in (["serve", "--port", "0", "--no-grpc"], ["evaluate", "--out", str(tmp_path / "out")]):
         assert cli.run([*command, "--model", "random:tiny", "--confidence", str(path)]) == 2
-        said.append(capsys.readouterr().err)
-        assert said[-1].startswith(f"error: {path} was fitted ")
-        assert said[-1].endswith("; its probabilities would mean nothing\n")
-        assert said[-1].count("\n") == 1
+        printed.append(capsys.readouterr().err)
+        assert printed[-1].startswith(f"error: {path} was fitted ")
+        assert printed[-1].endswith("; its probabilities would mean nothing\n")
+        assert printed[-1].count("\n") == 1
     each = "; ".join(f"{name}: with cost.pools = [2], not []" for name in PRESETS)
-    assert f"was fitted for the cost of no preset ({each});" in said[0]
+    assert f"was fitted for the cost of no preset ({each});" in printed[0]
 
 
 def test_a_file_for_other_weights_is_refused_as_evaluate_refuses_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = file_of(tmp_path, replace(ON_GAIN, weights="abc"))
-    said = []
+    printed = []
     for command in (["serve", "--port", "0", "--no-grpc"], ["evaluate", "--out", str(tmp_path / "out")]):
         assert cli.run([*command, "--model", "random:tiny", "--confidence", str(path)]) == 2
-        said.append(capsys.readouterr().err)
-    assert said[0] == said[1]
-    assert said[0].startswith(f"error: {path} was fitted ")
-    assert said[0].count("\n") == 1
+        printed.append(capsys.readouterr().err)
+    assert printed[0] == printed[1]
+    assert printed[0].startswith(f"error: {path} was fitted ")
+    assert printed[0].count("\n") == 1
 
 
 def test_what_is_no_such_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -142,9 +142,9 @@ def test_a_picture_that_comes_in_the_request_and_as_a_part_is_refused(
 
 def test_bodies_beyond_the_limit_are_refused_with_and_without_a_length() -> None:
     with running(max_body_bytes=10_000) as (_, where):
-        told = httpx.post(where.url + "/v1/plan", content=b" " * 20_000)
-        untold = httpx.post(where.url + "/v1/plan", content=(b" " * 1000 for _ in range(20)))
-    for answer in (told, untold):
+        with_length = httpx.post(where.url + "/v1/plan", content=b" " * 20_000)
+        without_length = httpx.post(where.url + "/v1/plan", content=(b" " * 1000 for _ in range(20)))
+    for answer in (with_length, without_length):
         assert (answer.status_code, problem_of(answer)["code"]) == (413, "too_large")
 
 

@@ -52,10 +52,10 @@ def test_a_caller_who_goes_away_is_noticed_between_the_pieces_of_many_candidates
 
 def test_all_networks_of_a_model_are_counted_and_an_inverse_is_told(tmp_path: Path) -> None:
     without, inverse = [samples.encoder(), samples.acting()], samples.inverse()
-    for folder, networks, said in (
+    for folder, networks, answer in (
         (samples.release(tmp_path / "without"), without, "no"),
         (samples.locating(tmp_path / "with"), [*without, inverse], "yes"),
     ):
         details = open_model(str(folder)).details
         assert details["parameters"] == str(sum(p.numel() for network in networks for p in network.parameters()))
-        assert details["inverse"] == said
+        assert details["inverse"] == answer

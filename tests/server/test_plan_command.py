@@ -74,19 +74,19 @@ def test_what_a_service_refuses_is_told_in_its_words(
 ) -> None:
     elsewhere = [*pictures[:-1], "1.4 0 0.3 0 0 0 0", "--server", url_of(point, wire)]
     assert run(["plan", *elsewhere]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("error: observation.pose: x = 1.4 m is outside of the workspace")
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: observation.pose: x = 1.4 m is outside of the workspace")
 
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_maps_that_fail_are_told_from_a_plan_that_fails(
     wire: str, pictures: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    said = "the plan was made, but not the 11 x 11 maps around it: candidates: 244 actions in all"
+    message = "the plan was made, but not the 11 x 11 maps around it: candidates: 244 actions in all"
     with running(max_candidate_steps=200) as (_, where):
         asked = ["plan", *pictures, "--server", url_of(where, wire), "--out", f"{tmp_path}/out"]
         assert run([*asked, "--grid", "11"]) == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
         assert not (tmp_path / "out").exists()
         assert run(asked) == 0
 
@@ -123,10 +123,10 @@ def test_what_cannot_be_asked_of_a_service_is_refused(
     pictures: list[str], options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["plan", *pictures, *options]) == 2
-    said = capsys.readouterr().err.strip()
-    assert said.startswith("error: ")
-    assert complaint in said
-    assert "\n" not in said
+    printed = capsys.readouterr().err.strip()
+    assert printed.startswith("error: ")
+    assert complaint in printed
+    assert "\n" not in printed
 
 
 @pytest.mark.parametrize("wire", WIRES)

@@ -102,7 +102,7 @@ def test_what_callers_write_stays_in_the_line_that_tells_of_it(
 ) -> None:
     set_up("info", "text")
     httpx.get(point.url + "/v1/%0A12:00:00 info    all is well%1b[2J")
-    (line,) = told(capsys, 1)
+    (line,) = log_lines(capsys, 1)
     assert r"path=/v1/\n12:00:00 info    all is well\x1b[2J status=404" in line
 
 
@@ -111,19 +111,19 @@ def test_a_socket_that_is_refused_is_no_error(point: Listening, capsys: pytest.C
     with pytest.raises(InvalidStatus):
         connect(point.url.replace("http", "ws") + "/v1/sessions/x/stream", origin=Origin("http://evil.example"))
     httpx.get(point.url + "/v1/nothing")  # whatever was to be said of the socket is said before
-    lines = [json.loads(line) for line in told(capsys, 2)]
+    lines = [json.loads(line) for line in log_lines(capsys, 2)]
     assert [(line["level"], line.get("status")) for line in lines] == [("info", 403), ("info", 404)]
 
 
-def told(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:
+def log_lines(capsys: pytest.CaptureFixture[str], count: int) -> list[str]:
     """The lines of the log, once there are so many: a request has its own only after its answer."""
-    said = ""
+    log = ""
     for _ in range(500):
-        said += capsys.readouterr().err
-        if said.count("\n") >= count:
+        log += capsys.readouterr().err
+        if log.count("\n") >= count:
             break
         threading.Event().wait(0.01)
-    return said.splitlines()
+    return log.splitlines()
 
 
 def test_a_wrong_method_is_told_every_right_one(point: Listening) -> None:

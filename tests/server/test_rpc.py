@@ -159,8 +159,8 @@ def test_calls_that_do_not_pass_the_gate_are_counted_and_logged_too(caplog: pyte
         }
         assert counted(program) == dict.fromkeys(wanted, 1.0)
         assert timed(program) == {"GetServerInfo", "Plan"}
-    told = {(line.method, line.status) for line in caplog.records if line.message == "answered"}  # type: ignore[attr-defined]
-    assert told == wanted
+    logged = {(line.method, line.status) for line in caplog.records if line.message == "answered"}  # type: ignore[attr-defined]
+    assert logged == wanted
 
 
 def test_how_long_a_stream_was_open_is_no_time_to_answer() -> None:

@@ -75,9 +75,9 @@ def started(**settings: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
-        told = re.match(r"serving random:tiny at (\S+) and gRPC at (\S+);", process.stderr.readline())
-        assert told
-        yield process, told[1], told[2]
+        addresses = re.match(r"serving random:tiny at (\S+) and gRPC at (\S+);", process.stderr.readline())
+        assert addresses
+        yield process, addresses[1], addresses[2]
     finally:
         process.kill()
 
@@ -141,11 +141,11 @@ def test_what_takes_too_long_is_given_up_and_the_callers_are_told(wire: str, cod
         process.send_signal(signal.SIGTERM)
         asking.join(30)
         assert process.stderr is not None
-        said = process.stderr.read()
+        log = process.stderr.read()
         assert process.wait(30) == 1
     assert [error.code for error in refusals] == [code]
-    assert "Traceback" not in said
-    assert '"stopped, with requests given up"' in said.splitlines()[-1]
+    assert "Traceback" not in log
+    assert '"stopped, with requests given up"' in log.splitlines()[-1]
 
 
 def test_a_port_that_is_taken_is_said_in_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,7 +126,7 @@ def test_lists_and_groups_that_are_no_json_are_said_to_be(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("origin", "meant"),
     [
         ("http://lab.example:3000/", "http://lab.example:3000"),
         ("HTTPS://Lab.example:443", "https://lab.example"),
@@ -135,16 +135,16 @@ def test_lists_and_groups_that_are_no_json_are_said_to_be(monkeypatch: pytest.Mo
         ("null", "null"),
     ],
 )
-def test_origins_are_as_a_browser_says_them(said: str, meant: str) -> None:
-    assert Settings(allowed_origins=[said]).allowed_origins == (meant,)
+def test_origins_are_as_a_browser_says_them(origin: str, meant: str) -> None:
+    assert Settings(allowed_origins=[origin]).allowed_origins == (meant,)
 
 
 @pytest.mark.parametrize(
-    "said", ["lab.example", "localhost:3000", "http://", "http://lab.example/page", "http://läb.example", "http://[1"]
+    "origin", ["lab.example", "localhost:3000", "http://", "http://lab.example/page", "http://läb.example", "http://[1"]
 )
-def test_an_origin_that_no_browser_would_say_is_refused(said: str) -> None:
+def test_an_origin_that_no_browser_would_say_is_refused(origin: str) -> None:
     with pytest.raises(ConfigError, match=r"setting allowed_origins\.0: "):
-        read_settings(allowed_origins=[said])
+        read_settings(allowed_origins=[origin])
 
 
 def test_tokens_are_not_shown_when_settings_are() -> None:

@@ -55,7 +55,7 @@ class Collector:
         return {each.name for each in self.spans if each.parent_span_id == span.span_id}
 
 
-def said(span: Any) -> dict[str, Any]:
+def attributes_of(span: Any) -> dict[str, Any]:
     return {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in span.attributes}
 
 
@@ -135,7 +135,7 @@ def check_plan(collector: Collector, name: str) -> dict[str, Any]:
     for each in collector.spans:
         assert span.start_time_unix_nano <= each.start_time_unix_nano <= each.end_time_unix_nano
         assert each.end_time_unix_nano <= span.end_time_unix_nano
-    return said(span)
+    return attributes_of(span)
 
 
 def test_a_plan_over_rest_is_a_child_of_the_caller_s_span(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ def test_a_grpc_call_that_does_not_pass_the_gate_says_its_status_too(monkeypatch
         channel = grpc.insecure_channel(str(where.grpc))
         with channel, pytest.raises(grpc.RpcError):
             channel.unary_unary("/vjepa2_ac.v1.Planning/Plan")(b"\xff", timeout=10)
-    found = said(collector.named("vjepa2_ac.v1.Planning/Plan"))
+    found = attributes_of(collector.named("vjepa2_ac.v1.Planning/Plan"))
     assert (found["error.type"], found["rpc.grpc.status_code"]) == ("malformed_request", 3)
 
 
@@ -198,7 +198,7 @@ def test_refusals_say_their_code_and_blame_nobody(monkeypatch: pytest.MonkeyPatc
             planning_pb2_grpc.PlanningStub(channel).Plan(pb.PlanRequest())  # type: ignore[no-untyped-call]
     for name in ("POST /v1/plan", "vjepa2_ac.v1.Planning/Plan"):
         span = collector.named(name)
-        assert said(span)["error.type"] == "invalid_field"
+        assert attributes_of(span)["error.type"] == "invalid_field"
         assert span.status.code == 0
         assert not span.parent_span_id  # no traceparent came: a trace begins here
 

@@ -17,7 +17,7 @@ from server.traces import stage
 from vjepa2_ac.errors import InputError
 
 
-class TapedPlanner(Planner):
+class RecordingPlanner(Planner):
     """Keeps its last request and, where there was a deadline, the clock's readings relative to that [s].
 
     Its stages appear in traces.

@@ -1,4 +1,4 @@
-"""Reads large requests in a thread beside the event loop, so that nobody else waits for them."""
+"""Reads large requests in threads, so that the event loop stays free for others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ LARGE = 64 * 1024  # [bytes] beyond which a request is read in a thread
 T = TypeVar("T")
 
 
-async def beside(size: int, read: Callable[[], T]) -> T:
+async def in_thread_if_large(size: int, read: Callable[[], T]) -> T:
     """What `read` returns for a request of `size` bytes, called in a thread if that is large."""
     return await asyncio.to_thread(read) if size > LARGE else read()

@@ -9,59 +9,59 @@ import numpy as np
 import pytest
 
 from server.errors import NotFoundError, TooManyError
+from server.expiring_store import ExpiringStore
 from server.goals import RECENT, Goals
 from server.messages import GoalReference
-from server.shelf import Shelf
 from tests.planner.worlds import Clock
 from vjepa2_ac.pictures import Picture, fingerprint
 
 
 def test_what_is_used_is_kept_and_the_rest_goes() -> None:
     clock = Clock()
-    shelf: Shelf[int] = Shelf("session", 3, 10.0, clock)
-    shelf.put("a", 1)
-    shelf.put("b", 2)
+    store: ExpiringStore[int] = ExpiringStore("session", 3, 10.0, clock)
+    store.put("a", 1)
+    store.put("b", 2)
     clock.now = 8.0
-    assert shelf.get("a") == 1
+    assert store.get("a") == 1
     clock.now = 12.0
-    assert shelf.items() == {"a": 1}
-    assert shelf.expires_in_s("a") == 6.0
+    assert store.items() == {"a": 1}
+    assert store.expires_in_s("a") == 6.0
     with pytest.raises(NotFoundError, match="no session 'b'"):
-        shelf.get("b")
+        store.get("b")
 
 
 def test_what_is_in_use_does_not_expire_and_is_kept_anew_afterwards() -> None:
     clock = Clock()
-    shelf: Shelf[int] = Shelf("session", 3, 10.0, clock)
-    shelf.put("a", 1)
-    with shelf.using("a") as item, shelf.using("a"):
+    store: ExpiringStore[int] = ExpiringStore("session", 3, 10.0, clock)
+    store.put("a", 1)
+    with store.using("a") as item, store.using("a"):
         clock.now = 25.0
-        assert (item, shelf.items(), shelf.expires_in_s("a")) == (1, {"a": 1}, 10.0)
+        assert (item, store.items(), store.expires_in_s("a")) == (1, {"a": 1}, 10.0)
     clock.now = 34.0
-    assert shelf.get("a") == 1
-    with shelf.using("a"):
-        shelf.remove("a")
-    assert "a" not in shelf
+    assert store.get("a") == 1
+    with store.using("a"):
+        store.remove("a")
+    assert "a" not in store
 
 
-def test_a_full_shelf_says_when_there_will_be_room() -> None:
+def test_a_full_store_says_when_there_will_be_room() -> None:
     clock = Clock()
-    shelf: Shelf[int] = Shelf("goal", 3, 10.0, clock)
-    shelf.put("a", 1, weight=2)
+    store: ExpiringStore[int] = ExpiringStore("goal", 3, 10.0, clock)
+    store.put("a", 1, weight=2)
     clock.now = 4.0
-    shelf.put("b", 2)
+    store.put("b", 2)
     with pytest.raises(TooManyError, match="room for 3 goals") as caught:
-        shelf.put("c", 3)
+        store.put("c", 3)
     assert caught.value.retry_after_s == 6.0
 
 
 def test_what_has_expired_takes_no_room() -> None:
     clock = Clock()
-    shelf: Shelf[int] = Shelf("session", 1, 10.0, clock)
-    shelf.put("a", 1)
+    store: ExpiringStore[int] = ExpiringStore("session", 1, 10.0, clock)
+    store.put("a", 1)
     clock.now = 11.0
-    shelf.put("b", 2)
-    assert shelf.items() == {"b": 2}
+    store.put("b", 2)
+    assert store.items() == {"b": 2}
 
 
 def test_of_goals_that_came_with_requests_only_recent_ones_are_kept() -> None:
