@@ -17,7 +17,7 @@ from planner.planning import Planner
 from sim.bounds import policy_name
 from sim.env import FrankaEnv
 from sim.evaluate.drivers import Driver, DriverStep, PlannedDriver, ScriptedDriver, ServedDriver
-from sim.evaluate.exploring import explore, told
+from sim.evaluate.exploring import as_record, explore
 from sim.evaluate.failures import REDRAWN, Moment, failure, moment
 from sim.evaluate.oracle import OracleDriver
 from sim.evaluate.settings import EvaluationConfig, Job
@@ -102,7 +102,7 @@ class Player:
             "redraws": redraws,
             "start": asdict(truths[0]),
             "wanted": {what: place.tolist() for what, place in wanted.items()},
-            "camera": None if camera is None else told(camera),
+            "camera": None if camera is None else as_record(camera),
             "seconds": round(time.perf_counter() - started, 3),
             "turns": turns,
         }

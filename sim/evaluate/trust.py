@@ -101,7 +101,7 @@ def calibrate(folders: Sequence[Path], out: Path, beside: Path | None = None, co
     fits = [*(_of_other_costs(beside, model) if beside else ()), fit]
     make_folder(out.parent)
     write(out, json.dumps({"format": FORMAT, "fits": fits}, indent=1) + "\n")
-    return f"{told(found)}\n\n{out}"
+    return f"{as_text(found)}\n\n{out}"
 
 
 def gathered(folders: Sequence[Path]) -> Plans:
@@ -207,7 +207,7 @@ def reliability(chance_N: Array, failed_N: Mask, seed_N: NDArray[np.int64]) -> t
     return tuple(bins)
 
 
-def told(found: Trust) -> str:
+def as_text(found: Trust) -> str:
     """What the chances are worth, in words and tables."""
     low, high = found.auroc_interval or (float("nan"), float("nan"))
     words = (
