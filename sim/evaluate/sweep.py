@@ -115,8 +115,8 @@ def variant_rows(out: Path, config: SweepConfig, variants: Sequence[Variant], we
     found = [_row(variant, records[variant.name], baseline) for variant in variants if records[variant.name]]
     compared = [each for each in found if each.beside is not None]
     raised = holm([each.beside.p for each in compared if each.beside is not None])
-    said = {each.name: p for each, p in zip(compared, raised, strict=True)}
-    return [replace(each, p_holm=said.get(each.name)) for each in found]
+    p_holm = {each.name: p for each, p in zip(compared, raised, strict=True)}
+    return [replace(each, p_holm=p_holm.get(each.name)) for each in found]
 
 
 def table(found: Sequence[VariantRow]) -> str:
@@ -130,7 +130,7 @@ def table(found: Sequence[VariantRow]) -> str:
 
 def as_text(found: Sequence[VariantRow], empty: Sequence[str]) -> str:
     """The table and how to read it."""
-    said = [
+    paragraphs = [
         table(found),
         "Success at the end, with a 95 % interval that is as wide as scenes differ. Won and lost are episodes of the "
         "same task, object and seed that the variant did and the baseline did not, and the other way round; points is "
@@ -138,8 +138,8 @@ def as_text(found: Sequence[VariantRow], empty: Sequence[str]) -> str:
         "of all pairs. p is an exact sign-flip test of scenes, Holm's is raised for the number of variants.",
     ]
     if empty:
-        said.append(f"Left out, because their settings are the baseline's: {', '.join(empty)}.")
-    return "\n\n".join(said)
+        paragraphs.append(f"Left out, because their settings are the baseline's: {', '.join(empty)}.")
+    return "\n\n".join(paragraphs)
 
 
 class _Achieved:
@@ -154,7 +154,7 @@ class _Achieved:
             return evaluation.control
         key = json.dumps(to_dict(replace(evaluation.planner.cost, focus=0.0, surprise=0.0)))
         if key not in self.known:
-            self.known[key] = achieved.remembered(folder, scenes) or self._measured(evaluation, scenes)
+            self.known[key] = achieved.from_previous_run(folder, scenes) or self._measured(evaluation, scenes)
         return replace(evaluation.control, progress=replace(evaluation.control.progress, achieved=self.known[key]))
 
     def _measured(self, evaluation: EvaluationConfig, scenes: int) -> AchievedGoals:
@@ -180,7 +180,7 @@ def _asked(out: Path, config: SweepConfig, weights: str, variant: Variant) -> Ev
 def _sized(folder: Path, evaluation: EvaluationConfig, variant: Variant) -> PlannerConfig:
     if evaluation.budget_ms is None:
         return evaluation.planner
-    known = budgets.remembered(folder, evaluation.budget_ms, evaluation.planner)
+    known = budgets.from_previous_run(folder, evaluation.budget_ms, evaluation.planner)
     try:
         return known or budgets.measured(
             evaluation.budget_ms, evaluation.planner, evaluation.model, evaluation.precision
@@ -279,7 +279,7 @@ def _chance(p: float) -> str:
 
 
 def _leave(out: Path, config: SweepConfig, found: Sequence[VariantRow], empty: Sequence[str], command: str) -> None:
-    said = {
+    results = {
         "command": command,
         "versions": versions(),
         "weights": fingerprint(config.model),
@@ -287,5 +287,5 @@ def _leave(out: Path, config: SweepConfig, found: Sequence[VariantRow], empty: S
         "same_as_baseline": list(empty),
         "variants": [asdict(row) for row in found],
     }
-    write(out / JSON, json.dumps(said, indent=1) + "\n")
+    write(out / JSON, json.dumps(results, indent=1) + "\n")
     write(out / TABLE, as_text(found, empty) + "\n")

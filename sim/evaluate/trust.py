@@ -237,10 +237,10 @@ def _of_other_costs(path: Path, model: FailureModel) -> list[dict[str, Any]]:
 
 
 def _judged_by(folder: Path) -> dict[str, Any]:
-    said = read_settings(folder)
-    if said is None:
+    provenance = read_settings(folder)
+    if provenance is None:
         raise InputError(f"{folder} holds no evaluation (no {SETTINGS})")
-    settings = said["settings"]
+    settings = provenance["settings"]
     if settings["server"]:
         raise InputError(f"{folder} was evaluated through a service, whose cost is not known here")
     return {"model": settings["model"], "weights": settings["weights"], "cost": settings["planner"]["cost"]}

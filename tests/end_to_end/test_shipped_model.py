@@ -23,8 +23,8 @@ def test_the_default_model_reaches_what_a_picture_shows(tmp_path: Path) -> None:
     (row,) = json.loads((out / "evaluation.json").read_text())["rows"]
     assert (row["driver"], row["episodes"], row["at_end"]) == ("planner", 1, 1)
     (episode,) = (out / "episodes").glob("planner-*.json")
-    said = [turn["confidence"] for turn in json.loads(episode.read_text())["turns"] if turn["confidence"]]
-    assert all(signs["cycle_error"] < 0.02 and not signs["view_unfamiliar"] for signs in said)  # [m]
+    confidences = [turn["confidence"] for turn in json.loads(episode.read_text())["turns"] if turn["confidence"]]
+    assert all(signs["cycle_error"] < 0.02 and not signs["view_unfamiliar"] for signs in confidences)  # [m]
 
 
 def test_the_default_model_says_so_where_it_knows_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
