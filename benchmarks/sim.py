@@ -16,7 +16,7 @@ from benchmarks._result import publish, run
 from sim.control import LIMIT
 from sim.env import FrankaEnv
 from sim.episode import Cell
-from sim.rendering import Look, Painter
+from sim.rendering import Look, SceneRenderer
 from sim.scene import Scene
 from sim.variation import Variation, draw
 from vjepa2_ac import poses
@@ -50,10 +50,10 @@ def pictures() -> list[dict[str, Any]]:
     rows = []
     for size in (96, 128, 256):
         for look, shadows in looks:
-            painter = Painter(scene, size, size, look, shadows=shadows)
+            renderer = SceneRenderer(scene, size, size, look, shadows=shadows)
             row = {"look": look, "shadows": "yes" if shadows else "no", "pixels": size}
-            rows.append({**row, **speed(painter.draw, "frames/s")})
-            painter.close()
+            rows.append({**row, **speed(renderer.draw, "frames/s")})
+            renderer.close()
     return rows
 
 

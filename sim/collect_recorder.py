@@ -19,7 +19,7 @@ from sim.collect import STEPS, CollectConfig, Recorder, started_at
 from sim.collect_behaviours import FULL, Behaviour, Sight, disturbed, play, solve, wander
 from sim.control import STEP_SECONDS
 from sim.episode import Cell, Snapshot
-from sim.rendering import Painter
+from sim.rendering import SceneRenderer
 from sim.scene import Scene
 from sim.tasks import Goal, Judge, TaskName
 from sim.variation import Draw, Variation, draw, in_another_look
@@ -58,7 +58,7 @@ def make_recorder(config: CollectConfig) -> Recorder:
 class Track:
     """What was recorded of an episode so far, a row per moment."""
 
-    is_painted: bool = True  # False: its frames are not wanted, so none are rendered
+    is_rendered: bool = True  # False: its frames are not wanted, so none are rendered
     frames: dict[str, list[NDArray[np.uint8]]] = field(default_factory=lambda: defaultdict(list))  # by camera
     extrinsics: dict[str, list[Array]] = field(default_factory=lambda: defaultdict(list))
     poses: list[Array] = field(default_factory=list)
@@ -74,7 +74,7 @@ class CellRecorder:
     def __init__(self, config: CollectConfig) -> None:
         self.config, self.variation = config, Variation(split=config.split)
         self.cell = Cell(Scene())
-        self.painter = Painter(self.cell.scene, config.size, config.size)
+        self.renderer = SceneRenderer(self.cell.scene, config.size, config.size)
 
     def __call__(self, seed: int) -> Iterator[Recording]:
         """The recordings of a seed: its branches, its repaints, then its long episode, if that is wanted."""
@@ -85,7 +85,7 @@ class CellRecorder:
         task: TaskName = TASKS[rng.choice(len(TASKS), p=TASK_SHARES)]
         place_3 = rng.uniform(workspace.LOW, workspace.HIGH)
 
-        track, states, weights = Track(is_painted=self.config.long), [], []
+        track, states, weights = Track(is_rendered=self.config.long), [], []
         sight = self._keep(track)
         judge = Judge(task, Goal(hand=place_3, object=sight.truth.target, poses=np.zeros((0, 7)), frames=NO_FRAMES))
         behaviour = _behaviour(kind, task, place_3, rng, sight)
@@ -152,8 +152,8 @@ class CellRecorder:
     def _keep(self, track: Track) -> Sight:
         scene, truth = self.cell.scene, self.cell.truth()
         sight = Sight(pose_7=self.cell.controller.measured_pose(), truth=truth)
-        for camera in self.config.cameras if track.is_painted else ():
-            track.frames[camera].append(self.painter.draw(camera).copy())
+        for camera in self.config.cameras if track.is_rendered else ():
+            track.frames[camera].append(self.renderer.draw(camera).copy())
             track.extrinsics[camera].append(extrinsics(scene.model, scene.data, camera))
         track.poses.append(sight.pose_7)
         track.joints.append(scene.data.qpos[scene.arm_qpos].copy())

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from sim import cameras, workspace
 from sim.control import LIMIT, Clipped, check_action
-from sim.episode import Cell, Snapshot, UnsolvableError, begin, settled
+from sim.episode import Cell, Snapshot, UnsolvableError, begin_episode, stages_after_settling
 from sim.expert import Expert
-from sim.rendering import Painter
+from sim.rendering import SceneRenderer
 from sim.scene import Scene
 from sim.splits import Split
 from sim.tasks import MAX_STEPS, Goal, Judge, Stages, task_name
@@ -106,8 +106,8 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         pretty_size = _checked_size(render_size)
 
         self.cell = Cell(Scene(Path(robot_xml) if robot_xml is not None else None))
-        self._painter = Painter(self.cell.scene, height, width)
-        self._pretty = Painter(self.cell.scene, *pretty_size, "pretty")
+        self._renderer = SceneRenderer(self.cell.scene, height, width)
+        self._pretty = SceneRenderer(self.cell.scene, *pretty_size, "pretty")
         self._judge: Judge | None = None
         self._steps = self._redraws = 0
 
@@ -134,7 +134,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
             self.cell.dress(scene)
             try:
                 picture = self._see_goal if self._goal_frames else None
-                goal = begin(self.cell, self.task, np.random.default_rng(scene.entropy), picture)
+                goal = begin_episode(self.cell, self.task, np.random.default_rng(scene.entropy), picture)
             except UnsolvableError:
                 if given is not None:
                     raise
@@ -168,7 +168,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
 
     def close(self) -> None:
         """Release the OpenGL contexts."""
-        self._painter.close()
+        self._renderer.close()
         self._pretty.close()
 
     @property
@@ -196,11 +196,11 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
 
     def success_after_settling(self) -> bool:
         """Whether the task is done after 1.25 s more without any move. The episode itself does not advance."""
-        return bool(settled(self.cell, self._running()).success)
+        return bool(stages_after_settling(self.cell, self._running()).success)
 
     def picture(self, camera: str = "left") -> Frame:
         """What a camera sees now, at the size of the observation's frames."""
-        return self._painter.draw(camera)
+        return self._renderer.draw(camera)
 
     def extrinsics(self, camera: str = "left") -> Array:
         """The camera's pose in the base frame [6], x right, y down, z ahead; as DROID records it."""
@@ -208,7 +208,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
 
     def intrinsics(self, camera: str = "left") -> Array:
         """The camera's 3 x 3 matrix for the observation's frame size."""
-        return cameras.intrinsics(self.cell.scene.model, camera, self._painter.width, self._painter.height)
+        return cameras.intrinsics(self.cell.scene.model, camera, self._renderer.width, self._renderer.height)
 
     def snapshot(self) -> EnvSnapshot:
         """The complete state of this instant: physics, control, judge, steps and randomness."""
@@ -228,10 +228,10 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         return self._observe()
 
     def _see_goal(self) -> Frame:
-        return self._painter.draw(next(iter(self._cameras), "left"))
+        return self._renderer.draw(next(iter(self._cameras), "left"))
 
     def _observe(self) -> Observation:
-        frames = {key: self._painter.draw(camera) for camera, key in self._cameras.items()}
+        frames = {key: self._renderer.draw(camera) for camera, key in self._cameras.items()}
         return {**frames, "pose": self.cell.controller.measured_pose()}
 
     def _info(self, truth: Truth, stages: Stages, clipped: Clipped) -> Info:

@@ -22,7 +22,7 @@ from sim.expert import GOAL_WAYPOINTS, Expert
 from sim.objects import BOWL_HEIGHT, BOWL_RIM
 from sim.scene import Scene
 from sim.tasks import HOLD_STEPS, MAX_STEPS, Goal, Judge, TaskName
-from sim.truth import Truth, look
+from sim.truth import Truth, measure_truth
 from sim.variation import Draw
 from vjepa2_ac.errors import VJEPA2ACError
 
@@ -72,7 +72,7 @@ class Cell:
 
     def truth(self) -> Truth:
         """The true state now."""
-        return look(self.scene, self.draw)
+        return measure_truth(self.scene, self.draw)
 
     def snapshot(self) -> Snapshot:
         """The whole state, to come back to."""
@@ -93,7 +93,9 @@ class Cell:
         self.controller.restore(snapshot.control)
 
 
-def begin(cell: Cell, task: TaskName, rng: np.random.Generator, take_picture: Callable[[], Frame] | None) -> Goal:
+def begin_episode(
+    cell: Cell, task: TaskName, rng: np.random.Generator, take_picture: Callable[[], Frame] | None
+) -> Goal:
     """Bring a freshly dressed cell to the task's first state and return the goal.
 
     Raises UnsolvableError where the expert fails; then draw another scene.
@@ -127,12 +129,12 @@ def _demonstrate(cell: Cell, task: TaskName, hand: Array, take_picture: Callable
         poses=np.array(poses),
         frames=np.array(frames, dtype=np.uint8) if frames else np.zeros((0, 1, 1, 3), dtype=np.uint8),
     )
-    if not settled(cell, Judge(task, goal)).success:
+    if not stages_after_settling(cell, Judge(task, goal)).success:
         raise UnsolvableError(f"scene {cell.draw.entropy}: the expert failed to {task.replace('_', ' ')}")
     return goal
 
 
-def settled(cell: Cell, judge: Judge) -> Any:
+def stages_after_settling(cell: Cell, judge: Judge) -> Any:
     """The stages after 1.25 s more in which nobody moves; the cell is left as it was."""
     now, alone = cell.snapshot(), judge.copy()
     for _ in range(HOLD_STEPS + 1):

@@ -55,28 +55,32 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
 
 
 def _check(folder: Path, owner: Owner, wanted: dict[str, Any]) -> None:
-    said = folder / owner.settings
-    if is_file(said):
-        content = read(said)
+    settings_file = folder / owner.settings
+    if is_file(settings_file):
+        content = read(settings_file)
         try:
             found = json.loads(content.decode())
         except ValueError as error:
-            raise InputError(f"{said} is damaged: {error}; choose another folder") from error
-        _compare(found, owner, wanted, said)
+            raise InputError(f"{settings_file} is damaged: {error}; choose another folder") from error
+        _compare(found, owner, wanted, settings_file)
         return
-    ours = (owner.lock, aside_of(said).name)
+    ours = (owner.lock, aside_of(settings_file).name)
     if stranger := next((path.name for path in sorted(folder.iterdir()) if path.name not in ours), None):
-        raise InputError(f"{folder} is not empty and holds {stranger}, but no {said.name}; choose another folder")
+        raise InputError(
+            f"{folder} is not empty and holds {stranger}, but no {settings_file.name}; choose another folder"
+        )
 
 
-def _compare(found: Any, owner: Owner, wanted: dict[str, Any], said: Path) -> None:
+def _compare(found: Any, owner: Owner, wanted: dict[str, Any], settings_file: Path) -> None:
     if not isinstance(found, dict) or found.get("format") != wanted["format"]:
-        raise InputError(f"{said} is not of this {owner.name} ({wanted['format']}); choose another folder")
+        raise InputError(f"{settings_file} is not of this {owner.name} ({wanted['format']}); choose another folder")
     ours, theirs = _leaves(wanted), _leaves(found)
     for name in ours | theirs:
         if ours.get(name) != theirs.get(name):
             values = {"found": json.dumps(theirs.get(name)), "wanted": json.dumps(ours.get(name))}
-            raise InputError(f"{said.parent} {owner.differs.format(name=name, **values)}; choose another folder")
+            raise InputError(
+                f"{settings_file.parent} {owner.differs.format(name=name, **values)}; choose another folder"
+            )
 
 
 def _leaves(tree: Any, name: str = "") -> dict[str, Any]:

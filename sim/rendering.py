@@ -37,7 +37,7 @@ _GROUPS: dict[Look, tuple[int, ...]] = {
 _drawing_process: int | None = None  # id of the process that has drawn; a forked child inherits its parent's
 
 
-class Painter:
+class SceneRenderer:
     """Renders one scene at one size. Holds an OpenGL context, made when first needed; `close` releases it."""
 
     def __init__(

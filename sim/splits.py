@@ -38,7 +38,7 @@ class Lamp(NamedTuple):
     rgb: RGB
 
 
-OUT = Lamp(0.0, 1.1, (0.0, 0.0, 0.0))  # a lamp that is off
+LAMP_OFF = Lamp(0.0, 1.1, (0.0, 0.0, 0.0))
 
 
 class Light(NamedTuple):
@@ -74,7 +74,7 @@ class Looks:
 def _in_front(rng: Rng) -> Light:
     azimuth, power = rng.uniform(-1.4, 1.5), rng.uniform(0.45, 0.82)
     warmth, ambient = rng.uniform(-0.11, 0.11), rng.uniform(0.27, 0.42)
-    return Light(Lamp(azimuth, rng.uniform(0.8, 1.35), _warm(power, warmth)), OUT, ambient)
+    return Light(Lamp(azimuth, rng.uniform(0.8, 1.35), _warm(power, warmth)), LAMP_OFF, ambient)
 
 
 def _behind(rng: Rng) -> Light:
@@ -82,7 +82,7 @@ def _behind(rng: Rng) -> Light:
     azimuth = rng.uniform(1.6, 4.7)
     power = rng.choice([rng.uniform(0.30, 0.42), rng.uniform(0.85, 1.0)])
     warmth, ambient = rng.choice([-1, 1]) * rng.uniform(0.12, 0.22), rng.uniform(0.18, 0.26)
-    return Light(Lamp(azimuth, rng.uniform(0.8, 1.35), _warm(power, warmth)), OUT, ambient)
+    return Light(Lamp(azimuth, rng.uniform(0.8, 1.35), _warm(power, warmth)), LAMP_OFF, ambient)
 
 
 def _two_lamps(share_of: Callable[[float], float], ambient: tuple[float, float], rng: Rng) -> Light:

@@ -19,7 +19,7 @@ from sim.variation import Draw
 
 Array = NDArray[np.float64]
 
-TOUCH = 0.5  # [N]: a finger that presses with less does not hold
+LEAST_GRIP_FORCE = 0.5  # [N]: a finger that presses with less does not hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Truth:
     @property
     def is_held(self) -> bool:
         """Both fingers press the object, and nothing else touches it."""
-        return self.left_force > TOUCH and self.right_force > TOUCH and not self.is_supported
+        return self.left_force > LEAST_GRIP_FORCE and self.right_force > LEAST_GRIP_FORCE and not self.is_supported
 
     @property
     def is_touched(self) -> bool:
@@ -65,7 +65,7 @@ class Truth:
         return bool(above or np.linalg.norm(self.hand[:2] - self.object[:2]) > 0.12)
 
 
-def look(scene: Scene, draw: Draw) -> Truth:
+def measure_truth(scene: Scene, draw: Draw) -> Truth:
     """The true state at this instant; the scene's physics must be up to date (`mj_forward`)."""
     model, data = scene.model, scene.data
     body = model.body(draw.kind).id

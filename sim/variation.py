@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from sim.splits import LOOKS, OUT, SPLITS, Camera, Lamp, Light, Looks, Shape, Split
+from sim.splits import LAMP_OFF, LOOKS, SPLITS, Camera, Lamp, Light, Looks, Shape, Split
 from sim.surfaces import RGB, SURFACES
 from vjepa2_ac.errors import ConfigError, InputError
 
@@ -40,7 +40,7 @@ MOST_YAW = {"cup": 0.7, "box": 0.2}  # [rad], either way: fingers clear a cup's 
 SLOTS = max(looks.distractors[1] for looks in LOOKS.values()) - 1  # most distractors in a scene
 
 _OBJECT_SPREAD, _TARGET_SPREAD = 0.02, 0.03  # of a hue in [0, 1], either way
-_USUAL_LIGHT = Light(Lamp(0.5, 1.1, (0.65, 0.65, 0.65)), OUT, 0.34)
+_USUAL_LIGHT = Light(Lamp(0.5, 1.1, (0.65, 0.65, 0.65)), LAMP_OFF, 0.34)
 # x and y of the places for distractors, beside the workspace [m]
 _BESIDE = ((0.36, 0.16), (0.36, -0.16), (0.44, 0.185), (0.44, -0.185), (0.52, 0.19), (0.52, -0.19), (0.345, 0.0))
 

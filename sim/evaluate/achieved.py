@@ -50,7 +50,7 @@ def measure(
     return AchievedGoals.from_costs(costs)
 
 
-def remembered(out: Path, scenes: int) -> AchievedGoals | None:
+def from_previous_run(out: Path, scenes: int) -> AchievedGoals | None:
     """What the evaluation in `out` measured on the same number of scenes; None if it did not."""
     settings = (read_settings(out) or {}).get("settings", {})
     if settings.get("achieved_scenes") != scenes:

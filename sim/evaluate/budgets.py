@@ -27,7 +27,7 @@ def refuse_size(given: Sequence[str]) -> None:
         raise ConfigError(f"a budget beside {sized}; expected one or the other: it chooses samples and iterations")
 
 
-def remembered(out: Path, milliseconds: float, config: PlannerConfig) -> PlannerConfig | None:
+def from_previous_run(out: Path, milliseconds: float, config: PlannerConfig) -> PlannerConfig | None:
     """`config` with the size that the evaluation in `out` found for this budget; None if there is none."""
     settings = (read_settings(out) or {}).get("settings", {})
     if settings.get("budget_ms") != milliseconds:

@@ -193,10 +193,10 @@ def _within(
     budget: float, given: list[str], search: PlannerConfig, model: str, precision: str, out: Path
 ) -> PlannerConfig:
     """The largest search that fits; a folder that is gone on with keeps the size that it began with."""
-    from sim.evaluate.budgets import measured, refuse_size, remembered
+    from sim.evaluate.budgets import from_previous_run, measured, refuse_size
 
     refuse_size(given)
-    return remembered(out, budget, search) or measured(budget, search, model, precision)
+    return from_previous_run(out, budget, search) or measured(budget, search, model, precision)
 
 
 def _with_confidence(path: Path, planner: PlannerConfig, model: str) -> PlannerConfig:
@@ -221,12 +221,12 @@ def _with_achieved(
     """The loop, told what achieved goals cost; a folder that is gone on with keeps what it began with."""
     from dataclasses import replace
 
-    from sim.evaluate.achieved import measure, remembered
+    from sim.evaluate.achieved import from_previous_run, measure
     from sim.tasks import TASKS
     from vjepa2_ac.terminal import progress
     from vjepa2_ac.world_model import WorldModel
 
-    found = remembered(out, scenes)
+    found = from_previous_run(out, scenes)
     if found is None:
         with progress("achieved goals", scenes * len(TASKS), unit="scenes") as advance:
             found = measure(WorldModel.open(model, precision=precision), planner, scenes, advance=advance)

@@ -34,7 +34,7 @@ NO_PLAN = ("no_plan", "deadline_exceeded")  # a service's error codes when no pl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Turn:
+class DriverStep:
     """A driver's next action and, if it plans, what it expects; a driver that does not plan leaves the rest out."""
 
     action_7: Array
@@ -58,7 +58,7 @@ class Turn:
 class Driver(Protocol):
     """Drives one episode."""
 
-    def step(self, frame: Frame, pose: Array) -> Turn:
+    def step(self, frame: Frame, pose: Array) -> DriverStep:
         """What to do next, given the present `frame` and the hand's `pose` [7]."""
 
     def calibrate(self, explored: Sequence[Explored]) -> CameraTurn | None:
@@ -74,7 +74,7 @@ class PlannedDriver:
     def __init__(self, planner: Planner, goals: list[Any], control: ControlConfig, seed: int) -> None:
         self.control = Controller(planner, goals, control, seed=seed)
 
-    def step(self, frame: Frame, pose: Array) -> Turn:
+    def step(self, frame: Frame, pose: Array) -> DriverStep:
         """The first action of a fresh plan; the robot stays where it is when there is none."""
         return followed(self.control, frame, pose)
 
@@ -97,7 +97,7 @@ class ServedDriver:
         self.session = client.session(goals, **asked)
         self.told: Look = {}  # the pose that the hand was last sent to, once there is one
 
-    def step(self, frame: Frame, pose: Array) -> Turn:
+    def step(self, frame: Frame, pose: Array) -> DriverStep:
         """The first action of the service's plan; the robot stays where it is when there is none."""
         started = time.perf_counter()
         try:
@@ -105,11 +105,11 @@ class ServedDriver:
         except PlannerError as error:
             if error.code not in NO_PLAN:
                 raise
-            return Turn(action_7=STAY, goal=self.session.sub_goal, error=str(error))
+            return DriverStep(action_7=STAY, goal=self.session.sub_goal, error=str(error))
         if step.plan is not None:
             self.told = {"commanded": step.plan.targets[0]}
         passed = tuple((int(each["sub_goal"]), str(each["verdict"])) for each in step.passed)
-        return turn(step, step.sub_goal, passed, started)
+        return as_driver_step(step, step.sub_goal, passed, started)
 
     def calibrate(self, explored: Sequence[Explored]) -> CameraTurn:
         """The camera's turn, found from pictures by the service."""
@@ -132,10 +132,10 @@ class ScriptedDriver:
     def __init__(self, env: FrankaEnv, policy: Policy, seed: int) -> None:
         self.act: Callable[[], Any] = actor(env, policy, seed)
 
-    def step(self, frame: Frame, pose: Array) -> Turn:
+    def step(self, frame: Frame, pose: Array) -> DriverStep:
         """The script's next move; an expert that is done stays where it is."""
         action = self.act()
-        return Turn(action_7=STAY, status="done") if action is None else Turn(action_7=np.asarray(action))
+        return DriverStep(action_7=STAY, status="done") if action is None else DriverStep(action_7=np.asarray(action))
 
     def calibrate(self, explored: Sequence[Explored]) -> None:
         """Nothing to learn: scripts do not look through the camera."""
@@ -164,23 +164,23 @@ def calibrated(
     return Planner(planner.world, planner.config, camera=camera, clock=planner.clock)
 
 
-def followed(control: Controller, seen: Any, pose: Array) -> Turn:
-    """The turn of one step of a loop in this process; the robot stays where it is when there is no plan."""
+def followed(control: Controller, seen: Any, pose: Array) -> DriverStep:
+    """A step of a loop in this process, as a driver's; the robot stays where it is when there is no plan."""
     started = time.perf_counter()
     try:
         step = control.step(seen, pose)
     except PlanningError as error:
-        return Turn(action_7=STAY, goal=control.goal, error=str(error))
-    return turn(step, step.goal, step.passed, started)
+        return DriverStep(action_7=STAY, goal=control.goal, error=str(error))
+    return as_driver_step(step, step.goal, step.passed, started)
 
 
-def turn(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: float) -> Turn:
-    """The turn that a step of the planner or of the service amounts to; both name their fields alike."""
+def as_driver_step(step: Any, goal: int, passed: tuple[tuple[int, str], ...], started: float) -> DriverStep:
+    """A step of the planner or of the service, as a driver's; both name their fields alike."""
     plan, plan_ms = step.plan, 1e3 * (time.perf_counter() - started)
     if plan is None:
-        return Turn(action_7=STAY, status=step.status, goal=goal, cost=step.cost, passed=passed, plan_ms=plan_ms)
+        return DriverStep(action_7=STAY, status=step.status, goal=goal, cost=step.cost, passed=passed, plan_ms=plan_ms)
     actions = plan.actions_H7 if hasattr(plan, "actions_H7") else plan.actions
-    return Turn(
+    return DriverStep(
         action_7=np.asarray(actions[0], dtype=np.float64),
         status=step.status,
         goal=goal,

@@ -16,8 +16,8 @@ from planner.camera import CameraTurn
 from planner.planning import Planner
 from sim.bounds import policy_name
 from sim.env import FrankaEnv
-from sim.evaluate.drivers import Driver, PlannedDriver, ScriptedDriver, ServedDriver, Turn
-from sim.evaluate.exploring import explore, told
+from sim.evaluate.drivers import Driver, DriverStep, PlannedDriver, ScriptedDriver, ServedDriver
+from sim.evaluate.exploring import as_record, explore
 from sim.evaluate.failures import REDRAWN, Moment, failure, moment
 from sim.evaluate.oracle import OracleDriver
 from sim.evaluate.settings import EvaluationConfig, Job
@@ -26,7 +26,7 @@ from vjepa2_ac.world_model import WorldModel
 
 Frame = NDArray[np.uint8]
 Record = dict[str, Any]
-Watch = Callable[[Job, int, Record], object]  # called at each step of an episode: its job, number and turn
+Watch = Callable[[Job, int, Record], object]  # called at each step: its job, its number, its entry in `turns`
 
 TOKEN = "VJEPA2_AC_TOKEN"  # environment variable with the token of a guarded service
 STAGES = ("reached", "grasped", "lifted", "placed")
@@ -61,11 +61,11 @@ class Player:
             over = False
             while not over:
                 pose = observation["pose"]
-                turn = driver.step(observation["frame"], pose)
-                observation, _, _, over, info = env.step(turn.action_7)
+                step = driver.step(observation["frame"], pose)
+                observation, _, _, over, info = env.step(step.action_7)
                 seen.append(observation["frame"])
                 truths.append(moment(env))
-                turns.append(_written(turn, pose, info, truths[-1]))
+                turns.append(_written(step, pose, info, truths[-1]))
                 self.watch(job, len(turns) - 1, turns[-1])
                 ever = {stage: was or bool(info[stage]) for stage, was in ever.items()}
                 if info["success"] and first_done < 0:
@@ -102,7 +102,7 @@ class Player:
             "redraws": redraws,
             "start": asdict(truths[0]),
             "wanted": {what: place.tolist() for what, place in wanted.items()},
-            "camera": None if camera is None else told(camera),
+            "camera": None if camera is None else as_record(camera),
             "seconds": round(time.perf_counter() - started, 3),
             "turns": turns,
         }
@@ -162,14 +162,14 @@ class Player:
         return PlannedDriver(self._planner, list(goals), config.control, seed)
 
 
-def _written(turn: Turn, pose: NDArray[np.float64], info: dict[str, Any], after: Moment) -> Record:
-    """A turn as JSON holds it, with what the judge saw after it."""
+def _written(step: DriverStep, pose: NDArray[np.float64], info: dict[str, Any], after: Moment) -> Record:
+    """One of the record's `turns`: a driver's step as JSON holds it, with what the judge saw after it."""
     return {
-        **asdict(turn),
-        "action_7": [float(number) for number in turn.action_7],  # exactly, so that the episode can be played again
+        **asdict(step),
+        "action_7": [float(number) for number in step.action_7],  # exactly, so that the episode can be played again
         "pose_7": [round(float(number), 5) for number in pose],
-        "passed": [list(each) for each in turn.passed],
-        "plan_ms": round(turn.plan_ms, 2),
+        "passed": [list(each) for each in step.passed],
+        "plan_ms": round(step.plan_ms, 2),
         "stages": [stage for stage in STAGES if info[stage]],
         "success": bool(info["success"]),
         "moment": asdict(after),

@@ -46,7 +46,7 @@ def explore(env: FrankaEnv, look: Callable[[], Any]) -> list[Explored]:
     ]
 
 
-def told(turn: CameraTurn) -> dict[str, float]:
+def as_record(turn: CameraTurn) -> dict[str, float]:
     """The camera's turn as an episode's record holds it; the yaw in degrees."""
     return {"yaw": round(float(np.rad2deg(turn.yaw)), 2), "residual": round(turn.residual, 4)}
 

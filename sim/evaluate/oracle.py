@@ -31,7 +31,7 @@ from sim.cameras import LOOK_AT
 from sim.control import STEP_SECONDS, check_action
 from sim.env import FrankaEnv
 from sim.episode import Snapshot, play
-from sim.evaluate.drivers import Frame, Turn, calibrated, followed
+from sim.evaluate.drivers import DriverStep, Frame, calibrated, followed
 from sim.evaluate.exploring import Explored
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
@@ -150,7 +150,7 @@ class OracleDriver:
             Planner(self.world, _adapted(planner)), goals, replace(control, history=0, progress=progress), seed=seed
         )
 
-    def step(self, frame: Frame, pose: Array) -> Turn:
+    def step(self, frame: Frame, pose: Array) -> DriverStep:
         """The first action of a plan made in the simulator itself."""
         return followed(self.control, self.world.seen(state(self.env)), pose)
 

@@ -28,15 +28,17 @@ pre { overflow: auto; padding: .6rem; background: #8881; }
 """
 
 
-def page(out: Path, said: dict[str, Any], rows: Sequence[Row], signs: Sequence[Sign], records: Sequence[Record]) -> str:
+def page(
+    out: Path, results: dict[str, Any], rows: Sequence[Row], signs: Sequence[Sign], records: Sequence[Record]
+) -> str:
     """The HTML of an evaluation in `out`, with its pictures embedded and its films linked."""
-    model = " at ".join(filter(None, (said["settings"]["model"], said["settings"]["server"]))) or "no model"
+    model = " at ".join(filter(None, (results["settings"]["model"], results["settings"]["server"]))) or "no model"
     return "\n".join(
         [
             "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
             "<meta name='viewport' content='width=device-width'>",
             f"<title>Closed loop: {escape(model)}</title><style>{STYLE}</style></head><body>",
-            f"<h1>Closed loop: {escape(model)}, split {escape(said['settings']['split'])}</h1>",
+            f"<h1>Closed loop: {escape(model)}, split {escape(results['settings']['split'])}</h1>",
             "<p>The planner is shown goal pictures, camera frames and poses alone; expert and oracle know the true "
             "state. Physics judges, after 1.25 s more in which nobody moves. Intervals are 95 % Wilson. "
             "<em>paper</em> is V-JEPA 2-AC on a real robot, shown one picture, or three of a placing: another world, "
@@ -49,8 +51,8 @@ def page(out: Path, said: dict[str, Any], rows: Sequence[Row], signs: Sequence[S
             "which the way still to go to the goal's located hand is added; green: a sub-goal was passed. The number "
             "at the left is the height.</p>",
             *(_gallery(out, row, records) for row in rows if row.driver in ("planner", "oracle")),
-            f"<h2>How it was made</h2><pre>{escape(said['command'])}</pre>",
-            f"<details><summary>versions and settings</summary><pre>{escape(_listed(said))}</pre></details>",
+            f"<h2>How it was made</h2><pre>{escape(results['command'])}</pre>",
+            f"<details><summary>versions and settings</summary><pre>{escape(_listed(results))}</pre></details>",
             "</body></html>",
         ]
     )
@@ -76,8 +78,8 @@ def _signs(signs: Sequence[Sign]) -> str:
     body = [(escape(sign.name), f"{sign.auroc:.2f}") for sign in signs if sign.auroc is not None]
     if not body:
         return ""
-    said = "<h2>What predicted failure</h2><p>Chance that a failed episode shows more of it than a successful one.</p>"
-    return said + _table(("sign", "AUROC"), body)
+    intro = "<h2>What predicted failure</h2><p>Chance that a failed episode shows more of it than a successful one.</p>"
+    return intro + _table(("sign", "AUROC"), body)
 
 
 def _gallery(out: Path, row: Row, records: Sequence[Record]) -> str:
@@ -117,5 +119,5 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "<table>" + "".join(lines) + "</table>"
 
 
-def _listed(said: dict[str, Any]) -> str:
-    return json.dumps({name: said[name] for name in ("versions", "asset", "settings")}, indent=1)
+def _listed(results: dict[str, Any]) -> str:
+    return json.dumps({name: results[name] for name in ("versions", "asset", "settings")}, indent=1)

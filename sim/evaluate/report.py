@@ -18,8 +18,8 @@ JSON, PAGE = "evaluation.json", "report.html"
 
 def publish(out: Path, config: EvaluationConfig, records: Sequence[Record], command: str) -> str:
     """Write the results and the report into `out`; returns what to print."""
-    said, found = summary(records, written(config), command), rows(records)
-    write(out / JSON, json.dumps(said, indent=1) + "\n")
-    write(out / PAGE, page(out, said, found, signs(records), records))
+    results, found = summary(records, written(config), command), rows(records)
+    write(out / JSON, json.dumps(results, indent=1) + "\n")
+    write(out / PAGE, page(out, results, found, signs(records), records))
     modes = failures(found)
     return "\n\n".join([table(found), *([modes] if modes else []), f"{out / JSON}\n{out / PAGE}"])

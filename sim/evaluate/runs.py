@@ -62,7 +62,7 @@ def evaluate(
         todo = [job for job in jobs if not place(out, job).is_file()]
         running = _Running(advance)
         running.count(_records(out, [job for job in jobs if place(out, job).is_file()]))
-        for record in _played(out, config, todo, workers, watch):
+        for record in _play_all(out, config, todo, workers, watch):
             running.count([record])
         return _records(out, jobs)
 
@@ -135,25 +135,25 @@ class _Running:
             self.played[record["driver"]] += 1
             self.done[record["driver"]] += bool(record["success_end"])
         if self.advance is not None and records:
-            said = [f"{driver} {self.done[driver]} of {count}" for driver, count in self.played.items()]
-            self.advance(len(records), ", ".join(said))
+            counts = [f"{driver} {self.done[driver]} of {count}" for driver, count in self.played.items()]
+            self.advance(len(records), ", ".join(counts))
 
 
 def _records(out: Path, jobs: Sequence[Job]) -> list[Record]:
     return [read_record(place(out, job)) for job in jobs]
 
 
-def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: int, watch: Watch) -> Iterator[Record]:
+def _play_all(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: int, watch: Watch) -> Iterator[Record]:
     if workers == 1 or len(todo) < 2:
         player = Player(config, watch)
         try:
             for job in todo:
-                yield _play(player, out, job)
+                yield _play_and_write(player, out, job)
         finally:
             player.close()
         return
-    with pool(min(workers, len(todo)), _begin, config) as players:
-        futures: list[Future[Record]] = [players.submit(_play_here, out, job) for job in todo]
+    with pool(min(workers, len(todo)), _open_player, config) as players:
+        futures: list[Future[Record]] = [players.submit(_play_in_worker, out, job) for job in todo]
         for future in as_completed(futures):
             yield future.result()
 
@@ -161,16 +161,16 @@ def _played(out: Path, config: EvaluationConfig, todo: Sequence[Job], workers: i
 _players: list[Player] = []  # the one of this process; a pool's workers have nowhere else to keep it
 
 
-def _begin(config: EvaluationConfig) -> None:
+def _open_player(config: EvaluationConfig) -> None:
     _players.append(Player(config))
     atexit.register(_players[0].close)
 
 
-def _play_here(out: Path, job: Job) -> Record:
-    return _play(_players[0], out, job)
+def _play_in_worker(out: Path, job: Job) -> Record:
+    return _play_and_write(_players[0], out, job)
 
 
-def _play(player: Player, out: Path, job: Job) -> Record:
+def _play_and_write(player: Player, out: Path, job: Job) -> Record:
     record, pictures = player.play(job)
     path = place(out, job)
     _write_strip(path.with_suffix(".jpg"), pictures)

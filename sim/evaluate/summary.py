@@ -133,10 +133,10 @@ def asset() -> str:
     return hashlib.sha256(buffer.tobytes()).hexdigest()
 
 
-def summary(records: Sequence[Record], said: dict[str, Any], command: str) -> dict[str, Any]:
+def summary(records: Sequence[Record], provenance: dict[str, Any], command: str) -> dict[str, Any]:
     """The content of `evaluation.json`; the steps of an episode stay in its own file."""
     return {
-        **said,
+        **provenance,
         "asset": asset(),
         "command": command,
         "seeds": sorted({record["seed"] for record in records}),
@@ -187,8 +187,8 @@ def _last_cost(record: Record) -> float | None:
 
 def _mean(name: str, sign: float) -> Callable[[Record], float | None]:
     def of(record: Record) -> float | None:
-        said = [turn["confidence"].get(name) for turn in record["turns"]]
-        values = [float(value) for value in said if value is not None]
+        stated = [turn["confidence"].get(name) for turn in record["turns"]]
+        values = [float(value) for value in stated if value is not None]
         return sign * statistics.fmean(values) if values else None
 
     return of

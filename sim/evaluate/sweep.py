@@ -38,7 +38,7 @@ JSON, TABLE = "sweep.json", "sweep.md"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Field:
+class SweepConfig:
     """What all variants have in common: the model, and the episodes they play."""
 
     model: str
@@ -58,7 +58,7 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class VariantRow:
     """A variant's row in the table."""
 
     name: str
@@ -78,59 +78,59 @@ class Line:
 
 def sweep(
     out: Path,
-    field: Field,
+    config: SweepConfig,
     variants: Sequence[Variant],
     *,
     play: Sequence[Variant] | None = None,
     workers: int = 1,
     command: str = "",
     advance: Advance | None = None,
-) -> list[Line]:
+) -> list[VariantRow]:
     """Play the variants in `play` (None: all), one after the other, and compare all that have been played.
 
     The table in `out` is written anew after each. A variant whose settings are the baseline's is left out.
     """
-    weights, known = fingerprint(field.model), _Achieved(field)
-    asked = {each.name: _asked(out, field, weights, each) for each in variants}
+    weights, known = fingerprint(config.model), _Achieved(config)
+    asked = {each.name: _asked(out, config, weights, each) for each in variants}
     empty = [each.name for each in variants if not each.is_baseline and _is_baseline(asked, each)]
     there = [each for each in variants if each.name not in empty]
     played = [each for each in there if play is None or each in play]
     # For all of them first: a budget that no search keeps is refused before hours are spent on the others.
     sized = {each.name: _sized(out / each.folder, asked[each.name], each) for each in played}
-    found: list[Line] = []
+    found: list[VariantRow] = []
     for variant in played:
-        folder, config = out / variant.folder, asked[variant.name]
-        config = replace(config, planner=sized[variant.name], control=known.told(folder, config))
-        records = evaluate(folder, config, field.jobs(variant), workers=workers, advance=_named(variant, advance))
-        publish(folder, config, records, command)
-        found = lines(out, field, there, weights)
-        _leave(out, field, found, empty, command)
+        folder, evaluation = out / variant.folder, asked[variant.name]
+        evaluation = replace(evaluation, planner=sized[variant.name], control=known.control_of(folder, evaluation))
+        records = evaluate(folder, evaluation, config.jobs(variant), workers=workers, advance=_named(variant, advance))
+        publish(folder, evaluation, records, command)
+        found = variant_rows(out, config, there, weights)
+        _leave(out, config, found, empty, command)
     return found
 
 
-def lines(out: Path, field: Field, variants: Sequence[Variant], weights: str) -> list[Line]:
-    """The table of all variants that have been played with these settings, weights and versions, the baseline first."""
-    records = {variant.name: _records(out, field, variant, weights) for variant in variants}
+def variant_rows(out: Path, config: SweepConfig, variants: Sequence[Variant], weights: str) -> list[VariantRow]:
+    """The rows of all variants that have been played with these settings, weights and versions, the baseline first."""
+    records = {variant.name: _records(out, config, variant, weights) for variant in variants}
     baseline = outcomes(next(records[each.name] for each in variants if each.is_baseline))
-    found = [_line(variant, records[variant.name], baseline) for variant in variants if records[variant.name]]
+    found = [_row(variant, records[variant.name], baseline) for variant in variants if records[variant.name]]
     compared = [each for each in found if each.beside is not None]
     raised = holm([each.beside.p for each in compared if each.beside is not None])
-    said = {each.name: p for each, p in zip(compared, raised, strict=True)}
-    return [replace(each, p_holm=said.get(each.name)) for each in found]
+    p_holm = {each.name: p for each, p in zip(compared, raised, strict=True)}
+    return [replace(each, p_holm=p_holm.get(each.name)) for each in found]
 
 
-def table(found: Sequence[Line]) -> str:
-    """The lines, aligned for a terminal and valid Markdown."""
-    tasks = list(dict.fromkeys(task for line in found for task in line.by_task))
+def table(found: Sequence[VariantRow]) -> str:
+    """The rows, aligned for a terminal and valid Markdown."""
+    tasks = list(dict.fromkeys(task for row in found for task in row.by_task))
     rates = ("at the end", "95 % interval", *tasks)
     beside = ("won", "lost", "points", "95 % interval", "p", "p (Holm)")
     head = ("group", "variant", "episodes", *rates, *beside, "candidates", "ms a plan", "steps")
-    return aligned(head, [_cells(line, tasks) for line in found])
+    return aligned(head, [_cells(row, tasks) for row in found])
 
 
-def told(found: Sequence[Line], empty: Sequence[str]) -> str:
+def as_text(found: Sequence[VariantRow], empty: Sequence[str]) -> str:
     """The table and how to read it."""
-    said = [
+    paragraphs = [
         table(found),
         "Success at the end, with a 95 % interval that is as wide as scenes differ. Won and lost are episodes of the "
         "same task, object and seed that the variant did and the baseline did not, and the other way round; points is "
@@ -138,31 +138,31 @@ def told(found: Sequence[Line], empty: Sequence[str]) -> str:
         "of all pairs. p is an exact sign-flip test of scenes, Holm's is raised for the number of variants.",
     ]
     if empty:
-        said.append(f"Left out, because their settings are the baseline's: {', '.join(empty)}.")
-    return "\n\n".join(said)
+        paragraphs.append(f"Left out, because their settings are the baseline's: {', '.join(empty)}.")
+    return "\n\n".join(paragraphs)
 
 
 class _Achieved:
     """What achieved goals cost, measured once for each cost that variants use."""
 
-    def __init__(self, field: Field) -> None:
-        self.field, self.known = field, dict[str, AchievedGoals]()
+    def __init__(self, config: SweepConfig) -> None:
+        self.config, self.known = config, dict[str, AchievedGoals]()
 
-    def told(self, folder: Path, config: EvaluationConfig) -> ControlConfig:
-        scenes = self.field.achieved_scenes
+    def control_of(self, folder: Path, evaluation: EvaluationConfig) -> ControlConfig:
+        scenes = self.config.achieved_scenes
         if scenes is None:
-            return config.control
-        key = json.dumps(to_dict(replace(config.planner.cost, focus=0.0, surprise=0.0)))
+            return evaluation.control
+        key = json.dumps(to_dict(replace(evaluation.planner.cost, focus=0.0, surprise=0.0)))
         if key not in self.known:
-            self.known[key] = achieved.remembered(folder, scenes) or self._measured(config, scenes)
-        return replace(config.control, progress=replace(config.control.progress, achieved=self.known[key]))
+            self.known[key] = achieved.from_previous_run(folder, scenes) or self._measured(evaluation, scenes)
+        return replace(evaluation.control, progress=replace(evaluation.control.progress, achieved=self.known[key]))
 
-    def _measured(self, config: EvaluationConfig, scenes: int) -> AchievedGoals:
-        world = WorldModel.open(config.model, precision=config.precision)
-        return achieved.measure(world, config.planner, scenes)
+    def _measured(self, evaluation: EvaluationConfig, scenes: int) -> AchievedGoals:
+        world = WorldModel.open(evaluation.model, precision=evaluation.precision)
+        return achieved.measure(world, evaluation.planner, scenes)
 
 
-def _asked(out: Path, field: Field, weights: str, variant: Variant) -> EvaluationConfig:
+def _asked(out: Path, config: SweepConfig, weights: str, variant: Variant) -> EvaluationConfig:
     """The settings of a variant, before anything is measured for them."""
     try:
         if variant.budget is not None:
@@ -171,18 +171,20 @@ def _asked(out: Path, field: Field, weights: str, variant: Variant) -> Evaluatio
     except ConfigError as error:
         raise ConfigError(f"variant {variant.name!r}: {error}") from error
     return EvaluationConfig(
-        model=field.model, weights=weights, split=field.split, asked=(variant.planner, *variant.settings),
-        planner=planner, budget_ms=variant.budget, achieved_scenes=field.achieved_scenes, control=control,
-        precision=resolve(field.precision), max_steps=field.max_steps,
+        model=config.model, weights=weights, split=config.split, asked=(variant.planner, *variant.settings),
+        planner=planner, budget_ms=variant.budget, achieved_scenes=config.achieved_scenes, control=control,
+        precision=resolve(config.precision), max_steps=config.max_steps,
     )  # fmt: skip
 
 
-def _sized(folder: Path, config: EvaluationConfig, variant: Variant) -> PlannerConfig:
-    if config.budget_ms is None:
-        return config.planner
-    known = budgets.remembered(folder, config.budget_ms, config.planner)
+def _sized(folder: Path, evaluation: EvaluationConfig, variant: Variant) -> PlannerConfig:
+    if evaluation.budget_ms is None:
+        return evaluation.planner
+    known = budgets.from_previous_run(folder, evaluation.budget_ms, evaluation.planner)
     try:
-        return known or budgets.measured(config.budget_ms, config.planner, config.model, config.precision)
+        return known or budgets.measured(
+            evaluation.budget_ms, evaluation.planner, evaluation.model, evaluation.precision
+        )
     except ConfigError as error:
         raise ConfigError(f"variant {variant.name!r}: {error}") from error
 
@@ -202,31 +204,31 @@ def _named(variant: Variant, advance: Advance | None) -> Advance | None:
     return named
 
 
-def _records(out: Path, field: Field, variant: Variant, weights: str) -> list[Record]:
+def _records(out: Path, config: SweepConfig, variant: Variant, weights: str) -> list[Record]:
     """The records of a variant in `out`; none, where it was played with other settings, weights or versions."""
     found = read_settings(out / variant.folder)
     if found is None:
         return []
     wanted = {
         "weights": weights,
-        "split": field.split,
-        "max_steps": field.max_steps,
-        "precision": resolve(field.precision),
+        "split": config.split,
+        "max_steps": config.max_steps,
+        "precision": resolve(config.precision),
         "asked": [variant.planner, *variant.settings],
         "budget_ms": variant.budget,
-        "achieved_scenes": field.achieved_scenes,
+        "achieved_scenes": config.achieved_scenes,
     }
     if found.get("versions") != versions() or any(found["settings"][name] != value for name, value in wanted.items()):
         return []
-    places = [place(out / variant.folder, job) for job in field.jobs(variant)]
+    places = [place(out / variant.folder, job) for job in config.jobs(variant)]
     return [read_record(path) for path in places if path.is_file()]
 
 
-def _line(variant: Variant, records: Sequence[Record], baseline: dict[Any, bool]) -> Line:
+def _row(variant: Variant, records: Sequence[Record], baseline: dict[Any, bool]) -> VariantRow:
     done = sum(record["success_end"] for record in records)
     whole = rows([{**record, "task": "reach", "object": "cup"} for record in records])[0]  # all tasks taken as one
     tasks = dict.fromkeys(record["task"] for record in records)
-    return Line(
+    return VariantRow(
         name=variant.name,
         group=variant.group,
         settings=(variant.planner, *variant.settings),
@@ -246,9 +248,9 @@ def _share(done: Sequence[bool]) -> float:
     return sum(done) / len(done)
 
 
-def _cells(line: Line, tasks: Sequence[str]) -> tuple[str, ...]:
-    beside = line.beside
-    low, high = line.at_end_interval
+def _cells(row: VariantRow, tasks: Sequence[str]) -> tuple[str, ...]:
+    beside = row.beside
+    low, high = row.at_end_interval
     compared: tuple[str, ...] = ("–",) * 6
     if beside is not None and beside.pairs:
         compared = (
@@ -257,16 +259,16 @@ def _cells(line: Line, tasks: Sequence[str]) -> tuple[str, ...]:
             f"{100 * beside.difference:+.0f}",
             f"{100 * beside.interval[0]:+.0f} … {100 * beside.interval[1]:+.0f}",
             _chance(beside.p),
-            "–" if line.p_holm is None else _chance(line.p_holm),
+            "–" if row.p_holm is None else _chance(row.p_holm),
         )
-    numbers = (line.evaluations, line.plan_ms, line.median_steps)
+    numbers = (row.evaluations, row.plan_ms, row.median_steps)
     return (
-        line.group,
-        line.name,
-        str(line.episodes),
-        f"{line.at_end / line.episodes:.0%}",
+        row.group,
+        row.name,
+        str(row.episodes),
+        f"{row.at_end / row.episodes:.0%}",
         f"{low:.0%} – {high:.0%}",
-        *(f"{line.by_task[task]:.0%}" if task in line.by_task else "–" for task in tasks),
+        *(f"{row.by_task[task]:.0%}" if task in row.by_task else "–" for task in tasks),
         *compared,
         *("–" if number is None else f"{number:.0f}" for number in numbers),
     )
@@ -276,14 +278,14 @@ def _chance(p: float) -> str:
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"  # it is never 0
 
 
-def _leave(out: Path, field: Field, found: Sequence[Line], empty: Sequence[str], command: str) -> None:
-    said = {
+def _leave(out: Path, config: SweepConfig, found: Sequence[VariantRow], empty: Sequence[str], command: str) -> None:
+    results = {
         "command": command,
         "versions": versions(),
-        "weights": fingerprint(field.model),
-        "field": asdict(field),
+        "weights": fingerprint(config.model),
+        "field": asdict(config),
         "same_as_baseline": list(empty),
-        "variants": [asdict(line) for line in found],
+        "variants": [asdict(row) for row in found],
     }
-    write(out / JSON, json.dumps(said, indent=1) + "\n")
-    write(out / TABLE, told(found, empty) + "\n")
+    write(out / JSON, json.dumps(results, indent=1) + "\n")
+    write(out / TABLE, as_text(found, empty) + "\n")

@@ -54,7 +54,7 @@ def evaluate_sweep(
     from sim.collect_commands import split_name
     from sim.evaluate import settings as named
     from sim.evaluate import variants as read
-    from sim.evaluate.sweep import JSON, TABLE, Field, sweep
+    from sim.evaluate.sweep import JSON, TABLE, SweepConfig, sweep
     from vjepa2_ac.terminal import command_line, progress
 
     variants = read.read(table or read.SHIPPED, planner, settings or [])
@@ -65,10 +65,10 @@ def evaluate_sweep(
         return
     if out.is_file():
         raise InputError(f"{out} is a file; results need a folder")
-    field = Field(
+    config = SweepConfig(
         model=model, tasks=named.tasks_named(task), kinds=named.kinds_named(kinds), seed_base=seed_base,
         episodes=episodes, split=split_name(split), achieved_scenes=achieved, precision=precision, max_steps=max_steps,
     )  # fmt: skip
-    with progress("comparing", sum(len(field.jobs(each)) for each in play), unit="episodes") as advance:
-        sweep(out, field, variants, play=play, workers=workers, command=command_line(), advance=advance)
+    with progress("comparing", sum(len(config.jobs(each)) for each in play), unit="episodes") as advance:
+        sweep(out, config, variants, play=play, workers=workers, command=command_line(), advance=advance)
     typer.echo(f"{(out / TABLE).read_text(encoding='utf-8')}\n{out / JSON}\n{out / TABLE}")

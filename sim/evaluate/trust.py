@@ -101,7 +101,7 @@ def calibrate(folders: Sequence[Path], out: Path, beside: Path | None = None, co
     fits = [*(_of_other_costs(beside, model) if beside else ()), fit]
     make_folder(out.parent)
     write(out, json.dumps({"format": FORMAT, "fits": fits}, indent=1) + "\n")
-    return f"{told(found)}\n\n{out}"
+    return f"{as_text(found)}\n\n{out}"
 
 
 def gathered(folders: Sequence[Path]) -> Plans:
@@ -207,7 +207,7 @@ def reliability(chance_N: Array, failed_N: Mask, seed_N: NDArray[np.int64]) -> t
     return tuple(bins)
 
 
-def told(found: Trust) -> str:
+def as_text(found: Trust) -> str:
     """What the chances are worth, in words and tables."""
     low, high = found.auroc_interval or (float("nan"), float("nan"))
     words = (
@@ -237,10 +237,10 @@ def _of_other_costs(path: Path, model: FailureModel) -> list[dict[str, Any]]:
 
 
 def _judged_by(folder: Path) -> dict[str, Any]:
-    said = read_settings(folder)
-    if said is None:
+    provenance = read_settings(folder)
+    if provenance is None:
         raise InputError(f"{folder} holds no evaluation (no {SETTINGS})")
-    settings = said["settings"]
+    settings = provenance["settings"]
     if settings["server"]:
         raise InputError(f"{folder} was evaluated through a service, whose cost is not known here")
     return {"model": settings["model"], "weights": settings["weights"], "cost": settings["planner"]["cost"]}

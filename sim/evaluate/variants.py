@@ -94,8 +94,8 @@ def read(path: Path, planner: str | None = None, given: Sequence[str] = ()) -> l
     settings = (*_written(base), *given)
     found = [Variant(name=BASELINE, group="", planner=preset, settings=settings)]
     for group, members in _mapping(table.get("variants") or {}, path, "variants").items():
-        for name, said in _mapping(members, path, group).items():
-            changes = from_dict(Changes, said or {}, f"{path}: {name}")
+        for name, entry in _mapping(members, path, group).items():
+            changes = from_dict(Changes, entry or {}, f"{path}: {name}")
             found.append(
                 Variant(
                     name=name,

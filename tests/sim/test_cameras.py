@@ -10,7 +10,7 @@ import pytest
 from sim import cameras, workspace
 from sim.arm import FINGERS
 from sim.episode import Cell
-from sim.rendering import Painter
+from sim.rendering import SceneRenderer
 from sim.variation import Variation, draw
 from vjepa2_ac.errors import InputError
 
@@ -57,9 +57,9 @@ def test_the_hand_is_seen_in_every_corner_of_the_workspace(cell: Cell, corner: i
 def test_projection_agrees_with_the_renderer(cell: Cell) -> None:
     scene = replace(draw(Variation(factors=(), kind="box"), 0), object_rgb=(1.0, 0.0, 0.0), hand=(0.42, 0.12, 0.18))
     cell.dress(scene)
-    painter = Painter(cell.scene, SIZE, SIZE)
-    frame = painter.draw("left").astype(int)
-    painter.close()
+    renderer = SceneRenderer(cell.scene, SIZE, SIZE)
+    frame = renderer.draw("left").astype(int)
+    renderer.close()
     red = (frame[..., 0] > 90) & (frame[..., 1] < 60) & (frame[..., 2] < 60)
     down, across = np.argwhere(red).mean(axis=0)
     np.testing.assert_allclose(pixels(cell, [cell.truth().object])[0], (across, down), atol=4)
@@ -89,14 +89,14 @@ def test_pictures_are_upright_and_their_middle_is_what_a_camera_looks_at(cell: C
 
 def test_every_camera_draws_and_an_unknown_one_is_named(cell: Cell) -> None:
     cell.dress(draw(Variation(), 1))
-    painter = Painter(cell.scene, 64, 96)
+    renderer = SceneRenderer(cell.scene, 64, 96)
     for name in cameras.NAMES:
-        frame = painter.draw(name)
+        frame = renderer.draw(name)
         assert frame.shape == (64, 96, 3)
         assert frame.std() > 5
     with pytest.raises(InputError, match="left, right, wrist"):
-        painter.draw("top")
-    painter.close()
+        renderer.draw("top")
+    renderer.close()
 
 
 DRAW_THEN_COMPILE = """
@@ -116,10 +116,10 @@ def test_a_process_that_has_drawn_may_compile() -> None:
 DRAW_AND_END = """
 import weakref
 weakref.finalize(weakref.ref, len, "")  # whoever has the first finalizer decides when all of them are called
-from sim.rendering import Painter
+from sim.rendering import SceneRenderer
 from sim.scene import Scene
-painter = Painter(Scene(), 32, 32)
-painter.draw()
+renderer = SceneRenderer(Scene(), 32, 32)
+renderer.draw()
 """
 
 

@@ -23,7 +23,7 @@ SIZE = 32
 def recorder() -> Iterator[CellRecorder]:
     recorder = CellRecorder(CollectConfig(size=SIZE))
     yield recorder
-    recorder.painter.close()
+    recorder.renderer.close()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_pair_looks_like_no_other(job: list[Recording]) -> None:
 def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: list[Recording], steps: int) -> None:
     recorder = CellRecorder(CollectConfig(size=SIZE, repaints=3, repaint_steps=steps))
     *short, long = recorder(3)
-    recorder.painter.close()
+    recorder.renderer.close()
     repaints = short[4:]
     assert [recording.started for recording in repaints] == [started_at(3, part) for part in (5, 6, 7)]
     for again in repaints:
@@ -91,7 +91,7 @@ def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: l
 def test_repaints_show_the_last_moment_as_well_as_the_first() -> None:
     recorder = CellRecorder(CollectConfig(size=16, branches=0, repaints=6, repaint_steps=STEPS - 1, long=False))
     begun = [again.facts["left_at"] for again in recorder(3)]
-    recorder.painter.close()
+    recorder.renderer.close()
     assert set(begun) == {0, 1}
 
 
@@ -99,7 +99,7 @@ def test_repaints_show_the_last_moment_as_well_as_the_first() -> None:
 def test_the_expert_withdraws_from_what_it_has_placed(seed: int) -> None:
     recorder = CellRecorder(CollectConfig(size=16, mix=(("expert", 1.0),), branches=0))
     (long,) = recorder(seed)
-    recorder.painter.close()
+    recorder.renderer.close()
     assert (long.facts["task"], long.success) == ("pick_and_place", True)
     poses_N7, objects_N3 = np.asarray(long.poses_N7), long.truth["object_position"]
     top = long.facts["variation"]["size"][2] / 2
@@ -114,7 +114,7 @@ def test_a_whole_repaint_fails_with_its_episode_and_a_part_has_nothing_to_fail(s
     config = CollectConfig(size=16, mix=(("noisy", 1.0),), branches=0, repaints=1, repaint_steps=steps)
     recorder = CellRecorder(config)
     repaint, long = recorder(8)
-    recorder.painter.close()
+    recorder.renderer.close()
     assert (long.success, repaint.success, repaint.facts["success"]) == (False, success, success)
 
 
@@ -123,7 +123,7 @@ def test_short_episodes_are_the_same_where_the_long_one_is_only_played() -> None
     *short, _ = recorder(3)
     recorder.config = replace(recorder.config, long=False)
     alone = list(recorder(3))
-    recorder.painter.close()
+    recorder.renderer.close()
     assert [recording.facts for recording in alone] == [recording.facts for recording in short]
     for one, other in zip(alone, short, strict=True):
         np.testing.assert_array_equal(np.asarray(one.poses_N7), np.asarray(other.poses_N7))
@@ -157,7 +157,7 @@ def test_every_row_is_what_was_done_and_what_was_the_case(monkeypatch: pytest.Mo
     monkeypatch.setattr(HandController, "step", noted)
     (long,) = recorder(1)
     monkeypatch.undo()
-    recorder.painter.close()
+    recorder.renderer.close()
     assert long.facts["variation"] == draw(Variation(split="shift"), 1).as_dict()
     cell = Cell(Scene())  # another one, which has seen nothing else
     cell.dress(Draw.from_dict(long.facts["variation"]))
@@ -193,14 +193,14 @@ def test_every_row_is_what_was_done_and_what_was_the_case(monkeypatch: pytest.Mo
 def test_a_task_says_what_is_put_where() -> None:
     recorder = CellRecorder(CollectConfig(size=16, mix=(("expert", 1.0),), branches=0))
     said = {recorded.task for seed in (0, 2) for recorded in recorder(seed)}
-    recorder.painter.close()
+    recorder.renderer.close()
     assert said == {"put the cup on the pad", "put the box into the bowl"}
 
 
 def test_every_camera_asked_for_is_recorded_and_only_the_wrist_moves() -> None:
     recorder = CellRecorder(CollectConfig(size=SIZE, branches=0, cameras=("left", "right", "wrist")))
     (long,) = recorder(5)
-    recorder.painter.close()
+    recorder.renderer.close()
     assert [camera.role for camera in long.cameras] == ["left", "right", "wrist"]
     moved = [np.ptp(np.asarray(camera.extrinsics_N6), axis=0).max() for camera in long.cameras]
     assert moved[0] == moved[1] == 0.0
@@ -211,7 +211,7 @@ def test_every_camera_asked_for_is_recorded_and_only_the_wrist_moves() -> None:
 def test_every_kind_stays_in_the_workspace_and_moves_as_a_planner_may(kind: str) -> None:
     recorder = CellRecorder(CollectConfig(size=SIZE, mix=((kind, 1.0),), branches=0))
     (long,) = recorder(11)
-    recorder.painter.close()
+    recorder.renderer.close()
     poses_N7 = np.asarray(long.poses_N7)
     assert long.facts["kind"] == kind
     assert (poses_N7[:, :3] > workspace.LOW - 0.02).all()

@@ -127,15 +127,15 @@ def test_the_expert_succeeds_and_doing_nothing_does_not(tmp_path: Path) -> None:
 
 
 def test_how_an_episode_failed_can_be_told_from_its_record(tmp_path: Path) -> None:
-    (told,) = evaluate(tmp_path, config(max_steps=3), jobs(["random"], ["grasp"], ["box"], range(1)))
+    (record,) = evaluate(tmp_path, config(max_steps=3), jobs(["random"], ["grasp"], ["box"], range(1)))
     env = FrankaEnv("grasp", split="test", kind="box")
     env.reset(seed=0)
     start, wanted = moment(env), {"hand": env.goal.hand.tolist(), "object": env.goal.object.tolist()}
     env.close()
-    assert (told["start"], told["wanted"]) == (json.loads(json.dumps(asdict(start))), wanted)
-    moments = [Moment(**each) for each in (told["start"], *(turn["moment"] for turn in told["turns"]))]
-    again = failure("grasp", moments, told["wanted"], was_done=told["success_any"], without_plan=told["errors"])
-    assert again == told["failure"] != ""
+    assert (record["start"], record["wanted"]) == (json.loads(json.dumps(asdict(start))), wanted)
+    moments = [Moment(**each) for each in (record["start"], *(turn["moment"] for turn in record["turns"]))]
+    again = failure("grasp", moments, record["wanted"], was_done=record["success_any"], without_plan=record["errors"])
+    assert again == record["failure"] != ""
 
 
 def test_a_scene_that_was_drawn_again_is_no_success_of_its_expert(

@@ -1,4 +1,4 @@
-"""What achieved goals cost is measured beside them, and remembered."""
+"""What achieved goals cost is measured beside them, and taken from a previous run where there is one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from planner.goals import AchievedGoals
 from planner.mpc import ControlConfig
 from sim.env import FrankaEnv
 from sim.evaluate import achieved
-from sim.evaluate.achieved import measure, near_goals, remembered
-from sim.evaluate.budgets import remembered as remembered_size
+from sim.evaluate.achieved import from_previous_run, measure, near_goals
+from sim.evaluate.budgets import from_previous_run as size_from_previous_run
 from sim.evaluate.runs import evaluate
 from sim.evaluate.settings import EvaluationConfig, in_this_cell, with_settings
 from tests.sim.test_evaluate import small_world
@@ -50,12 +50,12 @@ def test_a_folder_keeps_what_it_began_with(tmp_path: Path) -> None:
         ["search.samples=20", 'progress.achieved={"mean": 0.2, "deviation": 0.01}'],
     )  # fmt: skip
     evaluate(tmp_path, EvaluationConfig(planner=planner, control=control, budget_ms=90.0, achieved_scenes=4), [])
-    assert remembered(tmp_path, 4) == AchievedGoals(mean=0.2, deviation=0.01)
-    assert remembered(tmp_path, 5) is None
-    kept = remembered_size(tmp_path, 90.0, in_this_cell())
+    assert from_previous_run(tmp_path, 4) == AchievedGoals(mean=0.2, deviation=0.01)
+    assert from_previous_run(tmp_path, 5) is None
+    kept = size_from_previous_run(tmp_path, 90.0, in_this_cell())
     assert kept is not None
     assert kept.search.samples == 20
-    assert remembered_size(tmp_path, 80.0, in_this_cell()) is None
+    assert size_from_previous_run(tmp_path, 80.0, in_this_cell()) is None
     assert json.loads((tmp_path / "settings.json").read_text())["settings"]["budget_ms"] == 90.0
     with pytest.raises(ValueError, match="achieved_scenes"):
         evaluate(tmp_path, EvaluationConfig(planner=planner, control=control, budget_ms=90.0), [])

@@ -41,8 +41,8 @@ def test_goal_states_are_those_of_the_goal_pictures() -> None:
 
 
 def test_with_a_perfect_model_the_search_reaches() -> None:
-    told = replace(in_this_cell("fast"), confidence=ConfidenceConfig(failure=ON_GAIN))
-    player = Player(EvaluationConfig(model="none", planner=told, max_steps=5))
+    planner = replace(in_this_cell("fast"), confidence=ConfidenceConfig(failure=ON_GAIN))
+    player = Player(EvaluationConfig(model="none", planner=planner, max_steps=5))
     record, _ = player.play(Job(driver="oracle", task="reach", kind="box", seed=1))
     player.close()
     assert record["success_end"]

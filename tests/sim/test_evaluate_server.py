@@ -92,8 +92,8 @@ def test_a_service_gives_the_episodes_of_the_loop_in_this_process(wire: str, tmp
     with running(opened, model="random:small", confidence=confidence, **operator) as (_, where):
         url = where.url if wire == "http" else f"grpc://{where.grpc}"
         served = evaluate(tmp_path / "served", EvaluationConfig(server=url, max_steps=6), wanted)
-    assert [[told(turn) for turn in each["turns"]] for each in alone] == [
-        [told(turn) for turn in each["turns"]] for each in served
+    assert [[without_time(turn) for turn in each["turns"]] for each in alone] == [
+        [without_time(turn) for turn in each["turns"]] for each in served
     ]
     assert any(turn["action_7"][0] for turn in alone[0]["turns"])
     assert all(0 < turn["failure_probability"] < 1 for turn in served[0]["turns"] if turn["horizon"])
@@ -114,10 +114,10 @@ def test_a_service_goes_by_keyframes_as_the_loop_in_this_process_does(wire: str,
         url = where.url if wire == "http" else f"grpc://{where.grpc}"
         there = EvaluationConfig(server=url, goals="last", max_steps=4)
         (served,) = evaluate(tmp_path / "served", there, wanted)
-    assert [told(turn) for turn in alone["turns"]] == [told(turn) for turn in served["turns"]]
+    assert [without_time(turn) for turn in alone["turns"]] == [without_time(turn) for turn in served["turns"]]
     assert any(turn["action_7"][0] for turn in alone["turns"])
 
 
-def told(turn: dict[str, Any]) -> dict[str, Any]:
+def without_time(turn: dict[str, Any]) -> dict[str, Any]:
     """All that does not depend on the time it took."""
     return {name: value for name, value in turn.items() if name != "plan_ms"}

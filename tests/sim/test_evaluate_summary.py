@@ -13,15 +13,15 @@ NOT_ASKED = {"cost": None, "imagined_cost": None, "plan_ms": 900.0, "status": "d
 
 
 def turn(cost: float, gain: float, plan_ms: float) -> dict[str, Any]:
-    said = {"elite_spread": 0.01, "gain": gain, "flatness": 0.5, "goal_out_of_reach": False, "cycle_error": None}
-    return {"cost": cost, "imagined_cost": 0.1, "plan_ms": plan_ms, "status": "going", "confidence": said}
+    confidence = {"elite_spread": 0.01, "gain": gain, "flatness": 0.5, "goal_out_of_reach": False, "cycle_error": None}
+    return {"cost": cost, "imagined_cost": 0.1, "plan_ms": plan_ms, "status": "going", "confidence": confidence}
 
 
-def record(seed: int, *turns: dict[str, Any], end: bool, ever: bool = True, **said: Any) -> dict[str, Any]:
+def record(seed: int, *turns: dict[str, Any], end: bool, ever: bool = True, **fields: Any) -> dict[str, Any]:
     plans = sum(each["imagined_cost"] is not None for each in turns)
     episode = {"driver": "planner", "task": "grasp", "object": "box", "seed": seed, "turns": list(turns)}
     episode |= {"success_end": end, "success_any": ever, "first_done": 3 if ever else -1, "plans": plans}
-    return {**episode, "evaluations": 20 * plans, "failure": "" if end else "closed early", **said}
+    return {**episode, "evaluations": 20 * plans, "failure": "" if end else "closed early", **fields}
 
 
 DONE = record(1, turn(0.9, 0.5, 10.0), turn(0.2, 0.5, 20.0), NOT_ASKED, end=True, first_done=0)
@@ -50,11 +50,11 @@ def test_a_line_shows_the_paper_beside_the_planner_alone() -> None:
 
 
 def test_every_sign_is_turned_so_that_more_of_it_means_failure() -> None:
-    said = {sign.name: sign.auroc for sign in signs([DONE, LATE, LOST, NEVER, {**NEVER, "driver": "oracle"}])}
-    assert said["cost of the last picture"] == said["mean gain, negative"] == 1.0
-    assert said["steps before it held still"] == pytest.approx(0.75)  # two of three looks, but for one failure
-    assert said["mean flatness"] == 0.5
-    assert said["mean cycle error"] is None
+    aurocs = {sign.name: sign.auroc for sign in signs([DONE, LATE, LOST, NEVER, {**NEVER, "driver": "oracle"}])}
+    assert aurocs["cost of the last picture"] == aurocs["mean gain, negative"] == 1.0
+    assert aurocs["steps before it held still"] == pytest.approx(0.75)  # two of three looks, but for one failure
+    assert aurocs["mean flatness"] == 0.5
+    assert aurocs["mean cycle error"] is None
 
 
 def test_steps_count_as_a_share_of_those_that_the_episode_had() -> None:

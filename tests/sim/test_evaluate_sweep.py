@@ -21,7 +21,7 @@ from sim.evaluate.comparison import Key, difference_interval, holm, outcomes, pa
 from sim.evaluate.episode import Player
 from sim.evaluate.runs import EPISODES, SETTINGS, place, versions
 from sim.evaluate.settings import in_this_cell, with_settings
-from sim.evaluate.sweep import JSON, TABLE, Field, lines, sweep, table
+from sim.evaluate.sweep import JSON, TABLE, SweepConfig, sweep, table, variant_rows
 from sim.evaluate.variants import SHIPPED, chosen, read
 from tests.sim.test_evaluate import small_world
 from tests.sim.test_evaluate_summary import record
@@ -184,8 +184,8 @@ def test_looking_often_raises_chances() -> None:
     assert holm([]) == []
 
 
-def test_a_line_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -> None:
-    field = Field(model="small", tasks=("reach", "grasp"), kinds=("cup",), episodes=6, max_steps=9)
+def test_a_row_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -> None:
+    config = SweepConfig(model="small", tasks=("reach", "grasp"), kinds=("cup",), episodes=6, max_steps=9)
     baseline, gaussian, _, few = read(yaml)
     for variant, done in ((baseline, ()), (gaussian, ("reach",)), (few, ())):
         folder = tmp_path / variant.folder
@@ -193,10 +193,10 @@ def test_a_line_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -
         settings = {"weights": "abc", "split": "test", "max_steps": 9, "precision": resolve("auto")}
         settings |= {"asked": [variant.planner, *variant.settings], "budget_ms": None, "achieved_scenes": None}
         (folder / SETTINGS).write_text(json.dumps({"versions": versions(), "settings": settings}))
-        for job in field.jobs(variant):
+        for job in config.jobs(variant):
             played = record(job.seed, end=job.task in done, task=job.task, object=job.kind)
             place(folder, job).write_text(json.dumps(played))
-    first, second, third = lines(tmp_path, field, read(yaml), "abc")
+    first, second, third = variant_rows(tmp_path, config, read(yaml), "abc")
     assert (first.beside, first.p_holm, first.at_end, first.episodes) == (None, None, 0, 12)
     assert (second.at_end, second.episodes, second.by_task) == (6, 12, {"reach": 1.0, "grasp": 0.0})
     assert second.beside is not None
@@ -209,12 +209,12 @@ def test_a_line_sets_a_variant_beside_the_baseline(yaml: Path, tmp_path: Path) -
     assert shown[1][-6:] == ["6", "0", "+50", f"{low} … {high}", "0.031", "0.062"]
     sure = replace(second, beside=replace(second.beside, p=2 / 2**25), p_holm=0.001)
     assert table([first, sure]).splitlines()[3].count("| < 0.001 | 0.001 ") == 1
-    for other in (replace(field, split="shift"), replace(field, max_steps=None)):
-        assert lines(tmp_path, other, read(yaml), "abc") == []
-    assert lines(tmp_path, field, read(yaml), "abd") == []
+    for other in (replace(config, split="shift"), replace(config, max_steps=None)):
+        assert variant_rows(tmp_path, other, read(yaml), "abc") == []
+    assert variant_rows(tmp_path, config, read(yaml), "abd") == []
     older = tmp_path / gaussian.folder / SETTINGS
     older.write_text(older.read_text().replace(f'"scenes": "{EDITION}"', '"scenes": "older"'))
-    assert [each.name for each in lines(tmp_path, field, read(yaml), "abc")] == [baseline.name, few.name]
+    assert [each.name for each in variant_rows(tmp_path, config, read(yaml), "abc")] == [baseline.name, few.name]
 
 
 def test_what_achieved_goals_cost_is_the_same_whatever_tasks_are_compared(
@@ -228,8 +228,10 @@ def test_what_achieved_goals_cost_is_the_same_whatever_tasks_are_compared(
         return AchievedGoals(mean=0.2, deviation=0.01)
 
     monkeypatch.setattr(achieved, "measure", measure)
-    field = Field(model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1, achieved_scenes=3)
-    sweep(tmp_path, field, read(yaml)[:1])
+    config = SweepConfig(
+        model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1, achieved_scenes=3
+    )
+    sweep(tmp_path, config, read(yaml)[:1])
     assert measured == [3]
 
 
@@ -238,11 +240,11 @@ def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, m
     played: list[int] = []
     original = Player.play
     monkeypatch.setattr(Player, "play", lambda self, job: (played.append(job.seed), original(self, job))[1])
-    field = Field(model="random:tiny", tasks=("reach",), kinds=("box",), seed_base=7, episodes=2, max_steps=1)
+    config = SweepConfig(model="random:tiny", tasks=("reach",), kinds=("box",), seed_base=7, episodes=2, max_steps=1)
     variants, said = read(yaml), list[str]()
     found: Any = None
     for _ in range(2):
-        found = sweep(tmp_path / "out", field, variants, advance=lambda steps=1, note="": said.append(note))
+        found = sweep(tmp_path / "out", config, variants, advance=lambda steps=1, note="": said.append(note))
     assert played == [7, 8, 7, 8, 7]  # the variant that is the baseline is left out, the slow one plays one episode
     assert [(each.name, each.episodes) for each in found] == [("baseline", 2), ("gaussian draws", 2), ("6 samples", 1)]
     assert found[2].beside.pairs == 1
@@ -254,10 +256,10 @@ def test_variants_play_the_same_episodes_and_go_on(yaml: Path, tmp_path: Path, m
     assert table(found) in said_there
     assert said_there.endswith("Left out, because their settings are the baseline's: sobol draws.\n")
     assert (tmp_path / "out" / "6-samples" / "report.html").is_file()
-    assert lines(tmp_path / "out", field, variants, "") == found
-    assert lines(tmp_path / "out", field, read(yaml, given=["search.samples=5"]), "") == []
-    assert lines(tmp_path / "out", field, [replace(each, budget=250.0) for each in variants], "") == []
-    assert lines(tmp_path / "out", replace(field, achieved_scenes=3), variants, "") == []
+    assert variant_rows(tmp_path / "out", config, variants, "") == found
+    assert variant_rows(tmp_path / "out", config, read(yaml, given=["search.samples=5"]), "") == []
+    assert variant_rows(tmp_path / "out", config, [replace(each, budget=250.0) for each in variants], "") == []
+    assert variant_rows(tmp_path / "out", replace(config, achieved_scenes=3), variants, "") == []
 
 
 def test_a_budget_that_cannot_be_kept_is_refused_before_anything_is_played(
@@ -266,16 +268,16 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_anything_is_played(
     monkeypatch.setattr(Player, "play", Mock(side_effect=AssertionError("an episode was played")))
     monkeypatch.setattr(budgets, "measured", Mock(side_effect=ConfigError("even the smallest search …")))
     (tmp_path / "table.yaml").write_text("variants: {budgets: {quick: {budget: 250}}}")
-    field = Field(model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1)
+    config = SweepConfig(model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1)
     with pytest.raises(ConfigError, match="variant 'quick': even the smallest search"):
-        sweep(tmp_path / "out", field, read(tmp_path / "table.yaml"))
+        sweep(tmp_path / "out", config, read(tmp_path / "table.yaml"))
 
 
 def test_a_variant_has_a_budget_or_a_size(tmp_path: Path) -> None:
     (tmp_path / "table.yaml").write_text("variants: {budgets: {quick: {budget: 250, set: {search.samples: 9}}}}")
-    field = Field(model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1)
+    config = SweepConfig(model="random:tiny", tasks=("reach",), kinds=("box",), episodes=1, max_steps=1)
     with pytest.raises(ConfigError, match=r"variant 'quick': a budget beside search\.samples=9; expected one or"):
-        sweep(tmp_path / "out", field, read(tmp_path / "table.yaml"))
+        sweep(tmp_path / "out", config, read(tmp_path / "table.yaml"))
 
 
 def test_the_list_says_all_that_a_variant_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sim.episode import Cell
-from sim.rendering import Painter
+from sim.rendering import SceneRenderer
 from sim.splits import SPLITS, Split
 from sim.variation import CUP_SIZES, KINDS, LOOK, Distractor, Draw, Kind, Variation, draw
 
@@ -34,12 +34,12 @@ def test_what_an_episode_does_not_use_floats_out_of_sight(cell: Cell) -> None:
 
 def test_a_second_lamp_lights_what_it_shines_on_and_one_that_is_off_nothing(cell: Cell) -> None:
     scene = draw(Variation(), 0)
-    painter = Painter(cell.scene, 64, 64)
+    renderer = SceneRenderer(cell.scene, 64, 64)
     pictures = []
     for red, azimuth in ((0.0, 0.0), (0.0, 2.0), (0.5, 0.5), (0.5, 3.6)):
         cell.dress(replace(scene, light_rgb=(0.2, 0.2, 0.2), fill_rgb=(red, 0.0, 0.0), fill_azimuth=azimuth))
-        pictures.append(painter.draw().astype(int))
-    painter.close()
+        pictures.append(renderer.draw().astype(int))
+    renderer.close()
     off, also_off, front, behind = pictures
     np.testing.assert_array_equal(off, also_off)
     assert (front[..., 0] - off[..., 0]).mean() > 20
@@ -85,11 +85,11 @@ def test_each_part_of_a_look_is_seen(cell: Cell) -> None:
     thing = Distractor(shape="box", xy=(0.36, 0.16), yaw=0.0, size=0.016, rgb=(1.0, 0.0, 0.0))
     white = (0.6, 0.6, 0.6)
     scene = replace(draw(Variation(split="wide", kind="box"), 3), distractors=(thing,), fill_rgb=white)
-    painter = Painter(cell.scene, 64, 64)
+    renderer = SceneRenderer(cell.scene, 64, 64)
 
     def seen(other: Draw) -> np.ndarray:
         cell.scene.apply(other)
-        return np.concatenate([painter.draw("left"), painter.draw("wrist"), painter.draw("pretty")])
+        return np.concatenate([renderer.draw("left"), renderer.draw("wrist"), renderer.draw("pretty")])
 
     usual = seen(scene)
     for name in LOOK:
@@ -101,7 +101,7 @@ def test_each_part_of_a_look_is_seen(cell: Cell) -> None:
     for change in ({"size": 0.011}, {"yaw": 0.7}, {"rgb": white}, {"shape": "ball"}, {"xy": (0.37, 0.16)}):
         other = replace(thing, **change)  # type: ignore[arg-type]
         assert (seen(replace(scene, distractors=(other,))) != usual).any(), change
-    painter.close()
+    renderer.close()
 
 
 def test_objects_look_as_large_as_they_are(cell: Cell) -> None:
