@@ -36,7 +36,7 @@ from vjepa2_ac.data.video import Frames, Video, open_video
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, VideoError
 from vjepa2_ac.images import RandomResizedCrop
 from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
-from vjepa2_ac.training.order import ATTEMPTS, Layout, dice, first_readable, shuffled
+from vjepa2_ac.training.order import ATTEMPTS, Layout, first_readable, generator_of, shuffled
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episode, identity_of_files
 
@@ -231,7 +231,7 @@ class ClipBatches:
         bad: dict[str, str] = {}
         clips = [self._clip(sample, bad) for sample in self.layout.samples(micro_batch)]
         generator = torch.Generator().manual_seed(
-            int(dice(self.seed, micro_batch, attempt=ATTEMPTS + self.layout.rank).integers(2**62))
+            int(generator_of(self.seed, micro_batch, attempt=ATTEMPTS + self.layout.rank).integers(2**62))
         )
         masks = []
         for draw in self.masks:
@@ -246,7 +246,7 @@ class ClipBatches:
 
     def _clip(self, sample: int, bad: dict[str, str]) -> torch.Tensor:
         def draw(attempt: int) -> torch.Tensor:
-            rng = dice(self.seed, sample, attempt)
+            rng = generator_of(self.seed, sample, attempt)
             which = sample if attempt == 0 else int(rng.integers(len(self.draws)))
             frames_THW3 = self.draws[shuffled(len(self.draws), self.seed, which)](rng)
             crops, flips = random.Random(int(rng.integers(2**62))), np.random.RandomState(int(rng.integers(2**31)))
