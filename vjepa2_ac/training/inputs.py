@@ -157,8 +157,8 @@ def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder
     """
     found = {} if encoder is None else {"encoder": hash_of(encoder, torch.float32)}
     if isinstance(batches, ClipBatches):
-        items, names = len(batches.draws), [footage.name for footage in batches.found]
-        sizes = [footage.video_bytes for footage in batches.found]
+        items, names = len(batches.draws), [video.name for video in batches.found]
+        sizes = [video.video_bytes for video in batches.found]
     else:
         items, names = len(batches.trajectories), [trajectory.name for trajectory in batches.trajectories]
         sizes = [trajectory.video_bytes for trajectory in batches.trajectories]

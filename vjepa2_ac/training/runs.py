@@ -19,7 +19,7 @@ from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.stills import AnyEncoder
 from vjepa2_ac.precision import choose_dtype
-from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, recorded
+from vjepa2_ac.training.clips import ClipBatches, cache_videos, find_videos, recorded
 from vjepa2_ac.training.engine import fit
 from vjepa2_ac.training.initial_weights import start_inverse, start_predictor, start_pretraining
 from vjepa2_ac.training.inputs import Inputs, check_run, record_or_compare, refuse_learned, without_start_if_resumed
@@ -128,13 +128,13 @@ def _pretraining(recipe: PretrainRecipe, inputs: Inputs) -> Pretraining:
 
 def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> ClipBatches:
     clips, img_size = recipe.clips, recipe.encoder_config().img_size
-    footage = find_footage(Path(inputs.data), clips.cameras)
+    videos = find_videos(Path(inputs.data), clips.cameras)
     if clips.cache:
-        draws = cache_footage(footage, clips, _cache(inputs), processes)
+        draws = cache_videos(videos, clips, _cache(inputs), processes)
     else:
-        draws = [recorded(item, clips) for item in footage]
+        draws = [recorded(item, clips) for item in videos]
     return ClipBatches(
-        draws, clips, recipe.masks, img_size, recipe.grid, _layout(recipe, processes), recipe.engine.seed, footage
+        draws, clips, recipe.masks, img_size, recipe.grid, _layout(recipe, processes), recipe.engine.seed, videos
     )
 
 
