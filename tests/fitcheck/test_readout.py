@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.fitcheck.worlds import PERFECT, footage, walk
+from tests.fitcheck.worlds import PERFECT, encoded, walk
 from vjepa2_ac.fitcheck import ridge
 from vjepa2_ac.fitcheck.attentive import AttentiveReadOut
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, segments
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.examples import Known, Split, examples, split_frames
-from vjepa2_ac.fitcheck.footage import Footage, stretches
 from vjepa2_ac.fitcheck.learning import Lesson, ReadOutNetwork, learn, read
 from vjepa2_ac.fitcheck.points import PointsReadOut
 from vjepa2_ac.fitcheck.readout import Reader, ReadOut, read_out
@@ -23,21 +23,21 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def both_sides(seen: Footage, split: Split | NotMeasured, steps: int) -> tuple[ReadOut, Reader]:
+def both_sides(seen: EncodedTracks, split: Split | NotMeasured, steps: int) -> tuple[ReadOut, Reader]:
     assert isinstance(split, Split)
     known, asked = Known(examples(seen, split.known), split.validation), examples(seen, split.asked)
     grid = (known.examples.latents_MND.shape[1], 1)
     return read_out(known, asked, grid=grid, steps=steps, linear_frames=1000, seed=0, device=torch.device("cpu"))
 
 
-def seen_with_objects() -> Footage:
+def seen_with_objects() -> EncodedTracks:
     """Latents of two tokens: the pose, and where the object is."""
     latents = []
     for track in SCENES:
         assert track.objects_R3 is not None
         padded = np.concatenate((track.objects_R3, np.zeros((len(track), 4))), axis=1)
         latents.append(torch.from_numpy(np.stack((track.poses_R7, padded), axis=1)).float())
-    return Footage(SCENES, latents)
+    return EncodedTracks(SCENES, latents)
 
 
 def test_scenes_are_learned_from_or_judged_on_never_both() -> None:
@@ -174,7 +174,7 @@ def test_who_reads_imagined_frames_is_the_read_out_by_points() -> None:
 def test_without_a_simulator_nobody_knows_the_object() -> None:
     tracks = [walk(number) for number in range(6)]
     split = split_frames(tracks, 100, 100, rng())
-    found, _ = both_sides(footage(tracks), split, steps=2)
+    found, _ = both_sides(encoded(tracks), split, steps=2)
     assert isinstance(found.linear["object"], NotMeasured)
     assert isinstance(found.attentive["object"], NotMeasured)
     assert isinstance(found.linear["hand"], Estimate)
@@ -182,8 +182,8 @@ def test_without_a_simulator_nobody_knows_the_object() -> None:
 
 def test_a_perfect_imagination_puts_the_hand_where_it_is_read_in_the_real_frame() -> None:
     tracks = [walk(number) for number in range(6)]
-    seen, split = footage(tracks), split_frames(tracks, 100, 100, rng())
+    seen, split = encoded(tracks), split_frames(tracks, 100, 100, rng())
     _, reader = both_sides(seen, split, steps=30)
-    found = whereabouts(PERFECT, seen, stretches(tracks, 4)[:11], 4, reader)
+    found = whereabouts(PERFECT, seen, segments(tracks, 4)[:11], 4, reader)
     imagined, real = ([each.value for each in side["hand"]] for side in (found.imagined, found.real))
     assert imagined == pytest.approx(real, abs=1e-3)

@@ -21,7 +21,7 @@ from tests.fitcheck.worlds import (
     ROWS,
     PoseWorld,
     branches,
-    footage,
+    encoded,
     walk,
 )
 from vjepa2_ac.data.episodes import BadEpisodes
@@ -29,8 +29,8 @@ from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.fitcheck.axes import AXES, along_axes
 from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
+from vjepa2_ac.fitcheck.encoded_tracks import see, segments
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.footage import see, stretches
 from vjepa2_ac.fitcheck.located import NEAR, find_glances, find_keyframes, locate
 from vjepa2_ac.fitcheck.pairs import Pairs, find_pairs, judge_pairs, parted
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
@@ -40,7 +40,7 @@ from vjepa2_ac.fitcheck.whereabouts import whereabouts
 from vjepa2_ac.models.looks import EARLIER
 
 WALKS = [walk(number) for number in range(6)]
-SEEN = footage(WALKS)
+SEEN = encoded(WALKS)
 ASKED = choose(WALKS, FitCheckConfig(moments=40))
 
 
@@ -85,7 +85,7 @@ def test_moments_that_are_ranked_have_a_move_and_each_of_four_grips_a_quarter() 
     poses_R7[1:, 1] = np.cumsum(np.where(number[:-1] % 2, 0.011, 0.009))  # [m]
     poses_R7[1:, 6] = np.cumsum(np.where(number[:-1] // 2 % 2, 0.11, 0.09) * (-1.0) ** (number[:-1] // 4))  # [stroke]
     tracks = [walk(0, rows=161, poses_R7=poses_R7, held_R=number // 8 % 2 == 0)]
-    found = choose_moments(tracks, stretches(tracks, 1), 16, np.random.default_rng(0))
+    found = choose_moments(tracks, segments(tracks, 1), 16, np.random.default_rng(0))
     assert len(found.move) == 16
     assert all(start % 2 for _, start in found.move)
     cases = [(start // 2 % 2, start // 8 % 2) for _, start in found.gripper]
@@ -159,7 +159,7 @@ def test_pairs_tell_who_knows_what_the_gripper_does(model: PoseWorld, right: flo
     tracks = [*WALKS, *branches(0), *branches(1)]
     pairs = find_pairs(tracks, 10, np.random.default_rng(0))
     assert pairs == [(6, 7), (8, 9)]
-    found = judge_pairs(model, footage(tracks), pairs, horizon=8)
+    found = judge_pairs(model, encoded(tracks), pairs, horizon=8)
     assert [each.value for each in found.ranked_right] == pytest.approx([right] * 4)
     assert [each.value for each in found.separation] == pytest.approx([apart] * 4, abs=1e-5)
 
@@ -179,7 +179,7 @@ def test_a_pair_whose_grippers_end_alike_is_none() -> None:
 def test_parts_of_episodes_are_asked_about_as_pairs_only() -> None:
     repaint = walk(9, is_part=True)
     tracks = [*WALKS, *branches(0), repaint]
-    assert {stretch.track for stretch in stretches(tracks, 1)} == set(range(6))
+    assert {segment.track for segment in segments(tracks, 1)} == set(range(6))
 
 
 def test_the_imagined_valley_of_a_perfect_model_lies_at_the_truth() -> None:
@@ -194,7 +194,7 @@ def test_the_imagined_valley_of_a_perfect_model_lies_at_the_truth() -> None:
 
 def test_a_gripper_is_imagined_no_further_than_its_ends_but_always_as_it_was() -> None:
     tracks = [walk(0, poses_R7=np.outer(np.ones(14), [0, 0, 0, 0, 0, 0, -0.001]))]  # open, as measured
-    found = along_axes(PERFECT, footage(tracks), stretches(tracks, 1), seed=0)["gripper"]
+    found = along_axes(PERFECT, encoded(tracks), segments(tracks, 1), seed=0)["gripper"]
     assert not isinstance(found.imagined, NotMeasured)
     np.testing.assert_allclose(found.imagined, [*[np.nan] * 5, *(found.offsets[5:] / 7)], atol=2e-4)
     assert value(found.lowest_off_by) == 0.0
@@ -207,7 +207,7 @@ def test_real_frames_that_differ_in_anything_else_are_not_compared() -> None:
         poses_R7 = np.zeros((20, 7))
         poses_R7[:, 2] = 0.015 * (rows % 2)
         change(poses_R7)
-        return along_axes(None, footage([walk(0, rows=20, poses_R7=poses_R7, **others)]), [], seed=0)["z"]
+        return along_axes(None, encoded([walk(0, rows=20, poses_R7=poses_R7, **others)]), [], seed=0)["z"]
 
     apart = [place for place, count in enumerate(z_of().real_pairs) if count]
     assert apart == [4, 5, 6]
@@ -229,7 +229,7 @@ def test_a_handful_of_real_frames_is_too_few_to_average() -> None:
     for alike, is_enough in ((4, False), (5, True)):
         poses_R7 = np.zeros((alike + 1, 7))
         poses_R7[-1, 0] = 0.03
-        found = along_axes(None, footage([walk(0, rows=alike + 1, poses_R7=poses_R7, held_R=None)]), [], seed=0)["x"]
+        found = along_axes(None, encoded([walk(0, rows=alike + 1, poses_R7=poses_R7, held_R=None)]), [], seed=0)["x"]
         assert found.real_pairs[7] == alike
         assert found.real_pairs[5] == alike * (alike - 1) // 2  # no two of those alike are compared twice
         assert isinstance(found.real, NotMeasured) != is_enough
@@ -239,7 +239,7 @@ def test_real_frames_that_differ_along_one_axis_say_what_the_offset_costs() -> N
     steps = np.tile(np.linspace(0, 0.09, 7), 4)
     poses_R7 = np.zeros((len(steps), 7))
     poses_R7[:, 2] = steps
-    seen = footage([walk(0, rows=len(steps), poses_R7=poses_R7, held_R=None)])
+    seen = encoded([walk(0, rows=len(steps), poses_R7=poses_R7, held_R=None)])
     found = along_axes(None, seen, [], seed=0)
     real = found["z"].real
     assert not isinstance(real, NotMeasured)
@@ -254,10 +254,10 @@ def test_what_is_read_from_imagined_frames_is_off_by_what_was_not_imagined() -> 
         return {"hand": numbers_Q7[:, :3], "object": numbers_Q7[:, :3] + 0.02, "closedness": numbers_Q7[:, 6:]}
 
     tracks = [walk(number, objects_R3=walk(number).poses_R7[:, :3] + 0.02) for number in range(4)]
-    asked = stretches(tracks, 3)
-    found = whereabouts(IGNORES_ACTIONS, footage(tracks), asked, 3, reader)
+    asked = segments(tracks, 3)
+    found = whereabouts(IGNORES_ACTIONS, encoded(tracks), asked, 3, reader)
     assert [round(each.value, 4) for name in found.real for each in found.real[name]] == [0.0] * 9
-    poses_BT7 = footage(tracks).poses(asked, 3)
+    poses_BT7 = encoded(tracks).poses(asked, 3)
     ways_BH = np.linalg.norm(poses_BT7[:, 1:, :3] - poses_BT7[:, :1, :3], axis=-1)
     for name in ("hand", "object"):
         assert [each.value for each in found.imagined[name]] == pytest.approx(100 * ways_BH.mean(axis=0), rel=1e-4)
@@ -341,7 +341,7 @@ def test_a_keyframe_lasts_a_second_whatever_a_tracks_rate(fps: float, lasts: boo
 def test_of_parts_alone_is_measured_what_needs_no_whole_episode() -> None:
     tracks, config = [*branches(1), *branches(2)], FitCheckConfig(moments=4)
     asked = choose(tracks, config)
-    column = examine(Subject("perfect", PERFECT), footage(tracks), asked, config, lambda steps=1, note="": None)
+    column = examine(Subject("perfect", PERFECT), encoded(tracks), asked, config, lambda steps=1, note="": None)
     assert isinstance(column.pairs, Pairs)
     for section in (column.drift, column.ranking, column.controls, column.located, column.keyframes):
         assert section == NotMeasured("all episodes are parts of others, branches or repaints")
@@ -366,7 +366,7 @@ def test_a_model_that_finds_no_keyframes_is_not_asked() -> None:
 
 def test_what_nobody_knows_is_not_measured() -> None:
     tracks = [walk(0, held_R=None)]
-    found = rank(PERFECT, footage(tracks), choose(tracks, FitCheckConfig(moments=8)).ranking, 8, seed=0)
+    found = rank(PERFECT, encoded(tracks), choose(tracks, FitCheckConfig(moments=8)).ranking, 8, seed=0)
     assert isinstance(found.gripper["object in hand"], NotMeasured)
     assert isinstance(found.gripper["gripper moves"], Estimate)
 
@@ -374,11 +374,11 @@ def test_what_nobody_knows_is_not_measured() -> None:
 def test_a_hand_of_which_nobody_knows_what_it_holds_is_not_called_empty() -> None:
     tracks = [walk(0, held_R=None), walk(1)]
     moments = choose(tracks, FitCheckConfig(moments=16)).ranking
-    cases = rank(PERFECT, footage(tracks), moments, 8, seed=0).gripper
+    cases = rank(PERFECT, encoded(tracks), moments, 8, seed=0).gripper
     empty, held = cases["hand empty"], cases["object in hand"]
     assert isinstance(empty, Estimate)
     assert isinstance(held, Estimate)
-    known = [stretch for stretch in moments.gripper if stretch.track == 1]
+    known = [segment for segment in moments.gripper if segment.track == 1]
     assert empty.count + held.count == len(known) < len(moments.gripper)
 
 

@@ -25,8 +25,8 @@ from torch import Tensor
 from vjepa2_ac.data.episodes import Array, BadEpisodes
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model
 from vjepa2_ac.fitcheck.estimates import NotMeasured
-from vjepa2_ac.fitcheck.footage import Footage, Model
 from vjepa2_ac.fitcheck.tracks import Track, read_tracks
 from vjepa2_ac.terminal import progress
 from vjepa2_ac.training.latents import FrameEncoder, unpacked
@@ -133,10 +133,10 @@ def validation_scenes(scenes: Sequence[str]) -> frozenset[str]:
     return frozenset(scenes[: max(1, round(VALIDATED * len(scenes)))])
 
 
-def examples(footage: Footage, moments: Sequence[Moment]) -> Examples:
-    """The examples at these moments of footage that is encoded already."""
-    latents_MND = torch.stack([footage.latents_RND[which][row] for which, row in moments])
-    return _examples(footage.tracks, moments, latents_MND)
+def examples(encoded: EncodedTracks, moments: Sequence[Moment]) -> Examples:
+    """The examples at these moments of tracks that are encoded already."""
+    latents_MND = torch.stack([encoded.latents_RND[which][row] for which, row in moments])
+    return _examples(encoded.tracks, moments, latents_MND)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ import torch
 
 from vjepa2_ac.data.episodes import Array
 from vjepa2_ac.data.keyframes import AHEAD, keyframes_of
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
-from vjepa2_ac.fitcheck.footage import Footage, Model
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.models.inverse_model import NUMBERS
 from vjepa2_ac.models.looks import EARLIER, FAMILIAR, Looks
@@ -96,18 +96,18 @@ def find_keyframes(tracks: Sequence[Track], count: int, rng: np.random.Generator
 
 
 def locate(
-    model: Model, footage: Footage, glances: Sequence[Glance], *, keyframe: bool = False
+    model: Model, encoded: EncodedTracks, glances: Sequence[Glance], *, keyframe: bool = False
 ) -> Locating | NotMeasured:
     """The errors over all glances; NotMeasured for a model without the network that answers them."""
     if keyframe and not model.finds_keyframes:
         return NotMeasured("the model finds no keyframes")
-    found, when_told = (_located(model, footage, glances, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
+    found, when_told = (_located(model, encoded, glances, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
     if found is None or when_told is None:
         return NotMeasured("the model has no inverse")
-    now_B4 = _hands(footage, [(glance.track, glance.now) for glance in glances])
-    there_B4 = _hands(footage, [(glance.track, glance.hand) for glance in glances])
+    now_B4 = _hands(encoded, [(glance.track, glance.now) for glance in glances])
+    there_B4 = _hands(encoded, [(glance.track, glance.hand) for glance in glances])
     way_B = np.linalg.norm((now_B4 - there_B4)[:, :3], axis=1)
-    groups = [footage.tracks[glance.track].group for glance in glances]
+    groups = [encoded.tracks[glance.track].group for glance in glances]
     alone, told = (_missed(hand_B4 - there_B4, way_B, groups) for hand_B4 in (found.hand_B4, when_told.hand_B4))
     cycle: Estimate | NotMeasured
     lost: Estimate | NotMeasured
@@ -117,8 +117,8 @@ def locate(
     return Locating(alone=alone, told=told, cycle=cycle, lost=lost, way=mean(way_B, groups))
 
 
-def _hands(footage: Footage, moments: Sequence[tuple[int, int]]) -> Array:
-    return np.stack([footage.tracks[track].poses_R7[row, list(NUMBERS)] for track, row in moments])
+def _hands(encoded: EncodedTracks, moments: Sequence[tuple[int, int]]) -> Array:
+    return np.stack([encoded.tracks[track].poses_R7[row, list(NUMBERS)] for track, row in moments])
 
 
 def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:
@@ -133,17 +133,17 @@ def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:
 
 
 def _located(
-    model: Model, footage: Footage, glances: Sequence[Glance], earlier: int, *, keyframe: bool
+    model: Model, encoded: EncodedTracks, glances: Sequence[Glance], earlier: int, *, keyframe: bool
 ) -> _Found | None:
     hands, errors = [], []
     for start in range(0, len(glances), PIECE):
         piece = glances[start : start + PIECE]
         now_BND, goal_BND = (
-            torch.stack([footage.latents_RND[glance.track][glance[side]].float() for glance in piece])
+            torch.stack([encoded.latents_RND[glance.track][glance[side]].float() for glance in piece])
             for side in (1, 2)
         )
-        poses_B7 = np.stack([footage.tracks[glance.track].poses_R7[glance.now] for glance in piece])
-        looks = [_looks(footage, glance, earlier) for glance in piece]
+        poses_B7 = np.stack([encoded.tracks[glance.track].poses_R7[glance.now] for glance in piece])
+        looks = [_looks(encoded, glance, earlier) for glance in piece]
         located = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks, keyframe=keyframe)
         if located is None:
             return None
@@ -153,11 +153,11 @@ def _located(
     return _Found(np.concatenate(hands), np.concatenate(errors) if errors else None)
 
 
-def _looks(footage: Footage, glance: Glance, earlier: int) -> Looks | None:
+def _looks(encoded: EncodedTracks, glance: Glance, earlier: int) -> Looks | None:
     """The earlier moments, without the goal: where the hand was then is what is asked."""
     first = max(glance.since, glance.now - earlier)
     before = [moment for moment in range(first, glance.now) if moment != glance.goal]
     if not before:
         return None
-    poses_T7 = torch.from_numpy(footage.tracks[glance.track].poses_R7[before]).float()
-    return Looks(footage.latents_RND[glance.track][before].float(), poses_T7)
+    poses_T7 = torch.from_numpy(encoded.tracks[glance.track].poses_R7[before]).float()
+    return Looks(encoded.latents_RND[glance.track][before].float(), poses_T7)
