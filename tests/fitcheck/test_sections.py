@@ -31,7 +31,7 @@ from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
 from vjepa2_ac.fitcheck.encoded_tracks import see, segments
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.located import NEAR, find_glances, find_keyframes, locate
+from vjepa2_ac.fitcheck.located import NEAR, find_keyframes, find_locate_questions, locate
 from vjepa2_ac.fitcheck.pairs import Pairs, find_pairs, judge_pairs, parted
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, choose_moments, percentile, rank, same_norm
@@ -266,21 +266,21 @@ def test_what_is_read_from_imagined_frames_is_off_by_what_was_not_imagined() -> 
 
 
 def test_an_inverse_that_sees_every_move_is_never_off() -> None:
-    found = locate(PERFECT, SEEN, ASKED.glances)
+    found = locate(PERFECT, SEEN, ASKED.located)
     assert not isinstance(found, NotMeasured)
-    for missed in (found.alone, found.told):
-        assert value(missed.hand) == pytest.approx(0.0, abs=1e-6)
-        assert value(missed.hand_nearby) == pytest.approx(0.0, abs=1e-6)
-        assert missed.closedness.value == pytest.approx(0.0, abs=1e-6)
-        assert missed.hand.count == len(ASKED.glances)
+    for errors in (found.alone, found.told):
+        assert value(errors.hand) == pytest.approx(0.0, abs=1e-6)
+        assert value(errors.hand_nearby) == pytest.approx(0.0, abs=1e-6)
+        assert errors.closedness.value == pytest.approx(0.0, abs=1e-6)
+        assert errors.hand.count == len(ASKED.located)
 
 
 def test_an_inverse_that_sees_no_move_is_off_by_the_whole_way() -> None:
-    found = locate(IGNORES_ACTIONS, SEEN, ASKED.glances)
+    found = locate(IGNORES_ACTIONS, SEEN, ASKED.located)
     assert not isinstance(found, NotMeasured)
     assert found.alone.hand.value == pytest.approx(found.way.value, rel=1e-5)
     assert 0 < value(found.alone.hand_nearby) < NEAR < found.alone.hand.value
-    without_gripper = locate(IGNORES_GRIPPER, SEEN, ASKED.glances)
+    without_gripper = locate(IGNORES_GRIPPER, SEEN, ASKED.located)
     assert not isinstance(without_gripper, NotMeasured)
     assert without_gripper.alone.hand.value == pytest.approx(0.0, abs=1e-6)
     assert without_gripper.alone.closedness.value == found.alone.closedness.value > 0
@@ -288,7 +288,7 @@ def test_an_inverse_that_sees_no_move_is_off_by_the_whole_way() -> None:
 
 @pytest.mark.parametrize(("aside", "lost"), [(0.0, 0.0), (0.014, 0.0), (0.016, 1.0)])
 def test_what_an_inverse_adds_to_every_way_shows_twice_between_there_and_back(aside: float, lost: float) -> None:
-    found = locate(PoseWorld(lambda moves: moves + aside * torch.eye(7)[1]), SEEN, ASKED.glances)
+    found = locate(PoseWorld(lambda moves: moves + aside * torch.eye(7)[1]), SEEN, ASKED.located)
     assert not isinstance(found, NotMeasured)
     assert value(found.cycle) == pytest.approx(2 * aside, abs=1e-6)
     assert value(found.lost) == lost
@@ -296,21 +296,21 @@ def test_what_an_inverse_adds_to_every_way_shows_twice_between_there_and_back(as
 
 def test_an_inverse_is_told_of_the_moments_before_and_never_of_the_goal() -> None:
     world = PoseWorld(torch.zeros_like)
-    found = locate(world, SEEN, ASKED.glances)
+    found = locate(world, SEEN, ASKED.located)
     assert not isinstance(found, NotMeasured)
     assert found.told.hand.value < 0.7 * found.alone.hand.value
-    assert len(world.told) > len(ASKED.glances) / 2
+    assert len(world.told) > len(ASKED.located) / 2
     for earlier, now_7, goal_7 in world.told:
         assert 1 <= len(earlier) <= EARLIER
         assert not any(torch.equal(pose_7, goal_7) or torch.equal(pose_7, now_7) for pose_7 in earlier.poses_T7)
 
 
-def test_glances_compare_different_moments_of_whole_episodes() -> None:
+def test_locate_questions_compare_different_moments_of_whole_episodes() -> None:
     tracks = [walk(0), *branches(1), walk(2, rows=1), walk(3, is_part=True)]
-    found = find_glances(tracks, 50, np.random.default_rng(0))
+    found = find_locate_questions(tracks, 50, np.random.default_rng(0))
     assert len(found) == 50
-    assert all(glance.track == 0 and glance.now != glance.goal for glance in found)
-    assert find_glances(tracks[1:], 50, np.random.default_rng(0)) == []
+    assert all(question.track == 0 and question.now != question.goal for question in found)
+    assert find_locate_questions(tracks[1:], 50, np.random.default_rng(0)) == []
 
 
 def test_keyframes_that_are_asked_for_lie_before_their_goals() -> None:
@@ -320,7 +320,7 @@ def test_keyframes_that_are_asked_for_lie_before_their_goals() -> None:
     tracks = [walk(0, rows=24, poses_R7=poses_R7), walk(1, is_part=True), walk(2, poses_R7=np.zeros((14, 7)))]
     found = find_keyframes(tracks, 300, np.random.default_rng(0))
     assert len(found) == 300
-    assert {glance.track for glance in found} == {0}
+    assert {question.track for question in found} == {0}
     for _, now, goal, hand, since in found:
         passed = sum(row <= now for row in (6, 12, 18))
         assert hand == (6, 12, 18)[passed]
@@ -334,7 +334,7 @@ def test_a_keyframe_lasts_a_second_whatever_a_tracks_rate(fps: float, lasts: boo
     poses_R7 = np.zeros((24, 7))
     poses_R7[10:14, 6] = 1.0
     track = walk(0, poses_R7=poses_R7, fps=fps)
-    hands = {glance.hand for glance in find_keyframes([track], 100, np.random.default_rng(0))}
+    hands = {question.hand for question in find_keyframes([track], 100, np.random.default_rng(0))}
     assert hands == ({10, 14} if lasts else set())
 
 

@@ -26,7 +26,7 @@ from vjepa2_ac.fitcheck.tracks import Track
 AXES = {"x": 0, "y": 1, "z": 2, "gripper": 6}  # with their index in a pose
 EXTENT = {"x": 0.075, "y": 0.075, "z": 0.075, "gripper": 1.0}  # [m] the planner's largest move; [stroke]
 POINTS = 11  # offsets along each axis
-STILL = {"position": 0.01, "angle": 0.1, "gripper": 0.1, "object": 0.01}  # [m], [rad], [stroke], [m]: hardly differs
+SAME_TOLERANCE = {"position": 0.01, "angle": 0.1, "gripper": 0.1, "object": 0.01}  # [m], [rad], [stroke], [m]
 LEAST_PAIRS, MOST_PAIRS = 5, 64  # pairs averaged at an offset; fewer say nothing, more would only take time
 
 
@@ -108,13 +108,13 @@ def _apart(track: Track, axis: str, offsets: Array) -> list[tuple[int, int, int]
     """All pairs of moments of a track that differ along one axis alone: (index of the offset, first, second)."""
     difference_RR7 = track.poses_R7[None] - track.poses_R7[:, None]
     difference_RR7[..., 3:6] = (difference_RR7[..., 3:6] + math.pi) % (2 * math.pi) - math.pi
-    limits_7 = np.array([STILL["position"]] * 3 + [STILL["angle"]] * 3 + [STILL["gripper"]])
+    limits_7 = np.array([SAME_TOLERANCE["position"]] * 3 + [SAME_TOLERANCE["angle"]] * 3 + [SAME_TOLERANCE["gripper"]])
     limits_7[AXES[axis]] = math.inf
     is_alone_RR = (np.abs(difference_RR7) <= limits_7).all(axis=-1)
     is_alone_RR &= ~np.eye(len(track), dtype=bool)
     if track.objects_R3 is not None:
         moved_RR = np.linalg.norm(track.objects_R3[None] - track.objects_R3[:, None], axis=-1)
-        is_alone_RR &= moved_RR <= STILL["object"]
+        is_alone_RR &= moved_RR <= SAME_TOLERANCE["object"]
     along_RR = difference_RR7[..., AXES[axis]]
     step = offsets[1] - offsets[0]
     place_RR = np.round((along_RR - offsets[0]) / step).astype(int)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FORGIVING = 0.1  # [standard deviations of the target] error beyond which the loss grows linearly
+SMOOTH_L1_BETA = 0.1  # [standard deviations of the target] error beyond which the loss grows linearly
 LARGEST_GRADIENT = 1.0
 ASKED_AT_ONCE = 256
 
@@ -56,7 +56,7 @@ def learn(
     for _ in range(lesson.steps):
         drawn_B = torch.randint(len(known_MND), (lesson.batch,), generator=generator)
         answers_BK = _answers(network, _noisy(known_MND[drawn_B], lesson.noise, generator).to(device))
-        loss = F.smooth_l1_loss(answers_BK, targets_MK[drawn_B.to(device)], beta=FORGIVING)
+        loss = F.smooth_l1_loss(answers_BK, targets_MK[drawn_B.to(device)], beta=SMOOTH_L1_BETA)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)

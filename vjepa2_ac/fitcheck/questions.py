@@ -12,7 +12,7 @@ from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.fitcheck.encoded_tracks import Segment, drawn, segments
 from vjepa2_ac.fitcheck.estimates import NotMeasured
 from vjepa2_ac.fitcheck.examples import Split, split_frames
-from vjepa2_ac.fitcheck.located import Glance, find_glances, find_keyframes
+from vjepa2_ac.fitcheck.located import LocateQuestion, find_keyframes, find_locate_questions
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.ranking import Moments, choose_moments, moves_gripper
 from vjepa2_ac.fitcheck.tracks import Track
@@ -56,8 +56,8 @@ class Questions:
     pairs: list[tuple[int, int]]
     split: Split | NotMeasured
     unseen_rollouts: list[Segment]  # in scenes the read-outs do not learn from
-    glances: list[Glance]
-    keyframes: list[Glance]
+    located: list[LocateQuestion]
+    keyframes: list[LocateQuestion]
 
 
 def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: bool = False) -> Questions:
@@ -81,6 +81,6 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: 
         if tracks[which].group in unseen and tracks[which].in_reach[start : start + config.horizon + 1].all()
     ]
     unseen_rollouts = drawn(unseen_long, config.moments // 2, next(rngs))
-    glances = find_glances(tracks, 8 * config.moments, next(rngs))
+    located = find_locate_questions(tracks, 8 * config.moments, next(rngs))
     keyframes = find_keyframes(tracks, 8 * config.moments, next(rngs))
-    return Questions(rollouts, ranking, moments, transitions, pairs, split, unseen_rollouts, glances, keyframes)
+    return Questions(rollouts, ranking, moments, transitions, pairs, split, unseen_rollouts, located, keyframes)

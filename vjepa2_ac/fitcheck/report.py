@@ -326,9 +326,9 @@ def _whereabouts(
 
 
 def _located(model: Model, encoded: EncodedTracks, questions: Questions) -> Locating | NotMeasured:
-    if not questions.glances:
+    if not questions.located:
         return NotMeasured("no episode has two frames")
-    return locate(model, encoded, questions.glances)
+    return locate(model, encoded, questions.located)
 
 
 def _keyframes(model: Model, encoded: EncodedTracks, questions: Questions) -> Locating | NotMeasured:
