@@ -103,8 +103,8 @@ def test_scenes_of_two_splits_with_equal_seeds_make_pairs_of_their_own(tmp_path:
 def test_read_outs_may_learn_from_other_episodes_whose_latents_are_kept(
     simulated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lessons, cache = write_scenes(tmp_path / "train", "train"), tmp_path / "cache"
-    command = ["fit-check", str(simulated), "--model", str(model), *QUICK, "--read-out-from", str(lessons)]
+    train, cache = write_scenes(tmp_path / "train", "train"), tmp_path / "cache"
+    command = ["fit-check", str(simulated), "--model", str(model), *QUICK, "--read-out-from", str(train)]
     command += ["--cache", str(cache)]
     assert run([*command, "--out", str(tmp_path / "one")]) == 0
     own = report_of(tmp_path / "one")["models"][str(model)]["readout"]

@@ -26,7 +26,8 @@ from vjepa2_ac.fitcheck.tracks import Track
 AXES = {"x": 0, "y": 1, "z": 2, "gripper": 6}  # with their index in a pose
 EXTENT = {"x": 0.075, "y": 0.075, "z": 0.075, "gripper": 1.0}  # [m] the planner's largest move; [stroke]
 POINTS = 11  # offsets along each axis
-SAME_TOLERANCE = {"position": 0.01, "angle": 0.1, "gripper": 0.1, "object": 0.01}  # [m], [rad], [stroke], [m]
+# What differs by no more hardly differs: [m], [rad], [stroke], [m].
+SAME_TOLERANCE = {"position": 0.01, "angle": 0.1, "gripper": 0.1, "object": 0.01}
 LEAST_PAIRS, MOST_PAIRS = 5, 64  # pairs averaged at an offset; fewer say nothing, more would only take time
 
 

@@ -74,7 +74,7 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: 
     transitions = drawn(moving, 2 * config.moments, next(rngs))
     pairs = find_pairs(tracks, 2 * config.moments, next(rngs))
     split = split_frames(tracks, config.frames, JUDGED_FRAMES, next(rngs), learn_elsewhere=learn_elsewhere)
-    unseen = set() if isinstance(split, NotMeasured) else {tracks[which].group for which, _ in split.asked}
+    unseen = set() if isinstance(split, NotMeasured) else {tracks[which].group for which, _ in split.test}
     unseen_long = [
         Segment(which, start)
         for which, start in long

@@ -27,7 +27,7 @@ from vjepa2_ac.fitcheck.controls import Controls, controls
 from vjepa2_ac.fitcheck.drift import Drift, drift
 from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model, see
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.examples import Known, Lessons, examples, read_lessons
+from vjepa2_ac.fitcheck.examples import ReadOutEpisodes, TrainingExamples, examples, load_read_out_episodes
 from vjepa2_ac.fitcheck.located import Locating, locate
 from vjepa2_ac.fitcheck.pairs import Pairs, ends_alike, judge_pairs, parted
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, Questions, choose
@@ -113,9 +113,9 @@ def fit_check(
             source, camera=config.camera, fps=config.fps, scenes=config.scenes, seed=config.seed, bad=bad,
             advance=advance,
         )  # fmt: skip
-    lessons = None
+    read_out_episodes = None
     if read_out_from is not None:
-        lessons = read_lessons(
+        read_out_episodes = load_read_out_episodes(
             read_out_from.episodes, held_out=tracks, camera=config.camera, fps=config.fps, scenes=config.lesson_scenes,
             frames=config.frames, cache=read_out_from.cache, bad=bad, seed=config.seed,
         )  # fmt: skip
@@ -129,13 +129,13 @@ def fit_check(
             encoding = time.perf_counter() - begun
             if questions is None:  # the first encoding has left out the episodes that do not decode
                 tracks = encoded.tracks
-                questions = choose(tracks, config, learn_elsewhere=lessons is not None)
-            columns.append(_column(subject, encoded, questions, config, lessons, encoding))
+                questions = choose(tracks, config, learn_elsewhere=read_out_episodes is not None)
+            columns.append(_column(subject, encoded, questions, config, read_out_episodes, encoding))
         except InputError as error:
             raise InputError(f"{subject.name}: {error}") from error
         del encoded  # one model's latents at a time
     assert questions is not None, "there is a model to check"
-    return Report(columns, config, _contents(source, tracks, questions, bad, lessons))
+    return Report(columns, config, _contents(source, tracks, questions, bad, read_out_episodes))
 
 
 def _column(
@@ -143,13 +143,13 @@ def _column(
     encoded: EncodedTracks,
     questions: Questions,
     config: FitCheckConfig,
-    lessons: Lessons | None,
+    read_out_episodes: ReadOutEpisodes | None,
     encoding: float,
 ) -> Column:
     """One model's column; `encoding` is the seconds that its latents took."""
-    known = None if lessons is None else lessons.seen_by(subject.model)
+    train = None if read_out_episodes is None else read_out_episodes.seen_by(subject.model)
     with progress(f"{subject.name}: measuring", SECTIONS, unit="sections") as advance:
-        column = examine(subject, encoded, questions, config, advance, known)
+        column = examine(subject, encoded, questions, config, advance, train)
     return replace(column, seconds={"encoding": encoding} | column.seconds)
 
 
@@ -159,11 +159,11 @@ def examine(
     questions: Questions,
     config: FitCheckConfig,
     advance: Advance,
-    known: Known | None = None,
+    train: TrainingExamples | None = None,
 ) -> Column:
     """One model's column; without a predictor, only what concerns the encoder is measured.
 
-    Read-outs learn from `known`, or from some of the encoded tracks where `known` is not given.
+    Read-outs learn from `train`, or from some of the encoded tracks where it is not given.
     """
     model, seed = subject.model, config.seed
     seconds: dict[str, float] = {}
@@ -181,7 +181,7 @@ def examine(
             return lambda: NotMeasured("all episodes are parts of others, branches or repaints")
         return ask
 
-    readout, reader = timed("read-outs", lambda: _readout(model, encoded, questions, config, known))
+    readout, reader = timed("read-outs", lambda: _readout(model, encoded, questions, config, train))
     steered = model if subject.has_predictor else None
     axes = timed("axes", lambda: along_axes(steered, encoded, questions.moments[::2], seed))
     if not subject.has_predictor:
@@ -280,21 +280,21 @@ def plain(value: Any) -> Any:
 
 
 def _readout(
-    model: Model, encoded: EncodedTracks, questions: Questions, config: FitCheckConfig, known: Known | None
+    model: Model, encoded: EncodedTracks, questions: Questions, config: FitCheckConfig, train: TrainingExamples | None
 ) -> tuple[ReadOut | NotMeasured, Reader | None]:
     split = questions.split
     if isinstance(split, NotMeasured):
         return split, None
-    if not split.asked:
+    if not split.test:
         return NotMeasured("in no held-out frame the object is within reach"), None
-    if known is None and not split.known:
+    if train is None and not split.train:
         return NotMeasured("in no frame to learn from the object is within reach"), None
-    known = known or Known(examples(encoded, split.known), split.validation)
-    if not known.can_choose(config.linear_frames):
+    train = train or TrainingExamples(examples(encoded, split.train), split.validation)
+    if not train.can_choose(config.linear_frames):
         return NotMeasured("too few frames to learn from to choose a penalty: they are of too few scenes"), None
     return read_out(
-        known,
-        examples(encoded, split.asked),
+        train,
+        examples(encoded, split.test),
         grid=model.grid,
         steps=config.steps,
         linear_frames=config.linear_frames,
@@ -338,7 +338,11 @@ def _keyframes(model: Model, encoded: EncodedTracks, questions: Questions) -> Lo
 
 
 def _contents(
-    source: Path, tracks: Sequence[Track], questions: Questions, bad: BadEpisodes, lessons: Lessons | None
+    source: Path,
+    tracks: Sequence[Track],
+    questions: Questions,
+    bad: BadEpisodes,
+    read_out_episodes: ReadOutEpisodes | None,
 ) -> dict[str, Any]:
     return {
         "source": str(source),
@@ -350,13 +354,13 @@ def _contents(
         "gripper transitions": len(questions.transitions),
         "frames with the object out of reach": _out_of_reach(tracks),
         "read-outs learn from": None
-        if lessons is None
+        if read_out_episodes is None
         else {
-            "source": str(lessons.source),
-            "episodes": len(lessons.tracks),
-            "scenes": len({track.group for track in lessons.tracks}),
-            "frames": len(lessons.moments),
-            "frames with the object out of reach": _out_of_reach(lessons.tracks),
+            "source": str(read_out_episodes.source),
+            "episodes": len(read_out_episodes.tracks),
+            "scenes": len({track.group for track in read_out_episodes.tracks}),
+            "frames": len(read_out_episodes.moments),
+            "frames with the object out of reach": _out_of_reach(read_out_episodes.tracks),
         },
         "left out": dict(bad.reasons),
     }
