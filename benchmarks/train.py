@@ -32,7 +32,7 @@ from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.posttraining import PostTraining
 from vjepa2_ac.training.processes import Processes, joined
 from vjepa2_ac.training.recipes import PretrainRecipe, TrainRecipe
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 from vjepa2_ac.training.trajectories import (
     SamplingConfig,
     TrajectoryBatches,

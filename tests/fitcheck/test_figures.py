@@ -16,7 +16,7 @@ from vjepa2_ac.fitcheck.drift import Drift
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
 from vjepa2_ac.fitcheck.figures import Goal, sections
 from vjepa2_ac.fitcheck.goals import Verdict, verdicts
-from vjepa2_ac.fitcheck.located import Locating, Missed
+from vjepa2_ac.fitcheck.located import HandErrors, Locating
 from vjepa2_ac.fitcheck.pairs import Pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES, Ranking
@@ -40,7 +40,7 @@ def read(hand: float) -> dict[str, Estimate | NotMeasured]:
 
 
 def located(first: float) -> Locating:
-    alone, told = (Missed(said(at), said(at + 0.1), said(at + 0.2)) for at in (first, first + 1))
+    alone, told = (HandErrors(said(at), said(at + 0.1), said(at + 0.2)) for at in (first, first + 1))
     return Locating(alone, told, cycle=said(first + 2), lost=said(first + 3), way=said(first + 4))
 
 

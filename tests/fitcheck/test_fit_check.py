@@ -24,7 +24,7 @@ from vjepa2_ac.data.video import write_video
 from vjepa2_ac.data.writer import write_episode
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.fitcheck.commands import _learned_from
-from vjepa2_ac.fitcheck.footage import see, stretches
+from vjepa2_ac.fitcheck.encoded_tracks import see, segments
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
 from vjepa2_ac.fitcheck.report import CONTROL, control_subject, doubts
@@ -103,8 +103,8 @@ def test_scenes_of_two_splits_with_equal_seeds_make_pairs_of_their_own(tmp_path:
 def test_read_outs_may_learn_from_other_episodes_whose_latents_are_kept(
     simulated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lessons, cache = write_scenes(tmp_path / "train", "train"), tmp_path / "cache"
-    command = ["fit-check", str(simulated), "--model", str(model), *QUICK, "--read-out-from", str(lessons)]
+    train, cache = write_scenes(tmp_path / "train", "train"), tmp_path / "cache"
+    command = ["fit-check", str(simulated), "--model", str(model), *QUICK, "--read-out-from", str(train)]
     command += ["--cache", str(cache)]
     assert run([*command, "--out", str(tmp_path / "one")]) == 0
     own = report_of(tmp_path / "one")["models"][str(model)]["readout"]
@@ -312,7 +312,7 @@ def test_repaints_are_known_as_parts(tmp_path: Path) -> None:
         write_episode(recording(number, rows=9, facts=facts), tmp_path)
     tracks = read_tracks(tmp_path, camera="left", fps=4.0, scenes=1, seed=0, bad=BadEpisodes(0))
     assert [track.is_part for track in tracks] == [False, True]
-    assert not any(tracks[stretch.track].is_part for stretch in stretches(tracks, 1))
+    assert not any(tracks[segment.track].is_part for segment in segments(tracks, 1))
 
 
 def test_faster_recordings_are_thinned_to_the_models_rate(tmp_path: Path) -> None:

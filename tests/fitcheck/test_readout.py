@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.fitcheck.worlds import PERFECT, footage, walk
+from tests.fitcheck.worlds import PERFECT, encoded, walk
 from vjepa2_ac.fitcheck import ridge
 from vjepa2_ac.fitcheck.attentive import AttentiveReadOut
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, segments
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.examples import Known, Split, examples, split_frames
-from vjepa2_ac.fitcheck.footage import Footage, stretches
-from vjepa2_ac.fitcheck.learning import Lesson, ReadOutNetwork, learn, read
+from vjepa2_ac.fitcheck.examples import Split, TrainingExamples, examples, split_frames
+from vjepa2_ac.fitcheck.learning import LearningConfig, ReadOutNetwork, learn, read
 from vjepa2_ac.fitcheck.points import PointsReadOut
 from vjepa2_ac.fitcheck.readout import Reader, ReadOut, read_out
 from vjepa2_ac.fitcheck.whereabouts import whereabouts
@@ -23,45 +23,45 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def both_sides(seen: Footage, split: Split | NotMeasured, steps: int) -> tuple[ReadOut, Reader]:
+def both_sides(seen: EncodedTracks, split: Split | NotMeasured, steps: int) -> tuple[ReadOut, Reader]:
     assert isinstance(split, Split)
-    known, asked = Known(examples(seen, split.known), split.validation), examples(seen, split.asked)
-    grid = (known.examples.latents_MND.shape[1], 1)
-    return read_out(known, asked, grid=grid, steps=steps, linear_frames=1000, seed=0, device=torch.device("cpu"))
+    train, test = TrainingExamples(examples(seen, split.train), split.validation), examples(seen, split.test)
+    grid = (train.examples.latents_MND.shape[1], 1)
+    return read_out(train, test, grid=grid, steps=steps, linear_frames=1000, seed=0, device=torch.device("cpu"))
 
 
-def seen_with_objects() -> Footage:
+def seen_with_objects() -> EncodedTracks:
     """Latents of two tokens: the pose, and where the object is."""
     latents = []
     for track in SCENES:
         assert track.objects_R3 is not None
         padded = np.concatenate((track.objects_R3, np.zeros((len(track), 4))), axis=1)
         latents.append(torch.from_numpy(np.stack((track.poses_R7, padded), axis=1)).float())
-    return Footage(SCENES, latents)
+    return EncodedTracks(SCENES, latents)
 
 
 def test_scenes_are_learned_from_or_judged_on_never_both() -> None:
     split = split_frames(SCENES, 1000, 1000, rng())
     assert isinstance(split, Split)
-    known, asked = ({SCENES[which].group for which, _ in frames} for frames in (split.known, split.asked))
-    assert known
-    assert asked
-    assert not known & asked
-    assert split.validation < known
+    train, test = ({SCENES[which].group for which, _ in frames} for frames in (split.train, split.test))
+    assert train
+    assert test
+    assert not train & test
+    assert split.validation < train
 
 
 @pytest.mark.parametrize(("frames", "can"), [(1000, True), (12, True), (1, False)])
 def test_a_penalty_can_be_chosen_where_frames_are_of_scenes_of_both_kinds(frames: int, can: bool) -> None:
     split = split_frames(SCENES, 1000, 1000, rng())
     assert isinstance(split, Split)
-    assert Known(examples(seen_with_objects(), split.known), split.validation).can_choose(frames) == can
+    assert TrainingExamples(examples(seen_with_objects(), split.train), split.validation).can_choose(frames) == can
 
 
-def test_with_lessons_elsewhere_every_scene_judges() -> None:
+def test_where_read_outs_learn_elsewhere_every_scene_judges() -> None:
     split = split_frames(SCENES, 1000, 1000, rng(), learn_elsewhere=True)
     assert isinstance(split, Split)
-    assert split.known == []
-    assert {SCENES[which].group for which, _ in split.asked} == {track.group for track in SCENES}
+    assert split.train == []
+    assert {SCENES[which].group for which, _ in split.test} == {track.group for track in SCENES}
 
 
 def test_an_object_that_fell_off_the_table_is_not_asked_about() -> None:
@@ -70,7 +70,7 @@ def test_an_object_that_fell_off_the_table_is_not_asked_about() -> None:
     fallen = walk(0, objects_R3=objects_R3)
     split = split_frames([fallen, *SCENES[1:]], 1000, 1000, rng(), learn_elsewhere=True)
     assert isinstance(split, Split)
-    assert [row for which, row in split.asked if which == 0] == list(range(9))
+    assert [row for which, row in split.test if which == 0] == list(range(9))
 
 
 def test_few_scenes_are_too_few() -> None:
@@ -109,10 +109,10 @@ def test_a_readout_sees_where_a_token_is(which: str) -> None:
 
     places_M = torch.randint(16, (600,), generator=torch.Generator().manual_seed(0))
     frames, targets = bright_token(places_M), (places_M.double()[:, None] - 7.5) / 4.6
-    lesson = Lesson(steps=200, batch=64, rate=2e-3, noise=0.1)
-    reader = learn(fresh(), frames[:500], targets[:500], lesson)
+    config = LearningConfig(steps=200, batch=64, rate=2e-3, noise=0.1)
+    reader = learn(fresh(), frames[:500], targets[:500], config)
     assert (read(reader, frames[500:]) - targets[500:]).abs().mean() < 0.25  # guessing: 0.87
-    again = learn(fresh(), frames[:500], targets[:500], lesson)
+    again = learn(fresh(), frames[:500], targets[:500], config)
     assert torch.equal(read(reader, frames[:9]), read(again, frames[:9]))
 
 
@@ -135,13 +135,13 @@ class Remembering(ReadOutNetwork):
 
 @pytest.mark.parametrize("size", [1.0, 40.0])
 def test_what_is_learned_from_is_noisy_by_a_share_of_its_deviation_and_what_is_asked_about_is_not(size: float) -> None:
-    network, known_MND = Remembering(), size * torch.tensor([1.0, -1.0]).repeat(1, 16, 4)
-    learn(network, known_MND, torch.zeros(1, 1), Lesson(steps=4, batch=64, rate=1e-3, noise=0.3))
-    first, second, *_ = (shown - known_MND for shown in network.shown)
+    network, train_MND = Remembering(), size * torch.tensor([1.0, -1.0]).repeat(1, 16, 4)
+    learn(network, train_MND, torch.zeros(1, 1), LearningConfig(steps=4, batch=64, rate=1e-3, noise=0.3))
+    first, second, *_ = (shown - train_MND for shown in network.shown)
     assert first.std().item() == pytest.approx(0.3 * size, rel=0.03)
     assert not torch.equal(first, second)
-    read(network, known_MND)
-    assert torch.equal(network.shown[-1], known_MND)
+    read(network, train_MND)
+    assert torch.equal(network.shown[-1], train_MND)
 
 
 def test_positions_in_the_latents_are_read_in_centimetres() -> None:
@@ -162,8 +162,8 @@ def test_who_reads_imagined_frames_is_the_read_out_by_points() -> None:
     split = split_frames(SCENES, 1000, 1000, rng())
     found, reader = both_sides(seen, split, steps=2)
     assert isinstance(split, Split)
-    asked = examples(seen, split.asked)
-    missed_Q3 = reader(asked.latents_MND)["hand"] - asked.poses_M7[:, :3]
+    test = examples(seen, split.test)
+    missed_Q3 = reader(test.latents_MND)["hand"] - test.poses_M7[:, :3]
     by_points, attentive = found.points["hand"], found.attentive["hand"]
     assert isinstance(by_points, Estimate)
     assert isinstance(attentive, Estimate)
@@ -174,7 +174,7 @@ def test_who_reads_imagined_frames_is_the_read_out_by_points() -> None:
 def test_without_a_simulator_nobody_knows_the_object() -> None:
     tracks = [walk(number) for number in range(6)]
     split = split_frames(tracks, 100, 100, rng())
-    found, _ = both_sides(footage(tracks), split, steps=2)
+    found, _ = both_sides(encoded(tracks), split, steps=2)
     assert isinstance(found.linear["object"], NotMeasured)
     assert isinstance(found.attentive["object"], NotMeasured)
     assert isinstance(found.linear["hand"], Estimate)
@@ -182,8 +182,8 @@ def test_without_a_simulator_nobody_knows_the_object() -> None:
 
 def test_a_perfect_imagination_puts_the_hand_where_it_is_read_in_the_real_frame() -> None:
     tracks = [walk(number) for number in range(6)]
-    seen, split = footage(tracks), split_frames(tracks, 100, 100, rng())
+    seen, split = encoded(tracks), split_frames(tracks, 100, 100, rng())
     _, reader = both_sides(seen, split, steps=30)
-    found = whereabouts(PERFECT, seen, stretches(tracks, 4)[:11], 4, reader)
+    found = whereabouts(PERFECT, seen, segments(tracks, 4)[:11], 4, reader)
     imagined, real = ([each.value for each in side["hand"]] for side in (found.imagined, found.real))
     assert imagined == pytest.approx(real, abs=1e-3)

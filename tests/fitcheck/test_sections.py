@@ -21,7 +21,7 @@ from tests.fitcheck.worlds import (
     ROWS,
     PoseWorld,
     branches,
-    footage,
+    encoded,
     walk,
 )
 from vjepa2_ac.data.episodes import BadEpisodes
@@ -29,9 +29,9 @@ from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.fitcheck.axes import AXES, along_axes
 from vjepa2_ac.fitcheck.controls import controls, derange
 from vjepa2_ac.fitcheck.drift import drift
+from vjepa2_ac.fitcheck.encoded_tracks import see, segments
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.footage import see, stretches
-from vjepa2_ac.fitcheck.located import NEAR, find_glances, find_keyframes, locate
+from vjepa2_ac.fitcheck.located import NEAR, find_keyframes, find_locate_questions, locate
 from vjepa2_ac.fitcheck.pairs import Pairs, find_pairs, judge_pairs, parted
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, choose_moments, percentile, rank, same_norm
@@ -40,7 +40,7 @@ from vjepa2_ac.fitcheck.whereabouts import whereabouts
 from vjepa2_ac.models.looks import EARLIER
 
 WALKS = [walk(number) for number in range(6)]
-SEEN = footage(WALKS)
+SEEN = encoded(WALKS)
 ASKED = choose(WALKS, FitCheckConfig(moments=40))
 
 
@@ -85,7 +85,7 @@ def test_moments_that_are_ranked_have_a_move_and_each_of_four_grips_a_quarter() 
     poses_R7[1:, 1] = np.cumsum(np.where(number[:-1] % 2, 0.011, 0.009))  # [m]
     poses_R7[1:, 6] = np.cumsum(np.where(number[:-1] // 2 % 2, 0.11, 0.09) * (-1.0) ** (number[:-1] // 4))  # [stroke]
     tracks = [walk(0, rows=161, poses_R7=poses_R7, held_R=number // 8 % 2 == 0)]
-    found = choose_moments(tracks, stretches(tracks, 1), 16, np.random.default_rng(0))
+    found = choose_moments(tracks, segments(tracks, 1), 16, np.random.default_rng(0))
     assert len(found.move) == 16
     assert all(start % 2 for _, start in found.move)
     cases = [(start // 2 % 2, start // 8 % 2) for _, start in found.gripper]
@@ -159,7 +159,7 @@ def test_pairs_tell_who_knows_what_the_gripper_does(model: PoseWorld, right: flo
     tracks = [*WALKS, *branches(0), *branches(1)]
     pairs = find_pairs(tracks, 10, np.random.default_rng(0))
     assert pairs == [(6, 7), (8, 9)]
-    found = judge_pairs(model, footage(tracks), pairs, horizon=8)
+    found = judge_pairs(model, encoded(tracks), pairs, horizon=8)
     assert [each.value for each in found.ranked_right] == pytest.approx([right] * 4)
     assert [each.value for each in found.separation] == pytest.approx([apart] * 4, abs=1e-5)
 
@@ -179,7 +179,7 @@ def test_a_pair_whose_grippers_end_alike_is_none() -> None:
 def test_parts_of_episodes_are_asked_about_as_pairs_only() -> None:
     repaint = walk(9, is_part=True)
     tracks = [*WALKS, *branches(0), repaint]
-    assert {stretch.track for stretch in stretches(tracks, 1)} == set(range(6))
+    assert {segment.track for segment in segments(tracks, 1)} == set(range(6))
 
 
 def test_the_imagined_valley_of_a_perfect_model_lies_at_the_truth() -> None:
@@ -194,7 +194,7 @@ def test_the_imagined_valley_of_a_perfect_model_lies_at_the_truth() -> None:
 
 def test_a_gripper_is_imagined_no_further_than_its_ends_but_always_as_it_was() -> None:
     tracks = [walk(0, poses_R7=np.outer(np.ones(14), [0, 0, 0, 0, 0, 0, -0.001]))]  # open, as measured
-    found = along_axes(PERFECT, footage(tracks), stretches(tracks, 1), seed=0)["gripper"]
+    found = along_axes(PERFECT, encoded(tracks), segments(tracks, 1), seed=0)["gripper"]
     assert not isinstance(found.imagined, NotMeasured)
     np.testing.assert_allclose(found.imagined, [*[np.nan] * 5, *(found.offsets[5:] / 7)], atol=2e-4)
     assert value(found.lowest_off_by) == 0.0
@@ -207,7 +207,7 @@ def test_real_frames_that_differ_in_anything_else_are_not_compared() -> None:
         poses_R7 = np.zeros((20, 7))
         poses_R7[:, 2] = 0.015 * (rows % 2)
         change(poses_R7)
-        return along_axes(None, footage([walk(0, rows=20, poses_R7=poses_R7, **others)]), [], seed=0)["z"]
+        return along_axes(None, encoded([walk(0, rows=20, poses_R7=poses_R7, **others)]), [], seed=0)["z"]
 
     apart = [place for place, count in enumerate(z_of().real_pairs) if count]
     assert apart == [4, 5, 6]
@@ -229,7 +229,7 @@ def test_a_handful_of_real_frames_is_too_few_to_average() -> None:
     for alike, is_enough in ((4, False), (5, True)):
         poses_R7 = np.zeros((alike + 1, 7))
         poses_R7[-1, 0] = 0.03
-        found = along_axes(None, footage([walk(0, rows=alike + 1, poses_R7=poses_R7, held_R=None)]), [], seed=0)["x"]
+        found = along_axes(None, encoded([walk(0, rows=alike + 1, poses_R7=poses_R7, held_R=None)]), [], seed=0)["x"]
         assert found.real_pairs[7] == alike
         assert found.real_pairs[5] == alike * (alike - 1) // 2  # no two of those alike are compared twice
         assert isinstance(found.real, NotMeasured) != is_enough
@@ -239,7 +239,7 @@ def test_real_frames_that_differ_along_one_axis_say_what_the_offset_costs() -> N
     steps = np.tile(np.linspace(0, 0.09, 7), 4)
     poses_R7 = np.zeros((len(steps), 7))
     poses_R7[:, 2] = steps
-    seen = footage([walk(0, rows=len(steps), poses_R7=poses_R7, held_R=None)])
+    seen = encoded([walk(0, rows=len(steps), poses_R7=poses_R7, held_R=None)])
     found = along_axes(None, seen, [], seed=0)
     real = found["z"].real
     assert not isinstance(real, NotMeasured)
@@ -254,10 +254,10 @@ def test_what_is_read_from_imagined_frames_is_off_by_what_was_not_imagined() -> 
         return {"hand": numbers_Q7[:, :3], "object": numbers_Q7[:, :3] + 0.02, "closedness": numbers_Q7[:, 6:]}
 
     tracks = [walk(number, objects_R3=walk(number).poses_R7[:, :3] + 0.02) for number in range(4)]
-    asked = stretches(tracks, 3)
-    found = whereabouts(IGNORES_ACTIONS, footage(tracks), asked, 3, reader)
+    asked = segments(tracks, 3)
+    found = whereabouts(IGNORES_ACTIONS, encoded(tracks), asked, 3, reader)
     assert [round(each.value, 4) for name in found.real for each in found.real[name]] == [0.0] * 9
-    poses_BT7 = footage(tracks).poses(asked, 3)
+    poses_BT7 = encoded(tracks).poses(asked, 3)
     ways_BH = np.linalg.norm(poses_BT7[:, 1:, :3] - poses_BT7[:, :1, :3], axis=-1)
     for name in ("hand", "object"):
         assert [each.value for each in found.imagined[name]] == pytest.approx(100 * ways_BH.mean(axis=0), rel=1e-4)
@@ -266,21 +266,21 @@ def test_what_is_read_from_imagined_frames_is_off_by_what_was_not_imagined() -> 
 
 
 def test_an_inverse_that_sees_every_move_is_never_off() -> None:
-    found = locate(PERFECT, SEEN, ASKED.glances)
+    found = locate(PERFECT, SEEN, ASKED.located)
     assert not isinstance(found, NotMeasured)
-    for missed in (found.alone, found.told):
-        assert value(missed.hand) == pytest.approx(0.0, abs=1e-6)
-        assert value(missed.hand_nearby) == pytest.approx(0.0, abs=1e-6)
-        assert missed.closedness.value == pytest.approx(0.0, abs=1e-6)
-        assert missed.hand.count == len(ASKED.glances)
+    for errors in (found.alone, found.told):
+        assert value(errors.hand) == pytest.approx(0.0, abs=1e-6)
+        assert value(errors.hand_nearby) == pytest.approx(0.0, abs=1e-6)
+        assert errors.closedness.value == pytest.approx(0.0, abs=1e-6)
+        assert errors.hand.count == len(ASKED.located)
 
 
 def test_an_inverse_that_sees_no_move_is_off_by_the_whole_way() -> None:
-    found = locate(IGNORES_ACTIONS, SEEN, ASKED.glances)
+    found = locate(IGNORES_ACTIONS, SEEN, ASKED.located)
     assert not isinstance(found, NotMeasured)
     assert found.alone.hand.value == pytest.approx(found.way.value, rel=1e-5)
     assert 0 < value(found.alone.hand_nearby) < NEAR < found.alone.hand.value
-    without_gripper = locate(IGNORES_GRIPPER, SEEN, ASKED.glances)
+    without_gripper = locate(IGNORES_GRIPPER, SEEN, ASKED.located)
     assert not isinstance(without_gripper, NotMeasured)
     assert without_gripper.alone.hand.value == pytest.approx(0.0, abs=1e-6)
     assert without_gripper.alone.closedness.value == found.alone.closedness.value > 0
@@ -288,7 +288,7 @@ def test_an_inverse_that_sees_no_move_is_off_by_the_whole_way() -> None:
 
 @pytest.mark.parametrize(("aside", "lost"), [(0.0, 0.0), (0.014, 0.0), (0.016, 1.0)])
 def test_what_an_inverse_adds_to_every_way_shows_twice_between_there_and_back(aside: float, lost: float) -> None:
-    found = locate(PoseWorld(lambda moves: moves + aside * torch.eye(7)[1]), SEEN, ASKED.glances)
+    found = locate(PoseWorld(lambda moves: moves + aside * torch.eye(7)[1]), SEEN, ASKED.located)
     assert not isinstance(found, NotMeasured)
     assert value(found.cycle) == pytest.approx(2 * aside, abs=1e-6)
     assert value(found.lost) == lost
@@ -296,21 +296,21 @@ def test_what_an_inverse_adds_to_every_way_shows_twice_between_there_and_back(as
 
 def test_an_inverse_is_told_of_the_moments_before_and_never_of_the_goal() -> None:
     world = PoseWorld(torch.zeros_like)
-    found = locate(world, SEEN, ASKED.glances)
+    found = locate(world, SEEN, ASKED.located)
     assert not isinstance(found, NotMeasured)
     assert found.told.hand.value < 0.7 * found.alone.hand.value
-    assert len(world.told) > len(ASKED.glances) / 2
+    assert len(world.told) > len(ASKED.located) / 2
     for earlier, now_7, goal_7 in world.told:
         assert 1 <= len(earlier) <= EARLIER
         assert not any(torch.equal(pose_7, goal_7) or torch.equal(pose_7, now_7) for pose_7 in earlier.poses_T7)
 
 
-def test_glances_compare_different_moments_of_whole_episodes() -> None:
+def test_locate_questions_compare_different_moments_of_whole_episodes() -> None:
     tracks = [walk(0), *branches(1), walk(2, rows=1), walk(3, is_part=True)]
-    found = find_glances(tracks, 50, np.random.default_rng(0))
+    found = find_locate_questions(tracks, 50, np.random.default_rng(0))
     assert len(found) == 50
-    assert all(glance.track == 0 and glance.now != glance.goal for glance in found)
-    assert find_glances(tracks[1:], 50, np.random.default_rng(0)) == []
+    assert all(question.track == 0 and question.now != question.goal for question in found)
+    assert find_locate_questions(tracks[1:], 50, np.random.default_rng(0)) == []
 
 
 def test_keyframes_that_are_asked_for_lie_before_their_goals() -> None:
@@ -320,7 +320,7 @@ def test_keyframes_that_are_asked_for_lie_before_their_goals() -> None:
     tracks = [walk(0, rows=24, poses_R7=poses_R7), walk(1, is_part=True), walk(2, poses_R7=np.zeros((14, 7)))]
     found = find_keyframes(tracks, 300, np.random.default_rng(0))
     assert len(found) == 300
-    assert {glance.track for glance in found} == {0}
+    assert {question.track for question in found} == {0}
     for _, now, goal, hand, since in found:
         passed = sum(row <= now for row in (6, 12, 18))
         assert hand == (6, 12, 18)[passed]
@@ -334,14 +334,14 @@ def test_a_keyframe_lasts_a_second_whatever_a_tracks_rate(fps: float, lasts: boo
     poses_R7 = np.zeros((24, 7))
     poses_R7[10:14, 6] = 1.0
     track = walk(0, poses_R7=poses_R7, fps=fps)
-    hands = {glance.hand for glance in find_keyframes([track], 100, np.random.default_rng(0))}
+    hands = {question.hand for question in find_keyframes([track], 100, np.random.default_rng(0))}
     assert hands == ({10, 14} if lasts else set())
 
 
 def test_of_parts_alone_is_measured_what_needs_no_whole_episode() -> None:
     tracks, config = [*branches(1), *branches(2)], FitCheckConfig(moments=4)
     asked = choose(tracks, config)
-    column = examine(Subject("perfect", PERFECT), footage(tracks), asked, config, lambda steps=1, note="": None)
+    column = examine(Subject("perfect", PERFECT), encoded(tracks), asked, config, lambda steps=1, note="": None)
     assert isinstance(column.pairs, Pairs)
     for section in (column.drift, column.ranking, column.controls, column.located, column.keyframes):
         assert section == NotMeasured("all episodes are parts of others, branches or repaints")
@@ -366,7 +366,7 @@ def test_a_model_that_finds_no_keyframes_is_not_asked() -> None:
 
 def test_what_nobody_knows_is_not_measured() -> None:
     tracks = [walk(0, held_R=None)]
-    found = rank(PERFECT, footage(tracks), choose(tracks, FitCheckConfig(moments=8)).ranking, 8, seed=0)
+    found = rank(PERFECT, encoded(tracks), choose(tracks, FitCheckConfig(moments=8)).ranking, 8, seed=0)
     assert isinstance(found.gripper["object in hand"], NotMeasured)
     assert isinstance(found.gripper["gripper moves"], Estimate)
 
@@ -374,11 +374,11 @@ def test_what_nobody_knows_is_not_measured() -> None:
 def test_a_hand_of_which_nobody_knows_what_it_holds_is_not_called_empty() -> None:
     tracks = [walk(0, held_R=None), walk(1)]
     moments = choose(tracks, FitCheckConfig(moments=16)).ranking
-    cases = rank(PERFECT, footage(tracks), moments, 8, seed=0).gripper
+    cases = rank(PERFECT, encoded(tracks), moments, 8, seed=0).gripper
     empty, held = cases["hand empty"], cases["object in hand"]
     assert isinstance(empty, Estimate)
     assert isinstance(held, Estimate)
-    known = [stretch for stretch in moments.gripper if stretch.track == 1]
+    known = [segment for segment in moments.gripper if segment.track == 1]
     assert empty.count + held.count == len(known) < len(moments.gripper)
 
 

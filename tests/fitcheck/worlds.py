@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vjepa2_ac.fitcheck.footage import Footage
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.models.inverse_model import NUMBERS
@@ -101,5 +101,5 @@ def branches(number: int) -> list[Track]:
     return tracks
 
 
-def footage(tracks: Sequence[Track]) -> Footage:
-    return Footage(tracks, [torch.from_numpy(track.poses_R7).float().unsqueeze(1) for track in tracks])
+def encoded(tracks: Sequence[Track]) -> EncodedTracks:
+    return EncodedTracks(tracks, [torch.from_numpy(track.poses_R7).float().unsqueeze(1) for track in tracks])

@@ -30,7 +30,7 @@ from vjepa2_ac.training.engine import Batch, EngineConfig, Trainer, fit, updates
 from vjepa2_ac.training.optimizer import OptimizerConfig
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import Processes
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 
 CONFIG = EngineConfig(steps=12, batch=4, save_every=4, log_every=2, precision="fp32")
 

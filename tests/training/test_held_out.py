@@ -24,7 +24,7 @@ from vjepa2_ac.training.latents import FrameEncoder
 from vjepa2_ac.training.losses import action_conditioned_loss
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.report import Report
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 from vjepa2_ac.training.trajectories import SamplingConfig, collated, recorded_trajectories, window_at
 
 OFTEN = ("--set", "held_out_every=8", "--set", "held_out_batches=2")

@@ -16,7 +16,7 @@ from vjepa2_ac import cli
 from vjepa2_ac.checkpoints.loading import load
 from vjepa2_ac.checkpoints.release import save
 from vjepa2_ac.images import Preprocessing
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 from vjepa2_ac.world_model import WorldModel
 
 RECIPE = """

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vjepa2_ac.training.order import Layout, dice, shuffled
+from vjepa2_ac.training.order import Layout, generator_of, shuffled
 
 
 @given(items=st.integers(1, 50), seed=st.integers(0, 2**31), epoch=st.integers(0, 3))
@@ -33,9 +33,12 @@ def test_processes_share_the_samples_of_a_batch_without_gap_or_overlap(
     assert [sample for part in parts for sample in part] == list(whole)
 
 
-def test_the_dice_of_a_sample_are_its_own() -> None:
+def test_the_generator_of_a_sample_is_its_own() -> None:
     draws = {
-        float(dice(seed, sample, attempt).random()) for seed in range(3) for sample in range(3) for attempt in (0, 1)
+        float(generator_of(seed, sample, attempt).random())
+        for seed in range(3)
+        for sample in range(3)
+        for attempt in (0, 1)
     }
     assert len(draws) == 18
-    assert dice(1, 2).random() == dice(1, 2).random()
+    assert generator_of(1, 2).random() == generator_of(1, 2).random()

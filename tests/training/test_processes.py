@@ -17,7 +17,7 @@ from vjepa2_ac.errors import InputError, TooManyBadEpisodesError, TrainingError,
 from vjepa2_ac.training.engine import Batch, EngineConfig, fit
 from vjepa2_ac.training.order import Layout
 from vjepa2_ac.training.processes import joined
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 
 CONFIG = EngineConfig(steps=8, batch=2, accumulate=2, save_every=4, log_every=4, precision="fp32")
 

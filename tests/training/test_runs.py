@@ -24,7 +24,7 @@ from vjepa2_ac.data import layout
 from vjepa2_ac.data.layout import EpisodeRef, find_episodes
 from vjepa2_ac.data.video import open_video, write_video
 from vjepa2_ac.training.latents import FrameEncoder
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 from vjepa2_ac.world_model import WorldModel
 
 FLAT = ("--set", "warmup=0", "--set", "anneal=0")  # what is learned in a few updates has no time for more

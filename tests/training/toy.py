@@ -18,9 +18,9 @@ from tests.training.real import REAL
 from vjepa2_ac.models.blocks import Block
 from vjepa2_ac.training.engine import Batch, Batches, EngineConfig, Learner, fit
 from vjepa2_ac.training.optimizer import OptimizerConfig
-from vjepa2_ac.training.order import Layout, dice
+from vjepa2_ac.training.order import Layout, generator_of
 from vjepa2_ac.training.processes import joined
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 
 OPTIMIZER = OptimizerConfig(lr=1e-2, warmup=3, anneal=5)
 
@@ -51,7 +51,7 @@ class ToyBatches:
         self.layout, self.seed = layout, seed
 
     def __getitem__(self, micro_batch: int) -> Batch:
-        rows = [dice(self.seed, sample).standard_normal((4, 24)) for sample in self.layout.samples(micro_batch)]
+        rows = [generator_of(self.seed, sample).standard_normal((4, 24)) for sample in self.layout.samples(micro_batch)]
         return {"x_BND": torch.tensor(np.stack(rows), dtype=torch.float32)}
 
 

@@ -19,14 +19,15 @@ import numpy as np
 import torch
 
 from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model, Segment, costs_of, distance
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
-from vjepa2_ac.fitcheck.footage import Footage, Model, Stretch, costs_of, distance
 from vjepa2_ac.fitcheck.tracks import Track
 
 AXES = {"x": 0, "y": 1, "z": 2, "gripper": 6}  # with their index in a pose
 EXTENT = {"x": 0.075, "y": 0.075, "z": 0.075, "gripper": 1.0}  # [m] the planner's largest move; [stroke]
 POINTS = 11  # offsets along each axis
-STILL = {"position": 0.01, "angle": 0.1, "gripper": 0.1, "object": 0.01}  # [m], [rad], [stroke], [m]: hardly differs
+# What differs by no more hardly differs: [m], [rad], [stroke], [m].
+SAME_TOLERANCE = {"position": 0.01, "angle": 0.1, "gripper": 0.1, "object": 0.01}
 LEAST_PAIRS, MOST_PAIRS = 5, 64  # pairs averaged at an offset; fewer say nothing, more would only take time
 
 
@@ -41,14 +42,14 @@ class Axis:
     lowest_off_by: Estimate | NotMeasured  # |offset| of the lowest imagined cost, averaged [m] or [stroke]
 
 
-def along_axes(model: Model | None, footage: Footage, moments: Sequence[Stretch], seed: int) -> dict[str, Axis]:
+def along_axes(model: Model | None, encoded: EncodedTracks, moments: Sequence[Segment], seed: int) -> dict[str, Axis]:
     """The costs along every axis, by its name; without a model (an encoder alone), only the real ones."""
-    costs = None if model is None or not moments else _imagined(model, footage, moments)
-    groups = footage.groups(moments)
+    costs = None if model is None or not moments else _imagined(model, encoded, moments)
+    groups = encoded.groups(moments)
     answers = {}
     for place, axis in enumerate(AXES):
         offsets = offsets_of(axis)
-        real, counts = _real(footage, axis, np.random.default_rng((seed, place)))
+        real, counts = _real(encoded, axis, np.random.default_rng((seed, place)))
         imagined: Array | NotMeasured = NotMeasured("no predictor" if model is None else "no moments")
         off_by: Estimate | NotMeasured = NotMeasured("no predictor" if model is None else "no moments")
         if costs is not None:
@@ -65,13 +66,13 @@ def offsets_of(axis: str) -> Array:
     return np.linspace(-EXTENT[axis], EXTENT[axis], POINTS)
 
 
-def _imagined(model: Model, footage: Footage, moments: Sequence[Stretch]) -> dict[str, Array]:
+def _imagined(model: Model, encoded: EncodedTracks, moments: Sequence[Segment]) -> dict[str, Array]:
     """The costs [B, O] by axis; NaN where the gripper would have to open or close beyond its limits."""
     shift_SA = np.zeros((len(AXES) * POINTS, 7))
     for place, (axis, number) in enumerate(AXES.items()):
         shift_SA[place * POINTS : (place + 1) * POINTS, number] = offsets_of(axis)
     costs, ends = [], []
-    for batch in footage.batches(moments, horizon=1):
+    for batch in encoded.batches(moments, horizon=1):
         actions_BSA = batch.actions_BHA + torch.from_numpy(shift_SA).float()
         costs.append(costs_of(model, batch, actions_BSA))
         ends.append(batch.poses_BT7[:, 1, 6].double().numpy())
@@ -84,11 +85,11 @@ def _imagined(model: Model, footage: Footage, moments: Sequence[Stretch]) -> dic
     return by_axis
 
 
-def _real(footage: Footage, axis: str, rng: np.random.Generator) -> tuple[Array | NotMeasured, list[int]]:
+def _real(encoded: EncodedTracks, axis: str, rng: np.random.Generator) -> tuple[Array | NotMeasured, list[int]]:
     """For each offset, the mean distance of frames that lie so far apart, and how many pairs that is."""
     offsets = offsets_of(axis)
     found: list[list[tuple[int, int, int]]] = [[] for _ in offsets]
-    for which, track in enumerate(footage.tracks):
+    for which, track in enumerate(encoded.tracks):
         for place, first, second in _apart(track, axis, offsets):
             found[place].append((which, first, second))
     costs = np.full(len(offsets), math.nan)
@@ -97,7 +98,7 @@ def _real(footage: Footage, axis: str, rng: np.random.Generator) -> tuple[Array 
         chosen = [candidates[k] for k in sorted(rng.permutation(len(candidates))[:MOST_PAIRS])]
         counts.append(len(chosen))
         if len(chosen) >= LEAST_PAIRS:
-            frames = footage.latents_RND
+            frames = encoded.latents_RND
             costs[place] = np.mean([distance(frames[t][a].float(), frames[t][b].float()) for t, a, b in chosen])
     if np.isfinite(costs).sum() < 2:
         return NotMeasured("no frames that differ along this axis alone"), counts
@@ -108,13 +109,13 @@ def _apart(track: Track, axis: str, offsets: Array) -> list[tuple[int, int, int]
     """All pairs of moments of a track that differ along one axis alone: (index of the offset, first, second)."""
     difference_RR7 = track.poses_R7[None] - track.poses_R7[:, None]
     difference_RR7[..., 3:6] = (difference_RR7[..., 3:6] + math.pi) % (2 * math.pi) - math.pi
-    limits_7 = np.array([STILL["position"]] * 3 + [STILL["angle"]] * 3 + [STILL["gripper"]])
+    limits_7 = np.array([SAME_TOLERANCE["position"]] * 3 + [SAME_TOLERANCE["angle"]] * 3 + [SAME_TOLERANCE["gripper"]])
     limits_7[AXES[axis]] = math.inf
     is_alone_RR = (np.abs(difference_RR7) <= limits_7).all(axis=-1)
     is_alone_RR &= ~np.eye(len(track), dtype=bool)
     if track.objects_R3 is not None:
         moved_RR = np.linalg.norm(track.objects_R3[None] - track.objects_R3[:, None], axis=-1)
-        is_alone_RR &= moved_RR <= STILL["object"]
+        is_alone_RR &= moved_RR <= SAME_TOLERANCE["object"]
     along_RR = difference_RR7[..., AXES[axis]]
     step = offsets[1] - offsets[0]
     place_RR = np.round((along_RR - offsets[0]) / step).astype(int)

@@ -113,7 +113,7 @@ def fit_check(
         bad_episodes=bad_episodes, seed=seed, steps=read_out_steps, frames=read_out_frames,
         lesson_scenes=read_out_scenes,
     )  # fmt: skip
-    lessons = None if read_out_from is None else ReadOutSource(read_out_from, cache or home() / "training-cache")
+    learn_from = None if read_out_from is None else ReadOutSource(read_out_from, cache or home() / "training-cache")
     names = [model] if compare is None else [model, compare if compare != model else f"{compare} (again)"]
     opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
     config = replace(config, fps=opened[0].fps if fps is None else fps)
@@ -141,7 +141,7 @@ def fit_check(
     # Another seed than that of a `random:SIZE` model, which would be its own control.
     subjects += random_encoders(worlds, seed + 1)
     with results_in(out):
-        report = measure(subjects, episodes, config, lessons)
+        report = measure(subjects, episodes, config, learn_from)
         content = json.dumps(report.as_dict() | {"goals": goals.as_dict(report)}, indent=1, ensure_ascii=False)
         write(out / "fit-check.json", content + "\n")
         for name, png in draw(report).items():

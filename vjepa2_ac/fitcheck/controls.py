@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.encoded_tracks import PIECE, EncodedTracks, Model, Segment, costs_of
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, ratio
-from vjepa2_ac.fitcheck.footage import PIECE, Footage, Model, Stretch, costs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class Controls:
 
 
 def controls(
-    model: Model, footage: Footage, moments: Sequence[Stretch], transitions: Sequence[Stretch], seed: int
+    model: Model, encoded: EncodedTracks, moments: Sequence[Segment], transitions: Sequence[Segment], seed: int
 ) -> Controls:
     """Both ratios: with shuffled actions at `moments`, with the gripper zeroed at its `transitions`."""
     return Controls(
-        shuffled=_falsified(model, footage, moments, lambda actions_BA: derange(actions_BA, seed))
+        shuffled=_falsified(model, encoded, moments, lambda actions_BA: derange(actions_BA, seed))
         if len(moments) > 1
         else NotMeasured("fewer than two moments"),
-        gripper_zeroed=_falsified(model, footage, transitions, without_gripper)
+        gripper_zeroed=_falsified(model, encoded, transitions, without_gripper)
         if transitions
         else NotMeasured("the gripper never moves"),
     )
@@ -57,12 +57,12 @@ def without_gripper(actions_BA: Array) -> Array:
 
 
 def _falsified(
-    model: Model, footage: Footage, moments: Sequence[Stretch], falsify: Callable[[Array], Array]
+    model: Model, encoded: EncodedTracks, moments: Sequence[Segment], falsify: Callable[[Array], Array]
 ) -> Estimate:
-    true_BA = np.concatenate([batch.actions_BHA[:, 0].numpy() for batch in footage.batches(moments, 1)])
+    true_BA = np.concatenate([batch.actions_BHA[:, 0].numpy() for batch in encoded.batches(moments, 1)])
     both_BSA = torch.from_numpy(np.stack((true_BA, falsify(true_BA)), axis=1)).float()
-    batches = footage.batches(moments, 1)
+    batches = encoded.batches(moments, 1)
     costs_BS = np.concatenate(
         [costs_of(model, batch, both_BSA[k * PIECE : (k + 1) * PIECE]) for k, batch in enumerate(batches)]
     )
-    return ratio(costs_BS[:, 1], costs_BS[:, 0], footage.groups(moments))
+    return ratio(costs_BS[:, 1], costs_BS[:, 0], encoded.groups(moments))

@@ -3,7 +3,7 @@
 *Open loop*: the model sees one frame, then only recorded actions and the poses they add up to. *Teacher-forced*: it
 predicts one step, having seen k real frames. A ratio of 1 is no better than copying; 0 is perfect.
 
-Shapes: B stretches, H steps, T = H + 1 moments, N tokens, D latent width.
+Shapes: B segments, H steps, T = H + 1 moments, N tokens, D latent width.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.encoded_tracks import Batch, EncodedTracks, Model, Segment, distance
 from vjepa2_ac.fitcheck.estimates import Estimate, mean, ratio
-from vjepa2_ac.fitcheck.footage import Batch, Footage, Model, Stretch, distance
 from vjepa2_ac.world_model import History
 
 
@@ -31,11 +31,11 @@ class Drift:
     copy_error: list[Estimate]
 
 
-def drift(model: Model, footage: Footage, stretches: Sequence[Stretch], horizon: int) -> Drift:
-    """The errors over `stretches` of `horizon` steps."""
-    rows = [_errors(model, batch) for batch in footage.batches(stretches, horizon)]
+def drift(model: Model, encoded: EncodedTracks, segments: Sequence[Segment], horizon: int) -> Drift:
+    """The errors over `segments` of `horizon` steps."""
+    rows = [_errors(model, batch) for batch in encoded.batches(segments, horizon)]
     imagined_BH, copied_BH, forced_BH, still_BH = (np.concatenate(part) for part in zip(*rows, strict=True))
-    groups, steps = footage.groups(stretches), range(horizon)
+    groups, steps = encoded.groups(segments), range(horizon)
     return Drift(
         open_loop=[ratio(imagined_BH[:, k], copied_BH[:, k], groups) for k in steps],
         teacher_forced=[ratio(forced_BH[:, k], still_BH[:, k], groups) for k in steps],

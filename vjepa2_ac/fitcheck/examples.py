@@ -1,8 +1,8 @@
 """The examples for read-outs: frames with the true pose and object position, to learn from and to judge on.
 
 By default both are drawn from the held-out episodes, from different scenes. Or the read-outs learn from a folder of
-their own (`Lessons`) and are judged on all held-out scenes. A figure in centimetres needs the latter: a read-out that
-has seen a few dozen scenes fails in a new one, whatever the encoder knows.
+their own (`ReadOutEpisodes`) and are judged on all held-out scenes. A figure in centimetres needs the latter: a
+read-out that has seen a few dozen scenes fails in a new one, whatever the encoder knows.
 
 A frame whose object is out of the arm's reach (it fell off the table) is in neither: nothing shows where the object is.
 
@@ -25,8 +25,8 @@ from torch import Tensor
 from vjepa2_ac.data.episodes import Array, BadEpisodes
 from vjepa2_ac.data.windows import WindowConfig
 from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model
 from vjepa2_ac.fitcheck.estimates import NotMeasured
-from vjepa2_ac.fitcheck.footage import Footage, Model
 from vjepa2_ac.fitcheck.tracks import Track, read_tracks
 from vjepa2_ac.terminal import progress
 from vjepa2_ac.training.latents import FrameEncoder, unpacked
@@ -49,9 +49,9 @@ class Moment(NamedTuple):
 class Split:
     """The frames to learn from and the frames to judge on, of different scenes; the same for every model."""
 
-    known: list[Moment]  # empty where read-outs learn from other episodes
-    asked: list[Moment]
-    validation: frozenset[str]  # those of the known scenes on which the ridge penalty is chosen
+    train: list[Moment]  # empty where read-outs learn from other episodes
+    test: list[Moment]
+    validation: frozenset[str]  # those of the scenes to learn from on which the ridge penalty is chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class TrainingExamples:
     """The examples that read-outs learn from, and those of their scenes on which the linear one's penalty is chosen."""
 
     examples: Examples
@@ -97,21 +97,21 @@ class Known:
 
 
 def split_frames(
-    tracks: Sequence[Track], known: int, asked: int, rng: np.random.Generator, *, learn_elsewhere: bool = False
+    tracks: Sequence[Track], train: int, test: int, rng: np.random.Generator, *, learn_elsewhere: bool = False
 ) -> Split | NotMeasured:
-    """Up to `known` frames to learn from and `asked` to judge on; no scene is on both sides.
+    """Up to `train` frames to learn from and `test` to judge on; no scene is on both sides.
 
     With `learn_elsewhere` all scenes are there to judge on.
     """
     scenes = [str(name) for name in rng.permutation(sorted({track.group for track in tracks}))]
     if learn_elsewhere:
-        return Split([], draw_moments(tracks, scenes, asked, rng), frozenset())
+        return Split([], draw_moments(tracks, scenes, test, rng), frozenset())
     if len(scenes) < LEAST_SCENES:
         return NotMeasured(f"a read-out needs {LEAST_SCENES} scenes or more to learn from and be judged on")
     judged = max(1, round(JUDGED * len(scenes)))
     return Split(
-        draw_moments(tracks, scenes[judged:], known, rng),
-        draw_moments(tracks, scenes[:judged], asked, rng),
+        draw_moments(tracks, scenes[judged:], train, rng),
+        draw_moments(tracks, scenes[:judged], test, rng),
         validation_scenes(scenes[judged:]),
     )
 
@@ -133,14 +133,14 @@ def validation_scenes(scenes: Sequence[str]) -> frozenset[str]:
     return frozenset(scenes[: max(1, round(VALIDATED * len(scenes)))])
 
 
-def examples(footage: Footage, moments: Sequence[Moment]) -> Examples:
-    """The examples at these moments of footage that is encoded already."""
-    latents_MND = torch.stack([footage.latents_RND[which][row] for which, row in moments])
-    return _examples(footage.tracks, moments, latents_MND)
+def examples(encoded: EncodedTracks, moments: Sequence[Moment]) -> Examples:
+    """The examples at these moments of tracks that are encoded already."""
+    latents_MND = torch.stack([encoded.latents_RND[which][row] for which, row in moments])
+    return _examples(encoded.tracks, moments, latents_MND)
 
 
 @dataclass(frozen=True, slots=True)
-class Lessons:
+class ReadOutEpisodes:
     """A folder of episodes that only read-outs learn from; encoded once per encoder, and the latents kept on disk."""
 
     source: Path
@@ -152,7 +152,7 @@ class Lessons:
     cache: Path  # of latents; the one that `train --cache` uses, so what was trained on is there already
     bad_episodes: int
 
-    def seen_by(self, model: Model) -> Known:
+    def seen_by(self, model: Model) -> TrainingExamples:
         """The chosen frames as this model encodes them; all moments of the episodes go into the cache."""
         if not isinstance(model, WorldModel):
             raise ConfigError("only a world model's latents can be cached")
@@ -173,7 +173,7 @@ class Lessons:
         )
         by_name = {trajectory.name: trajectory for trajectory in trajectories}
         kept = [moment for moment in self.moments if self.tracks[moment.track].name in by_name]
-        return Known(_examples(self.tracks, kept, self._latents(by_name, kept)), self.validation)
+        return TrainingExamples(_examples(self.tracks, kept, self._latents(by_name, kept)), self.validation)
 
     def _latents(self, by_name: dict[str, Trajectory], moments: Sequence[Moment]) -> Tensor:
         rows: defaultdict[int, list[int]] = defaultdict(list)
@@ -186,7 +186,7 @@ class Lessons:
         return torch.cat(found)
 
 
-def read_lessons(
+def load_read_out_episodes(
     source: Path,
     *,
     held_out: Sequence[Track],
@@ -197,7 +197,7 @@ def read_lessons(
     cache: Path,
     bad: BadEpisodes,
     seed: int,
-) -> Lessons:
+) -> ReadOutEpisodes:
     """Up to `frames` frames of up to `scenes` scenes; InputError where one of them is held out."""
     with progress("reading what read-outs learn from", None, unit="episodes") as advance:
         tracks = read_tracks(source, camera=camera, fps=fps, scenes=scenes, seed=seed, bad=bad, advance=advance)
@@ -212,7 +212,7 @@ def read_lessons(
     rng = np.random.default_rng((seed, 7))
     moments = draw_moments(tracks, names, frames, rng)
     validation = validation_scenes([str(name) for name in rng.permutation(names)])
-    return Lessons(source, tracks, moments, validation, camera, fps, cache, bad.limit)
+    return ReadOutEpisodes(source, tracks, moments, validation, camera, fps, cache, bad.limit)
 
 
 def _examples(tracks: Sequence[Track], moments: Sequence[Moment], latents_MND: Tensor) -> Examples:

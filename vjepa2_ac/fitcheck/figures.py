@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from vjepa2_ac.fitcheck.axes import AXES
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.located import NEAR, Locating, Missed
+from vjepa2_ac.fitcheck.located import NEAR, HandErrors, Locating
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES
 from vjepa2_ac.fitcheck.readout import WIDTHS
 from vjepa2_ac.fitcheck.report import Column
@@ -161,7 +161,7 @@ def _locating(section: Callable[[Column], Locating | NotMeasured]) -> list[Figur
     def pick(of: Callable[[Locating], Found]) -> Pick:
         return lambda column: _of(section(column), of)
 
-    def missed(told: str, of: Callable[[Locating], Missed]) -> list[Figure]:
+    def errors(told: str, of: Callable[[Locating], HandErrors]) -> list[Figure]:
         near = f"hand, less than {100 * NEAR:g} cm away{told} [cm]"
         return [
             Figure(words=f"hand{told} [cm]", pick=pick(lambda located: of(located).hand), scale=100),
@@ -170,8 +170,8 @@ def _locating(section: Callable[[Column], Locating | NotMeasured]) -> list[Figur
         ]
 
     return [
-        *missed("", lambda located: located.alone),
-        *missed(f", told of {EARLIER} earlier looks", lambda located: located.told),
+        *errors("", lambda located: located.alone),
+        *errors(f", told of {EARLIER} earlier looks", lambda located: located.told),
         Figure(words="by which it contradicts itself [cm]", pick=pick(lambda located: located.cycle), scale=100),
         Figure(words=f"… more than {100 * FAMILIAR:g} cm [%]", pick=pick(lambda located: located.lost), scale=100),
         Figure(words="said to be where it was [cm]", pick=pick(lambda located: located.way), scale=100),

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FORGIVING = 0.1  # [standard deviations of the target] error beyond which the loss grows linearly
+SMOOTH_L1_BETA = 0.1  # [standard deviations of the target] error beyond which the loss grows linearly
 LARGEST_GRADIENT = 1.0
 ASKED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class LearningConfig:
     """The settings of one training: its length, batches, rate and regularisation."""
 
     steps: int
@@ -40,23 +40,27 @@ class ReadOutNetwork(nn.Module):
 
 
 def learn(
-    network: ReadOutNetwork, known_MND: Tensor, targets_MK: Tensor, lesson: Lesson, device: torch.device | str = "cpu"
+    network: ReadOutNetwork,
+    train_MND: Tensor,
+    targets_MK: Tensor,
+    config: LearningConfig,
+    device: torch.device | str = "cpu",
 ) -> ReadOutNetwork:
     """The network, trained on `device`; `targets_MK` must have mean 0 and standard deviation 1.
 
     Latents may lie on any device. Where they are bf16, the network computes in bf16 too: they come from a machine that
     is fast at it.
     """
-    generator = torch.Generator().manual_seed(lesson.seed)
+    generator = torch.Generator().manual_seed(config.seed)
     network.initialise(generator)
     network.to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=lesson.rate, weight_decay=lesson.decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_at(step / lesson.steps))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.rate, weight_decay=config.decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate_at(step / config.steps))
     targets_MK = targets_MK.float().to(device)
-    for _ in range(lesson.steps):
-        drawn_B = torch.randint(len(known_MND), (lesson.batch,), generator=generator)
-        answers_BK = _answers(network, _noisy(known_MND[drawn_B], lesson.noise, generator).to(device))
-        loss = F.smooth_l1_loss(answers_BK, targets_MK[drawn_B.to(device)], beta=FORGIVING)
+    for _ in range(config.steps):
+        drawn_B = torch.randint(len(train_MND), (config.batch,), generator=generator)
+        answers_BK = _answers(network, _noisy(train_MND[drawn_B], config.noise, generator).to(device))
+        loss = F.smooth_l1_loss(answers_BK, targets_MK[drawn_B.to(device)], beta=SMOOTH_L1_BETA)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)

@@ -9,7 +9,7 @@ recognises a view that is unfamiliar to the model.
 
 A model that finds keyframes is asked in the same way for the next one, with goals behind one or two of them.
 
-Shapes: B glances, 7 numbers of a pose, 4 of what is located.
+Shapes: B questions, 7 numbers of a pose, 4 of what is located.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ import torch
 
 from vjepa2_ac.data.episodes import Array
 from vjepa2_ac.data.keyframes import AHEAD, keyframes_of
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
-from vjepa2_ac.fitcheck.footage import Footage, Model
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.models.inverse_model import NUMBERS
 from vjepa2_ac.models.looks import EARLIER, FAMILIAR, Looks
 
 NEAR = 0.06  # [m] between two moments
-PIECE = 256  # glances at once
+PIECE = 256  # questions at once
 
 
-class Glance(NamedTuple):
+class LocateQuestion(NamedTuple):
     """One question: the present and the goal, two moments of a track, and the moment at which to locate the hand."""
 
     track: int
@@ -44,7 +44,7 @@ class Glance(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class HandErrors:
     """Mean errors of the located hand."""
 
     hand: Estimate  # [m]
@@ -56,10 +56,10 @@ class Missed:
 class Locating:
     """How well a model locates the hand, and, for comparison, how far the hand was from there."""
 
-    alone: Missed
-    told: Missed  # told of up to EARLIER looks
+    alone: HandErrors
+    told: HandErrors  # told of up to EARLIER looks
     cycle: Estimate | NotMeasured  # [m] by which its ways there and back contradict each other
-    lost: Estimate | NotMeasured  # share of glances in which that is more than FAMILIAR
+    lost: Estimate | NotMeasured  # share of questions in which that is more than FAMILIAR
     way: Estimate  # [m] between the two moments: the error of saying that the hand is where it was
 
 
@@ -68,7 +68,7 @@ class _Found(NamedTuple):
     cycle_error_B: Array | None  # [m]
 
 
-def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
+def find_locate_questions(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[LocateQuestion]:
     """`count` random pairs of different moments, in episodes that are not parts of others."""
     long = [which for which, track in enumerate(tracks) if not track.is_part and len(track) > 1]
     if not long:
@@ -76,11 +76,11 @@ def find_glances(tracks: Sequence[Track], count: int, rng: np.random.Generator) 
     found = []
     for which in rng.choice(long, count):
         now, goal = rng.choice(len(tracks[which]), 2, replace=False)
-        found.append(Glance(int(which), int(now), int(goal), hand=int(goal)))
+        found.append(LocateQuestion(int(which), int(now), int(goal), hand=int(goal)))
     return sorted(found)
 
 
-def find_keyframes(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[Glance]:
+def find_keyframes(tracks: Sequence[Track], count: int, rng: np.random.Generator) -> list[LocateQuestion]:
     """`count` random moments with goals after the next one or two keyframes, in episodes that are not parts."""
     keyframes = [[] if track.is_part else keyframes_of(track.closedness, track.fps) for track in tracks]
     long = [which for which, rows in enumerate(keyframes) if rows]
@@ -91,24 +91,24 @@ def find_keyframes(tracks: Sequence[Track], count: int, rng: np.random.Generator
         passed = sum(row <= now for row in rows)
         coming = [*rows[passed:], end]
         goal = int(rng.integers(coming[0], coming[min(AHEAD, len(coming) - 1)]))
-        found.append(Glance(int(which), now, goal, hand=coming[0], since=rows[passed - 1] if passed else 0))
+        found.append(LocateQuestion(int(which), now, goal, hand=coming[0], since=rows[passed - 1] if passed else 0))
     return sorted(found)
 
 
 def locate(
-    model: Model, footage: Footage, glances: Sequence[Glance], *, keyframe: bool = False
+    model: Model, encoded: EncodedTracks, questions: Sequence[LocateQuestion], *, keyframe: bool = False
 ) -> Locating | NotMeasured:
-    """The errors over all glances; NotMeasured for a model without the network that answers them."""
+    """The errors over all questions; NotMeasured for a model without the network that answers them."""
     if keyframe and not model.finds_keyframes:
         return NotMeasured("the model finds no keyframes")
-    found, when_told = (_located(model, footage, glances, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
+    found, when_told = (_located(model, encoded, questions, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
     if found is None or when_told is None:
         return NotMeasured("the model has no inverse")
-    now_B4 = _hands(footage, [(glance.track, glance.now) for glance in glances])
-    there_B4 = _hands(footage, [(glance.track, glance.hand) for glance in glances])
+    now_B4 = _hands(encoded, [(question.track, question.now) for question in questions])
+    there_B4 = _hands(encoded, [(question.track, question.hand) for question in questions])
     way_B = np.linalg.norm((now_B4 - there_B4)[:, :3], axis=1)
-    groups = [footage.tracks[glance.track].group for glance in glances]
-    alone, told = (_missed(hand_B4 - there_B4, way_B, groups) for hand_B4 in (found.hand_B4, when_told.hand_B4))
+    groups = [encoded.tracks[question.track].group for question in questions]
+    alone, told = (_hand_errors(hand_B4 - there_B4, way_B, groups) for hand_B4 in (found.hand_B4, when_told.hand_B4))
     cycle: Estimate | NotMeasured
     lost: Estimate | NotMeasured
     cycle = lost = NotMeasured("the model has no inverse")
@@ -117,13 +117,13 @@ def locate(
     return Locating(alone=alone, told=told, cycle=cycle, lost=lost, way=mean(way_B, groups))
 
 
-def _hands(footage: Footage, moments: Sequence[tuple[int, int]]) -> Array:
-    return np.stack([footage.tracks[track].poses_R7[row, list(NUMBERS)] for track, row in moments])
+def _hands(encoded: EncodedTracks, moments: Sequence[tuple[int, int]]) -> Array:
+    return np.stack([encoded.tracks[track].poses_R7[row, list(NUMBERS)] for track, row in moments])
 
 
-def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:
+def _hand_errors(off_B4: Array, way_B: Array, groups: Sequence[str]) -> HandErrors:
     off_B, near = np.linalg.norm(off_B4[:, :3], axis=1), np.flatnonzero(way_B < NEAR)
-    return Missed(
+    return HandErrors(
         hand=mean(off_B, groups),
         hand_nearby=mean(off_B[near], [groups[index] for index in near.tolist()])
         if len(near)
@@ -133,17 +133,17 @@ def _missed(off_B4: Array, way_B: Array, groups: Sequence[str]) -> Missed:
 
 
 def _located(
-    model: Model, footage: Footage, glances: Sequence[Glance], earlier: int, *, keyframe: bool
+    model: Model, encoded: EncodedTracks, questions: Sequence[LocateQuestion], earlier: int, *, keyframe: bool
 ) -> _Found | None:
     hands, errors = [], []
-    for start in range(0, len(glances), PIECE):
-        piece = glances[start : start + PIECE]
+    for start in range(0, len(questions), PIECE):
+        piece = questions[start : start + PIECE]
         now_BND, goal_BND = (
-            torch.stack([footage.latents_RND[glance.track][glance[side]].float() for glance in piece])
+            torch.stack([encoded.latents_RND[question.track][question[side]].float() for question in piece])
             for side in (1, 2)
         )
-        poses_B7 = np.stack([footage.tracks[glance.track].poses_R7[glance.now] for glance in piece])
-        looks = [_looks(footage, glance, earlier) for glance in piece]
+        poses_B7 = np.stack([encoded.tracks[question.track].poses_R7[question.now] for question in piece])
+        looks = [_looks(encoded, question, earlier) for question in piece]
         located = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks, keyframe=keyframe)
         if located is None:
             return None
@@ -153,11 +153,11 @@ def _located(
     return _Found(np.concatenate(hands), np.concatenate(errors) if errors else None)
 
 
-def _looks(footage: Footage, glance: Glance, earlier: int) -> Looks | None:
+def _looks(encoded: EncodedTracks, question: LocateQuestion, earlier: int) -> Looks | None:
     """The earlier moments, without the goal: where the hand was then is what is asked."""
-    first = max(glance.since, glance.now - earlier)
-    before = [moment for moment in range(first, glance.now) if moment != glance.goal]
+    first = max(question.since, question.now - earlier)
+    before = [moment for moment in range(first, question.now) if moment != question.goal]
     if not before:
         return None
-    poses_T7 = torch.from_numpy(footage.tracks[glance.track].poses_R7[before]).float()
-    return Looks(footage.latents_RND[glance.track][before].float(), poses_T7)
+    poses_T7 = torch.from_numpy(encoded.tracks[question.track].poses_R7[before]).float()
+    return Looks(encoded.latents_RND[question.track][before].float(), poses_T7)

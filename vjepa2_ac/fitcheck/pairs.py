@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model, Segment, distance
 from vjepa2_ac.fitcheck.estimates import Estimate, mean, ratio
-from vjepa2_ac.fitcheck.footage import Footage, Model, Stretch, distance
 from vjepa2_ac.fitcheck.ranking import GRIPPER_MOVES
 from vjepa2_ac.fitcheck.tracks import Track
 
@@ -60,14 +60,14 @@ def ends_alike(tracks: Sequence[Track], pair: tuple[int, int]) -> bool:
     return bool(abs(first[end] - second[end]) < GRIPPER_MOVES)
 
 
-def judge_pairs(model: Model, footage: Footage, pairs: Sequence[tuple[int, int]], horizon: int) -> Pairs:
+def judge_pairs(model: Model, encoded: EncodedTracks, pairs: Sequence[tuple[int, int]], horizon: int) -> Pairs:
     """The answers on these pairs, over as many steps as the shortest of them has, at most `horizon`."""
-    steps = min(horizon, *(len(footage.tracks[which]) - 1 for pair in pairs for which in pair))
+    steps = min(horizon, *(len(encoded.tracks[which]) - 1 for pair in pairs for which in pair))
     pieces = [pairs[start : start + PIECE] for start in range(0, len(pairs), PIECE)]
-    rows = [_distances(model, footage, piece, steps) for piece in pieces]
+    rows = [_distances(model, encoded, piece, steps) for piece in pieces]
     own_P2H, other_P2H, imagined_PH, real_PH = (np.concatenate(part) for part in zip(*rows, strict=True))
     right_PH = (own_P2H < other_P2H).mean(axis=1) + 0.5 * (own_P2H == other_P2H).mean(axis=1)
-    groups = [footage.tracks[first].group for first, _ in pairs]
+    groups = [encoded.tracks[first].group for first, _ in pairs]
     return Pairs(
         ranked_right=[mean(right_PH[:, k], groups) for k in range(steps)],
         separation=[ratio(imagined_PH[:, k], real_PH[:, k], groups) for k in range(steps)],
@@ -77,13 +77,13 @@ def judge_pairs(model: Model, footage: Footage, pairs: Sequence[tuple[int, int]]
 
 
 def _distances(
-    model: Model, footage: Footage, pairs: Sequence[tuple[int, int]], steps: int
+    model: Model, encoded: EncodedTracks, pairs: Sequence[tuple[int, int]], steps: int
 ) -> tuple[Array, Array, Array, Array]:
     """Distances of each outcome to what its own and the other command is imagined to lead to, [P, 2, H] each.
 
     Then those between the two imagined outcomes and between the two real ones, [P, H] each.
     """
-    first, second = (footage.batch([Stretch(pair[side], 0) for pair in pairs], steps) for side in (0, 1))
+    first, second = (encoded.batch([Segment(pair[side], 0) for pair in pairs], steps) for side in (0, 1))
     actions_P2HA = torch.stack((first.actions_BHA, second.actions_BHA), dim=1)
     # Both from one frame and pose, or the model might tell them apart by how their videos were compressed.
     imagined_P2HND = model.rollout(first.now, first.poses_BT7[:, 0], actions_P2HA).latents_BSHND.cpu()

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vjepa2_ac.errors import ConfigError
+from vjepa2_ac.fitcheck.encoded_tracks import Segment, drawn, segments
 from vjepa2_ac.fitcheck.estimates import NotMeasured
 from vjepa2_ac.fitcheck.examples import Split, split_frames
-from vjepa2_ac.fitcheck.footage import Stretch, drawn, stretches
-from vjepa2_ac.fitcheck.located import Glance, find_glances, find_keyframes
+from vjepa2_ac.fitcheck.located import LocateQuestion, find_keyframes, find_locate_questions
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.ranking import Moments, choose_moments, moves_gripper
 from vjepa2_ac.fitcheck.tracks import Track
@@ -49,15 +49,15 @@ class FitCheckConfig:
 class Questions:
     """The moments and pairs of tracks each section uses; one with an empty list cannot be measured."""
 
-    rollouts: list[Stretch]
+    rollouts: list[Segment]
     ranking: Moments
-    moments: list[Stretch]
-    transitions: list[Stretch]  # steps in which the gripper moves
+    moments: list[Segment]
+    transitions: list[Segment]  # steps in which the gripper moves
     pairs: list[tuple[int, int]]
     split: Split | NotMeasured
-    unseen_rollouts: list[Stretch]  # in scenes the read-outs do not learn from
-    glances: list[Glance]
-    keyframes: list[Glance]
+    unseen_rollouts: list[Segment]  # in scenes the read-outs do not learn from
+    located: list[LocateQuestion]
+    keyframes: list[LocateQuestion]
 
 
 def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: bool = False) -> Questions:
@@ -66,21 +66,21 @@ def choose(tracks: Sequence[Track], config: FitCheckConfig, *, learn_elsewhere: 
     With `learn_elsewhere` all scenes are there to judge read-outs on, none to learn from.
     """
     rngs = iter([np.random.default_rng((config.seed, stream)) for stream in range(9)])
-    long, steps = stretches(tracks, config.horizon), stretches(tracks, 1)
+    long, steps = segments(tracks, config.horizon), segments(tracks, 1)
     rollouts = drawn(long, config.moments, next(rngs))
     ranking = choose_moments(tracks, steps, config.moments, next(rngs))
     moments = drawn(steps, 2 * config.moments, next(rngs))
-    moving = [stretch for stretch in steps if moves_gripper(tracks, stretch)]
+    moving = [segment for segment in steps if moves_gripper(tracks, segment)]
     transitions = drawn(moving, 2 * config.moments, next(rngs))
     pairs = find_pairs(tracks, 2 * config.moments, next(rngs))
     split = split_frames(tracks, config.frames, JUDGED_FRAMES, next(rngs), learn_elsewhere=learn_elsewhere)
-    unseen = set() if isinstance(split, NotMeasured) else {tracks[which].group for which, _ in split.asked}
+    unseen = set() if isinstance(split, NotMeasured) else {tracks[which].group for which, _ in split.test}
     unseen_long = [
-        Stretch(which, start)
+        Segment(which, start)
         for which, start in long
         if tracks[which].group in unseen and tracks[which].in_reach[start : start + config.horizon + 1].all()
     ]
     unseen_rollouts = drawn(unseen_long, config.moments // 2, next(rngs))
-    glances = find_glances(tracks, 8 * config.moments, next(rngs))
+    located = find_locate_questions(tracks, 8 * config.moments, next(rngs))
     keyframes = find_keyframes(tracks, 8 * config.moments, next(rngs))
-    return Questions(rollouts, ranking, moments, transitions, pairs, split, unseen_rollouts, glances, keyframes)
+    return Questions(rollouts, ranking, moments, transitions, pairs, split, unseen_rollouts, located, keyframes)

@@ -18,8 +18,8 @@ import torch
 
 from vjepa2_ac import poses
 from vjepa2_ac.data.episodes import Array
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model, Segment, costs_of, drawn
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
-from vjepa2_ac.fitcheck.footage import Footage, Model, Stretch, costs_of, drawn
 from vjepa2_ac.fitcheck.tracks import Track
 
 LEAST_MOVE = 0.01  # [m]; shorter moves all lead to nearly the same picture
@@ -43,33 +43,33 @@ GRIPPER_CASES = ("hand empty", "object in hand", "gripper moves", "gripper rests
 class Moments:
     """The moments at which actions are ranked; the same for every model."""
 
-    move: list[Stretch]
-    gripper: list[Stretch]
+    move: list[Segment]
+    gripper: list[Segment]
 
 
-def choose_moments(tracks: Sequence[Track], all_of: Sequence[Stretch], count: int, rng: np.random.Generator) -> Moments:
+def choose_moments(tracks: Sequence[Track], all_of: Sequence[Segment], count: int, rng: np.random.Generator) -> Moments:
     """Up to `count` moments with a move, and up to `count` for the gripper, half of them where it moves.
 
     In half of each half there is an object in the hand, as far as there are such moments.
     """
-    moving = [stretch for stretch in all_of if _length(tracks, stretch) >= LEAST_MOVE]
-    gripper: list[Stretch] = []
+    moving = [segment for segment in all_of if _length(tracks, segment) >= LEAST_MOVE]
+    gripper: list[Segment] = []
     for wants in (True, False):
-        half = [stretch for stretch in all_of if moves_gripper(tracks, stretch) == wants]
-        held = drawn([stretch for stretch in half if is_held(tracks, stretch)], count // 4, rng)
-        rest = [stretch for stretch in half if not is_held(tracks, stretch)]
+        half = [segment for segment in all_of if moves_gripper(tracks, segment) == wants]
+        held = drawn([segment for segment in half if is_held(tracks, segment)], count // 4, rng)
+        rest = [segment for segment in half if not is_held(tracks, segment)]
         gripper += held + drawn(rest, count // 2 - len(held), rng)
     return Moments(drawn(moving, count, rng), sorted(gripper))
 
 
-def rank(model: Model, footage: Footage, moments: Moments, candidates: int, seed: int) -> Ranking:
+def rank(model: Model, encoded: EncodedTracks, moments: Moments, candidates: int, seed: int) -> Ranking:
     """The mean percentiles at these moments; candidates are drawn from `seed`, the same for every model."""
-    tracks = footage.tracks
-    move_B = percentiles(model, footage, moments.move, candidates, same_norm, np.random.default_rng((seed, 0)))
-    grip_B = percentiles(model, footage, moments.gripper, candidates, any_gripper, np.random.default_rng((seed, 1)))
-    is_moving_B = np.array([moves_gripper(tracks, stretch) for stretch in moments.gripper], dtype=bool)
-    is_held_B = np.array([is_held(tracks, stretch) for stretch in moments.gripper], dtype=bool)
-    is_known_B = np.array([tracks[stretch.track].held_R is not None for stretch in moments.gripper], dtype=bool)
+    tracks = encoded.tracks
+    move_B = percentiles(model, encoded, moments.move, candidates, same_norm, np.random.default_rng((seed, 0)))
+    grip_B = percentiles(model, encoded, moments.gripper, candidates, any_gripper, np.random.default_rng((seed, 1)))
+    is_moving_B = np.array([moves_gripper(tracks, segment) for segment in moments.gripper], dtype=bool)
+    is_held_B = np.array([is_held(tracks, segment) for segment in moments.gripper], dtype=bool)
+    is_known_B = np.array([tracks[segment.track].held_R is not None for segment in moments.gripper], dtype=bool)
     no_truth = None if any(track.held_R is not None for track in tracks) else "nobody knows what the hand holds"
 
     def of(where_B: Array, reason: str | None, otherwise: str) -> Estimate | NotMeasured:
@@ -77,9 +77,9 @@ def rank(model: Model, footage: Footage, moments: Moments, candidates: int, seed
             return NotMeasured(reason or otherwise)
         return mean(grip_B[where_B], [g for g, is_in in zip(groups, where_B, strict=True) if is_in])
 
-    groups = footage.groups(moments.gripper)
+    groups = encoded.groups(moments.gripper)
     return Ranking(
-        move=mean(move_B, footage.groups(moments.move))
+        move=mean(move_B, encoded.groups(moments.move))
         if moments.move
         else NotMeasured(f"no move of {100 * LEAST_MOVE:g} cm or more"),
         gripper={
@@ -93,15 +93,15 @@ def rank(model: Model, footage: Footage, moments: Moments, candidates: int, seed
 
 def percentiles(
     model: Model,
-    footage: Footage,
-    moments: Sequence[Stretch],
+    encoded: EncodedTracks,
+    moments: Sequence[Segment],
     candidates: int,
     draw: Draw,
     rng: np.random.Generator,
 ) -> Array:
     """The percentile [B] of the true action at each moment, among candidates from `draw`."""
     found = [np.empty(0)]
-    for batch in footage.batches(moments, horizon=1):
+    for batch in encoded.batches(moments, horizon=1):
         true_B1A = batch.actions_BHA.double().numpy()
         others_BSA = draw(true_B1A[:, 0], batch.poses_BT7[:, 0, 6].double().numpy(), candidates, rng)
         actions_BSA = torch.from_numpy(np.concatenate((true_B1A, others_BSA), axis=1)).float()
@@ -135,18 +135,18 @@ def any_gripper(true_BA: Array, closedness_B: Array, candidates: int, rng: np.ra
     return others_BSA
 
 
-def moves_gripper(tracks: Sequence[Track], stretch: Stretch) -> bool:
-    """Whether the gripper opens or closes in the first step of a stretch."""
-    closedness_R = tracks[stretch.track].closedness
-    return bool(abs(closedness_R[stretch.start + 1] - closedness_R[stretch.start]) >= GRIPPER_MOVES)
+def moves_gripper(tracks: Sequence[Track], segment: Segment) -> bool:
+    """Whether the gripper opens or closes in the first step of a segment."""
+    closedness_R = tracks[segment.track].closedness
+    return bool(abs(closedness_R[segment.start + 1] - closedness_R[segment.start]) >= GRIPPER_MOVES)
 
 
-def is_held(tracks: Sequence[Track], stretch: Stretch) -> bool:
+def is_held(tracks: Sequence[Track], segment: Segment) -> bool:
     """Whether the object is in the hand when the step begins; False where the episode does not say."""
-    held_R = tracks[stretch.track].held_R
-    return held_R is not None and bool(held_R[stretch.start])
+    held_R = tracks[segment.track].held_R
+    return held_R is not None and bool(held_R[segment.start])
 
 
-def _length(tracks: Sequence[Track], stretch: Stretch) -> float:
-    here, there = tracks[stretch.track].poses_R7[stretch.start : stretch.start + 2, poses.POSITION]
+def _length(tracks: Sequence[Track], segment: Segment) -> float:
+    here, there = tracks[segment.track].poses_R7[segment.start : segment.start + 2, poses.POSITION]
     return float(np.linalg.norm(there - here))

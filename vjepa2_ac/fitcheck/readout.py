@@ -20,8 +20,8 @@ from vjepa2_ac.data.episodes import Array
 from vjepa2_ac.fitcheck import ridge
 from vjepa2_ac.fitcheck.attentive import AttentiveReadOut
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
-from vjepa2_ac.fitcheck.examples import Examples, Known
-from vjepa2_ac.fitcheck.learning import Lesson, learn, read
+from vjepa2_ac.fitcheck.examples import Examples, TrainingExamples
+from vjepa2_ac.fitcheck.learning import LearningConfig, learn, read
 from vjepa2_ac.fitcheck.points import PointsReadOut
 
 WIDTHS = {"hand": 3, "object": 3, "closedness": 1}
@@ -52,8 +52,8 @@ Reader = Callable[[Tensor], dict[str, Array]]
 
 
 def read_out(
-    learned_from: Known,
-    asked: Examples,
+    learned_from: TrainingExamples,
+    test: Examples,
     *,
     grid: tuple[int, int],
     steps: int,
@@ -61,11 +61,11 @@ def read_out(
     seed: int,
     device: torch.device,
 ) -> tuple[ReadOut, Reader]:
-    """The errors of all read-outs on `asked`, and the trained read-out by points; `grid` is rows, columns of tokens."""
-    known, validation = learned_from.examples, set(learned_from.validation)
-    names = [name for name in WIDTHS if name in _truth(known) and name in _truth(asked)]
-    known_MK, asked_QK = (np.concatenate([_truth(each)[name] for name in names], axis=1) for each in (known, asked))
-    centre_K, spread_K = known_MK.mean(axis=0), known_MK.std(axis=0) + 1e-6
+    """The errors of all read-outs on `test`, and the trained read-out by points; `grid` is rows, columns of tokens."""
+    train, validation = learned_from.examples, set(learned_from.validation)
+    names = [name for name in WIDTHS if name in _truth(train) and name in _truth(test)]
+    train_MK, test_QK = (np.concatenate([_truth(each)[name] for name in names], axis=1) for each in (train, test))
+    centre_K, spread_K = train_MK.mean(axis=0), train_MK.std(axis=0) + 1e-6
 
     def scaled(numbers_MK: Array) -> Tensor:
         return torch.from_numpy((numbers_MK - centre_K) / spread_K).to(device)
@@ -73,27 +73,26 @@ def read_out(
     def in_units(answers_QK: Tensor) -> Array:
         return np.asarray(answers_QK.double().cpu().numpy() * spread_K + centre_K)
 
-    asked_QND = asked.latents_MND.to(device)
-    few = known.some(linear_frames)
+    test_QND = test.latents_MND.to(device)
+    few = train.some(linear_frames)
     few_MK = scaled(np.concatenate([_truth(few)[name] for name in names], axis=1))
-    linear_QK = in_units(ridge.predict(few.latents_MND.to(device), few_MK, asked_QND, few.groups, validation))
-    tokens, width = known.latents_MND.shape[1:]
+    linear_QK = in_units(ridge.predict(few.latents_MND.to(device), few_MK, test_QND, few.groups, validation))
+    tokens, width = train.latents_MND.shape[1:]
     widths = [WIDTHS[name] for name in names]
-    targets_MK = scaled(known_MK)
+    targets_MK = scaled(train_MK)
     attentive = learn(
-        AttentiveReadOut(tokens, width, widths), known.latents_MND, targets_MK,
-        Lesson(steps=steps, batch=64, rate=2e-3, seed=seed), device,
+        AttentiveReadOut(tokens, width, widths), train.latents_MND, targets_MK,
+        LearningConfig(steps=steps, batch=64, rate=2e-3, seed=seed), device,
     )  # fmt: skip
     points = learn(
-        PointsReadOut(grid, width, sum(widths)), known.latents_MND, targets_MK,
-        Lesson(steps=steps, batch=128, rate=1e-3, noise=0.3, seed=seed), device,
+        PointsReadOut(grid, width, sum(widths)), train.latents_MND, targets_MK,
+        LearningConfig(steps=steps, batch=128, rate=1e-3, noise=0.3, seed=seed), device,
     )  # fmt: skip
 
     def errors(answers_QK: Array) -> dict[str, Estimate | NotMeasured]:
-        answers, truth = by_quantity(answers_QK, names), by_quantity(asked_QK, names)
+        answers, truth = by_quantity(answers_QK, names), by_quantity(test_QK, names)
         found: dict[str, Estimate | NotMeasured] = {
-            name: mean(SCALE[name] * np.linalg.norm(answers[name] - truth[name], axis=1), asked.groups)
-            for name in names
+            name: mean(SCALE[name] * np.linalg.norm(answers[name] - truth[name], axis=1), test.groups) for name in names
         }
         missing = NotMeasured("the episodes do not say where the object is")
         return {name: found.get(name, missing) for name in WIDTHS}
@@ -103,13 +102,13 @@ def read_out(
 
     found = ReadOut(
         linear=errors(linear_QK),
-        attentive=errors(in_units(read(attentive, asked_QND))),
-        points=errors(in_units(read(points, asked_QND))),
-        mean=errors(np.broadcast_to(centre_K, asked_QK.shape)),
-        learned_from=len(known),
+        attentive=errors(in_units(read(attentive, test_QND))),
+        points=errors(in_units(read(points, test_QND))),
+        mean=errors(np.broadcast_to(centre_K, test_QK.shape)),
+        learned_from=len(train),
         linear_learned_from=len(few),
-        scenes=len(set(known.groups)),
-        judged_on=len(asked),
+        scenes=len(set(train.groups)),
+        judged_on=len(test),
     )
     return found, reader
 

@@ -25,9 +25,9 @@ from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.fitcheck.axes import Axis, along_axes
 from vjepa2_ac.fitcheck.controls import Controls, controls
 from vjepa2_ac.fitcheck.drift import Drift, drift
+from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model, see
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured
-from vjepa2_ac.fitcheck.examples import Known, Lessons, examples, read_lessons
-from vjepa2_ac.fitcheck.footage import Footage, Model, see
+from vjepa2_ac.fitcheck.examples import ReadOutEpisodes, TrainingExamples, examples, load_read_out_episodes
 from vjepa2_ac.fitcheck.located import Locating, locate
 from vjepa2_ac.fitcheck.pairs import Pairs, ends_alike, judge_pairs, parted
 from vjepa2_ac.fitcheck.questions import FitCheckConfig, Questions, choose
@@ -113,9 +113,9 @@ def fit_check(
             source, camera=config.camera, fps=config.fps, scenes=config.scenes, seed=config.seed, bad=bad,
             advance=advance,
         )  # fmt: skip
-    lessons = None
+    read_out_episodes = None
     if read_out_from is not None:
-        lessons = read_lessons(
+        read_out_episodes = load_read_out_episodes(
             read_out_from.episodes, held_out=tracks, camera=config.camera, fps=config.fps, scenes=config.lesson_scenes,
             frames=config.frames, cache=read_out_from.cache, bad=bad, seed=config.seed,
         )  # fmt: skip
@@ -125,45 +125,45 @@ def fit_check(
         try:
             begun = time.perf_counter()
             with progress(f"{subject.name}: encoding", len(tracks), unit="episodes") as advance:
-                footage = see(tracks, subject.model, bad, advance)
+                encoded = see(tracks, subject.model, bad, advance)
             encoding = time.perf_counter() - begun
             if questions is None:  # the first encoding has left out the episodes that do not decode
-                tracks = footage.tracks
-                questions = choose(tracks, config, learn_elsewhere=lessons is not None)
-            columns.append(_column(subject, footage, questions, config, lessons, encoding))
+                tracks = encoded.tracks
+                questions = choose(tracks, config, learn_elsewhere=read_out_episodes is not None)
+            columns.append(_column(subject, encoded, questions, config, read_out_episodes, encoding))
         except InputError as error:
             raise InputError(f"{subject.name}: {error}") from error
-        del footage  # one model's latents at a time
+        del encoded  # one model's latents at a time
     assert questions is not None, "there is a model to check"
-    return Report(columns, config, _contents(source, tracks, questions, bad, lessons))
+    return Report(columns, config, _contents(source, tracks, questions, bad, read_out_episodes))
 
 
 def _column(
     subject: Subject,
-    footage: Footage,
+    encoded: EncodedTracks,
     questions: Questions,
     config: FitCheckConfig,
-    lessons: Lessons | None,
+    read_out_episodes: ReadOutEpisodes | None,
     encoding: float,
 ) -> Column:
     """One model's column; `encoding` is the seconds that its latents took."""
-    known = None if lessons is None else lessons.seen_by(subject.model)
+    train = None if read_out_episodes is None else read_out_episodes.seen_by(subject.model)
     with progress(f"{subject.name}: measuring", SECTIONS, unit="sections") as advance:
-        column = examine(subject, footage, questions, config, advance, known)
+        column = examine(subject, encoded, questions, config, advance, train)
     return replace(column, seconds={"encoding": encoding} | column.seconds)
 
 
 def examine(
     subject: Subject,
-    footage: Footage,
+    encoded: EncodedTracks,
     questions: Questions,
     config: FitCheckConfig,
     advance: Advance,
-    known: Known | None = None,
+    train: TrainingExamples | None = None,
 ) -> Column:
     """One model's column; without a predictor, only what concerns the encoder is measured.
 
-    Read-outs learn from `known`, or from a part of the footage where `known` is not given.
+    Read-outs learn from `train`, or from some of the encoded tracks where it is not given.
     """
     model, seed = subject.model, config.seed
     seconds: dict[str, float] = {}
@@ -177,29 +177,29 @@ def examine(
 
     def whole(ask: Callable[[], AnswerT]) -> Callable[[], AnswerT | NotMeasured]:
         """A question that needs whole episodes, or NotMeasured in its place where all are parts of others."""
-        if all(track.is_part for track in footage.tracks):
+        if all(track.is_part for track in encoded.tracks):
             return lambda: NotMeasured("all episodes are parts of others, branches or repaints")
         return ask
 
-    readout, reader = timed("read-outs", lambda: _readout(model, footage, questions, config, known))
+    readout, reader = timed("read-outs", lambda: _readout(model, encoded, questions, config, train))
     steered = model if subject.has_predictor else None
-    axes = timed("axes", lambda: along_axes(steered, footage, questions.moments[::2], seed))
+    axes = timed("axes", lambda: along_axes(steered, encoded, questions.moments[::2], seed))
     if not subject.has_predictor:
         none = NotMeasured("no predictor was trained on this encoder; give one as the control")
         return Column(subject.name, none, none, none, none, axes, readout, none, none, none, subject.facts, seconds)
     return Column(
         name=subject.name,
-        drift=timed("drift", whole(lambda: _drift(model, footage, questions, config))),
-        ranking=timed("percentiles", whole(lambda: rank(model, footage, questions.ranking, config.candidates, seed))),
+        drift=timed("drift", whole(lambda: _drift(model, encoded, questions, config))),
+        ranking=timed("percentiles", whole(lambda: rank(model, encoded, questions.ranking, config.candidates, seed))),
         controls=timed(
-            "false actions", whole(lambda: controls(model, footage, questions.moments, questions.transitions, seed))
+            "false actions", whole(lambda: controls(model, encoded, questions.moments, questions.transitions, seed))
         ),
-        pairs=timed("pairs", lambda: _pairs(model, footage, questions, config)),
+        pairs=timed("pairs", lambda: _pairs(model, encoded, questions, config)),
         axes=axes,
         readout=readout,
-        whereabouts=timed("whereabouts", whole(lambda: _whereabouts(model, footage, questions, config, reader))),
-        located=timed("located hand", whole(lambda: _located(model, footage, questions))),
-        keyframes=timed("keyframes", whole(lambda: _keyframes(model, footage, questions))),
+        whereabouts=timed("whereabouts", whole(lambda: _whereabouts(model, encoded, questions, config, reader))),
+        located=timed("located hand", whole(lambda: _located(model, encoded, questions))),
+        keyframes=timed("keyframes", whole(lambda: _keyframes(model, encoded, questions))),
         facts=subject.facts,
         seconds=seconds,
     )
@@ -280,21 +280,21 @@ def plain(value: Any) -> Any:
 
 
 def _readout(
-    model: Model, footage: Footage, questions: Questions, config: FitCheckConfig, known: Known | None
+    model: Model, encoded: EncodedTracks, questions: Questions, config: FitCheckConfig, train: TrainingExamples | None
 ) -> tuple[ReadOut | NotMeasured, Reader | None]:
     split = questions.split
     if isinstance(split, NotMeasured):
         return split, None
-    if not split.asked:
+    if not split.test:
         return NotMeasured("in no held-out frame the object is within reach"), None
-    if known is None and not split.known:
+    if train is None and not split.train:
         return NotMeasured("in no frame to learn from the object is within reach"), None
-    known = known or Known(examples(footage, split.known), split.validation)
-    if not known.can_choose(config.linear_frames):
+    train = train or TrainingExamples(examples(encoded, split.train), split.validation)
+    if not train.can_choose(config.linear_frames):
         return NotMeasured("too few frames to learn from to choose a penalty: they are of too few scenes"), None
     return read_out(
-        known,
-        examples(footage, split.asked),
+        train,
+        examples(encoded, split.test),
         grid=model.grid,
         steps=config.steps,
         linear_frames=config.linear_frames,
@@ -303,42 +303,46 @@ def _readout(
     )
 
 
-def _drift(model: Model, footage: Footage, questions: Questions, config: FitCheckConfig) -> Drift | NotMeasured:
+def _drift(model: Model, encoded: EncodedTracks, questions: Questions, config: FitCheckConfig) -> Drift | NotMeasured:
     if not questions.rollouts:
         return NotMeasured(f"no episode has {config.horizon + 1} frames")
-    return drift(model, footage, questions.rollouts, config.horizon)
+    return drift(model, encoded, questions.rollouts, config.horizon)
 
 
-def _pairs(model: Model, footage: Footage, questions: Questions, config: FitCheckConfig) -> Pairs | NotMeasured:
+def _pairs(model: Model, encoded: EncodedTracks, questions: Questions, config: FitCheckConfig) -> Pairs | NotMeasured:
     if not questions.pairs:
         return NotMeasured("no two episodes left the same state and ended with another closedness")
-    return judge_pairs(model, footage, questions.pairs, config.horizon)
+    return judge_pairs(model, encoded, questions.pairs, config.horizon)
 
 
 def _whereabouts(
-    model: Model, footage: Footage, questions: Questions, config: FitCheckConfig, reader: Reader | None
+    model: Model, encoded: EncodedTracks, questions: Questions, config: FitCheckConfig, reader: Reader | None
 ) -> Whereabouts | NotMeasured:
     if reader is None:
         return NotMeasured("there is no read-out")
     if not questions.unseen_rollouts:
         return NotMeasured(f"no episode beside the read-out's has {config.horizon + 1} frames")
-    return whereabouts(model, footage, questions.unseen_rollouts, config.horizon, reader)
+    return whereabouts(model, encoded, questions.unseen_rollouts, config.horizon, reader)
 
 
-def _located(model: Model, footage: Footage, questions: Questions) -> Locating | NotMeasured:
-    if not questions.glances:
+def _located(model: Model, encoded: EncodedTracks, questions: Questions) -> Locating | NotMeasured:
+    if not questions.located:
         return NotMeasured("no episode has two frames")
-    return locate(model, footage, questions.glances)
+    return locate(model, encoded, questions.located)
 
 
-def _keyframes(model: Model, footage: Footage, questions: Questions) -> Locating | NotMeasured:
+def _keyframes(model: Model, encoded: EncodedTracks, questions: Questions) -> Locating | NotMeasured:
     if not questions.keyframes:
         return NotMeasured("the gripper does not change for good in any episode")
-    return locate(model, footage, questions.keyframes, keyframe=True)
+    return locate(model, encoded, questions.keyframes, keyframe=True)
 
 
 def _contents(
-    source: Path, tracks: Sequence[Track], questions: Questions, bad: BadEpisodes, lessons: Lessons | None
+    source: Path,
+    tracks: Sequence[Track],
+    questions: Questions,
+    bad: BadEpisodes,
+    read_out_episodes: ReadOutEpisodes | None,
 ) -> dict[str, Any]:
     return {
         "source": str(source),
@@ -350,13 +354,13 @@ def _contents(
         "gripper transitions": len(questions.transitions),
         "frames with the object out of reach": _out_of_reach(tracks),
         "read-outs learn from": None
-        if lessons is None
+        if read_out_episodes is None
         else {
-            "source": str(lessons.source),
-            "episodes": len(lessons.tracks),
-            "scenes": len({track.group for track in lessons.tracks}),
-            "frames": len(lessons.moments),
-            "frames with the object out of reach": _out_of_reach(lessons.tracks),
+            "source": str(read_out_episodes.source),
+            "episodes": len(read_out_episodes.tracks),
+            "scenes": len({track.group for track in read_out_episodes.tracks}),
+            "frames": len(read_out_episodes.moments),
+            "frames with the object out of reach": _out_of_reach(read_out_episodes.tracks),
         },
         "left out": dict(bad.reasons),
     }

@@ -18,15 +18,15 @@ STRENGTHS = tuple(10.0**power for power in range(-5, 2))  # of the penalty, in u
 
 
 def predict(
-    known_MND: Tensor, targets_MK: Tensor, asked_QND: Tensor, groups_M: Sequence[str], validation: set[str]
+    train_MND: Tensor, targets_MK: Tensor, test_QND: Tensor, groups_M: Sequence[str], validation: set[str]
 ) -> Tensor:
-    """The predicted targets [Q, K] of `asked_QND`, in float64.
+    """The predicted targets [Q, K] of `test_QND`, in float64.
 
     Each target's penalty is the one with the least error on the groups of `validation` when the others are learned
-    from; the prediction then uses all of `known`.
+    from; the prediction then uses all of `train_MND`.
     """
     targets_MK = targets_MK.double()
-    inner_MM, inner_QM = inner_products(known_MND, asked_QND)
+    inner_MM, inner_QM = inner_products(train_MND, test_QND)
     penalties_K = _penalties(inner_MM, targets_MK, torch.tensor([group in validation for group in groups_M]))
     mean_K = targets_MK.mean(dim=0)
     identity_MM = torch.eye(len(inner_MM), dtype=torch.float64, device=inner_MM.device)
@@ -37,16 +37,16 @@ def predict(
     return torch.stack(answers, dim=1)
 
 
-def inner_products(known_MND: Tensor, asked_QND: Tensor) -> tuple[Tensor, Tensor]:
-    """The inner products [M, M] and [Q, M], in float64, of features minus their mean over the known frames."""
-    frames = len(known_MND)
-    total = torch.zeros(frames + len(asked_QND), frames, dtype=torch.float64, device=known_MND.device)
-    for start in range(0, known_MND.shape[1], TOKENS_AT_ONCE):
+def inner_products(train_MND: Tensor, test_QND: Tensor) -> tuple[Tensor, Tensor]:
+    """The inner products [M, M] and [Q, M], in float64, of features minus their mean over the frames to learn from."""
+    frames = len(train_MND)
+    total = torch.zeros(frames + len(test_QND), frames, dtype=torch.float64, device=train_MND.device)
+    for start in range(0, train_MND.shape[1], TOKENS_AT_ONCE):
         tokens = slice(start, start + TOKENS_AT_ONCE)
-        known = known_MND[:, tokens].flatten(1).float()
-        asked = asked_QND[:, tokens].flatten(1).float()
-        centre = known.mean(dim=0)
-        total += (torch.cat((known, asked)) - centre) @ (known - centre).T
+        train = train_MND[:, tokens].flatten(1).float()
+        test = test_QND[:, tokens].flatten(1).float()
+        centre = train.mean(dim=0)
+        total += (torch.cat((train, test)) - centre) @ (train - centre).T
     return total[:frames], total[frames:]
 
 

@@ -36,7 +36,7 @@ from vjepa2_ac.data.video import Frames, Video, open_video
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, VideoError
 from vjepa2_ac.images import RandomResizedCrop
 from vjepa2_ac.training.masks import MultiBlockConfig, MultiBlockMasks
-from vjepa2_ac.training.order import ATTEMPTS, Layout, dice, first_readable, shuffled
+from vjepa2_ac.training.order import ATTEMPTS, Layout, first_readable, generator_of, shuffled
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episode, identity_of_files
 
@@ -70,7 +70,7 @@ class ClipConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Footage:
+class VideoSource:
     """A video that has been found but not yet opened; for an episode, `path` is its folder and `camera` is set."""
 
     name: str
@@ -98,45 +98,47 @@ class Footage:
             return 0
 
 
-def find_footage(source: Path, cameras: Sequence[str] = ("left",)) -> list[Footage]:
+def find_videos(source: Path, cameras: Sequence[str] = ("left",)) -> list[VideoSource]:
     """The videos of a folder or list, one per camera of an episode, in a fixed order; InputError without any."""
     if source.is_dir():
         episodes = find_episodes(source)
         if episodes:
-            return [Footage(ref.name, ref.folder, camera) for ref in episodes for camera in cameras]
+            return [VideoSource(ref.name, ref.folder, camera) for ref in episodes for camera in cameras]
         found = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        footage = [Footage(str(path.relative_to(source)), path) for path in found]
+        videos = [VideoSource(str(path.relative_to(source)), path) for path in found]
     elif source.is_file():
-        footage = _listed(source, cameras)
+        videos = _listed(source, cameras)
     else:
         raise InputError(f"no videos at {source}: there is no such folder or file")
-    if not footage:
+    if not videos:
         raise InputError(f"no videos in {source}; expected {', '.join(SUFFIXES)}, or raw DROID episodes")
-    return footage
+    return videos
 
 
-def _listed(listing: Path, cameras: Sequence[str]) -> list[Footage]:
+def _listed(listing: Path, cameras: Sequence[str]) -> list[VideoSource]:
     """The videos of a list: a path per line, relative to the list or the working directory.
 
     More columns may follow after commas or spaces.
     """
-    footage: list[Footage] = []
+    videos: list[VideoSource] = []
     for line in lines_of(listing).values():
         paths = possible_paths(line, listing.parent)
         path = next((path for path in paths if is_there(path)), listing.parent / line)
-        footage += [Footage(line, path, camera) for camera in cameras] if is_folder(path) else [Footage(line, path)]
-    return footage
+        videos += (
+            [VideoSource(line, path, camera) for camera in cameras] if is_folder(path) else [VideoSource(line, path)]
+        )
+    return videos
 
 
-def recorded(footage: Footage, config: ClipConfig) -> Callable[[np.random.Generator], Frames]:
+def recorded(source: VideoSource, config: ClipConfig) -> Callable[[np.random.Generator], Frames]:
     """A function that draws random clips of a video and decodes it each time."""
 
     def draw(rng: np.random.Generator) -> Frames:
-        video, stride = footage.open(config.fps)
+        video, stride = source.open(config.fps)
         try:
             return video.frames(_numbers(len(video), stride, config.frames_per_clip, rng))
         except VideoError as error:
-            raise EpisodeError(footage.name, str(error)) from error
+            raise EpisodeError(source.name, str(error)) from error
 
     return draw
 
@@ -156,14 +158,14 @@ def _numbers(length: int, stride: int, frames: int, rng: np.random.Generator) ->
     return np.minimum(start + stride * np.arange(frames, dtype=np.int64), length - 1)
 
 
-def cache_footage(
-    footage: Sequence[Footage], config: ClipConfig, root: Path, processes: Processes
+def cache_videos(
+    videos: Sequence[VideoSource], config: ClipConfig, root: Path, processes: Processes
 ) -> list[Callable[[np.random.Generator], Frames]]:
     """Decode into the store what is not there yet; returns for each readable video a function that draws clips."""
     store = Store.keyed(root, {"what": "frames", "fps": config.fps, "side": config.cache_side})
     bad = BadEpisodes(config.bad_videos)
 
-    def read(item: Footage) -> Frames:
+    def read(item: VideoSource) -> Frames:
         video, stride = item.open(config.fps)
         decoded = video.one_by_one(range(0, len(video), stride))  # an hour in full size would take a machine's memory
         try:
@@ -171,7 +173,7 @@ def cache_footage(
         except VideoError as error:
             raise EpisodeError(item.name, str(error)) from error
 
-    def size(item: Footage) -> int:
+    def size(item: VideoSource) -> int:
         video, stride = item.open(config.fps)
         side = config.cache_side / min(video.height, video.width)
         return round(-(-len(video) // stride) * video.height * video.width * 3 * min(1.0, side) ** 2)
@@ -180,7 +182,7 @@ def cache_footage(
         return frames_FHW3, {"frames": len(frames_FHW3)}
 
     work = Work("frames", _identity, lambda item: item.name, read, finish, size)
-    made = fill(store, footage, work, bad, processes)
+    made = fill(store, videos, work, bad, processes)
     if processes.is_first:
         for name, reason in bad.reasons.items():
             print(f"left out: {name}: {reason}", file=sys.stderr)
@@ -189,7 +191,7 @@ def cache_footage(
     return [cached(store, identity, config) for identity, _ in made]
 
 
-def _identity(item: Footage) -> str:
+def _identity(item: VideoSource) -> str:
     if not is_there(item.path):
         return identity_of_files(also=(str(item.path), "missing"))
     if item.camera is not None:
@@ -220,7 +222,7 @@ class ClipBatches:
         grid_THW: tuple[int, int, int],
         layout: Layout,
         seed: int,
-        found: Sequence[Footage] = (),  # readable or not; a resumed run recognises its data by it
+        found: Sequence[VideoSource] = (),  # readable or not; a resumed run recognises its data by it
     ) -> None:
         self.draws, self.layout, self.seed, self.found = draws, layout, seed, found
         self.crop = config.crop(img_size)
@@ -231,7 +233,7 @@ class ClipBatches:
         bad: dict[str, str] = {}
         clips = [self._clip(sample, bad) for sample in self.layout.samples(micro_batch)]
         generator = torch.Generator().manual_seed(
-            int(dice(self.seed, micro_batch, attempt=ATTEMPTS + self.layout.rank).integers(2**62))
+            int(generator_of(self.seed, micro_batch, attempt=ATTEMPTS + self.layout.rank).integers(2**62))
         )
         masks = []
         for draw in self.masks:
@@ -246,7 +248,7 @@ class ClipBatches:
 
     def _clip(self, sample: int, bad: dict[str, str]) -> torch.Tensor:
         def draw(attempt: int) -> torch.Tensor:
-            rng = dice(self.seed, sample, attempt)
+            rng = generator_of(self.seed, sample, attempt)
             which = sample if attempt == 0 else int(rng.integers(len(self.draws)))
             frames_THW3 = self.draws[shuffled(len(self.draws), self.seed, which)](rng)
             crops, flips = random.Random(int(rng.integers(2**62))), np.random.RandomState(int(rng.integers(2**31)))

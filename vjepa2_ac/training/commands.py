@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from vjepa2_ac.training.beginning import Inputs
+    from vjepa2_ac.training.inputs import Inputs
     from vjepa2_ac.training.recipes import Recipe
 
 EpisodesOption = Annotated[
@@ -86,7 +86,7 @@ def pretrain(
     """
     from vjepa2_ac.training import runs
     from vjepa2_ac.training.recipes import PretrainRecipe
-    from vjepa2_ac.training.run import Run
+    from vjepa2_ac.training.run_folder import Run
 
     given = {"data": _text(data), "start": start, "cache": _text(cache)}
     plan, inputs, folder = _planned("pretrain", recipe, settings, given, out, resume=resume)
@@ -124,7 +124,7 @@ def train(
     """
     from vjepa2_ac.training import runs
     from vjepa2_ac.training.recipes import TrainRecipe
-    from vjepa2_ac.training.run import Run
+    from vjepa2_ac.training.run_folder import Run
 
     places = {"data": _text(data), "cache": _text(cache), "held_out": _text(held_out)}
     given = {"encoder": encoder, "start": start, **places}
@@ -163,7 +163,7 @@ def invert(
     """
     from vjepa2_ac.training import runs
     from vjepa2_ac.training.recipes import InvertRecipe
-    from vjepa2_ac.training.run import Run
+    from vjepa2_ac.training.run_folder import Run
 
     places = {"data": _text(data), "cache": _text(cache), "held_out": _text(held_out)}
     given = {"model": model, "start": start, **places}
@@ -200,8 +200,8 @@ def _planned(
     """The recipe, the inputs and the folder of a run; those of the run itself when it is resumed."""
     from vjepa2_ac.errors import InputError
     from vjepa2_ac.training import recipes
-    from vjepa2_ac.training.beginning import Inputs, begun
-    from vjepa2_ac.training.run import Run
+    from vjepa2_ac.training.inputs import Inputs, read_recipe_and_inputs
+    from vjepa2_ac.training.run_folder import Run
 
     recipe = asked or f"default-{kind}"
     folder = out or Path("runs") / Path(recipe).stem
@@ -211,7 +211,7 @@ def _planned(
         said = {"--set": settings, "--recipe": out and asked, **{f"--{name}": given[name] for name in given}}
         if changed := [name for name, value in said.items() if value]:
             raise InputError(f"a run goes on as it began: leave out {', '.join(changed)}")
-        plan, inputs = begun(Run(folder))
+        plan, inputs = read_recipe_and_inputs(Run(folder))
         inputs = _moved(inputs, elsewhere)
     else:
         plan = recipes.read(recipe, settings or [])

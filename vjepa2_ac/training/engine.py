@@ -28,7 +28,7 @@ from vjepa2_ac.training import optimizer as rates
 from vjepa2_ac.training.optimizer import OptimizerConfig, make_optimizer
 from vjepa2_ac.training.processes import Processes, gradients_kept_local, shard, shared
 from vjepa2_ac.training.report import Report
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 
 Batch = Mapping[str, Any]
 
@@ -107,7 +107,7 @@ def fit(
     trainer = Trainer(learner, config, optimizer_config, processes)
     bad = bad or BadEpisodes(limit=0)
     done = trainer.resume(run)
-    with _end_of_workers_said(), Report(run if processes.is_first else None, config, done, title) as report:
+    with _end_of_workers_as_error(), Report(run if processes.is_first else None, config, done, title) as report:
         for step, micro_batches in updates(batches, config, done, processes.device):
             for batch in micro_batches:
                 _count(bad, batch.get("bad", {}))
@@ -281,7 +281,7 @@ def updates(
 
 
 @contextmanager
-def _end_of_workers_said() -> Iterator[None]:
+def _end_of_workers_as_error() -> Iterator[None]:
     """Turn torch's error about a killed worker process, which may come anywhere in the loop, into TrainingError."""
     try:
         yield

@@ -20,12 +20,12 @@ from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 from vjepa2_ac.training.engine import Batch, Learner
 from vjepa2_ac.training.latents import FrameEncoder
-from vjepa2_ac.training.order import Layout, dice, first_readable
+from vjepa2_ac.training.order import Layout, first_readable, generator_of
 from vjepa2_ac.training.trajectories import Trajectory, collated, window_at
 
 Asked = Literal["goal", "keyframe"]  # where the hand is in the goal, or at the next keyframe on the way there
 Alike = Literal["pairs", "frames"]  # what is equally likely to be drawn
-WEIGH_THE_SAME = (0.05, 0.05, 0.05, 0.25)  # [m] of x, y, z, [stroke]: errors that weigh the same in the loss
+ERROR_SCALE = (0.05, 0.05, 0.05, 0.25)  # [m] of x, y, z, [stroke]: errors that weigh the same in the loss
 
 
 class MomentPairs:
@@ -57,7 +57,7 @@ class MomentPairs:
 
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
         def draw(attempt: int) -> dict[str, Any]:
-            return self._pair(dice(self.seed, sample, attempt))
+            return self._pair(generator_of(self.seed, sample, attempt))
 
         return first_readable(draw, bad)
 
@@ -86,7 +86,7 @@ class Inversion(Learner):
         missed_B4 = move_B4 - (second_B7 - first_B7)[:, NUMBERS]
         missed = missed_B4.detach()
         return {
-            "loss": (missed_B4 / missed_B4.new_tensor(WEIGH_THE_SAME)).abs().mean(),
+            "loss": (missed_B4 / missed_B4.new_tensor(ERROR_SCALE)).abs().mean(),
             "centimetres": 100 * missed[:, :3].norm(dim=-1).mean(),
             "closedness": missed[:, 3].abs().mean(),
         }

@@ -20,7 +20,7 @@ from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.precision import is_fast_at_bf16
 from vjepa2_ac.training import schedules
 
-MOST_MUON_TAKES = 1e30  # learning rate: Muon multiplies it by a matrix's size, in float32, which ends at 3e38
+LARGEST_MUON_LR = 1e30  # Muon multiplies the rate by a matrix's size, in float32, which ends at 3e38
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,9 @@ class OptimizerConfig:
                 f"no schedule {self.schedule!r}; there are warmup_stable_decay, warmup_cosine, linear_decay"
             )
         rates = (self.start_lr, self.lr, self.final_lr)
-        if self.name == "muon" and max(rates) * max(1.0, self.adamw_lr_scale) > MOST_MUON_TAKES:
+        if self.name == "muon" and max(rates) * max(1.0, self.adamw_lr_scale) > LARGEST_MUON_LR:
             raise ConfigError(
-                f"muon takes learning rates, and adamw_lr_scale times them, up to {MOST_MUON_TAKES:g}, got "
+                f"muon takes learning rates, and adamw_lr_scale times them, up to {LARGEST_MUON_LR:g}, got "
                 f"{max(rates):g} and an adamw_lr_scale of {self.adamw_lr_scale:g}"
             )
         if min(self.start_lr, self.lr, self.final_lr, self.weight_decay, self.final_weight_decay) < 0 or self.lr == 0:

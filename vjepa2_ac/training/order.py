@@ -34,7 +34,7 @@ class Layout:
         return range(first, first + self.batch)
 
 
-def dice(seed: int, sample: int, attempt: int = 0) -> np.random.Generator:
+def generator_of(seed: int, sample: int, attempt: int = 0) -> np.random.Generator:
     """The random generator of one sample; counter-based, so samples are independent and no state is carried along."""
     return np.random.Generator(np.random.Philox(counter=[0, 0, attempt, sample], key=seed))
 

@@ -12,10 +12,10 @@ from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.build import build
 from vjepa2_ac.precision import choose_dtype
 from vjepa2_ac.training import recipes
-from vjepa2_ac.training.beginning import Inputs
+from vjepa2_ac.training.inputs import Inputs
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.recipes import Recipe
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 
 
 def release(

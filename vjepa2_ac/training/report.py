@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from vjepa2_ac.terminal import progress
-from vjepa2_ac.training.run import Run, full_disk_said
+from vjepa2_ac.training.run_folder import Run, full_disk_as_error
 
 if TYPE_CHECKING:
     from vjepa2_ac.training.engine import EngineConfig
@@ -32,8 +32,8 @@ class Report(AbstractContextManager["Report"]):
             from torch.utils.tensorboard.writer import SummaryWriter
 
             self.run.forget_after(self.done)
-            self.open.enter_context(full_disk_said(self.run.log))  # TensorBoard's thread may say so only at the end
-            with full_disk_said(self.run.log):
+            self.open.enter_context(full_disk_as_error(self.run.log))  # TensorBoard's thread may say so only at the end
+            with full_disk_as_error(self.run.log):
                 self.board = SummaryWriter(str(self.run.folder / "tensorboard"), purge_step=self.done + 1)
             self.open.callback(self.board.close)
             self.advance = self.open.enter_context(
@@ -61,7 +61,7 @@ class Report(AbstractContextManager["Report"]):
         self.since += time.monotonic() - self.last
         shown = " ".join(f"{name} {value:.4g}" for name, value in losses.items())
         print(f"held out, after {step} updates: {shown}", file=sys.stderr)
-        with full_disk_said(self.run.log):
+        with full_disk_as_error(self.run.log):
             self.run.note({"step": step, "held_out": losses})
             for name, value in losses.items():
                 self.board.add_scalar(f"held_out/{name}", value, step)
@@ -70,7 +70,7 @@ class Report(AbstractContextManager["Report"]):
         seconds = time.monotonic() - self.since
         means = {name: value / self.count for name, value in self.sums.items()}
         entry: dict[str, Any] = {"step": step, **means, "updates_per_second": round(self.count / seconds, 3)}
-        with full_disk_said(run.log):
+        with full_disk_as_error(run.log):
             run.note(entry)
             for name, value in entry.items():
                 if name != "step":

@@ -19,9 +19,10 @@ from vjepa2_ac.models.masked_predictor import MaskedPredictor
 from vjepa2_ac.models.masked_predictor_v21 import MaskedPredictorV21
 from vjepa2_ac.models.stills import AnyEncoder
 from vjepa2_ac.precision import choose_dtype
-from vjepa2_ac.training.beginning import Inputs, begin, look, refuse_learned, still_to_start
-from vjepa2_ac.training.clips import ClipBatches, cache_footage, find_footage, recorded
+from vjepa2_ac.training.clips import ClipBatches, cache_videos, find_videos, recorded
 from vjepa2_ac.training.engine import fit
+from vjepa2_ac.training.initial_weights import start_inverse, start_predictor, start_pretraining
+from vjepa2_ac.training.inputs import Inputs, check_run, record_or_compare, refuse_learned, without_start_if_resumed
 from vjepa2_ac.training.inversion import Inversion, MomentPairs
 from vjepa2_ac.training.keyframes import KeyframePairs
 from vjepa2_ac.training.latents import FrameEncoder
@@ -31,8 +32,7 @@ from vjepa2_ac.training.pretraining import Pretraining
 from vjepa2_ac.training.processes import Processes, joined
 from vjepa2_ac.training.recipes import InvertRecipe, PretrainRecipe, Recipe, TrainRecipe
 from vjepa2_ac.training.releasing import facts_of, release
-from vjepa2_ac.training.run import Run
-from vjepa2_ac.training.starting import start_inverse, start_predictor, start_pretraining
+from vjepa2_ac.training.run_folder import Run
 from vjepa2_ac.training.trajectories import (
     SamplingConfig,
     Trajectory,
@@ -48,11 +48,11 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
     The release holds the moving average of the encoder, which is the one to use, and the masked predictor.
     """
     with joined(device) as processes:
-        look(run, recipe, processes, resume=resume)
-        learner = _pretraining(recipe, still_to_start(inputs, run, resume=resume))
+        check_run(run, recipe, processes, resume=resume)
+        learner = _pretraining(recipe, without_start_if_resumed(inputs, run, resume=resume))
         batches = _clips(recipe, inputs, processes)
         bad = BadEpisodes(recipe.clips.bad_videos)
-        begin(run, recipe, inputs, batches, processes, resume=resume)
+        record_or_compare(run, recipe, inputs, batches, processes, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "pretraining", bad)
         shape = recipe.encoder_config()
         models: dict[str, Any] = {"encoder": learner.target, "masked_predictor": learner.predictor}
@@ -64,16 +64,18 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
 def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
     """Train an action-conditioned predictor on a frozen encoder; returns the folder of the release of both."""
     with joined(device) as processes:
-        look(run, recipe, processes, resume=resume)
+        check_run(run, recipe, processes, resume=resume)
         refuse_learned(inputs)
         encoder, preprocessing = _frozen_encoder(recipe, inputs)
-        predictor = _predictor(recipe, still_to_start(inputs, run, resume=resume), encoder, preprocessing, processes)
+        predictor = _predictor(
+            recipe, without_start_if_resumed(inputs, run, resume=resume), encoder, preprocessing, processes
+        )
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=recipe.loss.normalize)
         learner = PostTraining(predictor, recipe.loss, recipe.engine.steps, frames)
         batches = _windows(recipe, inputs, frames, predictor, processes)
         held_out = _windows(recipe, inputs, frames, predictor, processes, held_out=True) if inputs.held_out else None
         bad = BadEpisodes(recipe.sampling.bad_episodes)
-        begin(run, recipe, inputs, batches, processes, encoder, resume=resume)
+        record_or_compare(run, recipe, inputs, batches, processes, encoder, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "training", bad, held_out)
         models = {"encoder": encoder, "predictor": predictor}
         release(run, recipe, facts_of(recipe, inputs), models, preprocessing, recipe.loss.normalize, processes)
@@ -86,17 +88,17 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
     Returns the folder of a release that also holds the world model, unchanged.
     """
     with joined(device) as processes:
-        look(run, recipe, processes, resume=resume)
+        check_run(run, recipe, processes, resume=resume)
         refuse_learned(inputs)
         source = load(inputs.model or "default", parts=("encoder", "predictor"), optional=("inverse", "keyframes"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing
         frames = _seeing(encoder, preprocessing, recipe, processes, normalize=source.normalize_latents)
-        inverse = _inverse(recipe, still_to_start(inputs, run, resume=resume), encoder, processes)
+        inverse = _inverse(recipe, without_start_if_resumed(inputs, run, resume=resume), encoder, processes)
         learner = Inversion(inverse, frames)
         batches = _moments(recipe, inputs, frames, processes)
         held_out = _moments(recipe, inputs, frames, processes, held_out=True) if inputs.held_out else None
         bad = BadEpisodes(recipe.bad_episodes)
-        begin(run, recipe, inputs, batches, processes, encoder, resume=resume)
+        record_or_compare(run, recipe, inputs, batches, processes, encoder, resume=resume)
         fit(learner, batches, recipe.engine, recipe.optimizer, run, processes, "inverting", bad, held_out)
         given: dict[str, Any] = {"encoder": encoder, "predictor": source.predictor}
         given |= {"inverse": source.inverse, "keyframes": source.keyframes}
@@ -126,13 +128,13 @@ def _pretraining(recipe: PretrainRecipe, inputs: Inputs) -> Pretraining:
 
 def _clips(recipe: PretrainRecipe, inputs: Inputs, processes: Processes) -> ClipBatches:
     clips, img_size = recipe.clips, recipe.encoder_config().img_size
-    footage = find_footage(Path(inputs.data), clips.cameras)
+    videos = find_videos(Path(inputs.data), clips.cameras)
     if clips.cache:
-        draws = cache_footage(footage, clips, _cache(inputs), processes)
+        draws = cache_videos(videos, clips, _cache(inputs), processes)
     else:
-        draws = [recorded(item, clips) for item in footage]
+        draws = [recorded(item, clips) for item in videos]
     return ClipBatches(
-        draws, clips, recipe.masks, img_size, recipe.grid, _layout(recipe, processes), recipe.engine.seed, footage
+        draws, clips, recipe.masks, img_size, recipe.grid, _layout(recipe, processes), recipe.engine.seed, videos
     )
 
 

@@ -32,7 +32,7 @@ from vjepa2_ac.data.layout import video_path
 from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.files import make_folder
 from vjepa2_ac.training.processes import Processes
-from vjepa2_ac.training.run import written_aside
+from vjepa2_ac.training.run_folder import written_aside
 
 MAPPED = 8192  # arrays mapped at once, far fewer than a process may map
 DAY = 86_400  # [s]
@@ -64,7 +64,7 @@ class Store:
 
     def rows(self, identity: str) -> NDArray[Any]:
         """The item's array, memory-mapped and not yet read; `read` reads rows of it."""
-        with _damage_said(path := self._path(identity, "npy")):
+        with _damage_as_error(path := self._path(identity, "npy")):
             return _mapped(path)
 
     def read(self, identity: str, rows_R: NDArray[np.int64]) -> NDArray[Any]:
@@ -80,7 +80,7 @@ class Store:
 
     def facts(self, identity: str) -> Facts:
         """The facts that were kept beside the array."""
-        with _damage_said(path := self._path(identity, "json")):
+        with _damage_as_error(path := self._path(identity, "json")):
             facts: Facts = json.loads(path.read_text())
             return facts
 
@@ -110,7 +110,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def _damage_said(path: Path) -> Iterator[None]:
+def _damage_as_error(path: Path) -> Iterator[None]:
     """Turn the error of reading a damaged file, such as one that a disk or a copy cut off, into InputError."""
     try:
         yield

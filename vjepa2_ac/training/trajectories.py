@@ -28,7 +28,7 @@ from vjepa2_ac.data.layout import TRAJECTORY, EpisodeRef, find_episodes, video_p
 from vjepa2_ac.data.windows import WindowConfig, rate_missed
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
-from vjepa2_ac.training.order import ATTEMPTS, Layout, dice, first_readable, shuffled
+from vjepa2_ac.training.order import ATTEMPTS, Layout, first_readable, generator_of, shuffled
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.store import Facts, Store, Work, fill, identity_of_episode
 
@@ -196,7 +196,7 @@ class TrajectoryBatches:
         2i and 2i + 1 left the same state.
         """
         bad: dict[str, str] = {}
-        is_paired = bool(dice(self.seed, micro_batch, attempt=ATTEMPTS).random() < self.sampling.pair_share)
+        is_paired = bool(generator_of(self.seed, micro_batch, attempt=ATTEMPTS).random() < self.sampling.pair_share)
         if is_paired:
             windows = self._pair_windows(micro_batch, bad)
         else:
@@ -206,7 +206,7 @@ class TrajectoryBatches:
 
     def _drawn(self, sample: int, bad: dict[str, str]) -> dict[str, Any]:
         def draw(attempt: int) -> dict[str, Any]:
-            frames, rng = self.window.frames_per_clip, dice(self.seed, sample, attempt)
+            frames, rng = self.window.frames_per_clip, generator_of(self.seed, sample, attempt)
             if self.events and rng.random() < self.sampling.event_share:
                 which, row = self.events[rng.integers(len(self.events))]
                 trajectory = self.trajectories[which]
@@ -226,7 +226,7 @@ class TrajectoryBatches:
         return [window for sample in samples for window in first_readable(partial(self._pair, sample), bad)]
 
     def _pair(self, sample: int, attempt: int) -> list[dict[str, Any]]:
-        rng = dice(self.seed, sample, attempt)
+        rng = generator_of(self.seed, sample, attempt)
         which = sample // 2 if attempt == 0 else int(rng.integers(len(self.pairs)))
         siblings = self.pairs[shuffled(len(self.pairs), self.seed + 1, which)]
         two = rng.permutation(len(siblings))[:2]

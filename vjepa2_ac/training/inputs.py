@@ -1,4 +1,4 @@
-"""Beginning and resuming a run: what it reads is recorded when it begins, and compared when it is resumed."""
+"""What a run reads: checked and recorded when it begins, and compared with that record when it is resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vjepa2_ac.training.inversion import MomentPairs
 from vjepa2_ac.training.latents import hash_of
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.recipes import Recipe
-from vjepa2_ac.training.run import Run, written_aside
+from vjepa2_ac.training.run_folder import Run, written_aside
 from vjepa2_ac.training.store import fingerprint
 from vjepa2_ac.training.trajectories import TrajectoryBatches
 
@@ -43,7 +43,7 @@ class Inputs:
     held_out: str | None = None  # episodes not trained on, on which the loss is measured during the run
 
 
-def look(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:
+def check_run(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:
     """Refuse a folder, recipe or number of processes before hours are spent on encoding; nothing is written yet."""
     if processes.is_first:
         run.check(resume=resume)
@@ -71,7 +71,7 @@ def refuse_learned(inputs: Inputs) -> None:
         )
 
 
-def begin(
+def record_or_compare(
     run: Run,
     recipe: Recipe,
     inputs: Inputs,
@@ -157,8 +157,8 @@ def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder
     """
     found = {} if encoder is None else {"encoder": hash_of(encoder, torch.float32)}
     if isinstance(batches, ClipBatches):
-        items, names = len(batches.draws), [footage.name for footage in batches.found]
-        sizes = [footage.video_bytes for footage in batches.found]
+        items, names = len(batches.draws), [video.name for video in batches.found]
+        sizes = [video.video_bytes for video in batches.found]
     else:
         items, names = len(batches.trajectories), [trajectory.name for trajectory in batches.trajectories]
         sizes = [trajectory.video_bytes for trajectory in batches.trajectories]
@@ -170,13 +170,13 @@ def _fingerprint(batches: ClipBatches | TrajectoryBatches | MomentPairs, encoder
     return {"items": items, **found, "videos": fingerprint({"bytes": sizes})}
 
 
-def begun(run: Run) -> tuple[Recipe, Inputs]:
+def read_recipe_and_inputs(run: Run) -> tuple[Recipe, Inputs]:
     """The recipe and the inputs of a run that is to be resumed."""
     if not run.recipe.is_file() or not run.inputs.is_file():
         raise InputError(f"nothing to resume: {run.folder} holds no run")
     return recipes.read(run.recipe), Inputs(**json.loads(run.inputs.read_text())["inputs"])
 
 
-def still_to_start(inputs: Inputs, run: Run, *, resume: bool) -> Inputs:
+def without_start_if_resumed(inputs: Inputs, run: Run, *, resume: bool) -> Inputs:
     """The inputs, without `start` where the run goes on from a state: the weights it names may be gone by now."""
     return replace(inputs, start=None) if resume and run.states() else inputs

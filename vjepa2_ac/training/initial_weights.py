@@ -21,7 +21,7 @@ from vjepa2_ac.training.latents import hash_of
 from vjepa2_ac.training.pretraining import Pretraining
 from vjepa2_ac.training.processes import Processes
 from vjepa2_ac.training.recipes import PretrainRecipe
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 
 UNSEEN = ("num_heads", "use_rope")  # settings that change what weights mean, but not their shapes
 

@@ -132,7 +132,7 @@ class Run:
 def written_aside(path: Path) -> Iterator[BinaryIO]:
     """A file open for writing that gets its name only when it is complete and on the disk."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with full_disk_said(path):
+    with full_disk_as_error(path):
         try:
             with aside.open("wb") as file:
                 yield file
@@ -146,7 +146,7 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def full_disk_said(path: Path) -> Iterator[None]:
+def full_disk_as_error(path: Path) -> Iterator[None]:
     """Turn any error that a full disk causes while `path` is written into NotEnoughDiskError."""
     try:
         yield

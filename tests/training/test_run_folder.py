@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.training.run import Run
+from vjepa2_ac.training.run_folder import Run
 
 STATE = {"weights": torch.arange(1000.0)}
 

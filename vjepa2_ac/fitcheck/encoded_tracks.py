@@ -1,8 +1,8 @@
-"""Tracks encoded by one model, and the stretches of them on which it is examined.
+"""Tracks encoded by one model, and the segments of them on which it is examined.
 
-A stretch is a number of successive moments of a track.
+A segment is a number of successive moments of a track.
 
-Shapes: B stretches, H steps, T = H + 1 moments, R moments of a track, S candidates, N tokens, D latent width, 7 numbers
+Shapes: B segments, H steps, T = H + 1 moments, R moments of a track, S candidates, N tokens, D latent width, 7 numbers
 of a pose, A of an action (7 too).
 """
 
@@ -25,7 +25,7 @@ from vjepa2_ac.models.looks import Located, Looks
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.world_model import Cost, History, Rollout, energy
 
-PIECE = 8  # stretches that are rolled out at once
+PIECE = 8  # segments that are rolled out at once
 
 
 class Model(Protocol):
@@ -67,7 +67,7 @@ class Model(Protocol):
         """Where the hand is in each goal, or at the next keyframe before it; None from a model without an inverse."""
 
 
-class Stretch(NamedTuple):
+class Segment(NamedTuple):
     """Successive moments of a track from `start` on; the question says how many."""
 
     track: int
@@ -76,7 +76,7 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Stretches of one length, stacked as input for a model."""
+    """Segments of one length, stacked as input for a model."""
 
     latents_BTND: Tensor  # float32
     poses_BT7: Tensor
@@ -84,7 +84,7 @@ class Batch:
 
     @property
     def now(self) -> Tensor:
-        """Latents [B, N, D] of the first frame of each stretch."""
+        """Latents [B, N, D] of the first frame of each segment."""
         return self.latents_BTND[:, 0]
 
     @property
@@ -94,36 +94,36 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Footage:
+class EncodedTracks:
     """Tracks with their latents from one encoder, in the type in which it computed them (bf16 for a bf16 model)."""
 
     tracks: Sequence[Track]
     latents_RND: Sequence[Tensor]  # one tensor per track, on the CPU
 
-    def groups(self, stretches: Sequence[Stretch]) -> list[str]:
-        """The scene each stretch comes from."""
-        return [self.tracks[stretch.track].group for stretch in stretches]
+    def groups(self, segments: Sequence[Segment]) -> list[str]:
+        """The scene each segment comes from."""
+        return [self.tracks[segment.track].group for segment in segments]
 
-    def poses(self, stretches: Sequence[Stretch], horizon: int) -> Array:
-        """The poses [B, T, 7] at every moment of the stretches."""
-        return np.stack([self.tracks[t].poses_R7[start : start + horizon + 1] for t, start in stretches])
+    def poses(self, segments: Sequence[Segment], horizon: int) -> Array:
+        """The poses [B, T, 7] at every moment of the segments."""
+        return np.stack([self.tracks[t].poses_R7[start : start + horizon + 1] for t, start in segments])
 
-    def batch(self, stretches: Sequence[Stretch], horizon: int) -> Batch:
-        """These stretches as one batch, with actions recomputed from differences of poses."""
-        poses_BT7 = self.poses(stretches, horizon)
+    def batch(self, segments: Sequence[Segment], horizon: int) -> Batch:
+        """These segments as one batch, with actions recomputed from differences of poses."""
+        poses_BT7 = self.poses(segments, horizon)
         return Batch(
-            torch.stack([self.latents_RND[t][start : start + horizon + 1].float() for t, start in stretches]),
+            torch.stack([self.latents_RND[t][start : start + horizon + 1].float() for t, start in segments]),
             torch.from_numpy(poses_BT7).float(),
             torch.from_numpy(poses.pose_differences(poses_BT7)).float(),
         )
 
-    def batches(self, stretches: Sequence[Stretch], horizon: int) -> Iterator[Batch]:
-        """These stretches in batches of PIECE."""
-        for start in range(0, len(stretches), PIECE):
-            yield self.batch(stretches[start : start + PIECE], horizon)
+    def batches(self, segments: Sequence[Segment], horizon: int) -> Iterator[Batch]:
+        """These segments in batches of PIECE."""
+        for start in range(0, len(segments), PIECE):
+            yield self.batch(segments[start : start + PIECE], horizon)
 
 
-def see(tracks: Sequence[Track], model: Model, bad: BadEpisodes, advance: Advance | None = None) -> Footage:
+def see(tracks: Sequence[Track], model: Model, bad: BadEpisodes, advance: Advance | None = None) -> EncodedTracks:
     """The tracks with their frames encoded by a model, each alone; a track that does not decode is left out.
 
     Those are counted in `bad`. Raises InputError where latents are not finite, and where no track is left.
@@ -141,21 +141,21 @@ def see(tracks: Sequence[Track], model: Model, bad: BadEpisodes, advance: Advanc
             advance()
     if not seen:
         raise InputError(f"no usable episode{bad.listed}")
-    return Footage(seen, latents)
+    return EncodedTracks(seen, latents)
 
 
-def stretches(tracks: Sequence[Track], horizon: int) -> list[Stretch]:
-    """All stretches of `horizon` steps, in episodes that are not parts of others."""
+def segments(tracks: Sequence[Track], horizon: int) -> list[Segment]:
+    """All segments of `horizon` steps, in episodes that are not parts of others."""
     return [
-        Stretch(which, start)
+        Segment(which, start)
         for which, track in enumerate(tracks)
         if not track.is_part
         for start in range(len(track) - horizon)
     ]
 
 
-def drawn(all_of: Sequence[Stretch], count: int, rng: np.random.Generator) -> list[Stretch]:
-    """Up to `count` stretches, drawn at random, in order."""
+def drawn(all_of: Sequence[Segment], count: int, rng: np.random.Generator) -> list[Segment]:
+    """Up to `count` segments, drawn at random, in order."""
     return [all_of[index] for index in sorted(rng.permutation(len(all_of))[:count])]
 
 
