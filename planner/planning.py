@@ -27,7 +27,7 @@ from planner.failure_model import FailureModel, fitted_for, signs
 from planner.limits import LimitsConfig, Safe, away, make_safe
 from planner.paper import search_as_published
 from planner.plan import DT_S, Plan
-from planner.problem import Found, Problem, turn_until
+from planner.problem import Problem, SearchResult, turn_until
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
@@ -182,7 +182,7 @@ class Planner:
 
     def _search(
         self, problems: Sequence[Problem], deadline: float | None, is_wanted: Callable[[], bool]
-    ) -> list[Found]:
+    ) -> list[SearchResult]:
         config = self.config
         watched: Watched = {"clock": self.clock, "deadline": deadline, "is_wanted": is_wanted}
         if config.method == "paper":
@@ -224,7 +224,7 @@ class Planner:
             return looks
         return replace(looks, poses_T7=_tensor(self.camera.poses_to_model(looks.poses_T7.cpu())))
 
-    def _finished(self, request: Request, found: Found, took_ms: float) -> Plan:
+    def _finished(self, request: Request, found: SearchResult, took_ms: float) -> Plan:
         started = self.clock()
         limits = self.config.limits
         wanted = np.asarray(found.actions_HA.double())
@@ -256,7 +256,7 @@ class Planner:
             dry_run=limits.dry_run,
         )
 
-    def _failure(self, found: Found, confidence: Confidence) -> float | None:
+    def _failure(self, found: SearchResult, confidence: Confidence) -> float | None:
         model = self.config.confidence.failure
         if model is None or confidence.view_unfamiliar:  # the failure model knows nothing of such views
             return None

@@ -17,7 +17,7 @@ from planner import gripper
 from planner.costs import losing
 from planner.moves import GRIPPER
 from planner.noise import Noise
-from planner.problem import Found, Problem, StopReason
+from planner.problem import Problem, SearchResult, StopReason
 from planner.search_config import SearchConfig
 from vjepa2_ac.errors import PlanningError
 
@@ -139,7 +139,7 @@ class Population:
         if self.first is not None:
             self.best_HV = torch.zeros_like(self.best_HV)
 
-    def found(self, stopped: StopReason) -> Found:
+    def result(self, stopped: StopReason) -> SearchResult:
         """The result: the best moves, with the gripper option that was chosen.
 
         Raises PlanningError when no candidate's cost was a number.
@@ -152,7 +152,7 @@ class Population:
             cost, costs_G = self.costs_G[self.chosen], self.costs_G
         is_sampled = self.config.gripper.mode == "sampled"  # searched with the moves: no option has its own cost
         names = [option.name for option in self.options]
-        return Found(
+        return SearchResult(
             actions_HA=actions_HA,
             cost=cost,
             idle_cost=self.idle_cost,

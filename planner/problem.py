@@ -43,7 +43,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResult:
     """The best actions of a search, and what is needed to judge them."""
 
     actions_HA: Tensor
