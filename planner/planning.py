@@ -31,7 +31,7 @@ from planner.problem import Problem, SearchResult, turn_until
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
-from planner.seeing import Sight
+from planner.seeing import HueView
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.looks import Looks
@@ -97,7 +97,7 @@ class Request:
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
     looks: Looks | None = None  # earlier looks at this scene, by which the located hand is corrected
-    turned: tuple[Sight, ...] = ()  # latents, goal and looks with their hues turned: the hand is located there as well
+    turned: tuple[HueView, ...] = ()  # latents, goal and looks with hues turned: the hand is located there as well
     set_down: ArrayLike | None = None  # [7] the pose in which the hand let go of what it held, to be left alone now
     changing: float = 0.0  # 1: the fingers are closing and should go on, -1: opening and should go on, 0: neither
     leaving: bool = False  # the hand still stands where the previous sub-goal or keyframe was passed
@@ -211,7 +211,7 @@ class Planner:
             seed=request.seed,
             history=history,
             looks=self._looks(request.looks),
-            turned=tuple(sight._replace(looks=self._looks(sight.looks)) for sight in request.turned),
+            turned=tuple(view._replace(looks=self._looks(view.looks)) for view in request.turned),
             set_down_7=None if set_down is None else _tensor(set_down),
             changing=request.changing,
             leaving=request.leaving,
