@@ -156,9 +156,9 @@ class _SearchBatch:
             way_3 = (self.located_B4[b, :3] - self.pose_B7[b, :3]).cpu()
             if population.closedness >= gripper.SAME or not way_3.isfinite().all():
                 continue  # a hand that is closed already takes along what it holds
-            actions_GHA = population.going_on(way_3).to(self.world.device)
+            actions_GHA = population.close_then_go(way_3).to(self.world.device)
             rollout = self.world.rollout(*self._starts([b]), actions_GHA[None], self._past([b]))
-            population.choose_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
+            population.choose_to_close_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
 
     def _lifts(self, b: int) -> bool:
         """Whether the hand's first step goes straight up: it leaves for a higher place, or has come down on something.
