@@ -199,7 +199,7 @@ class GoalCost:
         return (1 - self.config.focus) + self.config.focus * change_BN + 1e-6
 
 
-def losing(costs: Tensor) -> Tensor:
+def inf_where_not_finite(costs: Tensor) -> Tensor:
     """The costs, with inf for all that are not finite, so that these candidates lose."""
     return costs.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from planner.aim import aim
 from planner.cem import SEARCHED, CEMConfig, search_with
-from planner.costs import CostConfig, losing
+from planner.costs import CostConfig, inf_where_not_finite
 from planner.problem import Problem, SearchResult, Stopwatch, turn_until
 from planner.protocols import World
 from vjepa2_ac.errors import PlanningError
@@ -44,7 +44,7 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
 
     def score(actions_SHA: Tensor) -> Tensor:
         costs_S = world.score(latents_1ND, pose_17, actions_SHA[None].to(world.device), goal_cost, history)[0]
-        return losing(costs_S.float().cpu())
+        return inf_where_not_finite(costs_S.float().cpu())
 
     def score_and_time(actions_SHA: Tensor) -> Tensor:
         costs_S = score(actions_SHA)

@@ -24,7 +24,7 @@ from planner.cem import CEMConfig
 from planner.confidence import Confidence, ConfidenceConfig, judge
 from planner.costs import CostConfig, GoalCost
 from planner.failure_model import FailureModel, fitted_for, signs
-from planner.limits import LimitsConfig, Safe, away, make_safe
+from planner.limits import LimitsConfig, Safe, make_safe, too_far_from_hand
 from planner.paper import search_as_published
 from planner.plan import DT_S, Plan
 from planner.problem import Problem, SearchResult, turn_until
@@ -313,7 +313,7 @@ def _start(request: Request, wanted_H7: Array) -> Array:
 
 def _refuse_far(request: Request, limits: LimitsConfig) -> None:
     """Raise InputError for a commanded pose far from the hand: actions start there, and limits count from the start."""
-    if request.commanded is not None and (far := away(request.commanded, request.pose, limits)):
+    if request.commanded is not None and (far := too_far_from_hand(request.commanded, request.pose, limits)):
         raise InputError(
             f"the commanded pose is {far}; at most {limits.step:g} m along an axis and {limits.turn:g} rad"
         )

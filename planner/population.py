@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from planner import gripper
-from planner.costs import losing
+from planner.costs import inf_where_not_finite
 from planner.moves import GRIPPER
 from planner.noise import Noise
 from planner.problem import Problem, SearchResult, StopReason
@@ -73,7 +73,7 @@ class Population:
         `imagined` of the costs are exact; the rest are lower bounds, and lie beyond those that `matter`.
         """
         self.evaluations += imagined
-        costs_S = losing(costs_S)
+        costs_S = inf_where_not_finite(costs_S)
         if not self.trace:
             self.idle_cost, self.first_costs_S = float(costs_S[0]), costs_S
         pool_HV, pool_costs = torch.cat((self.kept_KHV, self.proposed_SHV)), torch.cat((self.kept_costs_K, costs_S))
