@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from planner.limits import LimitsConfig, away
+from planner.limits import LimitsConfig, too_far_from_hand
 from vjepa2_ac.config import settings_named
 from vjepa2_ac.errors import FieldError
 from vjepa2_ac.poses import LARGEST_COORDINATE, PARTS, Array
@@ -45,7 +45,7 @@ def check_pose(values: Sequence[float], field: str, limits: LimitsConfig, margin
 
 def check_near(commanded: Array, pose: Array, field: str, limits: LimitsConfig) -> None:
     """Raise FieldError where the hand [7] is farther from where it was told to be [7] than one action may go."""
-    if far := away(commanded, pose, limits):
+    if far := too_far_from_hand(commanded, pose, limits):
         raise FieldError(field, f"a pose {far}", f"at most {limits.step:g} m along an axis and {limits.turn:g} rad")
 
 

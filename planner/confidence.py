@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from planner.failure_model import FailureModel
 from planner.moves import GRIPPER
-from planner.problem import Found
+from planner.problem import SearchResult
 from vjepa2_ac.config import require
 from vjepa2_ac.models.looks import FAMILIAR
 
@@ -49,7 +49,7 @@ class Confidence:
     view_unfamiliar: bool  # the ways there and back contradict each other: the model does not know what it sees
 
 
-def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
+def judge(found: SearchResult, config: ConfidenceConfig | None = None) -> Confidence:
     """The signs of a finished search."""
     config = config or ConfidenceConfig()
     gain = _share(found.idle_cost - found.cost, found.idle_cost)
@@ -72,7 +72,7 @@ def judge(found: Found, config: ConfidenceConfig | None = None) -> Confidence:
     )
 
 
-def elite_spread(found: Found) -> float:
+def elite_spread(found: SearchResult) -> float:
     """Root mean square distance [m] of the elites' first moves from their mean."""
     first_K3 = found.elites_KHA[:, 0, :3]
     return float((first_K3 - first_K3.mean(dim=0)).square().sum(dim=1).mean().sqrt())

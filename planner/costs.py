@@ -27,7 +27,10 @@ from vjepa2_ac.errors import ConfigError
 from vjepa2_ac.world_model import Rollout
 
 Distance = Callable[..., Tensor]
-"""Of latents [..., N, D] to goals [..., N, D]: one number a token, [..., N], at least 0; settings are keywords."""
+"""Takes latents and goals [..., N, D] and returns how far each token is from its goal [..., N], at least 0.
+
+Parameters of the distance, if it has any, are passed by keyword.
+"""
 
 DISTANCES: dict[str, Distance] = {}
 
@@ -199,7 +202,7 @@ class GoalCost:
         return (1 - self.config.focus) + self.config.focus * change_BN + 1e-6
 
 
-def losing(costs: Tensor) -> Tensor:
+def inf_where_not_finite(costs: Tensor) -> Tensor:
     """The costs, with inf for all that are not finite, so that these candidates lose."""
     return costs.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=torch.inf)
 

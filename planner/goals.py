@@ -94,12 +94,12 @@ class Progress:
             self.mark, self.since_progress = cost, 0  # the goal was lost: what brings it back is progress, too
         return self.verdict
 
-    def untried(self) -> None:
+    def undo_step(self) -> None:
         """Do not count the last look as a step, because there was no plan to follow."""
         self.pursued -= 1
-        self.unmoved()
+        self.undo_stall()
 
-    def unmoved(self) -> None:
+    def undo_stall(self) -> None:
         """Do not count the last look as one without progress: the robot stood still, so none could be made."""
         self.since_progress -= 1  # below 0 after progress: the next look sees the same picture again
 

@@ -4,12 +4,12 @@ Few samples of a plain search hit both the right motion and the right gripper, a
 until the hand is at the object. So the motion is searched with the gripper kept as it is, and the best plan is then
 imagined once with each gripper option. An option is not chosen for its cost, because what the model has wrong in all of
 these futures outweighs what sets them apart. It is chosen for how much of the difference that it is imagined to make
-the goal shows (mode `contrast`, see `shown`). Where the model's inverse locates the hand in the goal, its closedness
-there gives the same share in another way (see `located`), and settings weigh the two.
+the goal shows (mode `contrast`, see `share_by_latents`). Where the model's inverse locates the hand in the goal, its
+closedness there gives the same share in another way (see `share_by_closedness`), and settings weigh the two.
 
 Open fingers around something wide look like closed ones. So before an open hand goes on from a sub-goal, the way to the
-next one may be imagined with the fingers closed first (`choose_first`): whether the object comes along tells them
-apart.
+next one may be imagined with the fingers closed first (`choose_to_close_first`): whether the object comes along tells
+them apart.
 
 A gate may keep the gripper as it is while the hand still has way to go: the gripper changes only once the best plan
 that keeps it hardly moves. That stops a hand from closing early and from opening in transit.
@@ -72,11 +72,11 @@ class GripperConfig:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One thing the gripper can do: its change of closedness in each step, as imagined and as it is told."""
+    """One thing the gripper can do: its change of closedness in each step, as imagined and as commanded."""
 
     name: str
     changes_H: tuple[float, ...]
-    told_H: tuple[float, ...]
+    commanded_H: tuple[float, ...]
 
 
 def options(config: GripperConfig, closedness: float, horizon: int) -> tuple[Option, ...]:
@@ -104,36 +104,39 @@ def choose(
     costs_G: Sequence[float],
     keeping_moves: float,
 ) -> int:
-    """The index of the option to take: of those that the goal shows enough of (see `shown`, `located`), the cheapest.
+    """The index of the option to take: the cheapest of those that the goal shows enough of.
 
-    It is 0, keeping, where the goal shows enough of none, and while the best plan that keeps the gripper moves
-    (`keeping_moves` [m]) as far as the gate or farther. An option whose cost is not finite is never taken.
+    How much the goal shows of an option is told by `share_by_latents` and `share_by_closedness`. The index is 0,
+    keeping, where it shows enough of none, and while the best plan that keeps the gripper moves (`keeping_moves` [m])
+    as far as the gate or farther. An option whose cost is not finite is never taken.
     """
     if config.gate is not None and keeping_moves >= config.gate:
         return 0
-    wanted_G = [config.release_share if option.told_H[0] < 0 else config.share for option in options_G]
+    wanted_G = [config.release_share if option.commanded_H[0] < 0 else config.share for option in options_G]
     shows = [share >= wanted for share, wanted in zip(shares_G, wanted_G, strict=True)]
     enough = [option for option in range(1, len(options_G)) if shows[option] and math.isfinite(costs_G[option])]
     return min(enough, key=lambda option: costs_G[option], default=0)
 
 
-def choose_first(share: float, options_G: Sequence[Option], shares_G: Sequence[float]) -> int | None:
+def choose_to_close_first(share: float, options_G: Sequence[Option], shares_G: Sequence[float]) -> int | None:
     """The index of the option to close by before the hand goes on: the one that the goal shows most of.
 
     None where the goal shows less than `share` of it, or where nothing closes.
     """
-    closing = [option for option in range(1, len(options_G)) if options_G[option].told_H[0] > 0]
+    closing = [option for option in range(1, len(options_G)) if options_G[option].commanded_H[0] > 0]
     most = max(closing, key=lambda option: shares_G[option], default=None)
     return most if most is not None and shares_G[most] >= share else None
 
 
-def weighed(config: GripperConfig, options_G: Sequence[Option], shown_G: Tensor, located_G: Tensor) -> Tensor:
-    """The weighted mean [G] of the shares by imagined differences (`shown`) and by the located hand (`located`)."""
-    weights = [config.release_located if option.told_H[0] < 0 else config.located for option in options_G]
-    return torch.lerp(shown_G, located_G, torch.tensor(weights))
+def weighed(
+    config: GripperConfig, options_G: Sequence[Option], by_latents_G: Tensor, by_closedness_G: Tensor
+) -> Tensor:
+    """The weighted mean [G] of the shares that `share_by_latents` and `share_by_closedness` give."""
+    weights = [config.release_located if option.commanded_H[0] < 0 else config.located for option in options_G]
+    return torch.lerp(by_latents_G, by_closedness_G, torch.tensor(weights))
 
 
-def located(options_G: Sequence[Option], change: float) -> Tensor:
+def share_by_closedness(options_G: Sequence[Option], change: float) -> Tensor:
     """The share [G] of each option's change of closedness that the goal shows, where its hand is `change` more closed.
 
     0 where the goal's hand is as closed as now, 1 where it has changed as much as by the option or more, down to -1
@@ -143,7 +146,7 @@ def located(options_G: Sequence[Option], change: float) -> Tensor:
     return torch.tensor([change / end if end else 0.0 for end in ends]).clamp(-1, 1)
 
 
-def shown(imagined_GND: Tensor, goal_ND: Tensor) -> Tensor:
+def share_by_latents(imagined_GND: Tensor, goal_ND: Tensor) -> Tensor:
     """The share [G] of what each option is imagined to change that the goal shows.
 
     Let d be the imagined latents of an option minus those of keeping, the first option. The share is the t for which

@@ -27,7 +27,7 @@ class Keyframes:
     """What to remember of the keyframes of one goal, as the robot goes towards it."""
 
     def __init__(self) -> None:
-        self.passed = 0
+        self.timeout_restarts = 0
         self.direction = 0.0  # of the gripper's last change: 1 closing, -1 opening, 0 none yet
         self.steps = 0  # for which that change has gone on; 0 once the gripper is kept
         self.closedness = 0.0  # when the last plan was made

@@ -90,7 +90,7 @@ def make_safe(pose: ArrayLike, actions: ArrayLike, limits: LimitsConfig) -> Safe
     return Safe(np.array(allowed_actions), np.array(targets), tuple(clipped))
 
 
-def away(commanded: ArrayLike, measured: ArrayLike, limits: LimitsConfig) -> str | None:
+def too_far_from_hand(commanded: ArrayLike, measured: ArrayLike, limits: LimitsConfig) -> str | None:
     """How far the hand [7] is from its commanded pose [7], in words; None where one action may make up for it.
 
     Limits count from the commanded pose, so they hold for the hand only if that pose is near it. Grippers are not

@@ -57,9 +57,9 @@ def _located_turned(world: World, problem: Problem, pose_7: Tensor, *, keyframe:
     """The hand located in a problem's pictures with their hues turned, one answer for each turn."""
     latents_CND, goal_CND = (
         torch.stack([part.to(world.device) for part in parts])
-        for parts in zip(*((sight.latents_ND, sight.goal_ND) for sight in problem.turned), strict=True)
+        for parts in zip(*((view.latents_ND, view.goal_ND) for view in problem.turned), strict=True)
     )
-    looks = [sight.looks for sight in problem.turned]
+    looks = [view.looks for view in problem.turned]
     located = world.locate(latents_CND, pose_7.expand(len(looks), -1), goal_CND, looks, keyframe=keyframe)
     assert located is not None  # this world has just located the hand in the pictures as they are
     return located

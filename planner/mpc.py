@@ -71,12 +71,12 @@ class _Look:
 
 
 @dataclass(frozen=True, slots=True)
-class _Before:
+class _UndoState:
     """The loop's state before its last plan, in case that is not followed, and whether the plan promised a gain."""
 
     promised: bool
     leaving: int
-    alike: int
+    looks_since_keyframe: int
     progress: Progress
     keyframes: Keyframes | None
 
@@ -108,9 +108,9 @@ class Controller:
         self.leaving = 0  # plans more in which the hand counts as leaving a sub-goal, unless it moves
         self.keyframes = Keyframes() if planner.config.cost.keyframes else None
         self.past: list[_Look] = []
-        self.alike = 0  # looks since the last keyframe
+        self.looks_since_keyframe = 0
         self.commanded_7: Array | None = None
-        self.before: _Before | None = None
+        self.undo_state: _UndoState | None = None
         self.last_actions_H7: Array | None = None
         self.imagined_ND: Tensor | None = None
 
@@ -135,7 +135,7 @@ class Controller:
         look = _Look(self._seen(observation), vector(pose, "pose"))
         if commanded is not None:
             self._heed(vector(commanded, "commanded pose"))
-        self.before = None
+        self.undo_state = None
         status, cost = self._judge(look)
         plan = None
         if status == "going":
@@ -143,7 +143,7 @@ class Controller:
             try:
                 plan = self.planner.plan(request, deadline=deadline, is_wanted=is_wanted)
             except Exception:  # whatever it was, there is no plan
-                self.progress.untried()
+                self.progress.undo_step()
                 raise
             self._remember(look, request, plan)
         else:
@@ -157,11 +157,11 @@ class Controller:
         if known_7 is not None and np.abs(pose_difference(known_7, commanded_7)).max() < FOLLOWED:
             return
         self.commanded_7, self.last_actions_H7, self.imagined_ND = commanded_7, None, None
-        if self.before is not None:
-            self.leaving, self.alike = self.before.leaving, self.before.alike
-            self.progress, self.keyframes = self.before.progress, self.before.keyframes
-            if self.before.promised:  # otherwise standing still was as near as the planner gets
-                self.progress.unmoved()
+        if undo := self.undo_state:
+            self.leaving, self.looks_since_keyframe = undo.leaving, undo.looks_since_keyframe
+            self.progress, self.keyframes = undo.progress, undo.keyframes
+            if undo.promised:  # otherwise standing still was as near as the planner gets
+                self.progress.undo_stall()
 
     def _judge(self, look: _Look) -> tuple[Status, float]:
         while True:
@@ -205,11 +205,12 @@ class Controller:
         stands = not plan.actions_H7[0, POSITION].any()
         self.leaving = self.leaving - 1 if self.leaving and stands else 0
         kept = max(self.config.history, self.config.looks if self.planner.world.locates else 0)
-        self.past, self.alike = [*self.past, look][-kept:] if kept else [], self.alike + 1
+        self.past = [*self.past, look][-kept:] if kept else []
+        self.looks_since_keyframe += 1
         if plan.dry_run:
             return  # nothing moves, so there is nothing to build on
         promised = not (plan.confidence.goal_out_of_reach or plan.confidence.goal_reached)
-        self.before = _Before(promised, leaving, self.alike, self.progress, copy(self.keyframes))
+        self.undo_state = _UndoState(promised, leaving, self.looks_since_keyframe, self.progress, copy(self.keyframes))
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
         if self.keyframes:
             self._pass_keyframe(self.keyframes, look, plan)
@@ -224,9 +225,9 @@ class Controller:
         """
         is_passed = keyframes.follow(plan, look.pose_7)
         if keyframes.steps:
-            self.leaving, self.alike = LEAVING, 0
-        if is_passed and keyframes.passed < MORE_TIME:
-            keyframes.passed += 1
+            self.leaving, self.looks_since_keyframe = LEAVING, 0
+        if is_passed and keyframes.timeout_restarts < MORE_TIME:
+            keyframes.timeout_restarts += 1
             self.progress = Progress(self.config.progress)
 
     def _commanded(self, look: _Look) -> Array | None:
@@ -257,7 +258,7 @@ class Controller:
 
     def _earlier(self) -> list[_Look]:
         """The earlier looks that show how the model's inverse errs in this scene."""
-        told = min(self.config.looks, len(self.past), self.alike)
+        told = min(self.config.looks, len(self.past), self.looks_since_keyframe)
         return self.past[-told:] if told else []
 
     def _seen(self, picture: Tensor | Frames) -> Tensor:

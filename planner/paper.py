@@ -11,8 +11,8 @@ from torch import Tensor
 
 from planner.aim import aim
 from planner.cem import SEARCHED, CEMConfig, search_with
-from planner.costs import CostConfig, losing
-from planner.problem import Found, Problem, Stopwatch, turn_until
+from planner.costs import CostConfig, inf_where_not_finite
+from planner.problem import Problem, SearchResult, Stopwatch, turn_until
 from planner.protocols import World
 from vjepa2_ac.errors import PlanningError
 
@@ -26,25 +26,25 @@ def search_as_published(
     clock: Callable[[], float] = time.monotonic,
     deadline: float | None = None,
     is_wanted: Callable[[], bool] = lambda: True,
-) -> list[Found]:
+) -> list[SearchResult]:
     """The published search for each problem in turn, all with equal time. Warm starts are ignored: it has none.
 
     Raises as `search` does.
     """
-    found: list[Found] = []
+    found: list[SearchResult] = []
     for problem in problems:
         until = turn_until(deadline, clock, 1 / (len(problems) - len(found)))
         found.append(_search_one(world, problem, config, cost or CostConfig(), Stopwatch(clock, until, is_wanted)))
     return found
 
 
-def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> Found:
+def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostConfig, watch: Stopwatch) -> SearchResult:
     latents_1ND, pose_17, history, goal_cost, located = aim(world, [problem], cost)
     generator = torch.Generator().manual_seed(problem.seed)
 
     def score(actions_SHA: Tensor) -> Tensor:
         costs_S = world.score(latents_1ND, pose_17, actions_SHA[None].to(world.device), goal_cost, history)[0]
-        return losing(costs_S.float().cpu())
+        return inf_where_not_finite(costs_S.float().cpu())
 
     def score_and_time(actions_SHA: Tensor) -> Tensor:
         costs_S = score(actions_SHA)
@@ -64,7 +64,7 @@ def _search_one(world: World, problem: Problem, config: CEMConfig, cost: CostCon
         raise PlanningError("what the search found costs no number; there is no plan")
     bests = torch.stack([iteration.costs_S.min() for iteration in found.trace]).cummin(dim=0).values
     last, iterations = found.trace[-1], len(found.trace)
-    return Found(
+    return SearchResult(
         actions_HA=found.actions_HA,
         cost=cost_of_answer,
         idle_cost=idle_cost,

@@ -24,14 +24,14 @@ from planner.cem import CEMConfig
 from planner.confidence import Confidence, ConfidenceConfig, judge
 from planner.costs import CostConfig, GoalCost
 from planner.failure_model import FailureModel, fitted_for, signs
-from planner.limits import LimitsConfig, Safe, away, make_safe
+from planner.limits import LimitsConfig, Safe, make_safe, too_far_from_hand
 from planner.paper import search_as_published
 from planner.plan import DT_S, Plan
-from planner.problem import Found, Problem, turn_until
+from planner.problem import Problem, SearchResult, turn_until
 from planner.protocols import World
 from planner.search import search
 from planner.search_config import SearchConfig
-from planner.seeing import Sight
+from planner.seeing import HueView
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.looks import Looks
@@ -97,7 +97,7 @@ class Request:
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
     looks: Looks | None = None  # earlier looks at this scene, by which the located hand is corrected
-    turned: tuple[Sight, ...] = ()  # latents, goal and looks with their hues turned: the hand is located there as well
+    turned: tuple[HueView, ...] = ()  # latents, goal and looks with hues turned: the hand is located there as well
     set_down: ArrayLike | None = None  # [7] the pose in which the hand let go of what it held, to be left alone now
     changing: float = 0.0  # 1: the fingers are closing and should go on, -1: opening and should go on, 0: neither
     leaving: bool = False  # the hand still stands where the previous sub-goal or keyframe was passed
@@ -182,7 +182,7 @@ class Planner:
 
     def _search(
         self, problems: Sequence[Problem], deadline: float | None, is_wanted: Callable[[], bool]
-    ) -> list[Found]:
+    ) -> list[SearchResult]:
         config = self.config
         watched: Watched = {"clock": self.clock, "deadline": deadline, "is_wanted": is_wanted}
         if config.method == "paper":
@@ -211,7 +211,7 @@ class Planner:
             seed=request.seed,
             history=history,
             looks=self._looks(request.looks),
-            turned=tuple(sight._replace(looks=self._looks(sight.looks)) for sight in request.turned),
+            turned=tuple(view._replace(looks=self._looks(view.looks)) for view in request.turned),
             set_down_7=None if set_down is None else _tensor(set_down),
             changing=request.changing,
             leaving=request.leaving,
@@ -224,7 +224,7 @@ class Planner:
             return looks
         return replace(looks, poses_T7=_tensor(self.camera.poses_to_model(looks.poses_T7.cpu())))
 
-    def _finished(self, request: Request, found: Found, took_ms: float) -> Plan:
+    def _finished(self, request: Request, found: SearchResult, took_ms: float) -> Plan:
         started = self.clock()
         limits = self.config.limits
         wanted = np.asarray(found.actions_HA.double())
@@ -256,7 +256,7 @@ class Planner:
             dry_run=limits.dry_run,
         )
 
-    def _failure(self, found: Found, confidence: Confidence) -> float | None:
+    def _failure(self, found: SearchResult, confidence: Confidence) -> float | None:
         model = self.config.confidence.failure
         if model is None or confidence.view_unfamiliar:  # the failure model knows nothing of such views
             return None
@@ -313,7 +313,7 @@ def _start(request: Request, wanted_H7: Array) -> Array:
 
 def _refuse_far(request: Request, limits: LimitsConfig) -> None:
     """Raise InputError for a commanded pose far from the hand: actions start there, and limits count from the start."""
-    if request.commanded is not None and (far := away(request.commanded, request.pose, limits)):
+    if request.commanded is not None and (far := too_far_from_hand(request.commanded, request.pose, limits)):
         raise InputError(
             f"the commanded pose is {far}; at most {limits.step:g} m along an axis and {limits.turn:g} rad"
         )

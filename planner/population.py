@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from planner import gripper
-from planner.costs import losing
+from planner.costs import inf_where_not_finite
 from planner.moves import GRIPPER
 from planner.noise import Noise
-from planner.problem import Found, Problem, StopReason
+from planner.problem import Problem, SearchResult, StopReason
 from planner.search_config import SearchConfig
 from vjepa2_ac.errors import PlanningError
 
@@ -73,7 +73,7 @@ class Population:
         `imagined` of the costs are exact; the rest are lower bounds, and lie beyond those that `matter`.
         """
         self.evaluations += imagined
-        costs_S = losing(costs_S)
+        costs_S = inf_where_not_finite(costs_S)
         if not self.trace:
             self.idle_cost, self.first_costs_S = float(costs_S[0]), costs_S
         pool_HV, pool_costs = torch.cat((self.kept_KHV, self.proposed_SHV)), torch.cat((self.kept_costs_K, costs_S))
@@ -103,10 +103,10 @@ class Population:
         """Choose an option by what `with_each_option` is imagined to lead to, and by the goal's `closedness`."""
         self.evaluations += len(imagined_GND)
         config, self.costs_G = self.config.gripper, costs_G.tolist()
-        shares_G = gripper.shown(imagined_GND, goal_ND).cpu()
+        shares_G = gripper.share_by_latents(imagined_GND, goal_ND).cpu()
         if closedness is not None:
-            located_G = gripper.located(self.options, closedness - self.closedness)
-            shares_G = gripper.weighed(config, self.options, shares_G, located_G)
+            by_closedness_G = gripper.share_by_closedness(self.options, closedness - self.closedness)
+            shares_G = gripper.weighed(config, self.options, shares_G, by_closedness_G)
         moves = float(self.best_HV[:, :3].sum(dim=0).norm())
         self.chosen = self.first
         if self.chosen is None or not math.isfinite(self.costs_G[self.chosen]):
@@ -114,11 +114,11 @@ class Population:
 
     def go_on_changing(self, direction: float) -> None:
         """Keep the hand where it is while the fingers go on closing (`direction` 1) or opening (-1)."""
-        options = [at for at, option in enumerate(self.options) if option.told_H[0] * direction > 0]
+        options = [at for at, option in enumerate(self.options) if option.commanded_H[0] * direction > 0]
         if options:
             self.first, self.best_HV = options[0], torch.zeros_like(self.best_HV)
 
-    def going_on(self, way_3: Tensor) -> Tensor:
+    def close_then_go(self, way_3: Tensor) -> Tensor:
         """Actions [G, 1 + H, A] that first close by each option and then go `way_3` [m]; keeping comes first.
 
         A way longer than one step is divided into equal steps, of which at most the first `MOST_STEPS` are gone. An
@@ -131,15 +131,15 @@ class Population:
         actions_GHA[:, 1:, :3] = way_3 / steps
         return actions_GHA
 
-    def choose_first(self, share: float, imagined_GND: Tensor, goal_ND: Tensor) -> None:
-        """Decide whether the hand stays where it is and closes first, by what `going_on` is imagined to lead to."""
+    def choose_to_close_first(self, share: float, imagined_GND: Tensor, goal_ND: Tensor) -> None:
+        """Decide whether the hand stays where it is and closes first by what `close_then_go` is imagined to lead to."""
         self.evaluations += len(imagined_GND)
-        shares_G = gripper.shown(imagined_GND, goal_ND).tolist()
-        self.first = gripper.choose_first(share, self.options, shares_G)
+        shares_G = gripper.share_by_latents(imagined_GND, goal_ND).tolist()
+        self.first = gripper.choose_to_close_first(share, self.options, shares_G)
         if self.first is not None:
             self.best_HV = torch.zeros_like(self.best_HV)
 
-    def found(self, stopped: StopReason) -> Found:
+    def result(self, stopped: StopReason) -> SearchResult:
         """The result: the best moves, with the gripper option that was chosen.
 
         Raises PlanningError when no candidate's cost was a number.
@@ -148,11 +148,11 @@ class Population:
             raise PlanningError(f"none of {self.evaluations} candidates has a cost that is a number; there is no plan")
         actions_HA, cost, costs_G = self.space.actions(self.best_HV), self.best_cost, [self.best_cost]
         if self.chosen is not None:
-            actions_HA[:, GRIPPER] = torch.tensor(self.options[self.chosen].told_H)
+            actions_HA[:, GRIPPER] = torch.tensor(self.options[self.chosen].commanded_H)
             cost, costs_G = self.costs_G[self.chosen], self.costs_G
         is_sampled = self.config.gripper.mode == "sampled"  # searched with the moves: no option has its own cost
         names = [option.name for option in self.options]
-        return Found(
+        return SearchResult(
             actions_HA=actions_HA,
             cost=cost,
             idle_cost=self.idle_cost,

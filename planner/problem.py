@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from planner.seeing import Sight
+from planner.seeing import HueView
 from vjepa2_ac.errors import CancelledError, DeadlineError, InputError
 from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.world_model import History
@@ -34,7 +34,7 @@ class Problem:
     seed: int = 0
     history: History | None = None  # of this request alone, B = 1
     looks: Looks | None = None  # earlier looks at this scene, by which the located hand is corrected
-    turned: tuple[Sight, ...] = ()  # latents, goal and looks again, with the hues of the pictures turned
+    turned: tuple[HueView, ...] = ()  # latents, goal and looks again, with the hues of the pictures turned
     set_down_7: Tensor | None = None  # the pose in which the hand let go of what it held
     changing: float = 0.0  # 1: the fingers are closing and should go on, -1: opening and should go on, 0: neither
     leaving: bool = False  # the hand still stands where the previous sub-goal or keyframe was passed
@@ -43,7 +43,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResult:
     """The best actions of a search, and what is needed to judge them."""
 
     actions_HA: Tensor

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from planner.costs import losing
+from planner.costs import inf_where_not_finite
 
 
 class Frontier:
@@ -34,7 +34,7 @@ class Frontier:
         if not self.imagined:
             unbounded = int(self.costs_S.isneginf().sum())
             return left_S[: max(self.matter, unbounded)]
-        highest = losing(self.known).kthvalue(self.matter).values
+        highest = inf_where_not_finite(self.known).kthvalue(self.matter).values
         return left_S[~(self.costs_S[left_S] > highest)]  # a bound that is NaN rules nothing out
 
     def learn(self, costs: Tensor) -> None:

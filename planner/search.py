@@ -25,7 +25,7 @@ from planner import gripper
 from planner.aim import aim
 from planner.costs import CostConfig, GoalCost
 from planner.population import Population
-from planner.problem import Found, Problem, StopReason, Stopwatch
+from planner.problem import Problem, SearchResult, StopReason, Stopwatch
 from planner.protocols import World
 from planner.pruning import Frontier
 from planner.search_config import SearchConfig
@@ -47,35 +47,35 @@ def search(
     clock: Callable[[], float] = time.monotonic,
     deadline: float | None = None,
     is_wanted: Callable[[], bool] = lambda: True,
-) -> list[Found]:
+) -> list[SearchResult]:
     """The best actions for every problem, all searched together until `deadline` on `clock` [s].
 
     A problem's answer does not depend on the others in the batch. Raises DeadlineError when not one iteration could be
     finished in time, PlanningError when no candidate's cost was a number, CancelledError once `is_wanted` says no.
     """
     watch = Stopwatch(clock, deadline, is_wanted)
-    crowd = _Crowd(world, problems, config, cost or CostConfig())
+    batch = _SearchBatch(world, problems, config, cost or CostConfig())
     stopped: StopReason = "iterations"
-    calls = 1 + crowd.last_calls
+    calls = 1 + batch.last_calls
     for _ in range(config.iterations):
         if not watch.allows(calls):
             stopped = "deadline"
             break
-        searching = [b for b, population in enumerate(crowd.populations) if not population.converged]
+        searching = [b for b, population in enumerate(batch.populations) if not population.converged]
         if not searching:
             break
-        watch.lap(share=crowd.explore(searching))
+        watch.lap(share=batch.explore(searching))
     if stopped != "deadline" and (config.try_mean or config.answer == "mean"):
         if watch.allows(calls):
-            crowd.try_means()
+            batch.try_means()
         else:
             stopped = "deadline"
     if config.gripper.mode == "contrast":
-        crowd.choose_gripper_options()
-    return crowd.found(stopped)
+        batch.choose_gripper_options()
+    return batch.results(stopped)
 
 
-class _Crowd:
+class _SearchBatch:
     """The populations of all requests, whose candidates are imagined in one batch."""
 
     def __init__(self, world: World, problems: Sequence[Problem], config: SearchConfig, cost: CostConfig) -> None:
@@ -136,14 +136,14 @@ class _Crowd:
             goal_ND = self.cost.goal_BND[b].float()
             population.choose_option(rollout.last[b, :own].float(), goal_ND, costs_BG[b, :own], closedness)
 
-    def found(self, stopped: StopReason) -> list[Found]:
+    def results(self, stopped: StopReason) -> list[SearchResult]:
         """The results, one for each request; `stopped` is the stop reason of those that have not converged."""
-        found = [population.found(stopped) for population in self.populations]
+        results = [population.result(stopped) for population in self.populations]
         if self.located is None:
-            return found
+            return results
         error_B = self.located.cycle_error_B
-        errors = [None] * len(found) if error_B is None else error_B.tolist()
-        signs = zip(found, self.located.uncertainty_B.tolist(), errors, strict=True)
+        errors = [None] * len(results) if error_B is None else error_B.tolist()
+        signs = zip(results, self.located.uncertainty_B.tolist(), errors, strict=True)
         return [replace(each, goal_uncertainty=unsure, cycle_error=error) for each, unsure, error in signs]
 
     def _take_along(self) -> None:
@@ -156,9 +156,9 @@ class _Crowd:
             way_3 = (self.located_B4[b, :3] - self.pose_B7[b, :3]).cpu()
             if population.closedness >= gripper.SAME or not way_3.isfinite().all():
                 continue  # a hand that is closed already takes along what it holds
-            actions_GHA = population.going_on(way_3).to(self.world.device)
+            actions_GHA = population.close_then_go(way_3).to(self.world.device)
             rollout = self.world.rollout(*self._starts([b]), actions_GHA[None], self._past([b]))
-            population.choose_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
+            population.choose_to_close_first(share, rollout.last[0].float(), self.cost.goal_BND[b].float())
 
     def _lifts(self, b: int) -> bool:
         """Whether the hand's first step goes straight up: it leaves for a higher place, or has come down on something.

@@ -20,7 +20,7 @@ from vjepa2_ac.models.looks import Looks
 from vjepa2_ac.poses import Array
 
 
-class Sight(NamedTuple):
+class HueView(NamedTuple):
     """The pictures of a request in one hue: what is seen now, what should be seen, and what was seen earlier."""
 
     latents_ND: Tensor
@@ -34,7 +34,7 @@ class Shown(TypedDict):
     latents_ND: Tensor
     goal_ND: Tensor
     looks: Looks | None
-    turned: tuple[Sight, ...]
+    turned: tuple[HueView, ...]
 
 
 def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
@@ -50,7 +50,9 @@ def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
     return torch.cat((own_1ND, world.encode(np.concatenate(turned))))
 
 
-def sights(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()) -> list[Sight]:
+def hue_views(
+    now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()
+) -> list[HueView]:
     """A request's pictures, once for each hue; `past` are the earlier looks, with the hand in `poses` [7].
 
     Raises InputError where one picture was encoded in more hues than another.
@@ -61,12 +63,12 @@ def sights(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses
     poses_T7 = torch.from_numpy(np.array(poses, dtype=np.float32))
     past_V = list(zip(*past, strict=True)) or hues[0] * [()]
     return [
-        Sight(latents_ND, goal_ND, Looks(torch.stack(looks), poses_T7) if looks else None)
+        HueView(latents_ND, goal_ND, Looks(torch.stack(looks), poses_T7) if looks else None)
         for latents_ND, goal_ND, looks in zip(now_VND, goal_VND, past_V, strict=True)
     ]
 
 
 def shown(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()) -> Shown:
-    """The fields of a `Request` that are made of pictures; see `sights` for the arguments."""
-    own, *turned = sights(now_VND, goal_VND, past, poses)
+    """The fields of a `Request` that are made of pictures; see `hue_views` for the arguments."""
+    own, *turned = hue_views(now_VND, goal_VND, past, poses)
     return Shown(latents_ND=own.latents_ND, goal_ND=own.goal_ND, looks=own.looks, turned=tuple(turned))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from planner.camera import CameraTurn
 from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, Request
-from planner.problem import Found, Problem
+from planner.problem import Problem, SearchResult
 from planner.protocols import World
 from server.traces import stage
 from vjepa2_ac.errors import InputError
@@ -47,11 +47,11 @@ class RecordingPlanner(Planner):
 
     def _search(
         self, problems: Sequence[Problem], deadline: float | None, is_wanted: Callable[[], bool]
-    ) -> list[Found]:
+    ) -> list[SearchResult]:
         with stage("search"):
             return super()._search(problems, deadline, is_wanted)
 
-    def _finished(self, request: Request, found: Found, took_ms: float) -> Plan:
+    def _finished(self, request: Request, found: SearchResult, took_ms: float) -> Plan:
         with stage("safety"):
             return super()._finished(request, found, took_ms)
 

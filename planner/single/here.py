@@ -31,7 +31,7 @@ from vjepa2_ac.poses import Array
 
 DEFAULT_PRESET = "balanced"
 Opened = tuple[World, dict[str, str], tuple[FailureModel, ...]]
-"""A world to plan in, the name and version that plans are told with, and what is known of its chances of failure."""
+"""A world to plan in, its name and version as plans report them, and the failure models fitted for it."""
 
 
 def open_model(source: str, precision: str, device: str | None) -> Opened:

@@ -27,7 +27,7 @@ def test_looks_without_a_plan_leave_a_goal_as_much_time_as_it_had(failed: int) -
     progress.update(1.0)
     for _ in range(1 + failed):
         assert progress.update(0.5) == "going"
-        progress.untried()
+        progress.undo_step()
     progress.update(0.5)
     moves = 1
     while progress.update(0.5) == "going":

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from planner.gripper import GripperConfig, choose, choose_first, located, options, shown
+from planner.gripper import GripperConfig, choose, choose_to_close_first, options, share_by_closedness, share_by_latents
 from vjepa2_ac.errors import ConfigError
 
 PLAIN = GripperConfig(stops=())
@@ -41,13 +41,13 @@ def test_an_option_without_a_cost_is_never_taken() -> None:
 
 def test_closing_is_imagined_to_stop_around_something_and_told_to_go_on() -> None:
     keep, close, around = options(CONTRAST, 0.0, horizon=2)
-    assert keep.told_H == (0.0, 0.0)
-    assert close.changes_H == close.told_H == pytest.approx((0.5, 0.5))
+    assert keep.commanded_H == (0.0, 0.0)
+    assert close.changes_H == close.commanded_H == pytest.approx((0.5, 0.5))
     assert around.name == "close to 0.4"
     assert around.changes_H == pytest.approx((0.4, 0.0))
-    assert around.told_H == pytest.approx((0.5, 0.5))
+    assert around.commanded_H == pytest.approx((0.5, 0.5))
     _, _, close, around = options(GripperConfig(), 0.3, horizon=2)
-    assert around.told_H == close.told_H == pytest.approx((0.7, 0.0))
+    assert around.commanded_H == close.commanded_H == pytest.approx((0.7, 0.0))
 
 
 def test_a_gripper_that_is_past_a_stop_does_not_go_back_to_it() -> None:
@@ -60,8 +60,8 @@ def test_what_the_goal_shows_is_measured_along_what_an_option_changes() -> None:
     elsewhere = torch.zeros(4, 3)
     elsewhere[3, 2] = 50.0  # wrong in all futures alike, and none of the gripper's business
     goal = 0.7 * closed + elsewhere
-    assert shown(torch.stack([keep, opened, closed]), goal).tolist() == pytest.approx([0.0, 0.0, 0.7])
-    assert shown(torch.stack([keep, opened, closed]) + 9.0, goal + 9.0)[2] == pytest.approx(0.7)
+    assert share_by_latents(torch.stack([keep, opened, closed]), goal).tolist() == pytest.approx([0.0, 0.0, 0.7])
+    assert share_by_latents(torch.stack([keep, opened, closed]) + 9.0, goal + 9.0)[2] == pytest.approx(0.7)
 
 
 def test_of_the_options_that_the_goal_shows_enough_of_the_cheapest_is_taken() -> None:
@@ -86,9 +86,9 @@ def test_a_gate_holds_what_the_goal_shows_too() -> None:
 
 def test_before_it_goes_on_a_hand_closes_as_the_next_goal_shows_most_or_not_at_all() -> None:
     known = options(CONTRAST, 0.3, 1)  # keep, open, close, close to 0.4
-    assert choose_first(0.5, known, [0.0, 0.9, 0.6, 0.7]) == 3
-    assert choose_first(0.5, known, [0.0, 0.9, 0.4, 0.3]) is None
-    assert choose_first(0.5, options(CONTRAST, 1.0, 1), [0.0, 0.9]) is None  # keep, open
+    assert choose_to_close_first(0.5, known, [0.0, 0.9, 0.6, 0.7]) == 3
+    assert choose_to_close_first(0.5, known, [0.0, 0.9, 0.4, 0.3]) is None
+    assert choose_to_close_first(0.5, options(CONTRAST, 1.0, 1), [0.0, 0.9]) is None  # keep, open
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_how_closed_the_located_hand_is_tells_what_the_goal_shows(
     closedness: float, there: float, shares: dict[str, float]
 ) -> None:
     known = options(GripperConfig(limit=0.5), closedness, 1)
-    told = located(known, there - closedness).tolist()
+    told = share_by_closedness(known, there - closedness).tolist()
     assert {option.name: share for option, share in zip(known, told, strict=True)} == pytest.approx(shares)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from planner.limits import LimitsConfig, away, make_safe, refuse_stale
+from planner.limits import LimitsConfig, make_safe, refuse_stale, too_far_from_hand
 from tests.planner.worlds import HOME, moved
 from vjepa2_ac.errors import ConfigError, InputError, PlanningError, StaleObservationError
 from vjepa2_ac.poses import integrate
@@ -129,15 +129,15 @@ def test_a_gripper_stays_in_the_range_it_was_given_and_from_outside_only_comes_b
     assert end(0.9, -0.3) == pytest.approx(0.6)
 
 
-def test_a_hand_is_away_once_one_action_cannot_make_up_for_it() -> None:
+def test_a_commanded_pose_is_too_far_from_the_hand_once_one_action_cannot_make_up_for_it() -> None:
     def turned(by: float) -> list[float]:
         return [*HOME[:3], 0.0, 0.0, by, 0.0]
 
-    assert away(moved(0, LIMITS.step, -LIMITS.step), HOME, LIMITS) is None  # along each axis
-    assert away(turned(LIMITS.turn), HOME, LIMITS) is None
-    assert away(moved(0, 0, 0, gripper=1.0), HOME, LIMITS) is None
-    assert away(moved(0, 0.08, 0), HOME, LIMITS) == "8.0 cm and 0.00 rad from where the hand is"
-    assert away(turned(0.32), HOME, LIMITS) == "0.0 cm and 0.32 rad from where the hand is"
+    assert too_far_from_hand(moved(0, LIMITS.step, -LIMITS.step), HOME, LIMITS) is None  # along each axis
+    assert too_far_from_hand(turned(LIMITS.turn), HOME, LIMITS) is None
+    assert too_far_from_hand(moved(0, 0, 0, gripper=1.0), HOME, LIMITS) is None
+    assert too_far_from_hand(moved(0, 0.08, 0), HOME, LIMITS) == "8.0 cm and 0.00 rad from where the hand is"
+    assert too_far_from_hand(turned(0.32), HOME, LIMITS) == "0.0 cm and 0.32 rad from where the hand is"
 
 
 def test_a_clipping_reads_as_a_sentence() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from planner.locating import locate
 from planner.problem import Problem, stack
-from planner.seeing import Sight
+from planner.seeing import HueView
 from tests.planner.problems import problem
 from tests.planner.worlds import HOME, UNSURE, PointWorld, moved
 from tests.planner.worlds import located as keyframe_at
@@ -37,8 +37,8 @@ def seen(error: float) -> Tensor:
 def asked(*errors: float) -> Problem:
     """What is seen in as many hues as there are errors."""
     goal, turned = problem(moved(0.1, 0.0, 0.0)), [seen(error) for error in errors[1:]]
-    sights = tuple(Sight(latents_ND, goal.goal_ND) for latents_ND in turned)
-    return Problem(latents_ND=seen(errors[0]), pose_7=goal.pose_7, goal_ND=goal.goal_ND, turned=sights)
+    views = tuple(HueView(latents_ND, goal.goal_ND) for latents_ND in turned)
+    return Problem(latents_ND=seen(errors[0]), pose_7=goal.pose_7, goal_ND=goal.goal_ND, turned=views)
 
 
 def located(*problems: Problem, world: PointWorld | None = None) -> Located:
@@ -112,9 +112,9 @@ def test_each_request_of_a_batch_is_located_in_its_own_hues() -> None:
 def test_earlier_looks_are_told_of_in_the_hue_in_which_they_were_seen() -> None:
     goal, world = problem(moved(0.1, 0.0, 0.0)), Misled()
     own, turned = (Looks(seen(error)[None], torch.tensor([HOME])) for error in (0.1, 0.2))
-    sight = Sight(goal.latents_ND, goal.goal_ND, turned)
+    view = HueView(goal.latents_ND, goal.goal_ND, turned)
     told = {"latents_ND": goal.latents_ND, "pose_7": goal.pose_7, "goal_ND": goal.goal_ND, "looks": own}
-    located(Problem(**told, turned=(sight,)), world=world)
+    located(Problem(**told, turned=(view,)), world=world)
     assert world.looked == [[own], [turned]]
 
 

@@ -432,10 +432,10 @@ def test_by_keyframes_a_change_of_the_gripper_that_was_not_made_is_not_to_be_fin
     assert plan is not None
     assert plan.actions_H7[0, 6] > 0
     assert control.keyframes
-    assert (control.keyframes.steps, control.keyframes.passed, control.alike) == (1, 1, 0)
+    assert (control.keyframes.steps, control.keyframes.timeout_restarts, control.looks_since_keyframe) == (1, 1, 0)
     before = control.progress
     control.step(paint(HOME), HOME, commanded=at_A)
-    assert (control.keyframes.steps, control.keyframes.passed, control.alike) == (0, 0, 2)
+    assert (control.keyframes.steps, control.keyframes.timeout_restarts, control.looks_since_keyframe) == (0, 0, 2)
     assert control.progress is not before  # whose time began anew
 
 

@@ -21,7 +21,7 @@ from planner.plan import Plan
 from planner.planning import Planner, PlannerConfig, _start
 from planner.presets import PRESETS, preset
 from planner.search_config import SearchConfig
-from planner.seeing import Sight
+from planner.seeing import HueView
 from tests.planner.failures import ON_GAIN
 from tests.planner.problems import request
 from tests.planner.worlds import HOME, Clock, PointWorld, located, moved, paint
@@ -259,7 +259,7 @@ def test_earlier_looks_are_turned_as_the_camera_is() -> None:
     looks = Looks(world.latents(torch.from_numpy(poses).float()), torch.from_numpy(poses).float())
     planner = Planner(world, PlannerConfig(cost=CostConfig(place=10.0)), camera=turn)
     asked = request(moved(0.05, 0.0, 0.0))
-    planner.plan(replace(asked, looks=looks, turned=(Sight(asked.latents_ND, asked.goal_ND, looks),)))
+    planner.plan(replace(asked, looks=looks, turned=(HueView(asked.latents_ND, asked.goal_ND, looks),)))
     for (told,) in world.looked:  # in their own hues, and in others
         np.testing.assert_allclose(told.poses_T7, turn.poses_to_model(poses), atol=1e-6)
         assert torch.equal(told.latents_TND, looks.latents_TND)

@@ -44,16 +44,16 @@ def test_elites_without_a_cost_move_nothing(sensible: int) -> None:
 
 def test_the_way_on_is_gone_in_equal_steps_after_the_gripper() -> None:
     population = Population(problem(HOME), SearchConfig(step_limit=0.05, gripper=GripperConfig(limit=0.5)))
-    actions_GHA = population.going_on(torch.tensor([0.02, -0.12, 0.0]))
+    actions_GHA = population.close_then_go(torch.tensor([0.02, -0.12, 0.0]))
     assert actions_GHA.shape == (3, 4, 7)  # keep, close and close to 0.4; the gripper and three steps
     assert actions_GHA[:, 0, 6].tolist() == pytest.approx([0.0, 0.5, 0.4])
     assert not actions_GHA[:, 1:, 6].any()
     assert not actions_GHA[:, 0, :3].any()
     torch.testing.assert_close(actions_GHA[:, 1:, :3].sum(dim=1), torch.tensor([0.02, -0.12, 0.0]).expand(3, 3))
     torch.testing.assert_close(actions_GHA[:, 1, :3], actions_GHA[:, 3, :3])
-    assert population.going_on(torch.zeros(3)).shape == (3, 2, 7)
+    assert population.close_then_go(torch.zeros(3)).shape == (3, 2, 7)
 
 
 def test_a_hand_that_could_only_open_does_not_before_it_goes_on() -> None:
     population = Population(problem(HOME, start=moved(0.0, 0.0, 0.0, gripper=1.0)), SearchConfig())
-    assert not population.going_on(torch.zeros(3))[..., 6].any()
+    assert not population.close_then_go(torch.zeros(3))[..., 6].any()

@@ -15,7 +15,7 @@ from planner.confidence import judge
 from planner.costs import DISTANCES, CostConfig, GoalCost
 from planner.gripper import GripperConfig
 from planner.presets import preset
-from planner.problem import Found, Problem
+from planner.problem import Problem, SearchResult
 from planner.pruning import Frontier
 from planner.search import search
 from planner.search_config import SearchConfig
@@ -27,7 +27,7 @@ GOALS = [moved(0.03, -0.02, 0.01), moved(0.2, 0.1, -0.05), moved(0.0, 0.0, 0.0),
 TO_THE_PLACE = CostConfig(place=10.0, from_above=2.0)
 
 
-def with_and_without(asked: Problem, config: SearchConfig, world: PointWorld) -> tuple[Found, Found]:
+def with_and_without(asked: Problem, config: SearchConfig, world: PointWorld) -> tuple[SearchResult, SearchResult]:
     """What a search finds that prunes, and one that imagines everything."""
     pruned, whole = (search(world, [asked], replace(config, prune=prune), TO_THE_PLACE)[0] for prune in (True, False))
     assert pruned.evaluations <= whole.evaluations

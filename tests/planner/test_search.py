@@ -12,7 +12,7 @@ from torch import Tensor
 
 from planner.costs import CostConfig
 from planner.gripper import GripperConfig
-from planner.problem import Found
+from planner.problem import SearchResult
 from planner.search import search
 from planner.search_config import SearchConfig
 from tests.planner.problems import problem
@@ -28,12 +28,12 @@ FAR = moved(0.2, 0.0, 0.0)
 
 def solve(
     goal: Any = NEAR, *, world: PointWorld | None = None, seed: int = 0, last: Any = None, **settings: Any
-) -> Found:
+) -> SearchResult:
     world = world or PointWorld()
     return search(world, [problem(goal, world=world, seed=seed, last_HA=last)], SearchConfig(**settings))[0]
 
 
-def end(found: Found) -> Tensor:
+def end(found: SearchResult) -> Tensor:
     """The pose [7] in which a plan ends."""
     pose_7 = torch.tensor(HOME)
     for action_A in found.actions_HA:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from planner.seeing import see, shown, sights
+from planner.seeing import hue_views, see, shown
 from tests.planner.worlds import HOME, PointWorld, moved
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames, as_frames
@@ -35,13 +35,13 @@ def test_in_its_own_hue_alone_a_picture_is_encoded_once() -> None:
 def test_every_hue_has_its_own_goal_and_its_own_earlier_looks() -> None:
     now, goal, before, first = torch.arange(4 * 2 * 3.0).reshape(4, 2, 1, 3)  # each in two hues
     poses = [moved(0.01, 0.0, 0.0), np.array(HOME)]
-    for hue, sight in enumerate(sights(now, goal, [first, before], poses)):
-        assert torch.equal(sight.latents_ND, now[hue])
-        assert torch.equal(sight.goal_ND, goal[hue])
-        assert sight.looks is not None
-        assert torch.equal(sight.looks.latents_TND, torch.stack([first[hue], before[hue]]))
-        np.testing.assert_allclose(sight.looks.poses_T7, poses, atol=1e-6)
-    assert [sight.looks for sight in sights(now, goal)] == [None, None]
+    for hue, view in enumerate(hue_views(now, goal, [first, before], poses)):
+        assert torch.equal(view.latents_ND, now[hue])
+        assert torch.equal(view.goal_ND, goal[hue])
+        assert view.looks is not None
+        assert torch.equal(view.looks.latents_TND, torch.stack([first[hue], before[hue]]))
+        np.testing.assert_allclose(view.looks.poses_T7, poses, atol=1e-6)
+    assert [view.looks for view in hue_views(now, goal)] == [None, None]
 
 
 def test_a_request_shows_the_pictures_own_hue_and_beside_it_the_others() -> None:
@@ -49,9 +49,9 @@ def test_a_request_shows_the_pictures_own_hue_and_beside_it_the_others() -> None
     told = shown(now, goal)
     assert torch.equal(told["latents_ND"], now[0])
     assert torch.equal(told["goal_ND"], goal[0])
-    assert [sight.latents_ND.tolist() for sight in told["turned"]] == now[1:].tolist()
+    assert [view.latents_ND.tolist() for view in told["turned"]] == now[1:].tolist()
 
 
 def test_pictures_seen_in_other_hues_than_each_other_are_refused() -> None:
     with pytest.raises(InputError, match=r"as many hues as each other, got \[3, 1\]"):
-        sights(see(Pixels(), FRAME, 3), see(Pixels(), FRAME))
+        hue_views(see(Pixels(), FRAME, 3), see(Pixels(), FRAME))
