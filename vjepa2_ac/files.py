@@ -46,6 +46,15 @@ def aside_of(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk, so that they are there after a power failure."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def is_file(path: Path) -> bool:
     """Whether a file is there. Raises InputError where that cannot be told, as in a folder that may not be entered."""
     try:

@@ -145,7 +145,7 @@ def power_cut(*_: Any, **__: Any) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("step", ["write_video", "_write_trajectory", "_sync"])
+@pytest.mark.parametrize("step", ["write_video", "_write_trajectory", "sync"])
 @pytest.mark.parametrize(("trouble", "expected"), [(full_disk, NotEnoughDiskError), (power_cut, KeyboardInterrupt)])
 def test_nothing_half_written_is_left(
     tmp_path: Path,
@@ -183,7 +183,7 @@ def test_all_of_an_episode_is_on_the_disk_before_it_has_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(writer, "_sync", synced.append)
+    monkeypatch.setattr(writer, "sync", synced.append)
     place = write_episode(recording(), tmp_path).folder
     *inside, parent = synced
     (aside,) = {path for path in inside if path.parent.name == layout.ASIDE}
@@ -195,13 +195,13 @@ def test_an_index_is_replaced_whole_and_leaves_nothing_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_index(tmp_path, [{"path": "a"}])
-    monkeypatch.setattr(writer, "_sync", full_disk)
+    monkeypatch.setattr(writer, "sync", full_disk)
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         write_index(tmp_path, [{"path": "b"}])
     monkeypatch.undo()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {layout.INDEX: '{"path": "a"}\n'}
     if not (child := os.fork()):  # one that is killed
-        monkeypatch.setattr(writer, "_sync", lambda _: os._exit(0))
+        monkeypatch.setattr(writer, "sync", lambda _: os._exit(0))
         write_index(tmp_path, [{"path": "c"}])
         os._exit(1)
     os.waitpid(child, 0)

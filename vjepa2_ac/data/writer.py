@@ -31,7 +31,7 @@ from vjepa2_ac.data.episodes import wrong_units
 from vjepa2_ac.data.layout import EpisodeRef
 from vjepa2_ac.data.video import QUALITY, Frames, write_video
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.files import DISK_FULL, aside_of
+from vjepa2_ac.files import DISK_FULL, aside_of, sync
 from vjepa2_ac.poses import vector
 
 VERSION = "1.0.1"  # of the DROID release whose layout this is
@@ -147,7 +147,7 @@ def write_episode(recording: Recording, root: Path, *, quality: int = QUALITY) -
         metadata = json.dumps(_metadata(recording), indent=1)
         (aside / f"metadata_{recording.uuid}.json").write_text(metadata, encoding="utf-8")
         for path in [*sorted(aside.rglob("*"), reverse=True), aside]:
-            _sync(path)
+            sync(path)
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         try:
             aside.rename(root / place)
@@ -155,7 +155,7 @@ def write_episode(recording: Recording, root: Path, *, quality: int = QUALITY) -
             if (root / place).exists():
                 raise AlreadyThereError(f"another process has just written an episode at {root / place}") from error
             raise
-        _sync((root / place).parent)
+        sync((root / place).parent)
     return EpisodeRef(root / place, str(place))
 
 
@@ -177,14 +177,6 @@ def _whole_or_nothing(aside: Path) -> Iterator[None]:
 def is_disk_full(error: BaseException) -> bool:
     """Whether an error of the operating system, HDF5 or FFmpeg means that nothing more fits."""
     return getattr(error, "errno", None) in DISK_FULL or os.strerror(errno.ENOSPC) in str(error)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write_trajectory(recording: Recording, path: Path) -> None:
@@ -286,7 +278,7 @@ def write_index(root: Path, entries: list[dict[str, Any]]) -> None:
     aside = aside_of(root / layout.INDEX)  # a fixed name, so that what a killed writer left is overwritten
     try:
         aside.write_text("".join(json.dumps(entry) + "\n" for entry in entries), encoding="utf-8")
-        _sync(aside)
+        sync(aside)
         aside.replace(root / layout.INDEX)
     finally:
         with suppress(OSError):

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import torch
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.files import DISK_FULL
+from vjepa2_ac.files import DISK_FULL, sync
 
 KEPT = 2  # states; the older one is for the case that the newest is damaged
 FULL = (*DISK_FULL, errno.EFBIG)  # EFBIG: a file may not grow any more
@@ -139,7 +139,7 @@ def written_aside(path: Path) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
-            _sync_folder(path.parent)
+            sync(path.parent)
         except BaseException:
             aside.unlink(missing_ok=True)
             raise
@@ -169,14 +169,6 @@ def _is_full(error: BaseException | None) -> bool:
             return True
         seen = seen.__cause__ or seen.__context__
     return False
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _step_of(line: str) -> float:
