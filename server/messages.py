@@ -143,43 +143,47 @@ class Confidence(Message):
     elite_spread: float = Field(description="[m] how far apart the first moves of the elites are")
     gain: float = Field(description="share by which the plan's cost is below that of doing nothing")
     flatness: float = Field(description="near 1: moves hardly matter")
-    gripper_contrast: float
+    gripper_contrast: float = Field(
+        description="share by which the cost of the gripper's best option is below that of the next; 0 with one option"
+    )
     goal_uncertainty: float | None = Field(
         None,
         description="[m] how far off the hand in the goal is expected to be located; absent if the model does not "
         "locate it",
     )
-    goal_reached: bool
+    goal_reached: bool = Field(description="the cost of doing nothing is that of an achieved goal")
     cycle_error: float | None = Field(
         None,
         description="[m] by how much the model's ways to the hand in the goal and back contradict each other; "
         "absent if the model does not locate it",
     )
-    goal_out_of_reach: bool
+    goal_out_of_reach: bool = Field(
+        description="not reached, yet no move within reach comes nearer; a robot should not move"
+    )
     view_unfamiliar: bool = Field(description="the model does not know such a view, judging by `cycle_error`")
 
 
 class Clipping(Message):
     """One value of an action, changed for safety."""
 
-    step: int
-    part: str
-    rule: str
-    asked: float
-    allowed: float
+    step: int = Field(description="of the plan, counted from 0")
+    part: str = Field(description="x, y, z, roll, pitch, yaw or gripper")
+    rule: str = Field(description="step limit, distance, workspace or gripper range")
+    asked: float = Field(description="the value as planned [m, rad, closedness]")
+    allowed: float = Field(description="the value in `actions`, or one that a later rule changed again")
 
 
 class PlanResponse(Message):
     """An action chunk, where it leads, and how far it can be trusted."""
 
-    plan_id: str
-    observation_id: str | None = None
+    plan_id: str = Field(description="names the plan in logs")
+    observation_id: str | None = Field(None, description="the `id` of the observation, where one was given")
     model: Model
-    dt_s: float
+    dt_s: float = Field(description="[s] from one action to the next")
     actions: list[Vector] = Field(description="[horizon][7], inside the safety envelope")
     targets: list[Vector] = Field(description="[horizon][7], the absolute poses that the actions lead to")
     wanted: list[Vector] = Field(description="[horizon][7], actions as found, before they were made safe")
-    cost: float
+    cost: float = Field(description="cost of the plan, by which it was searched; lower is better")
     idle_cost: float | None = Field(None, description="cost of doing nothing")
     trace: list[float] = Field(description="best cost after each iteration")
     confidence: Confidence
@@ -188,13 +192,15 @@ class PlanResponse(Message):
     )
     stop_reason: Literal["converged", "iterations", "deadline"]
     seed: int
-    iterations: int
-    evaluations: int
-    gripper_costs: dict[str, float]
-    clipped: list[Clipping]
+    iterations: int = Field(description="iterations that were finished")
+    evaluations: int = Field(description="number of candidates imagined")
+    gripper_costs: dict[str, float] = Field(
+        description="cost of the best plan with each option of the gripper, by name"
+    )
+    clipped: list[Clipping] = Field(description="values that were changed for safety")
     warnings: list[str]
-    timings_ms: dict[str, float]
-    dry_run: bool
+    timings_ms: dict[str, float] = Field(description="[ms] by stage")
+    dry_run: bool = Field(description="the robot is asked to stay; `wanted` says what it would have been told")
 
 
 # --- goals and sessions --------------------------------------------------------------------------------------------
@@ -210,8 +216,8 @@ class Goal(Message):
     """A registered goal; its id is the hash of its pictures."""
 
     goal_id: str
-    sub_goals: int
-    expires_in_s: float
+    sub_goals: int = Field(description="number of its pictures")
+    expires_in_s: float = Field(description="[s] until it is forgotten, unless it is used before then")
 
 
 class Goals(Message):
@@ -232,10 +238,10 @@ class Session(Message):
 
     session_id: str
     status: Literal["going", "done", "timed out"]
-    sub_goal: int
-    sub_goals: int
-    steps: int
-    expires_in_s: float
+    sub_goal: int = Field(description="the one pursued now, counted from 0")
+    sub_goals: int = Field(description="number of the goal's pictures")
+    steps: int = Field(description="number of plans handed out")
+    expires_in_s: float = Field(description="[s] until it is closed, unless it is used before then")
 
 
 class Sessions(Message):
@@ -281,19 +287,19 @@ class Calibration(Message):
 class PassedGoal(Message):
     """A sub-goal that was passed with this observation."""
 
-    sub_goal: int
-    verdict: str
+    sub_goal: int = Field(description="counted from 0")
+    verdict: str = Field(description="achieved, or settled: its cost no longer falls")
 
 
 class StepResponse(Message):
     """What to do next. Without a plan, the robot stays where it is."""
 
     session_id: str
-    observation_id: str | None = None
+    observation_id: str | None = Field(None, description="the `id` of the observation, where one was given")
     status: Literal["going", "done", "timed out"]
-    sub_goal: int
-    cost: float
-    passed: list[PassedGoal]
+    sub_goal: int = Field(description="the one pursued now, counted from 0")
+    cost: float = Field(description="of the present picture, with respect to that sub-goal")
+    passed: list[PassedGoal] = Field(description="sub-goals passed since the last step that was answered")
     plan: PlanResponse | None = None
     dropped: int = Field(0, description="in a stream, observations that a newer one replaced")
 
@@ -306,7 +312,7 @@ class StreamProblem(Message):
     field: str | None = None
     observation_id: str | None = None
     retry_after_s: float | None = None
-    dropped: int = 0  # observations that a newer one replaced
+    dropped: int = Field(0, description="observations that a newer one replaced since the last answer")
 
 
 # --- without searching ---------------------------------------------------------------------------------------------
@@ -326,9 +332,9 @@ class EnergyResponse(Message):
     """Published energies: how far from the goal candidates are imagined to end, by latents alone; lower is nearer."""
 
     model: Model
-    energies: list[float]
+    energies: list[float] = Field(description="[candidates]")
     idle_energy: float = Field(description="energy of the observation itself")
-    timings_ms: dict[str, float]
+    timings_ms: dict[str, float] = Field(description="[ms] by stage")
 
 
 class RolloutRequest(Message):
@@ -357,7 +363,7 @@ class RolloutResponse(Message):
     poses: list[list[Vector]] = Field(description="[candidates][horizon][7]")
     energies: list[Vector] = Field(description="[candidates][horizon], empty without a goal")
     latents: Tensor | None = Field(None, description="[candidates, horizon, tokens, dim]")
-    timings_ms: dict[str, float]
+    timings_ms: dict[str, float] = Field(description="[ms] by stage")
 
 
 # --- about the service ---------------------------------------------------------------------------------------------
@@ -384,11 +390,13 @@ class ServerInfo(Message):
 
     version: str
     api: str
-    dt_s: float
+    dt_s: float = Field(description="[s] from one action to the next")
     conventions: dict[str, str]
-    limits: dict[str, float]
+    limits: dict[str, float] = Field(
+        description="of the safety envelope and of requests; those without an end are left out"
+    )
     presets: list[str]
-    versions: dict[str, str]
+    versions: dict[str, str] = Field(description="of the software that answers depend on")
 
 
 def read(kind: type[MessageT], content: Any) -> MessageT:
