@@ -149,18 +149,23 @@ class Confidence(Message):
     goal_uncertainty: float | None = Field(
         None,
         description="[m] how far off the hand in the goal is expected to be located; absent if the model does not "
-        "locate it",
+        "locate it, or if it is no number",
     )
-    goal_reached: bool = Field(description="the cost of doing nothing is that of an achieved goal")
+    goal_reached: bool = Field(
+        description="the cost of doing nothing is that of an achieved goal; false if not known what such goals cost"
+    )
     cycle_error: float | None = Field(
         None,
         description="[m] by how much the model's ways to the hand in the goal and back contradict each other; "
-        "absent if the model does not locate it",
+        "absent if the model does not locate it, or if it is no number",
     )
     goal_out_of_reach: bool = Field(
-        description="not reached, yet no move within reach comes nearer; a robot should not move"
+        description="not known to be reached, yet no move within reach comes nearer, and the gripper is not to change; "
+        "a robot should not move"
     )
-    view_unfamiliar: bool = Field(description="the model does not know such a view, judging by `cycle_error`")
+    view_unfamiliar: bool = Field(
+        description="the model does not know such a view, judging by `cycle_error`; a robot should not move"
+    )
 
 
 class Clipping(Message):
@@ -169,8 +174,8 @@ class Clipping(Message):
     step: int = Field(description="of the plan, counted from 0")
     part: str = Field(description="x, y, z, roll, pitch, yaw or gripper")
     rule: str = Field(description="step limit, distance, workspace or gripper range")
-    asked: float = Field(description="the value as planned [m, rad, closedness]")
-    allowed: float = Field(description="the value in `actions`, or one that a later rule changed again")
+    asked: float = Field(description="the value as planned, or as an earlier rule left it [m, rad, closedness]")
+    allowed: float = Field(description="the value by this rule, which a later rule may change again")
 
 
 class PlanResponse(Message):
@@ -195,12 +200,12 @@ class PlanResponse(Message):
     iterations: int = Field(description="iterations that were finished")
     evaluations: int = Field(description="number of candidates imagined")
     gripper_costs: dict[str, float] = Field(
-        description="cost of the best plan with each option of the gripper, by name"
+        description="cost of the best plan with each gripper option, by name; empty if these are not tried one by one"
     )
     clipped: list[Clipping] = Field(description="values that were changed for safety")
     warnings: list[str]
     timings_ms: dict[str, float] = Field(description="[ms] by stage")
-    dry_run: bool = Field(description="the robot is asked to stay; `wanted` says what it would have been told")
+    dry_run: bool = Field(description="the robot is asked to stay where it is; `wanted` says what was found")
 
 
 # --- goals and sessions --------------------------------------------------------------------------------------------
@@ -285,10 +290,10 @@ class Calibration(Message):
 
 
 class PassedGoal(Message):
-    """A sub-goal that was passed with this observation."""
+    """A sub-goal that was passed, and how."""
 
     sub_goal: int = Field(description="counted from 0")
-    verdict: str = Field(description="achieved, or settled: its cost no longer falls")
+    verdict: str = Field(description="achieved, or settled: its cost fell far enough and no longer falls")
 
 
 class StepResponse(Message):
@@ -301,7 +306,7 @@ class StepResponse(Message):
     cost: float = Field(description="of the present picture, with respect to that sub-goal")
     passed: list[PassedGoal] = Field(description="sub-goals passed since the last step that was answered")
     plan: PlanResponse | None = None
-    dropped: int = Field(0, description="in a stream, observations that a newer one replaced")
+    dropped: int = Field(0, description="in a stream, number of waiting observations that this one replaced")
 
 
 class StreamProblem(Message):
@@ -312,7 +317,7 @@ class StreamProblem(Message):
     field: str | None = None
     observation_id: str | None = None
     retry_after_s: float | None = None
-    dropped: int = Field(0, description="observations that a newer one replaced since the last answer")
+    dropped: int = Field(0, description="number of waiting observations that this one replaced")
 
 
 # --- without searching ---------------------------------------------------------------------------------------------
@@ -393,7 +398,7 @@ class ServerInfo(Message):
     dt_s: float = Field(description="[s] from one action to the next")
     conventions: dict[str, str]
     limits: dict[str, float] = Field(
-        description="of the safety envelope and of requests; those without an end are left out"
+        description="of the safety envelope, of requests and of what is kept; infinite ones are left out"
     )
     presets: list[str]
     versions: dict[str, str] = Field(description="of the software that answers depend on")

@@ -125,7 +125,7 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: VJEPA2ACError) -> None:
-        """Answer in place of the application, which never got the request, and say that the connection closes."""
+        """Answer in place of the application, which never got a whole request, and say that the connection closes."""
         self._is_unreadable = True
         if self._is_leaving:
             return

@@ -90,7 +90,7 @@ class Gate:
         return span
 
     def _refuse_foreign(self, headers: dict[bytes, str]) -> None:
-        """Refuse a browser's request for a page of another origin, unless that is allowed. Raises ForeignOriginError.
+        """Refuse a browser's request from a page of another origin, unless that is allowed. Raises ForeignOriginError.
 
         Any page in the operator's browser can send requests to loopback. A page whose own name was made to lead to
         loopback, too (DNS rebinding), would pass for one of ours; so a service on loopback without a token answers only

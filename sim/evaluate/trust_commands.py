@@ -12,10 +12,13 @@ def evaluate_confidence(
     folders: Annotated[list[Path], typer.Argument(help="Folders of evaluations of one model and one cost.")],
     out: Annotated[Path, typer.Option(help="File for the coefficients and the report.")] = Path("confidence.json"),
     beside: Annotated[
-        Path | None, typer.Option(help="Another such file for the same model, whose entries for other costs are kept.")
+        Path | None,
+        typer.Option(
+            help="Such a file for the same model, perhaps --out itself; its entries for other costs are kept."
+        ),
     ] = None,
 ) -> None:
-    """Fit probabilities of failure to the plans of evaluated episodes, and judge them on held-out seeds.
+    """Fit probabilities of failure to the plans of evaluated episodes, and judge them on seeds left out of the fit.
 
     Use episodes whose seeds are not used to judge anything else. With the file, each plan carries its probability of
     failure:

@@ -43,9 +43,7 @@ def fit_check(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder for cached latents of --read-out-from, as in `train`. When not given, the user's cache folder."
-        ),
+        typer.Option(help="Folder for cached latents of --read-out-from. When not given, that of `train`."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for fit-check.json and the pictures.")] = Path("fit-check"),
     scenes: Annotated[

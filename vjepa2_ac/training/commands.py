@@ -156,8 +156,9 @@ def invert(
     The inverse learns the hand's move between two moments of an episode. The release holds the world model unchanged,
     and the inverse beside it; planners then add the distance to the located hand to the cost (`cost.place`).
 
-    With the recipe `default-keyframes`, it learns where the gripper changes next on the way to the goal, so that one
-    picture of the final state is enough (preset `keyframes`). Latents are shared with `train` through the cache.
+    With the recipe `default-keyframes`, a keyframes network learns where the gripper changes next on the way to the
+    goal, so that one picture of the final state is enough (preset `keyframes`). Latents are shared with `train` through
+    the cache.
 
     Example: `vjepa2-ac invert --data droid/ --model runs/mine/release --out runs/inverse`
     """
