@@ -26,7 +26,7 @@ BF16_PEAKS = {
 
 
 def bf16_peak(device: torch.device) -> float | None:
-    """The peak [TFLOP/s] of a CUDA device; None where it is not known, as for every CPU."""
+    """The peak [TFLOP/s] of a CUDA device; None where it is not known, as for every CPU: its clock says too little."""
     return peak_of(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
 
 

@@ -6,7 +6,8 @@ machine, and the actions must be equal to the last bit. On a machine that is bus
 mean little; the processor time of each process hardly depends on that work, and is reported beside them.
 
 `--model point` (the default) is the tests' point world, whose plans take milliseconds, so that overhead shows;
-`--model default`, or any other, is a real one. `--requests` and `--memory` say how many requests are sent for each.
+`--model default`, or any other, is a real one. `--requests` says how many requests are timed for each protocol and
+number of clients, `--memory` how many are sent from the first reading of memory to the last.
 """
 
 from __future__ import annotations

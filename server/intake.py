@@ -104,5 +104,5 @@ class Intake:
         return min(ends, default=None)
 
     def close(self) -> None:
-        """Decode nothing more."""
+        """Take in nothing more to decode or check."""
         self._threads.shutdown(wait=False)

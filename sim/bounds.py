@@ -97,7 +97,7 @@ def play(trial: Trial) -> list[Outcome]:
 
 
 def wilson(successes: float, trials: float, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % confidence interval of a success rate (Wilson 1927), which holds for rates near 0 and 1, too."""
+    """The 95 % confidence interval of a success rate (Wilson 1927), which holds at rates of 0 and 1, too."""
     if trials == 0:
         return (0.0, 1.0)
     rate, weight = successes / trials, z * z / trials

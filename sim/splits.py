@@ -6,8 +6,8 @@
 - `wide`: for training beside `train`: patterned surfaces as well, two lamps of any colour, one of them anywhere, the
   camera turned by up to 4°.
 - `views`: as `wide`, with the camera turned by up to 30° and more of the light from the second lamp.
-- `harsh`: as `views`, with more patterns, at least 75 % of the directed light from the second lamp, and less ambient
-  light.
+- `harsh`: as `views`, with more patterns, nearly all of the directed light from the second lamp (a share of 75 % to
+  95 %, before each lamp gets its colour), and less ambient light.
 """
 
 from __future__ import annotations

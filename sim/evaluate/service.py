@@ -1,4 +1,4 @@
-"""A private planning service: started on loopback, ready when it is handed out, and ended with this process.
+"""A private planning service: started on loopback, ready when it is handed out, ended with its context or process.
 
 It is the same program that a robot would use, `vjepa2-ac serve`, in a process of its own. Its standard input is a pipe
 from this process: when that closes, however this process has ended, the service stops.

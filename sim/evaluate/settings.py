@@ -128,7 +128,7 @@ def factors_named(text: str) -> tuple[str, ...]:
 
 
 def baselines_named(text: str) -> tuple[DriverName, ...]:
-    """The baselines in `text`: none, `all`, or names separated by commas."""
+    """The baselines in `text`: none if it is empty, `all`, or names separated by commas."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if names == ["all"]:
         return BASELINES
