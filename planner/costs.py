@@ -59,7 +59,7 @@ def l2(latents: Tensor, goal: Tensor) -> Tensor:
 
 @distance("huber")
 def huber(latents: Tensor, goal: Tensor, delta: float = 0.5) -> Tensor:
-    """Mean over channels of Huber loss / `delta`: quadratic below it, where latents differ by noise, like L1 above."""
+    """Channel mean of Huber loss / `delta`: quadratic below `delta`, where latents differ by noise, like L1 above."""
     require(0 < delta < math.inf, f"delta is a difference of latents, above 0, got {delta}")
     return F.huber_loss(latents, goal.expand_as(latents), reduction="none", delta=delta).mean(dim=-1) / delta
 

@@ -45,7 +45,7 @@ class MoveSpace:
 
     @property
     def reaches(self) -> Tensor:
-        """How far each searched number may go both up and down, [V]: the width that a search begins with."""
+        """How far each searched number may go in both directions, [V]: the width that a search begins with."""
         reach_V = self.limits
         if self.descent_limit is not None:
             reach_V[2] = self.descent_limit

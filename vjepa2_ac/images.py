@@ -1,6 +1,7 @@
 """Preparation of camera frames for the encoder: crop, resize, and normalise by ImageNet's mean and standard deviation.
 
-Each way to prepare frames has a name, because a model sees well only frames that are prepared as in its training:
+Every way in which frames were prepared for the released models is here by name, because a model sees well only frames
+that are prepared as in its training:
 
 | name       | crop                                       | resize                     | used by                      |
 |------------|--------------------------------------------|----------------------------|------------------------------|

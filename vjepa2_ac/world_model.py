@@ -92,7 +92,10 @@ SIZES: dict[str, tuple[EncoderConfig, ACPredictorConfig]] = {
     "vith": _with_predictor("vit-huge", 1024, 24, 16),
     "vitg": _with_predictor("vit-giant-xformers", 1024, 24, 16),  # V-JEPA 2-AC as released
 }
-"""The configurations of encoder and predictor for each SIZE of `random:SIZE`; all take pictures of 256 x 256 pixels."""
+"""The configurations of encoder and predictor for each SIZE of `random:SIZE`; all take pictures of 256 x 256 pixels.
+
+Below `vitl`, predictors are smaller than the released one, to match their encoders.
+"""
 
 
 class WorldModel:
