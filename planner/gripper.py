@@ -2,10 +2,11 @@
 
 Few samples of a plain search hit both the right motion and the right gripper, and costs are nearly flat in the gripper
 until the hand is at the object. So the motion is searched with the gripper kept as it is, and the best plan is then
-imagined once with each gripper option. An option is not chosen for its cost, because what the model has wrong in all of
-these futures outweighs what sets them apart. It is chosen for how much of the difference that it is imagined to make
-the goal shows (mode `contrast`, see `share_by_latents`). Where the model's inverse locates the hand in the goal, its
-closedness there gives the same share in another way (see `share_by_closedness`), and settings weigh the two.
+imagined once with each gripper option. An option is not chosen for its cost alone, because what the model has wrong in
+all of these futures outweighs what sets them apart. It must make a difference of which the goal shows enough (mode
+`contrast`, see `share_by_latents`); of those that do, the cheapest is taken. Where the model's inverse locates the hand
+in the goal, its closedness there gives the same share in another way (see `share_by_closedness`), and settings weigh
+the two.
 
 Open fingers around something wide look like closed ones. So before an open hand goes on from a sub-goal, the way to the
 next one may be imagined with the fingers closed first (`choose_to_close_first`): whether the object comes along tells
