@@ -62,7 +62,7 @@ def convert(
 
 
 def _refuse_loss(folder: Path, sources: Sequence[str | Path]) -> None:
-    """Raise CheckpointError if `folder` holds one of the sources, or is there and is not a model."""
+    """Raise CheckpointError if `folder` holds one of the sources, or is there and is neither a model nor empty."""
     for source in sources:
         if find(source).resolve().is_relative_to(folder):
             raise CheckpointError(f"{source} lies in {folder}, which would be replaced; give another name")

@@ -1,7 +1,7 @@
 """Check whether a folder of raw DROID episodes is fit for training: every episode is examined, every fault named.
 
 Reasons make one episode unusable. Faults concern the folder as a whole (grippers that run the wrong way show only over
-many episodes). Notes are oddities that the reader copes with, told so that nobody is surprised.
+many episodes). Notes are hazards that the reader copes with, told so that nobody is surprised.
 
 Shapes: N rows of the trajectory, A actions, R decoded moments, E episodes, B bins of step sizes, 7 numbers of a pose or
 action, H height, W width, C colours.

@@ -26,7 +26,7 @@ from vjepa2_ac.errors import EpisodeError, TooManyBadEpisodesError, VideoError
 
 Array = NDArray[np.float64]
 
-LENGTHS_MAY_DIFFER = 0.05  # of the longer of video and trajectory; a camera drops a few frames, no more
+LENGTHS_MAY_DIFFER = 0.05  # of the longer of video and trajectory; a few frames are dropped, more is another episode
 RATES_MAY_DIFFER = 0.1  # header against timestamps, before the timestamps are believed
 LARGEST_ANGLE = 2 * np.pi + 0.1  # [rad]; angles may be unwrapped by one turn, larger numbers are degrees
 LARGEST_POSITION = 3.0  # [m]; no arm that stands on a table reaches further, larger numbers are millimetres
