@@ -231,7 +231,7 @@ class Controller:
             self.progress = Progress(self.config.progress)
 
     def _commanded(self, look: _Look) -> Array | None:
-        """The commanded pose, kept near the measured one. Starting from the measured one would let errors add up to drift."""
+        """The commanded pose, kept near the measured one, starting from which would let errors add up to drift."""
         if self.commanded_7 is None:
             return None
         limits, commanded_7 = self.planner.config.limits, self.commanded_7.copy()

@@ -21,7 +21,7 @@ from vjepa2_ac.poses import Array
 
 
 class HueView(NamedTuple):
-    """The latents of a request's pictures in one hue: what is seen now, what should be seen, and what was seen earlier."""
+    """The latents of a request's pictures in one hue: what is seen now, what should be seen, what was seen earlier."""
 
     latents_ND: Tensor
     goal_ND: Tensor
