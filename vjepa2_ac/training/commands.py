@@ -39,7 +39,8 @@ SetOption = Annotated[
 CacheOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for cached latents and decoded frames. When not given, `training-cache` in the user's cache."
+        help="Folder for cached latents and decoded frames. When not given, `training-cache` in $VJEPA2_AC_HOME, "
+        "or else in `vjepa2-ac` in the user's cache folder."
     ),
 ]
 HeldOutOption = Annotated[
