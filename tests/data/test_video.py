@@ -143,6 +143,11 @@ def test_an_avi_is_read_exactly_or_refused_where_it_does_not_say_when_frames_are
         open_video(encode(tmp_path / "other.avi", codec, bf="2"))
 
 
+def test_a_stream_that_is_sought_by_when_frames_are_decoded_is_read_exactly(tmp_path: Path) -> None:
+    video = open_video(encode(tmp_path / "camera.ts", "libx264", bf="2", g="10"))
+    np.testing.assert_allclose(grey(video.frames([31, 0, 12])), 20 + 3 * np.array([31, 0, 12]), atol=4)
+
+
 def test_equal_frames_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("film.mp4", "again.mp4"):
         write_video(tmp_path / name, patterned(40).repeat(2, axis=1).repeat(2, axis=2), 4.0)

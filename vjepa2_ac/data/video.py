@@ -95,7 +95,8 @@ class Video:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}  # damage is an error, not a smeared picture
             for key, numbers in _runs(wanted, keys):
-                container.seek(self.times[key], stream=stream)
+                if keys:  # else from the start of the file, where seeking to its first frame may miss it (MPEG-TS)
+                    container.seek(self.times[key], stream=stream)
                 missing = {self.times[number]: number for number in numbers}
                 last = max(missing)
                 for frame in container.decode(stream):
