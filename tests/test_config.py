@@ -29,6 +29,7 @@ MODEL_CONFIGS = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inner:
     rate: float = 0.5
+    depth: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,11 @@ class Outer:
 
     def __post_init__(self) -> None:
         require(self.limit is None or self.limit > 0, f"limit must be positive, got {self.limit}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nested:
+    outer: Outer
 
 
 @pytest.mark.parametrize("config", MODEL_CONFIGS)
@@ -134,6 +140,18 @@ def test_an_encoder_of_clips_that_hold_nothing_is_refused(config: type, name: st
 def test_settings_change_a_config_by_their_dotted_names() -> None:
     changed = with_settings(Outer(name="a"), ["size=[1, 2]", "inner.rate=0.25", "kind=far"])
     assert (changed.size, changed.inner.rate, changed.kind) == ((1, 2), 0.25, "far")
+
+
+def test_a_mapping_changes_of_a_config_within_what_it_names_and_leaves_the_rest() -> None:
+    config = Nested(outer=Outer(name="a", limit=4, inner=Inner(rate=0.1)))
+    changed = with_settings(config, ["outer.limit=5", 'outer={"kind": "far", "inner": {"depth": 3}}'])
+    assert changed.outer == Outer(name="a", limit=5, kind="far", inner=Inner(rate=0.1, depth=3))
+
+
+def test_a_mapping_of_numbers_by_name_is_given_as_a_whole() -> None:
+    outer = Outer(name="a", extra={"x": 1.0})
+    assert with_settings(outer, ['extra={"y": 2}']).extra == {"y": 2.0}
+    assert with_settings(outer, ["extra.y=2"]).extra == {"x": 1.0, "y": 2.0}
 
 
 def test_a_setting_names_what_it_gives_a_value() -> None:

@@ -48,14 +48,15 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any], where: str) -> Conf
 def with_settings(config: ConfigT, given: Sequence[str], where: str = "--set") -> ConfigT:
     """`config` with settings `NAME=VALUE` applied: names are dotted; values are JSON, or text where they do not parse.
 
-    All settings are applied before anything is checked, so they may depend on each other.
+    Of a config within it, a mapping sets what it names and leaves the rest. All settings are applied before anything is
+    checked, so they may depend on each other.
     """
     values = to_dict(config)
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"{where} is written like search.samples=48; cannot read {text!r}")
-        _put(values, name.strip().split("."), value, f"{where} {text}")
+        _put(values, name.strip().split("."), value, f"{where} {text}", config)
     return from_dict(type(config), values, where)
 
 
@@ -80,16 +81,26 @@ def nearest(word: str, known: typing.Iterable[str]) -> str | None:
     return lowered[matches[0]] if matches else None
 
 
-def _put(values: dict[str, Any], path: list[str], text: str, where: str) -> None:
-    for part in path[:-1]:
+def _put(values: dict[str, Any], path: list[str], text: str, where: str, config: object = None) -> None:
+    *sections, last = path
+    for part in sections:
         inner = values.setdefault(part, {})
         if not isinstance(inner, dict):
             raise ConfigError(f"{where}: '{part}' has no parts; give it as a whole, as JSON")
-        values = inner
+        values, config = inner, getattr(config, part, None)
     try:
-        values[path[-1]] = json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError:
-        values[path[-1]] = text.strip()
+        value = text.strip()
+    values[last] = _changed(values.get(last), value, getattr(config, last, None))
+
+
+def _changed(before: Any, value: Any, config: object) -> Any:
+    """`value`; where it is for a config within another, together with the settings before that it does not name."""
+    if not (dataclasses.is_dataclass(config) and isinstance(before, dict) and isinstance(value, dict)):
+        return value
+    named = {name: _changed(before.get(name), each, getattr(config, name, None)) for name, each in value.items()}
+    return before | named
 
 
 def _dotted(values: dict[str, Any]) -> Iterator[str]:
