@@ -89,6 +89,11 @@ def test_settings_change_a_recipe_by_full_or_short_name() -> None:
     assert (recipe.engine.steps, recipe.optimizer.lr, recipe.predictor["depth"], recipe.cache) == (7, 1e-4, 2, False)
 
 
+def test_a_mapping_changes_of_a_section_what_it_names_and_leaves_the_rest_of_the_recipe() -> None:
+    whole = recipes.read("default-train", ["optimizer={lr: 1e-4, warmup: 9}", "predictor={depth: 2}"])
+    assert whole == recipes.read("default-train", ["optimizer.lr=1e-4", "optimizer.warmup=9", "predictor.depth=2"])
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [

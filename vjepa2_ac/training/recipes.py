@@ -295,7 +295,7 @@ def _set(values: Settings, setting: str, cls: type[Any]) -> None:
         if not isinstance(place, dict):
             raise ConfigError(f"--set {setting}: {section} has no settings inside")
     try:
-        place[last] = _numbers(yaml_settings.load(text))
+        place.update(_merged(place, {last: _numbers(yaml_settings.load(text))}))
     except yaml.YAMLError as error:
         why = getattr(error, "problem", None)
         raise ConfigError(f"--set {setting}: {text!r} is no value in YAML{f': {why}' if why else ''}") from None
