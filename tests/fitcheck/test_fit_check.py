@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.data.folders import folder_of, recording, video_of
+from tests.data.folders import change_metadata, folder_of, recording, video_of
 from tests.fitcheck.worlds import walk
 from vjepa2_ac.checkpoints import save
 from vjepa2_ac.cli import run
@@ -313,6 +313,14 @@ def test_repaints_are_known_as_parts(tmp_path: Path) -> None:
     tracks = read_tracks(tmp_path, camera="left", fps=4.0, scenes=1, seed=0, bad=BadEpisodes(0))
     assert [track.is_part for track in tracks] == [False, True]
     assert not any(tracks[segment.track].is_part for segment in segments(tracks, 1))
+
+
+def test_the_word_simulation_in_another_recorders_metadata_means_nothing(tmp_path: Path) -> None:
+    for ref in folder_of(tmp_path, episodes=2):
+        change_metadata(ref, simulation="Isaac")
+    tracks = read_tracks(tmp_path, camera="left", fps=4.0, scenes=2, seed=0, bad=BadEpisodes(0))
+    assert [(track.branch, track.is_part) for track in tracks] == 2 * [(None, False)]
+    assert len({track.group for track in tracks}) == 2
 
 
 def test_faster_recordings_are_thinned_to_the_models_rate(tmp_path: Path) -> None:

@@ -144,6 +144,14 @@ def test_a_video_that_was_replaced_is_encoded_again_whatever_it_is_called(
     assert not np.array_equal(before, after)
 
 
+def test_the_word_simulation_in_another_recorders_metadata_means_nothing(tmp_path: Path) -> None:
+    (ref,) = folder_of(tmp_path, 1)
+    folders.change_metadata(ref, simulation="Isaac")
+    trajectories = recorded_trajectories(tmp_path, WINDOW, SamplingConfig(), ALONE, copies=1)
+    assert [trajectory.branch for trajectory in trajectories] == [None, None]
+    assert all(trajectory.read(np.arange(2))["frames_THW3"].shape[0] == 2 for trajectory in trajectories)
+
+
 def test_another_encoder_has_another_cache(data: Path, encoder: FrameEncoder) -> None:
     open_cached(data, encoder)
     other = FrameEncoder(build(Encoder, SHAPE, seed=1), encoder.preprocessing, ALONE.device, "fp32")

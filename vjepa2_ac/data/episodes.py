@@ -64,8 +64,7 @@ class Episode:
     @property
     def is_part(self) -> bool:
         """Whether it is a branch or a repaint: a few steps from the middle of another simulated episode."""
-        facts = self.metadata.get("simulation")
-        return isinstance(facts, dict) and facts.get("left_at") is not None
+        return layout.simulation_of(self.metadata).get("left_at") is not None
 
     def frames(self, numbers: Sequence[int] | NDArray[np.int64]) -> Frames:
         """The frames of these moments, RGB uint8 [T, H, W, 3]."""

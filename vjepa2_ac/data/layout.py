@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -197,6 +197,12 @@ def read_metadata(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(metadata, dict):
         raise EpisodeError(name, f"{files[0].name} holds {type(metadata).__name__}, expected an object")
     return metadata
+
+
+def simulation_of(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What our simulator says of an episode in its metadata; empty for any other recording, whatever it says there."""
+    facts = metadata.get("simulation")
+    return facts if isinstance(facts, dict) else {}
 
 
 def video_name(metadata: dict[str, Any], camera: str, name: str) -> str:

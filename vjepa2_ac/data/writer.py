@@ -293,7 +293,7 @@ def add_to_index(root: Path, entry: dict[str, Any]) -> None:
 
 def index_entry(ref: EpisodeRef, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """An episode's entry in the index: where it is, its length, task and success, and some of the simulator's facts."""
-    facts = metadata.get("simulation") or {}
+    facts = layout.simulation_of(metadata)
     return {
         "path": ref.name,
         "frames": metadata.get("trajectory_length"),

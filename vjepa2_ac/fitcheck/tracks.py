@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
-from vjepa2_ac.data.layout import EpisodeRef, find_episodes, read_metadata
+from vjepa2_ac.data.layout import EpisodeRef, find_episodes, read_metadata, simulation_of
 from vjepa2_ac.data.video import Frames
 from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.terminal import Advance
@@ -88,11 +88,10 @@ def _track(episode: Episode, fps: float) -> Track:
     rows_R = np.arange(0, len(episode), stride)
     truth = episode.simulation()
     objects, held = truth.get("object_position"), truth.get("is_held")
-    facts = episode.metadata.get("simulation") or {}
     return Track(
         name=episode.name,
         group=_group(episode.metadata, episode.ref),
-        branch=episode.ref.branch(facts.get("branch")),
+        branch=episode.ref.branch(simulation_of(episode.metadata).get("branch")),
         is_part=episode.is_part,
         fps=episode.fps / stride,
         poses_R7=episode.poses_N7[rows_R],
@@ -105,7 +104,7 @@ def _track(episode: Episode, fps: float) -> Track:
 
 def _group(metadata: dict[str, Any], ref: EpisodeRef) -> str:
     """A name for the scene, equal for all episodes that show it; each episode of a real robot is its own scene."""
-    facts = metadata.get("simulation") or {}
+    facts = simulation_of(metadata)
     return (
         str(ref.folder.resolve())
         if facts.get("seed") is None

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from vjepa2_ac import jitter, poses
 from vjepa2_ac.data.episodes import Array, BadEpisodes, Episode, open_episode
-from vjepa2_ac.data.layout import TRAJECTORY, EpisodeRef, find_episodes, video_path
+from vjepa2_ac.data.layout import TRAJECTORY, EpisodeRef, find_episodes, simulation_of, video_path
 from vjepa2_ac.data.windows import WindowConfig, rate_missed
 from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
 from vjepa2_ac.training.latents import FrameEncoder, packed, unpacked
@@ -306,7 +306,7 @@ def _events(trajectories: Sequence[Trajectory], change: float) -> list[tuple[int
 
 def branch_of(metadata: Mapping[str, Any], camera: str) -> str | None:
     """A name shared by episodes that left the same simulated state, seen by this camera; None for all others."""
-    branch = (metadata.get("simulation") or {}).get("branch")
+    branch = simulation_of(metadata).get("branch")
     return f"{branch} {camera}" if branch else None
 
 
@@ -328,8 +328,8 @@ def _in_looks(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> ND
     """The frames with the appearance of a copy; episodes that left the same state share it."""
     if copy == 0:
         return frames_FHW3
-    simulation = episode.metadata.get("simulation") or {}
-    return jitter.Jitter.of(simulation.get("branch") or Path(episode.name).name, copy)(frames_FHW3)
+    branch = simulation_of(episode.metadata).get("branch")
+    return jitter.Jitter.of(branch or Path(episode.name).name, copy)(frames_FHW3)
 
 
 def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool) -> Work:
