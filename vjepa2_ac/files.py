@@ -85,6 +85,8 @@ def whole(path: Path) -> Iterator[Path]:
     """
     aside = aside_of(path)
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # root could put a file in the place of /dev/null
+            raise InputError(f"{path} cannot be written: it is a pipe or a device, not a file")
         yield aside
         aside.replace(path)
     except OSError as error:
