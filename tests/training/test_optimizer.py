@@ -70,6 +70,25 @@ def test_a_rise_and_a_fall_that_do_not_fit_into_the_run_are_refused() -> None:
     replace(config, schedule="warmup_cosine").check(7)  # which has no anneal
 
 
+@pytest.mark.parametrize(
+    ("recipe", "lr", "above"),
+    [
+        ("pretrain-vitl-256", 1e-4, "final_lr is higher: 0.000525, with an lr of 0.0001; set optimizer.final_lr, too"),
+        ("default-train", 1e-4, "final_lr is higher: 0.001"),
+        ("droid", 1e-5, "start_lr is higher: 7.5e-05"),
+    ],
+)
+def test_a_rate_that_would_begin_or_end_above_its_peak_is_refused(recipe: str, lr: float, above: str) -> None:
+    with pytest.raises(ConfigError, match=above):
+        recipes.read(recipe, [f"lr={lr}"]).check()
+    recipes.read(recipe, [f"lr={lr}", "final_lr=0", "start_lr=0"]).check()
+
+
+@pytest.mark.parametrize("unused", [("schedule=linear_decay",), ("warmup=0", "final_lr=1", "anneal=0")])
+def test_a_rate_that_is_never_reached_may_be_any(unused: tuple[str, ...]) -> None:
+    recipes.read("droid", ["lr=1e-5", *unused]).check()
+
+
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_recipe_may_begin_and_reaches_its_peak(name: str) -> None:
     recipes.read(name).check()

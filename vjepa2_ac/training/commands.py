@@ -33,7 +33,7 @@ SetOption = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Recipe setting to change, for example `--set engine.batch=16 --set lr=1e-4`.",
+        help="Recipe setting to change, for example `--set engine.batch=16 --set workers=4`.",
     ),
 ]
 CacheOption = Annotated[

@@ -102,7 +102,18 @@ class OptimizerConfig:
         return schedules.cosine(step, total_steps=total, first=self.weight_decay, final=self.final_weight_decay)
 
     def check(self, steps: int) -> None:
-        """Refuse a warmup and an anneal that do not both fit into a run of `steps` updates: the rate would jump."""
+        """Refuse a warmup and an anneal that do not both fit into a run of `steps` updates: the rate would jump.
+
+        And a rate that begins or ends above its peak.
+        """
+        begins = self.warmup > 0 and self.schedule != "linear_decay"
+        ends = self.anneal > 0 or self.schedule != "warmup_stable_decay"
+        for name, rate, is_used in (("start_lr", self.start_lr, begins), ("final_lr", self.final_lr, ends)):
+            if is_used and rate > self.lr:
+                raise ConfigError(
+                    f"lr is the highest rate of a run, and {name} is higher: {rate:g}, with an lr of {self.lr:g}; "
+                    f"set optimizer.{name}, too"
+                )
         if self.schedule == "warmup_stable_decay" and self.warmup + self.anneal > steps:
             raise ConfigError(
                 f"a warmup of {self.warmup} and an anneal of {self.anneal} updates do not fit into {steps}; "
