@@ -70,6 +70,13 @@ def test_a_rise_and_a_fall_that_do_not_fit_into_the_run_are_refused() -> None:
     replace(config, schedule="warmup_cosine").check(7)  # which has no anneal
 
 
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_weight_decay_that_is_set_holds_to_the_end(name: str) -> None:
+    recipe = recipes.read(name, ["weight_decay=0.01"])
+    steps = recipe.engine.steps
+    assert {recipe.optimizer.decay(step, steps) for step in (1, steps // 2, steps)} == {0.01}
+
+
 @pytest.mark.parametrize(
     ("recipe", "lr", "above"),
     [

@@ -36,7 +36,7 @@ class OptimizerConfig:
     anneal: int = 4_500  # of warmup_stable_decay
     stretch: float = 1.0  # cosines and linear_decay run over this many times the updates: 1.25 in the reference
     weight_decay: float = 0.04
-    final_weight_decay: float = 0.04
+    final_weight_decay: float | None = None  # towards which it goes by a cosine; None: it stays
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     momentum: float = 0.95  # of muon
@@ -60,9 +60,10 @@ class OptimizerConfig:
                 f"muon takes learning rates, and adamw_lr_scale times them, up to {LARGEST_MUON_LR:g}, got "
                 f"{max(rates):g} and an adamw_lr_scale of {self.adamw_lr_scale:g}"
             )
-        if min(self.start_lr, self.lr, self.final_lr, self.weight_decay, self.final_weight_decay) < 0 or self.lr == 0:
+        decays = (self.weight_decay, self._last_weight_decay)
+        if min(*rates, *decays) < 0 or self.lr == 0:
             raise ConfigError("learning rates and weight decays cannot be negative, and lr must be above 0")
-        if math.inf in (*rates, self.weight_decay, self.final_weight_decay):
+        if math.inf in (*rates, *decays):
             raise ConfigError("learning rates and weight decays are finite")
         if min(self.warmup, self.anneal) < 0 or not 1 <= self.stretch < math.inf:
             raise ConfigError("warmup and anneal are numbers of updates ≥ 0, stretch is finite and at least 1")
@@ -99,7 +100,7 @@ class OptimizerConfig:
     def decay(self, step: int, steps: int) -> float:
         """The weight decay of update `step`."""
         total = self._stretched(steps)
-        return schedules.cosine(step, total_steps=total, first=self.weight_decay, final=self.final_weight_decay)
+        return schedules.cosine(step, total_steps=total, first=self.weight_decay, final=self._last_weight_decay)
 
     def check(self, steps: int) -> None:
         """Refuse a warmup and an anneal that do not both fit into a run of `steps` updates: the rate would jump.
@@ -119,6 +120,10 @@ class OptimizerConfig:
                 f"a warmup of {self.warmup} and an anneal of {self.anneal} updates do not fit into {steps}; "
                 "set optimizer.warmup and optimizer.anneal, too"
             )
+
+    @property
+    def _last_weight_decay(self) -> float:
+        return self.weight_decay if self.final_weight_decay is None else self.final_weight_decay
 
     def _stretched(self, steps: int) -> int:
         """Updates until a schedule would reach its end, cut down to a whole number as the reference does."""
