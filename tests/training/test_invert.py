@@ -128,6 +128,22 @@ def test_keyframes_are_learned_from_where_the_inverse_is_and_stand_beside_it(roo
     assert samples.same(load(tmp_path / "kept" / "release").keyframes, learned.keyframes)
 
 
+def test_keyframes_go_on_from_a_model_without_an_inverse(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--data", f"{room}/data", "--model", f"{room}/model", "--recipe", f"{room}/tiny.yaml", "--set"]
+    words = ["invert", *given, "asks=keyframe", "--cache", f"{room}/cache"]
+    assert cli.run([*words, "--out", f"{tmp_path}/first"]) == 0
+    first, hardly = tmp_path / "first" / "release", ("steps=1", "start_lr=0", "lr=1e-12", "warmup=0", "anneal=0")
+    on = [*words, *(word for setting in hardly for word in ("--set", setting)), "--start"]
+    assert cli.run([*on, str(first), "--out", f"{tmp_path}/on"]) == 0
+    assert samples.same(load(tmp_path / "on" / "release").keyframes, load(first).keyframes)
+    assert cli.run([*on, f"{room}/model", "--out", f"{tmp_path}/none"]) == 2
+    assert f"{room}/model holds no inverse or keyframes to start from" in capsys.readouterr().err
+    assert invert(room, tmp_path / "inverse", start=first) == 2
+    assert f"{first} holds no inverse to start from" in capsys.readouterr().err
+
+
 def test_an_inverse_that_cannot_go_on_is_refused(
     room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -73,9 +73,10 @@ def start_inverse(
     inverse: InverseModel, part: str, start: str, encoder: AnyEncoder, source: str, *, processes: Processes
 ) -> None:
     """Load the weights of another inverse; for the part `keyframes`, of a keyframe network where there is one."""
-    loaded = load(start, parts=("inverse",), optional=("keyframes", "encoder"), precision="fp32")
-    known = loaded.keyframes if part == "keyframes" and loaded.keyframes else loaded.inverse
-    assert known is not None
+    loaded = load(start, parts=(), optional=("inverse", "keyframes", "encoder"), precision="fp32")
+    known = (loaded.keyframes if part == "keyframes" else None) or loaded.inverse
+    if known is None:
+        raise CheckpointError(f"{start} holds no inverse{' or keyframes' if part == 'keyframes' else ''} to start from")
     _take(inverse, known.state_dict(), known.config, start, "inverse")
     _tell_of_encoders(loaded.encoder, encoder, start, source, processes)
 
