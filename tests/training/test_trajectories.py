@@ -451,6 +451,10 @@ def test_branches_of_two_collections_that_count_alike_are_not_paired(tmp_path: P
 def test_what_cannot_be_sampled_is_said(data: Path, tmp_path: Path, encoder: FrameEncoder) -> None:
     with pytest.raises(InputError, match="left the same state"):
         batches_of(open_cached(data, encoder), pair_share=0.5)
+    branches = [track(rows=5, branch="a"), track(rows=6, branch="a")]
+    with pytest.raises(InputError, match="no two branches of one state have 6 frames at 4 fps"):
+        batches_of(branches, pair_share=0.5, pair_frames=6)
+    batches_of(branches, pair_share=0.5, pair_frames=5)
     still = open_cached(episodes.folder(tmp_path / "still" / "episodes", range(2)), encoder)
     with pytest.raises(InputError, match="no gripper moves"):
         batches_of(still, event_share=0.5)

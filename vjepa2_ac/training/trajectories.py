@@ -182,6 +182,11 @@ class TrajectoryBatches:
         if layout.rank == 0:
             _tell_of_rates(self.trajectories, window.fps)
         if sampling.pair_share and not self.pairs:
+            if _pairs(trajectories, frames=1):
+                raise InputError(
+                    f"pair_share is set, but no two branches of one state have {sampling.pair_frames} frames at "
+                    f"{window.fps:g} fps; set sampling.pair_frames to fewer"
+                )
             raise InputError(
                 "pair_share is set, but no two episodes left the same state (branches of `collect`); "
                 "without any, set sampling.pair_share=0 and loss.contrast_weight=0"
