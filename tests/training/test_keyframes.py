@@ -105,3 +105,10 @@ def test_without_keyframes_any_other_moment_is_the_goal_which_is_said(capsys: py
     assert "so there is no keyframe to learn" in capsys.readouterr().err
     drawn(episode())
     assert not capsys.readouterr().err
+
+
+def test_held_out_episodes_without_keyframes_do_not_mean_that_there_is_none_to_learn(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    KeyframePairs([episode(3 * [0.0])], WindowConfig(fps=4.0), Layout(1), seed=0, held_out=True)
+    assert not capsys.readouterr().err

@@ -38,6 +38,8 @@ class KeyframePairs(MomentPairs):
         seed: int,
         alike: Alike = "pairs",
         event_share: float = 0.0,
+        *,
+        held_out: bool = False,
     ) -> None:
         super().__init__(trajectories, window, layout, seed, alike)
         self.keyframes = [_keyframes(trajectory) for trajectory in self.trajectories]
@@ -47,7 +49,7 @@ class KeyframePairs(MomentPairs):
             raise InputError(
                 "event_share is set, but in no episode does the gripper come to another closedness and stay"
             )
-        if not self.eventful and layout.rank == 0:
+        if not self.eventful and not held_out and layout.rank == 0:
             print(
                 "note: in no episode does the gripper come to another closedness and stay, so there is no keyframe to "
                 "learn: this network will tell where the hand is in the goal, as an inverse does",

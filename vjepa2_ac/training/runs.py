@@ -216,7 +216,7 @@ def _moments(
     trajectories = _trajectories(recipe, sampling, inputs, frames, processes, held_out=held_out)
     drawing = (trajectories, recipe.window, _layout(recipe, processes), recipe.engine.seed, recipe.alike)
     if recipe.asks == "keyframe":
-        return KeyframePairs(*drawing, 0.0 if held_out else recipe.event_share)
+        return KeyframePairs(*drawing, 0.0 if held_out else recipe.event_share, held_out=held_out)
     return MomentPairs(*drawing)
 
 
