@@ -41,5 +41,10 @@ def test_a_change_lasts_where_the_gripper_rests_for_a_second(closedness_R: list[
     assert keyframes_of(np.array(closedness_R), rate=4.0) == keyframes
 
 
+def test_a_keyframe_is_never_the_last_row_however_far_apart_rows_are() -> None:
+    assert keyframes_of(np.array([0.0, 1.0]), rate=0.5) == []
+    assert keyframes_of(np.array([0.0, 1.0, 1.0]), rate=0.5) == [1]
+
+
 def test_a_finer_recording_has_the_same_keyframes() -> None:
     assert keyframes_of(np.repeat(TWICE, 4), rate=16.0) == [4 * row for row in KEYFRAMES]

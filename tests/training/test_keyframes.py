@@ -93,6 +93,10 @@ def test_rows_between_those_of_a_window_count_as_time() -> None:
     assert all(hand == goal for _, goal, hand in drawn(episode(brief, stride=4)))
 
 
+def test_rows_may_be_seconds_apart() -> None:
+    assert {hand for first, goal, hand in drawn(episode([0.0, 0.0, 1.0, 1.0, 0.0], fps=0.5)) if hand < goal} == {2}
+
+
 def test_an_episode_whose_rate_no_whole_stride_brings_to_the_windows_has_its_own_seconds() -> None:
     closed = 10 * [0.0] + 7 * [1.0] + 9 * [0.0]  # at five rows a second for 1.4 s
     hands = {hand for first, goal, hand in drawn(episode(closed, stride=2, fps=5.0)) if hand not in (first, goal)}

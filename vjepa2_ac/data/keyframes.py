@@ -22,7 +22,7 @@ AHEAD = 2  # keyframes that may lie between a look and its goal: something is ta
 
 def keyframes_of(closedness_R: Array, rate: float) -> list[int]:
     """The rows, `rate` of them a second, at which the gripper has just come to another closedness and stays there."""
-    found, level, lasting = list[int](), closedness_R[0], round(LASTING * rate)
+    found, level, lasting = list[int](), closedness_R[0], max(1, round(LASTING * rate))
     for row in range(1, len(closedness_R) - lasting):
         stays = np.abs(closedness_R[row : row + lasting + 1] - closedness_R[row]).max() < STILL
         if stays and abs(closedness_R[row] - level) >= CHANGE:
