@@ -107,6 +107,18 @@ def test_the_cache_is_made_once(data: Path, encoder: FrameEncoder, monkeypatch: 
     assert [t.name for t in again] == [t.name for t in first]
 
 
+def test_the_cache_is_found_again_however_the_way_to_the_episodes_is_written(
+    data: Path, encoder: FrameEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_cached(data, encoder)
+    monkeypatch.setattr(FrameEncoder, "__call__", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.chdir(data.parent)
+    (data.parent / "link").symlink_to(data)
+    for way in ("episodes", "link"):
+        found = cached_trajectories(Path(way), WINDOW, SamplingConfig(), encoder, data.parent / "cache", ALONE)
+        assert len(found) == 5
+
+
 def test_a_trajectory_knows_how_fast_its_rows_follow(tmp_path: Path, encoder: FrameEncoder) -> None:
     data, cache = episodes.folder(tmp_path / "five a second", range(1), fps=5.0), tmp_path / "cache"
 

@@ -370,7 +370,7 @@ def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool)
 
 def _identity(item: _Item) -> str:
     looks = (f"copy {item.copy}: {jitter.RANGES}",) if item.copy else ()
-    return identity_of_episode(item.ref.folder, item.camera, also=(str(item.ref.folder), item.camera, *looks))
+    return identity_of_episode(item.ref.folder, item.camera, also=(str(item.ref.folder.resolve()), item.camera, *looks))
 
 
 def _stored(store: Store, identity: str, ref: EpisodeRef, window: WindowConfig) -> Trajectory:
