@@ -69,6 +69,14 @@ def test_raw_droid_is_seen_through_its_cameras(tmp_path: Path) -> None:
     assert clip.shape == (4, 32, 32, 3)
 
 
+def test_a_collectors_index_is_a_list_of_its_episodes(tmp_path: Path) -> None:
+    data = episodes.folder(tmp_path, range(2))
+    index = data / "index.jsonl"
+    whole = find_videos(data)
+    index.write_text("".join(json.dumps({"path": item.name, "frames": 12}) + "\n" for item in whole))
+    assert find_videos(index) == whole
+
+
 def test_a_video_is_no_list_and_a_long_line_no_path(tmp_path: Path) -> None:
     video = tmp_path / "video.mp4"
     video.write_bytes(bytes(range(256)))

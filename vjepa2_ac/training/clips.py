@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from vjepa2_ac.data.episodes import BadEpisodes, open_episode
 from vjepa2_ac.data.layout import (
     CAMERAS,
+    INDEX,
     EpisodeRef,
     find_episodes,
     is_folder,
@@ -100,7 +101,7 @@ class VideoSource:
 
 def find_videos(source: Path, cameras: Sequence[str] = ("left",)) -> list[VideoSource]:
     """The videos of a folder or list, one per camera of an episode, in a fixed order; InputError without any."""
-    if source.is_dir():
+    if source.is_dir() or source.name == INDEX:
         episodes = find_episodes(source)
         if episodes:
             return [VideoSource(ref.name, ref.folder, camera) for ref in episodes for camera in cameras]
