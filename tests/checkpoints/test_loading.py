@@ -306,6 +306,14 @@ def a_zip(file: Path) -> None:
         archive.writestr("picture.txt", "not a tensor")
 
 
+def compressed(file: Path) -> None:
+    with zipfile.ZipFile(samples.pretraining(file.with_name("stored.pt"))) as stored:
+        entries = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+
+
 def old_layout(file: Path) -> Path:
     state = {"encoder": samples.encoder().state_dict()}
     torch.save(state, file, _use_new_zipfile_serialization=False)
@@ -334,6 +342,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a JPEG": (plain(b"\xff\xd8\xff\xe0\x00\x10JFIF"), "a JPEG picture"),
     "a PNG": (plain(b"\x89PNG\r\n\x1a\n"), "a PNG picture"),
     "a zip": (a_zip, "a zip archive without tensors"),
+    "a torch file with compressed tensors": (compressed, "packed again with compression; .* with 'zip -0 -r'"),
     "a gzip": (plain(b"\x1f\x8b\x08\x00"), "a gzip archive; unpack it first"),
     "a tar": (plain(b"\0" * 257 + b"ustar\x00"), "a tar archive"),
     "an error page": (

@@ -10,7 +10,7 @@ import json
 import struct
 import zipfile
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from vjepa2_ac.errors import CheckpointError
@@ -55,7 +55,7 @@ def kind_of(file: Path) -> Kind:
         return Kind.SAFETENSORS
     _refuse_what_is_foreign(file, start)
     if start.startswith(b"PK"):
-        _refuse_a_zip_without_tensors(file)
+        _refuse_a_zip_that_torch_did_not_pack(file)
         return Kind.TORCH_ZIP
     if start[:2] == b"\x80\x02":
         return Kind.TORCH_LEGACY
@@ -126,13 +126,19 @@ def _refuse_what_is_foreign(file: Path, start: bytes) -> None:
         raise CheckpointError(f"{file} is not a weights file but a tar archive; unpack it first")
 
 
-def _refuse_a_zip_without_tensors(file: Path) -> None:
+def _refuse_a_zip_that_torch_did_not_pack(file: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
+            entries = archive.infolist()
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise CheckpointError(
             f"{file} is cut short or damaged: its table of contents, at the end, is missing"
         ) from error
-    if not any(name == "data.pkl" or name.endswith("/data.pkl") for name in names):
+    if not any(PurePosixPath(entry.filename).name == "data.pkl" for entry in entries):
         raise CheckpointError(f"{file} is not a weights file but a zip archive without tensors")
+    # Torch never compresses tensors. Mapped, it would take the compressed bytes for their numbers.
+    tensors = (entry for entry in entries if PurePosixPath(entry.filename).parent.name == "data")
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in tensors):
+        raise CheckpointError(
+            f"{file} is a torch file that was packed again with compression; unpack it and pack it with 'zip -0 -r'"
+        )
