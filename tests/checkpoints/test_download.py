@@ -32,7 +32,9 @@ class Server:
     files: dict[str, bytes] = field(default_factory=dict)
     ranges: bool = True
     etag: str | None = '"one"'
+    mark: str = "ETag"  # the header that tells the version, `etag`
     marks_parts: bool = True  # whether answers with a part tell the ETag again
+    heeds_if_range: bool = True
     cut_after: list[int] = field(default_factory=list)  # bytes of each coming answer; then no more cuts
     statuses: list[int] = field(default_factory=list)  # of each coming answer; then 200
     announce: int | None = None  # a wrong Content-Length
@@ -66,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{total}")
         rest = body[first or 0 :]
         if state.etag and (state.marks_parts or first is None):
-            self.send_header("ETag", state.etag)
+            self.send_header(state.mark, state.etag)
         self.send_header("Content-Length", str(state.announce or len(rest)))
         self.end_headers()
         if state.cut_after:
@@ -76,7 +78,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _first(self, body: bytes) -> int | None:
         asked, condition = self.headers["Range"], self.headers["If-Range"]
-        if not self.server_state.ranges or asked is None or (condition and condition != self.server_state.etag):
+        is_another = self.server_state.heeds_if_range and condition and condition != self.server_state.etag
+        if not self.server_state.ranges or asked is None or is_another:
             return None
         return int(asked.removeprefix("bytes=").removesuffix("-"))
 
@@ -132,6 +135,24 @@ def test_two_versions_of_a_file_are_never_spliced(server: Server, tmp_path: Path
     with pytest.raises(DownloadError):
         get(server, tmp_path)
     server.files["/v/evals/tiny.pt"], server.etag = weights(seed=1), '"two"'
+    assert get(server, tmp_path).read_bytes() == server.files["/v/evals/tiny.pt"]
+
+
+@pytest.mark.parametrize(
+    ("mark", "versions"),
+    [
+        ("ETag", ('"one"', '"two"')),
+        ("Last-Modified", ("Mon, 30 Nov 2026 08:00:00 GMT", "Mon, 30 Nov 2026 09:00:00 GMT")),
+    ],
+)
+def test_a_server_that_resumes_whatever_the_version_splices_nothing(
+    server: Server, tmp_path: Path, mark: str, versions: tuple[str, str]
+) -> None:
+    server.heeds_if_range, server.mark, server.etag = False, mark, versions[0]
+    server.cut_after = [100_000] + [0] * ATTEMPTS
+    with pytest.raises(DownloadError):
+        get(server, tmp_path)
+    server.files["/v/evals/tiny.pt"], server.etag = weights(seed=1), versions[1]
     assert get(server, tmp_path).read_bytes() == server.files["/v/evals/tiny.pt"]
 
 

@@ -152,11 +152,14 @@ def _fetch_on(web: httpx.Client, url: str, part: Path) -> int:
         if resumed and _first_byte(answer) != have:
             _start_over(part)
             raise httpx.RemoteProtocolError("the server resumed at another place than asked")
+        if resumed and not _is_of(answer, mark.read_text()):
+            _start_over(part)
+            raise httpx.RemoteProtocolError("the server resumed with another version of the file")
         if not resumed:
             _start_over(part)
             have = 0
         total = _total(answer)
-        if not resumed:  # a resumed answer is of the marked version, by If-Range
+        if not resumed:
             _remember_mark(answer, mark)
         if total is not None:
             require_room(part.parent, total - have)
@@ -206,6 +209,12 @@ def _remember_mark(answer: httpx.Response, mark: Path) -> None:
         mark.write_text(version)
     else:
         mark.unlink(missing_ok=True)
+
+
+def _is_of(answer: httpx.Response, version: str) -> bool:
+    """Whether a resumed answer is of the marked version, by If-Range or, from a server that ignores it, by its mark."""
+    told: str = answer.headers.get("ETag" if version.startswith('"') else "Last-Modified", version)
+    return told == version
 
 
 def _start_over(part: Path) -> None:
