@@ -251,6 +251,14 @@ def test_what_is_refused_leaves_no_empty_folder(simulated: Path, model: Path, tm
         assert not (tmp_path / "out").exists()
 
 
+def test_an_empty_name_of_a_model_is_wrong_usage(
+    simulated: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # an empty path is this folder, which holds no model
+    for named in (["--model", ""], ["--model", str(model), "--compare", ""]):
+        assert run(["fit-check", str(simulated), *named, *QUICK]) == 2
+
+
 def test_a_control_of_another_budget_or_origin_is_doubted() -> None:
     model = {"encoder": "runs/encoder/release", "updates": 2500, "data": "train"}
     assert doubts(model | {"encoder": "random:runs/encoder/release"}, model) == []

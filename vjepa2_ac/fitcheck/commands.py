@@ -112,8 +112,9 @@ def fit_check(
         lesson_scenes=read_out_scenes,
     )  # fmt: skip
     learn_from = None if read_out_from is None else ReadOutSource(read_out_from, cache or home() / "training-cache")
+    sources = [model] if compare is None else [model, compare]
     names = [model] if compare is None else [model, compare if compare != model else f"{compare} (again)"]
-    opened = [WorldModel.open(source, precision=precision, seed=seed) for source in [model, compare] if source]
+    opened = [WorldModel.open(source, precision=precision, seed=seed) for source in sources]
     config = replace(config, fps=opened[0].fps if fps is None else fps)
     worlds = list(zip(names, opened, strict=True))
     for name, world in worlds:
@@ -123,7 +124,7 @@ def fit_check(
                 f"{model} is",
                 err=True,
             )
-    told = [_metadata(source) for source in [model, compare] if source]
+    told = [_metadata(source) for source in sources]
     facts = [_facts(each) for each in told]
     for name, each in zip(names, told, strict=True):
         if known := _learned_from(each, episodes):
