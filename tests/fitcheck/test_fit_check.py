@@ -27,7 +27,7 @@ from vjepa2_ac.fitcheck.commands import _learned_from
 from vjepa2_ac.fitcheck.encoded_tracks import see, segments
 from vjepa2_ac.fitcheck.pairs import find_pairs
 from vjepa2_ac.fitcheck.questions import FitCheckConfig
-from vjepa2_ac.fitcheck.report import CONTROL, control_subject, doubts
+from vjepa2_ac.fitcheck.report import CONTROL, Subject, control_subject, doubts, fit_check
 from vjepa2_ac.fitcheck.tracks import read_tracks
 from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
@@ -306,6 +306,26 @@ def test_where_no_video_decodes_nothing_is_measured() -> None:
     world: Any = SimpleNamespace()
     with pytest.raises(InputError, match=r"no usable episode\n  first: 10000001.mp4 cannot be decoded"):
         see([track], world, BadEpisodes(1))
+
+
+def test_models_are_asked_about_the_same_episodes_or_not_at_all(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refs = folder_of(tmp_path / "real", episodes=4, rows=12, facts={}, truth={})
+    world, encode = WorldModel.open(model, precision="fp32"), WorldModel.encode
+    seen = iter(range(8))
+
+    def encode_and_lose(self: WorldModel, frames: Any) -> Any:
+        if next(seen) == 3:  # the last episode of the first model
+            video_of(refs[1]).unlink()
+        return encode(self, frames)
+
+    monkeypatch.setattr(WorldModel, "encode", encode_and_lose)
+    config = FitCheckConfig(moments=4, candidates=4, horizon=2, steps=1)
+    with pytest.raises(
+        InputError, match=rf"^after: an episode that decoded before does not any more\n  {refs[1].name}: "
+    ):
+        fit_check([Subject("before", world), Subject("after", world)], tmp_path / "real", config)
 
 
 def test_scenes_come_whole_with_their_branches(simulated: Path) -> None:

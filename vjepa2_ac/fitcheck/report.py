@@ -130,6 +130,8 @@ def fit_check(
             if questions is None:  # the first encoding has left out the episodes that do not decode
                 tracks = encoded.tracks
                 questions = choose(tracks, config, learn_elsewhere=read_out_episodes is not None)
+            elif len(encoded.tracks) < len(tracks):  # the questions are about all of them, by their places
+                raise InputError(f"an episode that decoded before does not any more{bad.listed}")
             columns.append(_column(subject, encoded, questions, config, read_out_episodes, encoding))
         except InputError as error:
             raise InputError(f"{subject.name}: {error}") from error
