@@ -22,7 +22,7 @@ from vjepa2_ac.cli import run
 from vjepa2_ac.data.episodes import BadEpisodes
 from vjepa2_ac.data.video import write_video
 from vjepa2_ac.data.writer import write_episode
-from vjepa2_ac.errors import ConfigError, EpisodeError, InputError
+from vjepa2_ac.errors import ConfigError, EpisodeError, InputError, TooManyBadEpisodesError
 from vjepa2_ac.fitcheck.commands import _learned_from
 from vjepa2_ac.fitcheck.encoded_tracks import see, segments
 from vjepa2_ac.fitcheck.pairs import find_pairs
@@ -284,18 +284,30 @@ def test_bad_episodes_are_named_and_never_replaced(tmp_path: Path) -> None:
     assert list(bad.reasons) == [refs[1].name]
 
 
-def test_a_video_that_does_not_decode_is_left_out_and_named(model: Path, tmp_path: Path) -> None:
-    refs = folder_of(tmp_path / "real", episodes=4, rows=12, facts={}, truth={})
-    video = video_of(refs[2])
+def undecodable(video: Path) -> None:
+    """A video of 12 frames that opens, with zeros in its middle."""
     write_video(video, np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8), 4.0)
     data = bytearray(video.read_bytes())
     data[len(data) // 3 : 2 * len(data) // 3] = bytes(2 * len(data) // 3 - len(data) // 3)
     video.write_bytes(data)
+
+
+def test_a_video_that_does_not_decode_is_left_out_and_named(model: Path, tmp_path: Path) -> None:
+    refs = folder_of(tmp_path / "real", episodes=4, rows=12, facts={}, truth={})
+    undecodable(video_of(refs[2]))
     command = ["fit-check", str(tmp_path / "real"), "--model", str(model), "--out", str(tmp_path / "out"), *QUICK]
     assert run(command) == 0
     told = report_of(tmp_path / "out")["episodes"]
     assert told["episodes"] == 3
     assert list(told["left out"]) == [refs[2].name]
+
+
+def test_videos_that_do_not_decode_are_too_many_episodes_and_no_models_fault(model: Path, tmp_path: Path) -> None:
+    for ref in folder_of(tmp_path, episodes=4, rows=12, facts={}, truth={})[:2]:
+        undecodable(video_of(ref))
+    subject, config = Subject("a model", WorldModel.open(model, precision="fp32")), FitCheckConfig(bad_episodes=1)
+    with pytest.raises(TooManyBadEpisodesError, match=r"^2 episodes cannot be used, the limit is 1"):
+        fit_check([subject], tmp_path, config)
 
 
 def test_where_no_video_decodes_nothing_is_measured() -> None:

@@ -21,7 +21,7 @@ import torch
 from vjepa2_ac.checkpoints.places import RANDOM
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.data.episodes import BadEpisodes
-from vjepa2_ac.errors import ConfigError, InputError
+from vjepa2_ac.errors import ConfigError, InputError, TooManyBadEpisodesError
 from vjepa2_ac.fitcheck.axes import Axis, along_axes
 from vjepa2_ac.fitcheck.controls import Controls, controls
 from vjepa2_ac.fitcheck.drift import Drift, drift
@@ -133,6 +133,8 @@ def fit_check(
             elif len(encoded.tracks) < len(tracks):  # the questions are about all of them, by their places
                 raise InputError(f"an episode that decoded before does not any more{bad.listed}")
             columns.append(_column(subject, encoded, questions, config, read_out_episodes, encoding))
+        except TooManyBadEpisodesError:  # the fault of no model
+            raise
         except InputError as error:
             raise InputError(f"{subject.name}: {error}") from error
         del encoded  # one model's latents at a time
