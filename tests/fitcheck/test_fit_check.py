@@ -75,17 +75,17 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scenes(tmp_path_factory.mktemp("simulated"), "test")
 
 
-def write_scenes(root: Path, split: str) -> Path:
-    """Six episodes as the simulator writes them, each with a pair of branches."""
+def write_scenes(root: Path, split: str, *, away: float = 0.0) -> Path:
+    """Six episodes as the simulator writes them, each with a pair of branches; their objects are `away` [m] or more."""
     for number in range(6):
         facts: dict[str, Any] = {"seed": number, "split": split}
-        truth = {"object_position": np.full((12, 3), 0.1 * number), "is_held": np.arange(12) > 5}
+        truth = {"object_position": np.full((12, 3), away + 0.1 * number), "is_held": np.arange(12) > 5}
         write_episode(recording(3 * number, rows=12, facts=facts, truth=truth), root)
         for side in (1, 2):
             poses_N7 = np.zeros((4, 7))
             poses_N7[:, 6] = 0.5 + (0.1 if side == 1 else -0.1) * np.arange(4)
             changes: dict[str, Any] = {"poses_N7": poses_N7, "facts": facts | {"branch": f"{number}-0", "left_at": 3}}
-            changes["truth"] = {"object_position": np.zeros((4, 3)), "is_held": np.zeros(4, dtype=bool)}
+            changes["truth"] = {"object_position": np.full((4, 3), away), "is_held": np.zeros(4, dtype=bool)}
             changes["commands_N7"] = poses_N7
             write_episode(recording(3 * number + side, rows=4, **changes), root)
     return root
@@ -130,6 +130,15 @@ def test_a_model_is_examined_at_the_rate_that_it_has_learned_from(
 def test_what_is_held_out_may_not_be_learned_from(simulated: Path, model: Path, tmp_path: Path) -> None:
     command = ["fit-check", str(simulated), "--model", str(model), "--read-out-from", str(simulated)]
     assert run([*command, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path), *QUICK]) == 2
+
+
+def test_a_folder_without_a_frame_to_learn_from_is_refused(
+    simulated: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = write_scenes(tmp_path / "train", "train", away=2.0)
+    command = ["fit-check", str(simulated), "--model", str(model), "--read-out-from", str(train)]
+    assert run([*command, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out"), *QUICK]) == 2
+    assert f"cannot learn from {train}: in none of its frames the object is within reach" in capsys.readouterr().err
 
 
 def test_episodes_that_a_model_has_learned_from_are_counted(tmp_path: Path) -> None:

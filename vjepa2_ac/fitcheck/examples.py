@@ -198,7 +198,7 @@ def load_read_out_episodes(
     bad: BadEpisodes,
     seed: int,
 ) -> ReadOutEpisodes:
-    """Up to `frames` frames of up to `scenes` scenes; InputError where one of them is held out."""
+    """Up to `frames` frames of up to `scenes` scenes; InputError where one is held out or none can be used."""
     with progress("reading what read-outs learn from", None, unit="episodes") as advance:
         tracks = read_tracks(source, camera=camera, fps=fps, scenes=scenes, seed=seed, bad=bad, advance=advance)
     names = sorted({track.group for track in tracks})
@@ -211,6 +211,8 @@ def load_read_out_episodes(
         raise InputError(f"read-outs need {LEAST_SCENES} scenes or more to learn from; {source} has {len(names)}")
     rng = np.random.default_rng((seed, 7))
     moments = draw_moments(tracks, names, frames, rng)
+    if not moments:
+        raise InputError(f"read-outs cannot learn from {source}: in none of its frames the object is within reach")
     validation = validation_scenes([str(name) for name in rng.permutation(names)])
     return ReadOutEpisodes(source, tracks, moments, validation, camera, fps, cache, bad.limit)
 
