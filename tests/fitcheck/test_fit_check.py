@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -147,6 +150,26 @@ def test_episodes_that_a_model_has_learned_from_are_counted(tmp_path: Path) -> N
     for data, known in ((tmp_path / "lab", 3), (tmp_path / "two.txt", 2), (tmp_path / "elsewhere", 0)):
         told = {"data": str(tmp_path / "gone"), "inverse": {"data": str(data)}}
         assert _learned_from(told, tmp_path / "lab") == known
+
+
+def test_what_a_colleagues_model_has_learned_from_need_not_be_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(tmp_path / "lab", 1)
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed.txt").write_text(f"{tmp_path / 'lab'}\n")
+    stat, access = Path.stat, os.access
+
+    def refuse(path: Path, **how: Any) -> os.stat_result:  # a chmod would not keep root out
+        if "closed" in path.parts:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(os, "access", lambda path, mode: "closed" not in str(path) and access(path, mode))
+    monkeypatch.setattr(Path, "read_bytes", Mock(side_effect=PermissionError(errno.EACCES, "Permission denied")))
+    for data in (tmp_path / "closed" / "data", tmp_path / "closed.txt"):
+        assert _learned_from({"data": str(data)}, tmp_path / "lab") == 0
 
 
 def test_a_model_that_has_learned_from_what_judges_it_is_named(

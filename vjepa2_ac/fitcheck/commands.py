@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -166,12 +167,13 @@ def _facts(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def _learned_from(told: dict[str, Any], episodes: Path) -> int:
-    """How many of the episodes a release says it has learned from, where its data still lie where they did."""
-    from vjepa2_ac.data.layout import find_episodes
+    """How many of the episodes a release says it has learned from, where its data still lie and may be read."""
+    from vjepa2_ac.data.layout import find_episodes, is_folder
 
     parts = [part for part in (told, told.get("inverse"), told.get("keyframes")) if isinstance(part, dict)]
     data = {Path(part["data"]) for part in parts if isinstance(part.get("data"), str)}
     folders = {ref.folder.resolve() for ref in find_episodes(episodes)}
-    listed = {ref.folder.resolve() for each in data if each.is_file() for ref in find_episodes(each)}
-    roots = [each.resolve() for each in data if each.is_dir()]
+    listings = [each for each in data if not is_folder(each) and os.access(each, os.R_OK)]
+    listed = {ref.folder.resolve() for each in listings for ref in find_episodes(each)}
+    roots = [each.resolve() for each in data if is_folder(each)]
     return sum(folder in listed or any(map(folder.is_relative_to, roots)) for folder in folders)
