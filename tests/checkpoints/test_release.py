@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from tests.checkpoints import samples
-from vjepa2_ac.checkpoints import convert, load, save
+from vjepa2_ac.checkpoints import convert, inspect, load, save
 from vjepa2_ac.checkpoints.contents import Joined
 from vjepa2_ac.checkpoints.kinds import Kind, kind_of
 from vjepa2_ac.checkpoints.safetensors import write_tensors
@@ -396,3 +396,31 @@ def test_whatever_the_length_of_its_table_a_release_is_known_for_what_it_is(tmp_
             break
     assert file.read_bytes()[0] == first_byte
     assert kind_of(file) is Kind.SAFETENSORS
+
+
+NESTED = b"[" * 200_000 + b"]" * 200_000  # deeper than Python reads
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b'{"a":{"dtype":"F32","shape":["one"],"data_offsets":[0,4]}}',
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":["0",4]}}',
+        b'{"a":' + NESTED + b"}",
+    ],
+    ids=["shape", "place", "nested"],
+)
+def test_a_table_that_makes_no_sense_is_damaged(tmp_path: Path, table: bytes) -> None:
+    file = samples.release(tmp_path / "r") / "model.safetensors"
+    file.write_bytes(len(table).to_bytes(8, "little") + table + bytes(4))
+    for read in (load, inspect):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged: its header cannot be read"):
+            read(tmp_path / "r")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_settings_nested_too_deeply_are_damaged(tmp_path: Path, name: str) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "vjepa2"}')
+    (tmp_path / name).write_bytes(NESTED)
+    with pytest.raises(CheckpointError, match=f"{name} is damaged: "):
+        load(tmp_path)

@@ -114,7 +114,7 @@ def _tensors(folder: Path) -> State:
         shards = sorted({str(shard) for shard in json.loads(index.read_bytes())["weight_map"].values()})
     except OSError as error:
         raise CheckpointError(f"{index} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{index} is damaged: it lists no weight_map") from error
     if not shards:
         raise CheckpointError(f"{index} is damaged: its weight_map names no file")

@@ -84,9 +84,10 @@ def safetensors_header(file: Path) -> dict[str, Any]:
         header = json.loads(text)
         entries = [entry for key, entry in header.items() if key != "__metadata__"]
         end = max((entry["data_offsets"][1] for entry in entries), default=0)
-        if not all(isinstance(entry["dtype"], str) and isinstance(entry["shape"], list) for entry in entries):
-            raise TypeError("a tensor without dtype or shape")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        numbers = (number for entry in entries for number in (*entry["shape"], *entry["data_offsets"]))
+        if not all(isinstance(entry["dtype"], str) for entry in entries) or any(type(n) is not int for n in numbers):
+            raise TypeError("a tensor without dtype, shape or place")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise CheckpointError(f"{file} is damaged: its header cannot be read") from error
     strange = [name for name in header if not name.isprintable()]
     if strange:

@@ -90,7 +90,7 @@ def _read_config(folder: Path, asked: Path) -> dict[str, Any]:
         config = json.loads(file.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # no JSON, or one that Python will not read
         raise CheckpointError(f"{file} is damaged: it is no JSON") from error
     if not isinstance(config, dict):
         raise CheckpointError(f"{file} holds no settings by name")
