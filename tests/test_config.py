@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal
 
 import pytest
@@ -135,6 +136,20 @@ def test_a_model_that_cannot_be_is_refused(values: dict[str, object], complaint:
 def test_an_encoder_of_clips_that_hold_nothing_is_refused(config: type, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} must be positive, got 0"):
         from_dict(config, {name: 0}, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (ACPredictorConfig, "embed_dim"),
+        *product((MaskedPredictorConfig, MaskedPredictorV21Config), ("embed_dim", "num_frames", "tubelet_size")),
+        (MaskedPredictorV21Config, "teacher_embed_dim"),
+    ],
+)
+def test_a_predictor_of_tokens_or_clips_that_hold_nothing_is_refused(config: type, name: str) -> None:
+    for size in (0, -4):
+        with pytest.raises(ConfigError, match=f"{name} must be positive.*, got {size}"):
+            from_dict(config, {name: size}, "--set")
 
 
 def test_settings_change_a_config_by_their_dotted_names() -> None:

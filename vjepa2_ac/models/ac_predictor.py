@@ -24,7 +24,7 @@ from vjepa2_ac.models.attention import PastKeys
 from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw, draw_weights, shrink_residuals
 from vjepa2_ac.models.copy_gate import CopyGate
-from vjepa2_ac.models.encoder import attention_dtype, check_shape
+from vjepa2_ac.models.encoder import attention_dtype, check_positive, check_shape
 from vjepa2_ac.models.local_mixing import LocalMixing
 from vjepa2_ac.models.rope import Grid, Rope, Rotation
 
@@ -59,6 +59,7 @@ class ACPredictorConfig:
 
     def __post_init__(self) -> None:
         check_shape(self, self.predictor_embed_dim, self.img_size, self.patch_size, use_rope=self.use_rope)
+        check_positive(self, "embed_dim")
         require(0 < self.fps < math.inf, f"fps is a rate above 0, got {self.fps}")
         require(self.action_embed_dim > 1, f"action_embed_dim must be at least 2, got {self.action_embed_dim}")
         require(self.modulation in ("none", "adaln"), f"modulation is 'none' or 'adaln', got {self.modulation!r}")

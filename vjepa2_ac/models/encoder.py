@@ -43,7 +43,7 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         check_shape(self, self.embed_dim, self.img_size, self.patch_size, use_rope=self.use_rope)
-        check_clip(self.num_frames, self.tubelet_size, self.in_chans)
+        check_positive(self, "num_frames", "tubelet_size", "in_chans")
         require(
             self.num_frames == 1 or self.num_frames % self.tubelet_size == 0,
             f"num_frames must be 1 or divide by tubelet_size {self.tubelet_size}, got {self.num_frames}",
@@ -87,11 +87,10 @@ def check_shape(
     )
 
 
-def check_clip(num_frames: int, tubelet_size: int, in_chans: int) -> None:
-    """Raise ConfigError for clips that hold nothing."""
-    sizes = {"num_frames": num_frames, "tubelet_size": tubelet_size, "in_chans": in_chans}
-    for name, size in sizes.items():
-        require(size > 0, f"{name} must be positive, got {size}")
+def check_positive(config: object, *sizes: str) -> None:
+    """Raise ConfigError unless these sizes of a configuration are positive."""
+    for name in sizes:
+        require(getattr(config, name) > 0, f"{name} must be positive, got {getattr(config, name)}")
 
 
 class Encoder(nn.Module):

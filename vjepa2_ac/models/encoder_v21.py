@@ -15,7 +15,7 @@ from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw_weights, shrink_residuals
-from vjepa2_ac.models.encoder import as_masks, check_clip, check_shape, rotation_of
+from vjepa2_ac.models.encoder import as_masks, check_positive, check_shape, rotation_of
 from vjepa2_ac.models.patches import PatchEmbed, grid_of, keep_each
 from vjepa2_ac.models.rope import Grid, Rope
 
@@ -48,7 +48,7 @@ class EncoderV21Config:
 
     def __post_init__(self) -> None:
         check_shape(self, self.embed_dim, self.img_size, self.patch_size)
-        check_clip(self.num_frames, self.tubelet_size, self.in_chans)
+        check_positive(self, "num_frames", "tubelet_size", "in_chans")
         require(self.depth in LEVELS, f"depth must be one of {', '.join(map(str, LEVELS))}, got {self.depth}")
         check_levels(self.n_output_distillation)
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vjepa2_ac.config import require
 from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw, draw_weights, shrink_residuals
-from vjepa2_ac.models.encoder import check_shape, rotation_of
+from vjepa2_ac.models.encoder import check_positive, check_shape, rotation_of
 from vjepa2_ac.models.patches import check_ids, keep
 from vjepa2_ac.models.positions import sincos_image, sincos_video
 from vjepa2_ac.models.rope import Grid, Rope
@@ -45,7 +44,7 @@ class MaskedPredictorConfig:
 
     def __post_init__(self) -> None:
         check_shape(self, self.predictor_embed_dim, self.img_size, self.patch_size, use_rope=self.use_rope)
-        require(self.num_mask_tokens > 0, f"num_mask_tokens must be positive, got {self.num_mask_tokens}")
+        check_positive(self, "num_frames", "tubelet_size", "embed_dim", "num_mask_tokens")
 
     @property
     def head_dim(self) -> int:

@@ -15,7 +15,7 @@ from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.models.blocks import run_block, stack
 from vjepa2_ac.models.build import draw_weights, shrink_residuals
-from vjepa2_ac.models.encoder import check_shape, rotation_of
+from vjepa2_ac.models.encoder import check_positive, check_shape, rotation_of
 from vjepa2_ac.models.encoder_v21 import add_modality, check_levels, draw_modalities, stretched
 from vjepa2_ac.models.masked_predictor import by_position, draw_mask_tokens, mask_token, square_grid
 from vjepa2_ac.models.patches import check_ids, keep
@@ -52,7 +52,8 @@ class MaskedPredictorV21Config:
     def __post_init__(self) -> None:
         check_shape(self, self.predictor_embed_dim, self.img_size, self.patch_size)
         check_levels(self.n_output_distillation)
-        require(self.num_mask_tokens > 0, f"num_mask_tokens must be positive, got {self.num_mask_tokens}")
+        check_positive(self, "num_frames", "tubelet_size", "embed_dim", "num_mask_tokens")
+        require(self.out_dim > 0, f"teacher_embed_dim must be positive on every level, got {self.teacher_embed_dim}")
 
     @property
     def head_dim(self) -> int:
