@@ -139,8 +139,8 @@ class Controller:
         status, cost = self._judge(look)
         plan = None
         if status == "going":
-            request = self._request(look)
             try:
+                request = self._request(look)
                 plan = self.planner.plan(request, deadline=deadline, is_wanted=is_wanted)
             except Exception:  # whatever it was, there is no plan
                 self.progress.undo_step()

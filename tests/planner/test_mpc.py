@@ -324,6 +324,15 @@ def test_looks_for_which_there_is_no_memory_do_not_count_either() -> None:
     assert control.step(robot.frame(), robot.pose).status == "going"
 
 
+def test_looks_that_cannot_be_planned_from_do_not_count_either() -> None:
+    cost, config = CostConfig(hues=3), ControlConfig(progress=ProgressConfig(timeout=8))
+    control = controller([moved(0.3, 0, 0)], config, cost=cost)
+    for _ in range(10):
+        with pytest.raises(InputError, match="as many hues as each other"):
+            control.step(see(control.planner.world, paint(HOME)), HOME)
+    assert control.step(paint(HOME), HOME).status == "going"
+
+
 def fidgeting(pose_B7: torch.Tensor) -> torch.Tensor:
     return torch.tensor([[*HOME[:3], float(pose[6] < 0.5)] for pose in pose_B7.tolist()])
 
