@@ -112,7 +112,7 @@ class Controller:
         self.commanded_7: Array | None = None
         self.undo_state: _UndoState | None = None
         self.last_actions_H7: Array | None = None
-        self.imagined_ND: Tensor | None = None
+        self.followed: tuple[Request, Array] | None = None  # the last request, and the first action [7] of its plan
 
     def step(
         self,
@@ -147,7 +147,7 @@ class Controller:
                 raise
             self._remember(look, request, plan)
         else:
-            self.imagined_ND = None  # the robot stays, and whatever moves it later was not imagined
+            self.followed = None  # the robot stays, and whatever moves it later is not to be imagined
         passed, self.passed = tuple(self.passed), []
         return Step(status=status, plan=plan, goal=self.goal, cost=cost, passed=passed)
 
@@ -156,7 +156,7 @@ class Controller:
         known_7 = self.commanded_7
         if known_7 is not None and np.abs(pose_difference(known_7, commanded_7)).max() < FOLLOWED:
             return
-        self.commanded_7, self.last_actions_H7, self.imagined_ND = commanded_7, None, None
+        self.commanded_7, self.last_actions_H7, self.followed = commanded_7, None, None
         if undo := self.undo_state:
             self.leaving, self.looks_since_keyframe = undo.leaving, undo.looks_since_keyframe
             self.progress, self.keyframes = undo.progress, undo.keyframes
@@ -196,7 +196,7 @@ class Controller:
             set_down=self.keyframes.set_down_7 if self.keyframes else None,
             changing=self.keyframes.unfinished(float(look.pose_7[6])) if self.keyframes else 0.0,
             last_actions=self.last_actions_H7,
-            surprise_ND=None if self.imagined_ND is None else look.latents_VND[0] - self.imagined_ND,
+            surprise_ND=self._surprise(look),
         )
 
     def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
@@ -212,10 +212,10 @@ class Controller:
         promised = not (plan.confidence.goal_out_of_reach or plan.confidence.goal_reached)
         self.undo_state = _UndoState(promised, leaving, self.looks_since_keyframe, self.progress, copy(self.keyframes))
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
+        if self.planner.config.cost.surprise > 0:
+            self.followed = request, plan.actions_H7[0]
         if self.keyframes:
             self._pass_keyframe(self.keyframes, look, plan)
-        if self.planner.config.cost.surprise > 0:
-            self.imagined_ND = self.planner.imagine(request, plan.actions_H7[0])
 
     def _pass_keyframe(self, keyframes: Keyframes, look: _Look, plan: Plan) -> None:
         """A keyframe is passed where the gripper begins to change; the first `MORE_TIME` of a goal restart its timeout.
@@ -255,6 +255,10 @@ class Controller:
             torch.from_numpy(poses[:-1]).float()[None],
             torch.from_numpy(pose_differences(poses)).float()[None],
         )
+
+    def _surprise(self, look: _Look) -> Tensor | None:
+        """What is seen minus what the last plan leads to, which is imagined only now: a plan must not wait for it."""
+        return None if self.followed is None else look.latents_VND[0] - self.planner.imagine(*self.followed)
 
     def _earlier(self) -> list[_Look]:
         """The earlier looks that show how the model's inverse errs in this scene."""

@@ -415,6 +415,37 @@ def test_what_was_imagined_before_a_goal_was_done_is_not_held_against_what_moved
     assert plan.actions_H7[0, 0] == pytest.approx(-0.03, abs=4e-3)
 
 
+def test_a_plan_is_on_time_where_what_it_leads_to_is_to_be_compared_with_the_next_look() -> None:
+    clock = Clock()
+    world = PointWorld(clock=clock, seconds_fixed=0.1)
+    planner = Planner(world, PlannerConfig(cost=CostConfig(surprise=1.0)), clock=clock)
+    assert Controller(planner, [paint(moved(0.3, 0.0, 0.0))]).step(paint(HOME), HOME, deadline=0.35).plan is not None
+    assert clock.now <= 0.35
+
+
+def test_a_move_that_could_not_be_imagined_leaves_the_loop_where_it_was() -> None:
+    class Full(PointWorld):
+        is_full = True
+
+        def rollout(self, *arguments: Any, **more: Any) -> Any:
+            if self.is_full:
+                raise NotEnoughMemoryError("other programs hold the device's memory")
+            return super().rollout(*arguments, **more)
+
+    world, held = Full(), SearchConfig(gripper=GripperConfig(mode="held"))
+    config = ControlConfig(progress=ProgressConfig(timeout=8))
+    control = controller([moved(0.3, 0.0, 0.0)], config, world, search=held, cost=CostConfig(surprise=1.0))
+    plan = control.step(paint(HOME), HOME).plan
+    assert plan is not None
+    for _ in range(10):
+        with pytest.raises(NotEnoughMemoryError):
+            control.step(paint(plan.targets_H7[0]), plan.targets_H7[0])
+    assert control.steps == 1
+    np.testing.assert_array_equal(control.commanded_7, plan.targets_H7[0])  # type: ignore[arg-type]
+    world.is_full = False
+    assert control.step(paint(plan.targets_H7[0]), plan.targets_H7[0]).status == "going"
+
+
 CLOSE_HERE = SearchConfig(gripper=GripperConfig(gate=0.007))  # and not on the way
 
 
