@@ -134,7 +134,7 @@ def weighed(
 ) -> Tensor:
     """The weighted mean [G] of the shares that `share_by_latents` and `share_by_closedness` give."""
     weights = [config.release_located if option.commanded_H[0] < 0 else config.located for option in options_G]
-    return torch.lerp(by_latents_G, by_closedness_G, torch.tensor(weights))
+    return torch.lerp(by_latents_G, by_closedness_G, torch.tensor(weights, dtype=torch.float32))
 
 
 def share_by_closedness(options_G: Sequence[Option], change: float) -> Tensor:

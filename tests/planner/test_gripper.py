@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 import torch
 
-from planner.gripper import GripperConfig, choose, choose_to_close_first, options, share_by_closedness, share_by_latents
+from planner.gripper import (
+    GripperConfig,
+    choose,
+    choose_to_close_first,
+    options,
+    share_by_closedness,
+    share_by_latents,
+    weighed,
+)
 from vjepa2_ac.errors import ConfigError
 
 PLAIN = GripperConfig(stops=())
@@ -109,6 +117,13 @@ def test_how_closed_the_located_hand_is_tells_what_the_goal_shows(
     known = options(GripperConfig(limit=0.5), closedness, 1)
     told = share_by_closedness(known, there - closedness).tolist()
     assert {option.name: share for option, share in zip(known, told, strict=True)} == pytest.approx(shares)
+
+
+def test_shares_may_be_weighed_by_whole_numbers() -> None:
+    config, known = GripperConfig(located=0, release_located=1), options(GripperConfig(), 0.4, 1)  # keep, open, close
+    assert weighed(config, known, torch.tensor([0.0, 0.2, 0.3]), torch.tensor([0.0, 0.8, 0.9])).tolist() == (
+        pytest.approx([0.0, 0.8, 0.3])
+    )
 
 
 @pytest.mark.parametrize(
