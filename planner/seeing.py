@@ -40,13 +40,16 @@ class Shown(TypedDict):
 def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
     """The latents [V, N, D] of one frame [H, W, 3] or [1, H, W, 3] uint8, in so many hues evenly around the circle.
 
-    Pictures with turned hues are also moved a little aside (`Jitter.around`).
+    Pictures with turned hues are also moved a little aside (`Jitter.around`). Raises InputError for several frames:
+    they would be taken for hues of one.
     """
+    frame_1HW3 = as_frames(frame)
+    if len(frame_1HW3) > 1:
+        raise InputError(f"pictures are seen one at a time, [H, W, 3]; got {len(frame_1HW3)} of them in one array")
     own_1ND = world.encode(frame)
     if hues == 1:
         return own_1ND
-    frame_1HW3 = as_frames(frame).cpu().numpy()
-    turned = [turn(frame_1HW3) for turn in Jitter.around(hues)]
+    turned = [turn(frame_1HW3.cpu().numpy()) for turn in Jitter.around(hues)]
     return torch.cat((own_1ND, world.encode(np.concatenate(turned))))
 
 

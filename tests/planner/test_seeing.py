@@ -32,6 +32,13 @@ def test_in_its_own_hue_alone_a_picture_is_encoded_once() -> None:
     assert torch.equal(see(Pixels(), FRAME), Pixels().encode(FRAME))
 
 
+@pytest.mark.parametrize("hues", [1, 3])
+def test_several_pictures_are_not_taken_for_hues_of_one(hues: int) -> None:
+    assert torch.equal(see(Pixels(), FRAME[None], hues), see(Pixels(), FRAME, hues))
+    with pytest.raises(InputError, match=r"one at a time, .* got 2"):
+        see(Pixels(), np.stack([FRAME, FRAME]), hues)
+
+
 def test_every_hue_has_its_own_goal_and_its_own_earlier_looks() -> None:
     now, goal, before, first = torch.arange(4 * 2 * 3.0).reshape(4, 2, 1, 3)  # each in two hues
     poses = [moved(0.01, 0.0, 0.0), np.array(HOME)]
