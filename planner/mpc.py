@@ -20,14 +20,14 @@ from planner.goals import Progress, ProgressConfig, Verdict
 from planner.keyframes import MORE_TIME, Keyframes
 from planner.limits import refuse_stale
 from planner.plan import Plan
-from planner.planning import Planner, Request
+from planner.planning import Planner, Request, hand_pose
 from planner.problem import refuse_unlike
 from planner.seeing import see, shown
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
 from vjepa2_ac.models.looks import EARLIER
-from vjepa2_ac.poses import POSITION, ROTATION, Array, integrate, pose_difference, pose_differences, vector
+from vjepa2_ac.poses import POSITION, ROTATION, Array, integrate, pose_difference, pose_differences
 from vjepa2_ac.world_model import History
 
 Status = Literal["going", "done", "timed out"]
@@ -132,9 +132,9 @@ class Controller:
         """
         if taken_at is not None:
             refuse_stale(taken_at, self.planner.clock(), self.planner.config.limits)
-        look = _Look(self._seen(observation), vector(pose, "pose"))
+        look = _Look(self._seen(observation), hand_pose(pose, "pose"))
         if commanded is not None:
-            self._heed(vector(commanded, "commanded pose"))
+            self._heed(hand_pose(commanded, "commanded pose"))
         self.undo_state = None
         status, cost = self._judge(look)
         plan = None

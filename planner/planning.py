@@ -159,7 +159,7 @@ class Planner:
         of them gets a plan.
         """
         for request in requests:
-            _refuse_far(request, self.config.limits)
+            _check_poses(request, self.config.limits)
         plans: dict[int, Plan] = {}
         for group in _of_equal_history(requests):
             until = turn_until(deadline, self.clock, len(group) / (len(requests) - len(plans)))
@@ -190,7 +190,7 @@ class Planner:
         return search(self.world, problems, config.search, config.cost, **watched)
 
     def _problem(self, request: Request) -> Problem:
-        pose, last, history = vector(request.pose, "pose"), request.last_actions, request.history
+        pose, last, history = hand_pose(request.pose, "pose"), request.last_actions, request.history
         set_down = request.set_down
         if last is not None and (np.ndim(last) != 2 or np.shape(last)[0] < 1 or np.shape(last)[1] != SIZE):
             raise InputError(f"the last actions are [steps, {SIZE}], got {list(np.shape(last))}")
@@ -311,9 +311,23 @@ def _start(request: Request, wanted_H7: Array) -> Array:
     return start
 
 
-def _refuse_far(request: Request, limits: LimitsConfig) -> None:
-    """Raise InputError for a commanded pose far from the hand: actions start there, and limits count from the start."""
-    if request.commanded is not None and (far := too_far_from_hand(request.commanded, request.pose, limits)):
+def hand_pose(values: ArrayLike, what: str) -> Array:
+    """One pose [7], or an InputError that says what is wrong with `what`."""
+    pose = vector(values, what)
+    if pose.ndim != 1:
+        raise InputError(f"{what} has shape {list(pose.shape)}; expected that of one pose, [{SIZE}]")
+    return pose
+
+
+def _check_poses(request: Request, limits: LimitsConfig) -> None:
+    """Raise InputError for a pose that is none, and for a commanded one far from the hand.
+
+    Actions start from the commanded pose, and limits count from the start.
+    """
+    pose = hand_pose(request.pose, "pose")
+    if request.commanded is None:
+        return
+    if far := too_far_from_hand(hand_pose(request.commanded, "commanded pose"), pose, limits):
         raise InputError(
             f"the commanded pose is {far}; at most {limits.step:g} m along an axis and {limits.turn:g} rad"
         )

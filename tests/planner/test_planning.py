@@ -193,6 +193,17 @@ def test_a_plan_beside_an_unknown_cost_of_doing_nothing_says_no_share_of_it() ->
 def test_a_pose_that_is_none_is_refused() -> None:
     with pytest.raises(InputError, match="pose"):
         Planner(PointWorld()).plan(replace(request(NEAR), pose=[0.0] * 6))
+    planner = Planner(PointWorld())
+    for poses, complaint in (
+        ({"pose": [HOME]}, r"pose has shape \[1, 7\]; expected that of one pose, \[7\]"),
+        ({"pose": HOME, "commanded": [HOME, HOME]}, r"commanded pose has shape \[2, 7\]"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            planner.plan(replace(request(NEAR), **poses))  # type: ignore[arg-type]
+        control = Controller(planner, [paint(NEAR)])
+        with pytest.raises(InputError, match=complaint):
+            control.step(paint(HOME), **poses)  # type: ignore[arg-type]
+        assert control.step(paint(HOME), HOME).plan is not None
 
 
 def test_requests_planned_together_get_the_plans_they_get_alone_whatever_their_histories() -> None:
