@@ -111,8 +111,7 @@ def within(budget_ms: float, config: PlannerConfig, model: CostModel) -> Choice:
     """
     if not 0 < budget_ms < math.inf:
         raise ConfigError(f"a budget is a positive number of milliseconds, got {budget_ms}")
-    if config.method != "search":
-        raise ConfigError("the published search has a fixed size; a budget needs method = search")
+    refuse_fixed_size(config)
     seconds = (1 - RESERVE) * budget_ms / 1e3
     for horizon in range(config.search.horizon, 0, -1):
         sizes = [
@@ -124,6 +123,12 @@ def within(budget_ms: float, config: PlannerConfig, model: CostModel) -> Choice:
             samples, iterations = min(sizes, key=lambda size: abs(math.log(size[0] / (2 * size[1] ** 2))))
             return _choice(config, samples, iterations, horizon, model, fits=True)
     return _choice(config, LEAST_SAMPLES, LEAST_ITERATIONS, 1, model, fits=False)
+
+
+def refuse_fixed_size(config: PlannerConfig) -> None:
+    """Raise ConfigError for the published search, whose size no budget can choose."""
+    if config.method != "search":
+        raise ConfigError("the published search has a fixed size; a budget needs method = search")
 
 
 def _samples(seconds: float, iterations: int, horizon: int, search: SearchConfig, model: CostModel) -> int:

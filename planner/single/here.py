@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from planner.budget import within
+from planner.budget import refuse_fixed_size, within
 from planner.checks import check_pose
 from planner.failure_model import FailureModel, read
 from planner.plan import DT_S, Plan
@@ -72,9 +72,11 @@ def plan_here(question: Question, opened: Callable[[], Opened], *, points: int) 
 
 
 def configured(wishes: Wishes) -> PlannerConfig:
-    """The preset changed by what was asked for. Raises ConfigError for settings that cannot be used."""
+    """The preset changed by what was asked for. Raises ConfigError for settings and a budget that cannot be used."""
     config = with_settings(preset(wishes.preset or DEFAULT_PRESET), wishes.settings)
     refuse_unused(config, wishes.settings)
+    if wishes.budget_ms is not None:
+        refuse_fixed_size(config)
     limits = replace(config.limits, dry_run=config.limits.dry_run or wishes.dry_run)
     return config.held_to(limits)
 

@@ -342,6 +342,24 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ["--preset", "fats"],
+        ["--set", "paper.samples=90"],
+        ["--set", "limits.highest=[0.25, 0.6, 0.9]"],
+        ["--preset", "paper", "--budget-ms", "100"],
+    ],
+)
+def test_what_can_be_refused_without_a_model_opens_none(
+    folder: Path, refused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Mock(side_effect=CheckpointError("no such model"))
+    monkeypatch.setattr(here, "open_model", opened)
+    assert plan(folder, *refused) == 2
+    opened.assert_not_called()
+
+
 def test_how_long_to_wait_for_a_service_can_be_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = Mock(side_effect=InputError("nobody asks it"))
     monkeypatch.setattr(served, "PlannerClient", client)
