@@ -10,6 +10,7 @@ import ipaddress
 import json
 import os
 import ssl
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -193,10 +194,12 @@ def read_settings(**options: Any) -> Settings:
 
 
 def _refuse_unknown(environment: Any) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    known = {PREFIX + name.upper(): field for name, field in Settings.model_fields.items()}
+    groups = {name for name, field in known.items() if is_dataclass(field.annotation)}
     for name in map(str.upper, environment):  # settings are read in either case
         if not name.startswith(PREFIX) or name.removeprefix(PREFIX) in NOT_OURS:
             continue
-        if name.split("__")[0] not in known:
+        setting, underscores, _ = name.partition("__")
+        if setting not in (groups if underscores else known):
             meant = nearest(name, known)
             raise ConfigError(f"there is no setting {name}" + (f"; did you mean {meant}?" if meant else ""))

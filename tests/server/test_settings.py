@@ -74,6 +74,18 @@ def test_a_misspelt_setting_in_small_letters_is_an_error_too(monkeypatch: pytest
         read_settings()
 
 
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [("VJEPA2_AC_TOKEN__FILE", "VJEPA2_AC_TOKEN_FILE"), ("VJEPA2_AC_GRPC__PORT", "VJEPA2_AC_GRPC_PORT")],
+)
+def test_two_underscores_where_there_is_no_group_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, misspelt: str, meant: str
+) -> None:
+    monkeypatch.setenv(misspelt, "9000")
+    with pytest.raises(ConfigError, match=f"no setting {misspelt}; did you mean {meant}"):
+        read_settings()
+
+
 @pytest.mark.parametrize("name", ["session_idle_s", "goal_idle_s", "idle_connection_s", "drain_s", "workspace_margin"])
 def test_times_without_end_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"setting {name}: .*finite"):
