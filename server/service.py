@@ -105,6 +105,7 @@ class PlanningService:
         """Load the model; returns when it is ready or has failed. Until then requests are told to come back."""
         self.worker.start()
         await self.worker.run(lambda _: self.host.load(self._default))
+        self.worker.forget_times()  # loading takes longer than any request that callers may have to wait for
 
     def refuse_new(self) -> None:
         """Refuse new requests from now on; accepted ones are still answered."""

@@ -65,6 +65,10 @@ class Worker:
         """Start the thread."""
         self._thread.start()
 
+    def forget_times(self) -> None:
+        """Expect of jobs what was expected before any was timed."""
+        self._usual_s = FIRST_GUESS_S
+
     @property
     def depth(self) -> int:
         """How many jobs wait."""

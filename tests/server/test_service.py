@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from torch import Tensor
 
 from server import messages as m
-from server.errors import DrainingError, NotFoundError
+from server.errors import DrainingError, NotFoundError, QueueFullError
+from server.model import Served
 from server.service import PlanningService
 from server.settings import Settings
+from server.worker import FIRST_GUESS_S, Worker
 from tests.planner.worlds import HOME, Clock, PointWorld, moved
 from tests.server import pictures
 from tests.server.running import point_world, served
@@ -124,6 +127,29 @@ def test_a_session_outlives_a_step_that_takes_longer_than_it_would_be_kept() -> 
             await service.step(session.session_id, m.StepRequest(observation=seen()))
 
     in_service(test)
+
+
+def test_how_long_a_model_takes_to_load_does_not_keep_callers_away() -> None:
+    def take_all(worker: Worker, places: ExitStack) -> None:
+        while True:
+            places.enter_context(worker.place())
+
+    async def main() -> None:
+        clock = Clock()
+
+        def loads_slowly() -> Served:
+            clock.now += 100.0
+            return point_world()
+
+        service = PlanningService(Settings(), loads_slowly, clock)
+        await service.start()
+        with ExitStack() as places, pytest.raises(QueueFullError) as caught:
+            take_all(service.worker, places)
+        full = service.settings.queue_size + 1  # with the one that an idle worker takes at once
+        assert caught.value.retry_after_s <= FIRST_GUESS_S * full
+        assert await service.drain(10)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_the_stages_of_an_answer_come_to_no_more_than_all_of_it() -> None:
