@@ -52,6 +52,20 @@ def health_of(where: Listening) -> int:
         return health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status
 
 
+def test_whoever_is_told_the_addresses_is_let_in() -> None:
+    program, open_ports = Running(PlanningService(Settings(port=0, grpc_port=0), point_world)), []
+
+    def visit(where: Listening) -> None:
+        for address in (where.url.removeprefix("http://"), where.grpc):
+            host, _, port = address.rpartition(":")
+            with socket.create_connection((host, int(port)), timeout=5):
+                open_ports.append(port)
+        program.stop()
+
+    assert asyncio.run(program.run(visit))
+    assert len(open_ports) == 2
+
+
 def test_a_model_that_cannot_be_loaded_keeps_the_service_alive_and_unready() -> None:
     def fails() -> Served:
         raise CheckpointError("there is no file or folder weights.pt")
