@@ -97,6 +97,7 @@ TABLE: dict[type[Exception], Row] = {
     NotEnoughMemoryError: Row("out_of_memory", 503, "RESOURCE_EXHAUSTED", "There is not enough memory"),
     InputError: Row("invalid_input", 422, "INVALID_ARGUMENT", "The request cannot be used"),
 }
+LONGEST = 1000  # [characters] of a message: gRPC carries it in trailers, of which a client takes 8 KiB
 FAULT = Row("internal", 500, "INTERNAL", "A fault in the service")
 
 
@@ -120,4 +121,6 @@ def problem_of(error: BaseException) -> Problem:
     row = next((TABLE[kind] for kind in type(error).__mro__ if kind in TABLE), FAULT)
     if row is FAULT:
         return Problem(FAULT, "something went wrong that is not your fault; the log has it under this request id")
-    return Problem(row, str(error), getattr(error, "field", None), getattr(error, "retry_after_s", None))
+    words = str(error)
+    detail = words if len(words) <= LONGEST else words[:LONGEST] + "…"
+    return Problem(row, detail, getattr(error, "field", None), getattr(error, "retry_after_s", None))

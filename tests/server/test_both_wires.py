@@ -201,6 +201,14 @@ def test_each_refusal_says_the_same_on_both_wires(point: Listening, wire: str, c
 
 
 @pytest.mark.parametrize("wire", WIRES)
+def test_a_refusal_that_would_be_endless_is_cut_short(point: Listening, wire: str) -> None:
+    picture = base64.b64encode(pictures.png(pictures.noise(128, 128))).decode()  # taken for the id of a goal
+    with pytest.raises(PlannerError, match=r"^there is no goal 'iVBORw0KGgo.*…$") as caught:
+        ask(point, wire, "plan", plan_fields(goal={"id": picture}))
+    assert caught.value.code == "not_found"
+
+
+@pytest.mark.parametrize("wire", WIRES)
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_numbers_that_are_not_finite_are_refused(point: Listening, wire: str, bad: float) -> None:
     pose = [0.4, bad, 0.3, 0, 0, 0, 0]
