@@ -106,7 +106,7 @@ def lines_of(path: Path, *, reports_broken: bool = True) -> Iterator[tuple[int, 
     """
     if not path.is_file():
         raise InputError(f"there is no plan log {path}")
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:  # bytes that are no text are no line either
         for number, text in enumerate(file, start=1):
             try:
                 line = json.loads(text)

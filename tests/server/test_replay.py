@@ -244,7 +244,7 @@ def test_what_is_no_plan_log_is_said_so(tmp_path: Path, capsys: pytest.CaptureFi
     log.write_text("")
     assert cli.run(["replay", str(log)]) == 2
     assert "there is no plan in" in capsys.readouterr().err
-    for words in ("hello\n", "[]\n", '{"plan_id": "1"}\n'):
-        log.write_text(words)
+    for words in (b"hello\n", b"[]\n", b'{"plan_id": "1"}\n', b"\xff\xd8\xff\xe0, a picture\n"):
+        log.write_bytes(words)
         assert cli.run(["replay", str(log)]) == 2
         assert "line 1 is not a line of a plan log" in capsys.readouterr().err
