@@ -18,6 +18,7 @@ from sim.arm import ARM_JOINTS, FINGER_JOINTS, HOME, UNSEEN, WORLD_BIT, load_arm
 from sim.cameras import LEFT, PRETTY, RIGHT, Placement
 from sim.objects import add_objects, shape_objects
 from sim.variation import Draw
+from vjepa2_ac.errors import InputError
 
 Array = NDArray[np.float64]
 
@@ -32,7 +33,7 @@ class Scene:
     """Compiled model and state of the cell, dressed by the last draw."""
 
     def __init__(self, robot_xml: Path | None = None) -> None:
-        self.model: Any = build_spec(robot_xml).compile()
+        self.model: Any = _compiled(build_spec(robot_xml), robot_xml)
         self.data: Any = mujoco.MjData(self.model)
         self.arm_qpos = np.array([self.model.joint(name).qposadr[0] for name in ARM_JOINTS])
         self.arm_qvel = np.array([self.model.joint(name).dofadr[0] for name in ARM_JOINTS])
@@ -96,6 +97,16 @@ def build_spec(robot_xml: Path | None = None) -> Any:
     _lights(spec)
     _add_cameras(spec)
     return spec
+
+
+def _compiled(spec: Any, robot_xml: Path | None) -> Any:
+    """The model of `spec`. Raises InputError where another robot makes none, as one whose meshes are not there."""
+    try:
+        return spec.compile()
+    except ValueError as error:
+        if robot_xml is None:
+            raise
+        raise InputError(f"{robot_xml} makes no model of the cell: {error}") from None
 
 
 def _physics(spec: Any) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from sim.arm import franka_folder
 from sim.control import LIMIT
 from sim.env import FrankaEnv
 from sim.envs import IDS
@@ -285,6 +286,14 @@ def test_a_robot_without_the_right_names_is_refused(tmp_path: Path) -> None:
         FrankaEnv(robot_xml=path)
     with pytest.raises(InputError, match="no robot description"):
         FrankaEnv(robot_xml=tmp_path / "nothing.xml")
+
+
+def test_a_robot_whose_meshes_are_not_there_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "arm.xml"
+    path.write_text(f'<mujoco><include file="{franka_folder() / "assets.xml"}"/><worldbody>'
+                    f'<include file="{franka_folder() / "chain.xml"}"/></worldbody></mujoco>')  # fmt: skip
+    with pytest.raises(InputError, match=r"arm\.xml makes no model of the cell: .*\.stl"):
+        FrankaEnv(robot_xml=path)
 
 
 def test_headless_rendering_is_chosen_where_there_is_no_display() -> None:
