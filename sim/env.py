@@ -127,7 +127,7 @@ class FrankaEnv(gymnasium.Env[Observation, Array]):
         if unknown := sorted(set(options or {}) - {"draw"}):
             raise InputError(f"reset has no option {unknown[0]!r}; there is 'draw'")
         given: Draw | dict[str, Any] | None = (options or {}).get("draw")
-        if isinstance(given, dict):
+        if given is not None and not isinstance(given, Draw):
             given = Draw.from_dict(given)
         for self._redraws in range(MAX_REDRAWS):
             scene = given or draw(self.variation, int(self.np_random.integers(2**62)))

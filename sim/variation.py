@@ -11,7 +11,7 @@ import colorsys
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
@@ -127,6 +127,8 @@ class Draw:
         cups = [(2 * radius, 2 * radius, height) for radius, height in CUP_SIZES]  # only these have meshes
         if self.kind == "cup" and tuple(self.size) not in cups:
             raise InputError(f"this is no draw of a scene: there is no cup of size {self.size}")
+        if min(self.size) <= 0:
+            raise InputError(f"this is no draw of a scene: there is no {self.kind} of size {self.size}")
         if len(self.distractors) > SLOTS:
             raise InputError(f"this is no draw of a scene: {len(self.distractors)} distractors; {SLOTS} at most")
 
@@ -138,6 +140,8 @@ class Draw:
     def from_dict(cls, values: dict[str, Any]) -> Draw:
         """The draw that `as_dict` wrote down. Raises InputError for a missing, unknown or impossible part."""
         plain = _parts(cls, values)
+        if not isinstance(plain["distractors"], tuple):
+            raise InputError(f"this is no draw of a scene: distractors are a list, got {plain['distractors']!r}")
         plain["distractors"] = tuple(Distractor(**_parts(Distractor, each)) for each in plain["distractors"])
         return cls(**plain)
 
@@ -275,10 +279,33 @@ def _distractor(rng: np.random.Generator, place: tuple[float, float], looks: Loo
 
 
 def _parts(of: type[Draw] | type[Distractor], values: dict[str, Any]) -> dict[str, Any]:
+    what = f"this is no {of.__name__.lower()} of a scene"
+    if not isinstance(values, dict):
+        raise InputError(f"{what}: {values!r}; expected its parts by name")
     names = [field.name for field in fields(of)]
     if wrong := [name for name in names if name not in values] + [name for name in values if name not in names]:
-        raise InputError(f"this is no {of.__name__.lower()} of a scene: {wrong[0]!r} is missing or none of its parts")
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        raise InputError(f"{what}: {wrong[0]!r} is missing or none of its parts")
+    for name, hint in get_type_hints(of).items():
+        several, value = get_args(hint), values[name]
+        if hint is float and not _is_finite(value, ()):
+            raise InputError(f"{what}: {name} is a finite number, got {value!r}")
+        if several[:1] == (float,) and not _is_finite(value, (len(several),)):
+            raise InputError(f"{what}: {name} is {len(several)} finite numbers, got {value!r}")
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _is_finite(value: Any, shape: tuple[int, ...]) -> bool:
+    try:
+        numbers = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return False
+    return numbers.shape == shape and numbers.dtype.kind in "iuf" and bool(np.isfinite(numbers).all())
+
+
+def _plain(value: Any) -> Any:
+    """A value as a draw holds it: a tuple for a list or an array, because draws are compared."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _rgb(hue: float, saturation: float, value: float) -> RGB:

@@ -154,6 +154,15 @@ def test_options_that_say_nothing_are_refused_and_no_episode_goes_on_without_its
         ({"draw": written | {"kind": "cup", "size": [0.05, 0.05, 0.06]}}, r"no cup of size \(0\.05, 0\.05, 0\.06\)"),
         ({"draw": written | {"distractors": [ball | {"shape": "cone"}]}}, "there is no shape 'cone'"),
         ({"draw": written | {"distractors": [ball] * 4}}, "4 distractors; 3 at most"),
+        ({"draw": written | {"distractors": None}}, "distractors are a list, got None"),
+        ({"draw": written | {"distractors": ["ball"]}}, "distractor of a scene: 'ball'"),
+        ({"draw": written | {"distractors": [ball | {"size": np.inf}]}}, "size is a finite number, got inf"),
+        ({"draw": written | {"object_yaw": np.nan}}, "object_yaw is a finite number, got nan"),
+        ({"draw": written | {"object_yaw": "0.2"}}, "object_yaw is a finite number, got '0.2'"),
+        ({"draw": written | {"object_xy": [0.4]}}, "object_xy is 2 finite numbers"),
+        ({"draw": written | {"target_rgb": None}}, "target_rgb is 3 finite numbers, got None"),
+        ({"draw": written | {"kind": "box", "size": [-0.04, 0.04, 0.04]}}, "no box of size"),
+        ({"draw": "scene.json"}, "no draw of a scene: 'scene.json'"),
     ):
         with pytest.raises(InputError, match=said):
             env.reset(options=options)

@@ -49,6 +49,14 @@ def test_the_size_of_a_cup_may_be_an_array() -> None:
     assert Draw.from_dict(written | {"size": np.array(written["size"])}).kind == "cup"
 
 
+def test_a_scene_told_in_arrays_is_the_scene_told_in_lists() -> None:
+    scene = draw(Variation(split="shift"), 7)
+    told = {name: np.array(part) if isinstance(part, float) or name == "hand" else part
+            for name, part in scene.as_dict().items()}  # fmt: skip
+    assert Draw.from_dict(told) == scene
+    assert json.dumps(Draw.from_dict(told).as_dict()) == json.dumps(scene.as_dict())
+
+
 def test_splits_share_no_scene() -> None:
     layouts = [draw(Variation(split=split), 5).object_xy for split in SPLITS]
     assert len(set(layouts)) == len(SPLITS)
