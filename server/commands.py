@@ -95,10 +95,11 @@ def serve(
         also = f" and gRPC at {where.grpc}" if where.grpc else ""
         typer.echo(f"serving {settings.model} at {where.url}{also}; {where.url}/docs shows how to ask", err=True)
 
-    finished = asyncio.run(Running(PlanningService(settings)).run(tell))
-    if not finished:
+    service = PlanningService(settings)
+    finished = asyncio.run(Running(service).run(tell))
+    if not finished or service.worker.is_alive:  # around a model at work in its thread, Python would end by aborting
         logging.shutdown()
-        os._exit(1)  # the model may still be at work in its thread, around which Python cannot end without aborting
+        os._exit(not finished)
 
 
 def replay(

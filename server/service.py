@@ -112,9 +112,13 @@ class PlanningService:
         self.draining.set()
 
     async def drain(self, patience_s: float) -> bool:
-        """Refuse new requests and finish the accepted ones; False when that took longer than `patience_s`."""
+        """Refuse new requests and finish the accepted ones; False when that took longer than `patience_s`.
+
+        While the model is loaded none has been accepted, so there is nothing to wait for.
+        """
         self.refuse_new()
-        finished = await self.worker.drain(patience_s)
+        is_loading = self.host.state == "loading"
+        finished = await self.worker.drain(0.0 if is_loading else patience_s) or is_loading
         self.intake.close()
         if self.plan_log:
             await asyncio.to_thread(self.plan_log.close)

@@ -70,6 +70,11 @@ class Worker:
         self._usual_s = FIRST_GUESS_S
 
     @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
     def depth(self) -> int:
         """How many jobs wait."""
         return len(self._waiting)
@@ -122,7 +127,7 @@ class Worker:
         if self._thread.ident is None:
             return True
         await asyncio.to_thread(self._thread.join, patience_s)
-        return not self._thread.is_alive()
+        return not self.is_alive
 
     def _enqueue(self, work: Callable[[Job], Any], deadline: float | None, place: Place | None) -> Job:
         with self._changed:

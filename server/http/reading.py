@@ -31,7 +31,7 @@ async def read_request(request: Request, kind: type[MessageT], patience_s: float
     """
     try:
         async with asyncio.timeout(patience_s):
-            if request.headers.get("content-type", "").startswith("multipart/form-data"):
+            if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
                 content, files = await _multipart(request)
                 return await in_thread_if_large(
                     len(content), lambda: read(kind, _with_pictures(parse_json(content), files))

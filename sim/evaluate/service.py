@@ -41,7 +41,7 @@ def planning_service(model: str, limits: LimitsConfig, log: Path, patience_s: fl
             stdin=subprocess.PIPE,
             stdout=written,
             stderr=written,
-            env={**_ONE_THREAD, **os.environ, "VJEPA2_AC_LIMITS": json.dumps(asdict(limits))},
+            env={**_ONE_THREAD, **_environment(), "VJEPA2_AC_LIMITS": json.dumps(asdict(limits))},
             start_new_session=True,  # Ctrl-C is for us; the service is stopped when we are done with it
         )
     try:
@@ -58,10 +58,16 @@ def served_by(url: str) -> str:
 
 # As in the loop of this process, unless the environment says otherwise: threads of a small model mostly wait.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+_WHO_MAY_COME = ("VJEPA2_AC_TOKEN_FILE", "VJEPA2_AC_TLS_")
 _COMMAND = (
     *(sys.executable, "-m", "vjepa2_ac.cli", "serve", "--stop-with-stdin"),
     *("--host", "127.0.0.1", "--port", "0", "--no-grpc", "--log-format", "text"),
 )
+
+
+def _environment() -> dict[str, str]:
+    """The environment of this process, but for what says who may come: this service is nobody else's."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith(_WHO_MAY_COME)}
 
 
 def _ready(process: subprocess.Popen[bytes], log: Path, until: float) -> str:

@@ -58,6 +58,10 @@ def test_json_with_base64_and_multipart_give_the_same_plan(http: httpx.Client) -
     request = json.dumps({"observation": {"pose": HOME}})
     as_parts = http.post("/v1/plan", data={"request": request}, files=files).json()
     assert as_json["actions"] == as_parts["actions"]
+    encoded = http.build_request("POST", "/v1/plan", data={"request": request}, files=files)
+    kind = encoded.headers["content-type"].replace("multipart/form-data", "Multipart/Form-Data")
+    in_capitals = http.post("/v1/plan", content=encoded.read(), headers={"content-type": kind}).json()
+    assert in_capitals["actions"] == as_json["actions"]
 
 
 def test_a_data_url_is_base64_too(http: httpx.Client) -> None:

@@ -98,6 +98,23 @@ def test_nothing_is_planned_with_a_model_of_another_rate(wire: str) -> None:
     assert caught.value.code == "not_ready"
 
 
+def test_a_service_told_to_stop_while_it_loads_does_not_wait_for_its_model() -> None:
+    may_load, places = threading.Event(), queue.Queue[Listening]()
+
+    def loads_for_long() -> Served:
+        may_load.wait(60)
+        return point_world()
+
+    program = Running(PlanningService(Settings(port=0, grpc_port=0), loads_for_long))
+    with ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(lambda: asyncio.run(program.run(places.put)))
+        places.get(timeout=20)
+        program.stop()
+        assert ended.result(20) is True
+        assert program.service.worker.is_alive
+        may_load.set()
+
+
 class LosingWorld(PointWorld):
     """A point world on a device that fails once it is told to."""
 

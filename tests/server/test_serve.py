@@ -119,6 +119,19 @@ def test_a_stranger_gets_a_chunk_and_sigterm_finishes_what_was_accepted(
     assert '"stopped"' in lines[-1]
 
 
+def test_sigterm_while_the_model_is_loaded_ends_it_at_once_and_well() -> None:
+    """A service whose model takes a minute to load, run by the command itself."""
+    slow = "import sys, time, server.service as s; s.open_model = lambda *named: time.sleep(60); "
+    run = "from vjepa2_ac import cli; sys.exit(cli.run(sys.argv[1:]))"
+    serve = ("serve", "--model", "random:tiny", "--port", "0", "--no-grpc")
+    with subprocess.Popen([sys.executable, "-c", slow + run, *serve], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("serving")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert "stopped" in process.stderr.read().splitlines()[-1]
+
+
 @pytest.mark.parametrize(("wire", "code"), [("rest", "draining"), ("grpc", "connection_lost")])
 def test_what_takes_too_long_is_given_up_and_the_callers_are_told(wire: str, code: str) -> None:
     frames = pictures.noise(256, 256, seed=1), pictures.noise(256, 256, seed=2)

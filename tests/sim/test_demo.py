@@ -16,9 +16,11 @@ import av
 import pytest
 import torch
 
+from planner.limits import LimitsConfig
 from sim import demo
 from sim.evaluate.episode import Record
 from sim.evaluate.films import place
+from sim.evaluate.service import planning_service, served_by
 from sim.evaluate.settings import EvaluationConfig, Goals, Job
 from tests.models.small import ac_predictor, encoder
 from vjepa2_ac.checkpoints.release import save
@@ -56,6 +58,16 @@ def test_a_service_drives_the_robot_and_is_gone_afterwards(
         assert opened.streams.video[0].frames == 5
     assert film.name in (out / "report.html").read_text()
     assert not serving(release)
+
+
+def test_a_private_service_lets_us_in_whoever_else_the_environment_lets_into_another(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tokens").write_text("one-for-the-robots\n")
+    monkeypatch.setenv("VJEPA2_AC_TOKEN_FILE", str(tmp_path / "tokens"))
+    monkeypatch.setenv("VJEPA2_AC_TLS_CERTIFICATE", "/nowhere")
+    with planning_service(str(release), LimitsConfig(), tmp_path / "service.log") as url:
+        assert str(release) in served_by(url)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
