@@ -49,7 +49,7 @@ def without_unique(answer: Any) -> Any:
 
 
 def observation(**changes: Any) -> dict[str, Any]:
-    return {"picture": pictures.of(HOME), "pose": list(HOME), "id": "look-1", **changes}
+    return {"picture": pictures.of(HOME), "pose": list(HOME), "id": "observation-1", **changes}
 
 
 def plan_fields(**changes: Any) -> dict[str, Any]:
@@ -414,13 +414,13 @@ def test_rollouts_follow_the_actions(client: PlannerClient) -> None:
 
 
 def test_both_wires_say_how_surely_the_goal_is_located_where_the_model_does() -> None:
-    look, goal = pictures.noise(32, 32, 1), pictures.noise(32, 32, 2)
+    seen, goal = pictures.noise(32, 32, 1), pictures.noise(32, 32, 2)
     estimates = []
     for opener in (locating_model, tiny_model):
         with running(opener) as (_, where):
             for wire in WIRES:
                 with PlannerClient(url_of(where, wire), retries=0) as client:
-                    signs = client.plan(look, HOME, goal, seed=3).confidence
+                    signs = client.plan(seen, HOME, goal, seed=3).confidence
                     estimates.append((signs.goal_uncertainty, signs.cycle_error))
     assert estimates[0] == estimates[1]
     assert min(estimates[0]) > 0.001  # [m]
