@@ -249,7 +249,7 @@ def test_no_plan_goes_beyond_the_limits_that_the_operator_has_set(wire: str) -> 
 
 
 def test_a_plan_goes_to_its_goal(client: PlannerClient) -> None:
-    plan = client.plan(paint(HOME), HOME, paint(GOAL), look={"observation_id": "7"})
+    plan = client.plan(paint(HOME), HOME, paint(GOAL), details={"observation_id": "7"})
     np.testing.assert_allclose(plan.targets[-1][:3], GOAL[:3], atol=0.01)
     np.testing.assert_allclose(plan.actions[0][:3], (0.04, 0.0, 0.02), atol=0.01)
     assert plan.observation_id == "7"
@@ -308,8 +308,8 @@ def test_a_session_forgets_a_plan_that_was_not_followed(client: PlannerClient) -
         assert closing is not None
         assert closing.targets[0][6] > 0.5
         away = moved(0.0, 0.2, 0.0)  # somebody moved the hand, farther than a plan may go, and it is open
-        follows = session.step(paint(away), away, look={"commanded": closing.targets[0]}).plan
-        stays = session.step(paint(away), away, look={"commanded": HOME}).plan
+        follows = session.step(paint(away), away, details={"commanded": closing.targets[0]}).plan
+        stays = session.step(paint(away), away, details={"commanded": HOME}).plan
         assert follows is not None
         assert stays is not None
         assert (follows.targets[0][6] > 0.5, stays.targets[0][6] > 0.5) == (True, False)

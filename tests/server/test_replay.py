@@ -35,7 +35,7 @@ def serve_some(log: Path, **settings: Any) -> list[Any]:
             client.plan(FRAME, HOME, GOALS[0], seed=7, samples=8, iterations=2),
             client.plan(FRAME, HOME, GOALS[0], preset="paper", samples=16, iterations=2, camera_turn=[0, 0, 0.4]),
             client.plan(FRAME, HOME, GOALS, sub_goal=1, preset="paper", samples=50, iterations=900, deadline_ms=300),
-            client.plan(FRAME, HOME, GOALS[0], samples=8, look={"commanded": moved(0.01, 0.0, 0.0)}),
+            client.plan(FRAME, HOME, GOALS[0], samples=8, details={"commanded": moved(0.01, 0.0, 0.0)}),
         ]
         with client.session(GOALS, samples=8, iterations=2, horizon=2, seed=3) as session:
             steps = [session.step(noise(seed=10 + n), moved(0.01 * n, 0.0, 0.0)) for n in range(3)]
