@@ -163,8 +163,8 @@ def drawn_scenes(seeds: range, split: Split = "train") -> list[Scene]:
 
 
 def whole_plans(worlds: dict[str, WorldModel], scenes: Sequence[Scene], extent: Extent) -> list[Row]:
-    """Time from a picture to safe actions, as a robot in a loop waits: goal and earlier looks are encoded before."""
-    scene, rows, earlier = scenes[0], [], ControlConfig().looks
+    """Time from a picture to safe actions, as a robot in a loop waits: the rest is encoded before."""
+    scene, rows, earlier = scenes[0], [], ControlConfig().earlier_observations
     poses = [scene.pose + 0.01 * step for step in range(earlier)]
     finds_keyframes = worlds["fp32"].finds_keyframes
     ours = {name: config for name, config in PRESETS.items() if config.method == "search"}

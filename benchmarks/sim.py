@@ -1,4 +1,4 @@
-"""How fast the simulation is: frames by look and size, control steps, resets, and how well the hand tracks.
+"""How fast the simulation is: frames by style and size, control steps, resets, and how well the hand tracks.
 
 `./dev bench sim` takes about a minute on one core. One worker, one process.
 """
@@ -16,7 +16,7 @@ from benchmarks._result import publish, run
 from sim.control import LIMIT
 from sim.env import FrankaEnv
 from sim.episode import Cell
-from sim.rendering import Look, SceneRenderer
+from sim.rendering import SceneRenderer, Style
 from sim.scene import Scene
 from sim.variation import Variation, draw
 from vjepa2_ac import poses
@@ -37,10 +37,10 @@ def main() -> None:
 
 
 def pictures() -> list[dict[str, Any]]:
-    """The time to draw a picture of the left camera, by size and look."""
+    """The time to draw a picture of the left camera, by size and style."""
     scene = Scene()
     Cell(scene).dress(draw(Variation(split="test", kind="cup"), 0))
-    looks: list[tuple[Look, bool]] = [
+    styles: list[tuple[Style, bool]] = [
         ("model", False),
         ("model", True),
         ("hulls", False),
@@ -49,9 +49,9 @@ def pictures() -> list[dict[str, Any]]:
     ]
     rows = []
     for size in (96, 128, 256):
-        for look, shadows in looks:
-            renderer = SceneRenderer(scene, size, size, look, shadows=shadows)
-            row = {"look": look, "shadows": "yes" if shadows else "no", "pixels": size}
+        for style, shadows in styles:
+            renderer = SceneRenderer(scene, size, size, style, shadows=shadows)
+            row = {"style": style, "shadows": "yes" if shadows else "no", "pixels": size}
             rows.append({**row, **speed(renderer.draw, "frames/s")})
             renderer.close()
     return rows

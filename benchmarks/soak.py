@@ -355,13 +355,13 @@ class Soak:
     async def _socket(self) -> None:
         session = await self.clients["rest"].session(pictures.of(GOALS[1]), **OPTIONS)  # type: ignore[arg-type]
         url = self.running.url.replace("http", "ws") + f"/v1/sessions/{session.id}/stream"
-        look = _as_json({"observation": _observation()})
+        step = _as_json({"observation": _observation()})
         async with websockets.connect(url) as stream:
             for number in range(self.random.randrange(1, 20)):
-                await stream.send(look if number % 5 else self.random.choice(("{}", "no json", b"\x00", look)))
+                await stream.send(step if number % 5 else self.random.choice(("{}", "no json", b"\x00", step)))
             for _ in range(self.random.randrange(3)):
                 with contextlib.suppress(asyncio.TimeoutError):
-                    self._check_look(json.loads(await asyncio.wait_for(stream.recv(), 2.0)))
+                    self._check_answer(json.loads(await asyncio.wait_for(stream.recv(), 2.0)))
             if self.random.random() < 0.5:
                 stream.transport.abort()
         if self.random.random() < 0.5:
@@ -369,7 +369,7 @@ class Soak:
 
     async def _rpc_stream(self) -> None:
         opened = {"goal": {"pictures": [pictures.of(GOALS[1])]}, "options": OPTIONS}
-        look = pb.PlanStreamRequest(step=to_message({"observation": _observation()}, pb.StreamObservation))
+        step = pb.PlanStreamRequest(step=to_message({"observation": _observation()}, pb.StreamObservation))
         is_patient = self.random.random() < 0.5  # and reads first whether the session is open
         async with grpc.aio.insecure_channel(self.running.grpc) as channel:
             call = planning_pb2_grpc.PlanningStub(channel).PlanStream()
@@ -378,7 +378,7 @@ class Soak:
                 if is_patient:
                     await asyncio.wait_for(call.read(), 5.0)
                 for number in range(self.random.randrange(1, 20)):
-                    await call.write(look if number % 5 else pb.PlanStreamRequest(step=pb.StreamObservation()))
+                    await call.write(step if number % 5 else pb.PlanStreamRequest(step=pb.StreamObservation()))
                 for _ in range(self.random.randrange(4)):
                     await asyncio.wait_for(call.read(), 5.0)
             except asyncio.InvalidStateError:  # a write after the end
@@ -392,7 +392,7 @@ class Soak:
             finally:
                 call.cancel()
 
-    def _check_look(self, answer: dict[str, Any]) -> None:
+    def _check_answer(self, answer: dict[str, Any]) -> None:
         if "problem" in answer:
             if answer["problem"]["code"] in ("internal",):
                 self.wrong.append(f"a stream's answer: {answer}")

@@ -80,8 +80,8 @@ learn pretrain "$out/encoder" "$cooldown" "$data" --start "$out/first-encoder"
 learn train "$out/steps" "$train" "$data" --encoder "$out/encoder/release"
 learn train "$out/rollouts" "$rollout" "$data" --encoder "$out/encoder/release" --start "$out/steps/release"
 learn invert "$out/inverse" "$invert" "$data" --model "$out/rollouts/release"
-find "$data/train" "$out/views" "$out/harsh" "${episode[@]}" | sort > "$out/looks.txt"
-learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out/rollouts/release" \
+find "$data/train" "$out/views" "$out/harsh" "${episode[@]}" | sort > "$out/appearances.txt"
+learn invert "$out/appearances-inverse" "$invert_views" "$out/appearances.txt" --model "$out/rollouts/release" \
     --start "$out/inverse/release"
 {
     find "$out/tasks" "${episode[@]}"
@@ -90,7 +90,7 @@ learn invert "$out/looks-inverse" "$invert_views" "$out/looks.txt" --model "$out
             while IFS= read -r path; do echo "$folder/$path"; done
     done
 } | sort > "$out/tasks.txt"
-learn invert "$out/model" "$keyframes" "$out/tasks.txt" --model "$out/looks-inverse/release"
+learn invert "$out/model" "$keyframes" "$out/tasks.txt" --model "$out/appearances-inverse/release"
 in_time vjepa2-ac fit-check "$out/held-out" --model "$out/model/release" --out "$out/fit-check" \
     --read-out-from "$data/train" --cache "$out/cache" $fit_check
 echo "the model is in $out/model/release, what it knows in $out/fit-check"

@@ -43,8 +43,8 @@ def follow(robot: Any, goals: Any, url: str = "http://127.0.0.1:8000") -> str:
             try:
                 frame, pose = robot.look(), robot.pose()
                 commanded = pose if told is None else told  # which tells whether the last plan was followed
-                look = {"age_s": 0.0, "commanded": commanded}
-                step = session.step(frame, pose, look=look, deadline_ms=1000, timeout_s=OLDEST_S)
+                details = {"age_s": 0.0, "commanded": commanded}
+                step = session.step(frame, pose, details=details, deadline_ms=1000, timeout_s=OLDEST_S)
             except PlannerError as error:
                 print(f"holding still: {error}", file=sys.stderr)  # a robot must never move on a guess
                 if not error.may_pass:

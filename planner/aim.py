@@ -14,7 +14,7 @@ from planner.costs import CostConfig, GoalCost
 from planner.locating import locate
 from planner.problem import Problem, stack, surprises
 from planner.protocols import World
-from vjepa2_ac.models.looks import Located
+from vjepa2_ac.models.hand_location import Located
 from vjepa2_ac.world_model import History
 
 

@@ -15,7 +15,7 @@ from planner.failure_model import FailureModel
 from planner.moves import GRIPPER
 from planner.problem import SearchResult
 from vjepa2_ac.config import require
-from vjepa2_ac.models.looks import FAMILIAR
+from vjepa2_ac.models.hand_location import FAMILIAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

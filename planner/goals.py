@@ -2,7 +2,7 @@
 
 A goal is passed in one of two ways. Its cost is one that achieved goals have (known from pictures of goals that really
 were achieved); or its cost has fallen far enough, has stopped falling and is at its own best, which is as near as this
-planner gets. A goal that does neither in time is given up for good, whatever later looks at the standing robot show.
+planner gets. A goal that does neither in time is given up for good, whatever is seen of the standing robot later.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class Progress:
         self.best = float("inf")
         self.mark = float("inf")  # the cost at the last progress: many small steps down add up to progress too
         self.since_progress = 0  # steps
-        self.verdict: Verdict = "going"  # of the last look
+        self.verdict: Verdict = "going"  # of the last observation
 
     def update(self, cost: float, *, may_settle: bool = True) -> Verdict:
-        """The verdict on the goal after a look with this cost; it is `settled` only where it `may_settle`."""
+        """The verdict on the goal after an observation with this cost; it is `settled` only where it `may_settle`."""
         if self.verdict == "timed out":
             return self.verdict
         self.first = cost if self.first is None else self.first
@@ -95,13 +95,13 @@ class Progress:
         return self.verdict
 
     def undo_step(self) -> None:
-        """Do not count the last look as a step, because there was no plan to follow."""
+        """Do not count the last observation as a step, because there was no plan to follow."""
         self.pursued -= 1
         self.undo_stall()
 
     def undo_stall(self) -> None:
-        """Do not count the last look as one without progress: the robot stood still, so none could be made."""
-        self.since_progress -= 1  # below 0 after progress: the next look sees the same picture again
+        """Do not count the last observation as one without progress: the robot stood still, so none could be made."""
+        self.since_progress -= 1  # below 0 after progress: the next observation is of the same picture
 
     def _judge(self, cost: float, first: float, *, may_settle: bool) -> Verdict:
         if self._is_achieved(cost):

@@ -1,6 +1,6 @@
-"""What a loop with keyframes remembers between looks: only what a single look cannot tell.
+"""What a loop with keyframes remembers between observations: only what a single one cannot tell.
 
-A keyframe is a moment at which the gripper changes. Which one comes next, the model says anew at every look. But
+A keyframe is a moment at which the gripper changes. Which one comes next, the model says anew at every observation. But
 fingers that have begun to close or to open must finish before the hand goes on, or they would only half hold an object.
 What they have just set down must be left alone, or a goal that was reached would be lost again. And a goal is not
 reached while the hand still has way to go, however much its picture looks like what is seen.

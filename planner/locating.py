@@ -22,7 +22,7 @@ from torch import Tensor
 from planner.gripper import SAME
 from planner.problem import Problem
 from planner.protocols import World
-from vjepa2_ac.models.looks import Located
+from vjepa2_ac.models.hand_location import Located
 
 AGAIN = 0.03  # [m] horizontally, from where something was set down: fingers that close nearer take it up again
 
@@ -37,8 +37,8 @@ def locate(
     keyframe: bool = False,
 ) -> Located | None:
     """The hand in each problem's goal, or at the next keyframe before it; None from a world that cannot locate it."""
-    looks = [problem.looks for problem in problems]
-    located = world.locate(latents_BND, pose_B7, goal_BND, looks, keyframe=keyframe)
+    earlier = [problem.earlier for problem in problems]
+    located = world.locate(latents_BND, pose_B7, goal_BND, earlier, keyframe=keyframe)
     if located is None:
         return None
     hands, uncertainties = list(located.hand_B4), list(located.uncertainty_B)
@@ -59,8 +59,8 @@ def _located_turned(world: World, problem: Problem, pose_7: Tensor, *, keyframe:
         torch.stack([part.to(world.device) for part in parts])
         for parts in zip(*((view.latents_ND, view.goal_ND) for view in problem.turned), strict=True)
     )
-    looks = [view.looks for view in problem.turned]
-    located = world.locate(latents_CND, pose_7.expand(len(looks), -1), goal_CND, looks, keyframe=keyframe)
+    earlier = [view.earlier for view in problem.turned]
+    located = world.locate(latents_CND, pose_7.expand(len(earlier), -1), goal_CND, earlier, keyframe=keyframe)
     assert located is not None  # this world has just located the hand in the pictures as they are
     return located
 

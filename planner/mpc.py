@@ -26,7 +26,7 @@ from planner.seeing import see, shown
 from vjepa2_ac.config import require
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
-from vjepa2_ac.models.looks import EARLIER
+from vjepa2_ac.models.hand_location import EARLIER_OBSERVATIONS
 from vjepa2_ac.poses import POSITION, ROTATION, Array, integrate, pose_difference, pose_differences
 from vjepa2_ac.world_model import History
 
@@ -42,12 +42,12 @@ class ControlConfig:
 
     progress: ProgressConfig = field(default_factory=ProgressConfig)
     history: int = 0  # [steps] of the past that the model is shown
-    looks: int = EARLIER  # [steps] of the past by which the located hand is corrected
+    earlier_observations: int = EARLIER_OBSERVATIONS  # [steps] of the past by which the located hand is corrected
     commanded_within: float = 0.03  # [m] targets start from the commanded pose, kept this near to the measured one
     commanded_turned_within: float = 0.1  # [rad] likewise, about each axis
 
     def __post_init__(self) -> None:
-        for name in ("history", "looks"):
+        for name in ("history", "earlier_observations"):
             require(getattr(self, name) >= 0, f"{name} is a number of steps, got {getattr(self, name)}")
         for name in ("commanded_within", "commanded_turned_within"):
             require(getattr(self, name) >= 0, f"{name} is not negative, got {getattr(self, name)}")
@@ -55,7 +55,7 @@ class ControlConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What the loop concluded from one look. Without a plan the robot stays where it is."""
+    """What the loop concluded from one observation. Without a plan the robot stays where it is."""
 
     status: Status
     plan: Plan | None
@@ -65,7 +65,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _Observation:
     latents_VND: Tensor
     pose_7: Array
 
@@ -76,7 +76,7 @@ class _UndoState:
 
     promised: bool
     leaving: int
-    looks_since_keyframe: int
+    steps_since_keyframe: int
     progress: Progress
     keyframes: Keyframes | None
 
@@ -107,8 +107,8 @@ class Controller:
         self.progress = Progress(self.config.progress)
         self.leaving = 0  # plans more in which the hand counts as leaving a sub-goal, unless it moves
         self.keyframes = Keyframes() if planner.config.cost.keyframes else None
-        self.past: list[_Look] = []
-        self.looks_since_keyframe = 0
+        self.past: list[_Observation] = []
+        self.steps_since_keyframe = 0
         self.commanded_7: Array | None = None
         self.undo_state: _UndoState | None = None
         self.last_actions_H7: Array | None = None
@@ -132,20 +132,20 @@ class Controller:
         """
         if taken_at is not None:
             refuse_stale(taken_at, self.planner.clock(), self.planner.config.limits)
-        look = _Look(self._seen(observation), hand_pose(pose, "pose"))
+        observed = _Observation(self._seen(observation), hand_pose(pose, "pose"))
         if commanded is not None:
             self._heed(hand_pose(commanded, "commanded pose"))
         self.undo_state = None
-        status, cost = self._judge(look)
+        status, cost = self._judge(observed)
         plan = None
         if status == "going":
             try:
-                request = self._request(look)
+                request = self._request(observed)
                 plan = self.planner.plan(request, deadline=deadline, is_wanted=is_wanted)
             except Exception:  # whatever it was, there is no plan
                 self.progress.undo_step()
                 raise
-            self._remember(look, request, plan)
+            self._remember(observed, request, plan)
         else:
             self.followed = None  # the robot stays, and whatever moves it later is not to be imagined
         passed, self.passed = tuple(self.passed), []
@@ -158,14 +158,14 @@ class Controller:
             return
         self.commanded_7, self.last_actions_H7, self.followed = commanded_7, None, None
         if undo := self.undo_state:
-            self.leaving, self.looks_since_keyframe = undo.leaving, undo.looks_since_keyframe
+            self.leaving, self.steps_since_keyframe = undo.leaving, undo.steps_since_keyframe
             self.progress, self.keyframes = undo.progress, undo.keyframes
             if undo.promised:  # otherwise standing still was as near as the planner gets
                 self.progress.undo_stall()
 
-    def _judge(self, look: _Look) -> tuple[Status, float]:
+    def _judge(self, observed: _Observation) -> tuple[Status, float]:
         while True:
-            cost = self._cost(look)
+            cost = self._cost(observed)
             verdict = self.progress.update(cost, may_settle=self.keyframes is None or self.keyframes.has_arrived)
             if verdict in ("going", "timed out"):
                 return verdict, cost
@@ -177,92 +177,92 @@ class Controller:
             self.progress = Progress(self.config.progress)
             self.last_actions_H7 = None  # they led to the previous goal
 
-    def _cost(self, look: _Look) -> float:
-        refuse_unlike(look.latents_VND[0], self.goals[self.goal][0])
-        # Costs of different looks are compared, so this one is given neither observation nor surprise to count.
+    def _cost(self, observed: _Observation) -> float:
+        refuse_unlike(observed.latents_VND[0], self.goals[self.goal][0])
+        # Costs of different observations are compared, so this one is given neither observation nor surprise to count.
         cost = GoalCost(self.planner.config.cost, self.goals[self.goal][:1])
-        return float(cost.of_frame(look.latents_VND[:1]))
+        return float(cost.of_frame(observed.latents_VND[:1]))
 
-    def _request(self, look: _Look) -> Request:
+    def _request(self, observed: _Observation) -> Request:
         earlier = self._earlier()
         seen, poses = [past.latents_VND for past in earlier], [past.pose_7 for past in earlier]
         return Request(
-            **shown(look.latents_VND, self.goals[self.goal], seen, poses),
-            pose=look.pose_7,
+            **shown(observed.latents_VND, self.goals[self.goal], seen, poses),
+            pose=observed.pose_7,
             seed=self.seed + self.steps,
-            commanded=self._commanded(look),
-            history=self._history(look),
+            commanded=self._commanded(observed),
+            history=self._history(observed),
             leaving=self.leaving > 0,
             set_down=self.keyframes.set_down_7 if self.keyframes else None,
-            changing=self.keyframes.unfinished(float(look.pose_7[6])) if self.keyframes else 0.0,
+            changing=self.keyframes.unfinished(float(observed.pose_7[6])) if self.keyframes else 0.0,
             last_actions=self.last_actions_H7,
-            surprise_ND=self._surprise(look),
+            surprise_ND=self._surprise(observed),
         )
 
-    def _remember(self, look: _Look, request: Request, plan: Plan) -> None:
+    def _remember(self, observed: _Observation, request: Request, plan: Plan) -> None:
         self.steps += 1
         leaving = self.leaving
         stands = not plan.actions_H7[0, POSITION].any()
         self.leaving = self.leaving - 1 if self.leaving and stands else 0
-        kept = max(self.config.history, self.config.looks if self.planner.world.locates else 0)
-        self.past = [*self.past, look][-kept:] if kept else []
-        self.looks_since_keyframe += 1
+        kept = max(self.config.history, self.config.earlier_observations if self.planner.world.locates else 0)
+        self.past = [*self.past, observed][-kept:] if kept else []
+        self.steps_since_keyframe += 1
         if plan.dry_run:
             return  # nothing moves, so there is nothing to build on
         promised = not (plan.confidence.goal_out_of_reach or plan.confidence.goal_reached)
-        self.undo_state = _UndoState(promised, leaving, self.looks_since_keyframe, self.progress, copy(self.keyframes))
+        self.undo_state = _UndoState(promised, leaving, self.steps_since_keyframe, self.progress, copy(self.keyframes))
         self.commanded_7, self.last_actions_H7 = plan.targets_H7[0], plan.actions_H7
         if self.planner.config.cost.surprise > 0:
             self.followed = request, plan.actions_H7[0]
         if self.keyframes:
-            self._pass_keyframe(self.keyframes, look, plan)
+            self._pass_keyframe(self.keyframes, observed, plan)
 
-    def _pass_keyframe(self, keyframes: Keyframes, look: _Look, plan: Plan) -> None:
+    def _pass_keyframe(self, keyframes: Keyframes, observed: _Observation, plan: Plan) -> None:
         """A keyframe is passed where the gripper begins to change; the first `MORE_TIME` of a goal restart its timeout.
 
-        Looks from before it no longer correct the located hand: between them and later looks lies a keyframe, so for
-        these pairs the model answers with the keyframe and not with the move that was made.
+        Observations from before it no longer correct the located hand: between them and later ones lies a keyframe, so
+        for these pairs the model answers with the keyframe and not with the move that was made.
         """
-        is_passed = keyframes.follow(plan, look.pose_7)
+        is_passed = keyframes.follow(plan, observed.pose_7)
         if keyframes.steps:
-            self.leaving, self.looks_since_keyframe = LEAVING, 0
+            self.leaving, self.steps_since_keyframe = LEAVING, 0
         if is_passed and keyframes.timeout_restarts < MORE_TIME:
             keyframes.timeout_restarts += 1
             self.progress = Progress(self.config.progress)
 
-    def _commanded(self, look: _Look) -> Array | None:
+    def _commanded(self, observed: _Observation) -> Array | None:
         """The commanded pose, kept near the measured one, starting from which would let errors add up to drift."""
         if self.commanded_7 is None:
             return None
         limits, commanded_7 = self.planner.config.limits, self.commanded_7.copy()
         near = min(self.config.commanded_within, limits.step)
         turned = min(self.config.commanded_turned_within, limits.turn)
-        offset_7 = pose_difference(look.pose_7, commanded_7)
-        commanded_7[POSITION] = look.pose_7[POSITION] + np.clip(offset_7[POSITION], -near, near)
+        offset_7 = pose_difference(observed.pose_7, commanded_7)
+        commanded_7[POSITION] = observed.pose_7[POSITION] + np.clip(offset_7[POSITION], -near, near)
         if (np.abs(offset_7[ROTATION]) > turned).any():
             offset_7[ROTATION] = np.clip(offset_7[ROTATION], -turned, turned)
-            commanded_7[ROTATION] = integrate(look.pose_7, offset_7)[ROTATION]
+            commanded_7[ROTATION] = integrate(observed.pose_7, offset_7)[ROTATION]
         return commanded_7
 
-    def _history(self, look: _Look) -> History | None:
+    def _history(self, observed: _Observation) -> History | None:
         """The past as the model was trained to see it: actions are differences of measured poses."""
         if not self.past or not self.config.history:
             return None
         shown = self.past[-self.config.history :]
-        poses = np.stack([past.pose_7 for past in [*shown, look]])
+        poses = np.stack([past.pose_7 for past in [*shown, observed]])
         return History(
             torch.stack([past.latents_VND[0] for past in shown])[None],
             torch.from_numpy(poses[:-1]).float()[None],
             torch.from_numpy(pose_differences(poses)).float()[None],
         )
 
-    def _surprise(self, look: _Look) -> Tensor | None:
+    def _surprise(self, observed: _Observation) -> Tensor | None:
         """What is seen minus what the last plan leads to, which is imagined only now: a plan must not wait for it."""
-        return None if self.followed is None else look.latents_VND[0] - self.planner.imagine(*self.followed)
+        return None if self.followed is None else observed.latents_VND[0] - self.planner.imagine(*self.followed)
 
-    def _earlier(self) -> list[_Look]:
-        """The earlier looks that show how the model's inverse errs in this scene."""
-        told = min(self.config.looks, len(self.past), self.looks_since_keyframe)
+    def _earlier(self) -> list[_Observation]:
+        """The earlier observations that show how the model's inverse errs in this scene."""
+        told = min(self.config.earlier_observations, len(self.past), self.steps_since_keyframe)
         return self.past[-told:] if told else []
 
     def _seen(self, picture: Tensor | Frames) -> Tensor:

@@ -34,7 +34,7 @@ from planner.search_config import SearchConfig
 from planner.seeing import HueView
 from vjepa2_ac.config import to_dict
 from vjepa2_ac.errors import ConfigError, InputError
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.hand_location import Observations
 from vjepa2_ac.poses import GRIPPER, SIZE, Array, integrate, vector
 from vjepa2_ac.world_model import History
 
@@ -96,8 +96,8 @@ class Request:
     seed: int = 0
     commanded: ArrayLike | None = None  # [7] where the hand was told to be, if actions should start from there
     history: History | None = None  # of this request alone
-    looks: Looks | None = None  # earlier looks at this scene, by which the located hand is corrected
-    turned: tuple[HueView, ...] = ()  # latents, goal and looks with hues turned: the hand is located there as well
+    earlier: Observations | None = None  # of this scene, by which the located hand is corrected
+    turned: tuple[HueView, ...] = ()  # latents, goal and `earlier` with hues turned: the hand is located there as well
     set_down: ArrayLike | None = None  # [7] the pose in which the hand let go of what it held, to be left alone now
     changing: float = 0.0  # 1: the fingers are closing and should go on, -1: opening and should go on, 0: neither
     leaving: bool = False  # the hand still stands where the previous sub-goal or keyframe was passed
@@ -210,8 +210,8 @@ class Planner:
             goal_ND=request.goal_ND,
             seed=request.seed,
             history=history,
-            looks=self._looks(request.looks),
-            turned=tuple(view._replace(looks=self._looks(view.looks)) for view in request.turned),
+            earlier=self._to_model(request.earlier),
+            turned=tuple(view._replace(earlier=self._to_model(view.earlier)) for view in request.turned),
             set_down_7=None if set_down is None else _tensor(set_down),
             changing=request.changing,
             leaving=request.leaving,
@@ -219,10 +219,10 @@ class Planner:
             surprise_ND=request.surprise_ND,
         )
 
-    def _looks(self, looks: Looks | None) -> Looks | None:
-        if looks is None or self.camera is None:
-            return looks
-        return replace(looks, poses_T7=_tensor(self.camera.poses_to_model(looks.poses_T7.cpu())))
+    def _to_model(self, earlier: Observations | None) -> Observations | None:
+        if earlier is None or self.camera is None:
+            return earlier
+        return replace(earlier, poses_T7=_tensor(self.camera.poses_to_model(earlier.poses_T7.cpu())))
 
     def _finished(self, request: Request, found: SearchResult, took_ms: float) -> Plan:
         started = self.clock()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from planner.seeing import HueView
 from vjepa2_ac.errors import CancelledError, DeadlineError, InputError
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.hand_location import Observations
 from vjepa2_ac.world_model import History
 
 StopReason = Literal["converged", "iterations", "deadline"]
@@ -33,8 +33,8 @@ class Problem:
     goal_ND: Tensor
     seed: int = 0
     history: History | None = None  # of this request alone, B = 1
-    looks: Looks | None = None  # earlier looks at this scene, by which the located hand is corrected
-    turned: tuple[HueView, ...] = ()  # latents, goal and looks again, with the hues of the pictures turned
+    earlier: Observations | None = None  # of this scene, by which the located hand is corrected
+    turned: tuple[HueView, ...] = ()  # latents, goal and earlier observations again, with hues turned
     set_down_7: Tensor | None = None  # the pose in which the hand let go of what it held
     changing: float = 0.0  # 1: the fingers are closing and should go on, -1: opening and should go on, 0: neither
     leaving: bool = False  # the hand still stands where the previous sub-goal or keyframe was passed

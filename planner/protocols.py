@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vjepa2_ac.images import Frames
-from vjepa2_ac.models.looks import Located, Looks
+from vjepa2_ac.models.hand_location import Located, Observations
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 
@@ -52,14 +52,14 @@ class World(Protocol):
         latents_BND: Tensor,
         pose_B7: Tensor,
         goal_BND: Tensor,
-        looks: Sequence[Looks | None] | None = None,
+        earlier: Sequence[Observations | None] | None = None,
         *,
         keyframe: bool = False,
     ) -> Located | None:
         """The hand in each goal, and how sure that is; None from a world that cannot locate it.
 
-        With `keyframe`: the hand where the gripper changes next on the way there. Earlier `looks` at each request's
-        scene, where there are any, may be used to correct the answer.
+        With `keyframe`: the hand where the gripper changes next on the way there. `earlier` observations of each
+        request's scene, where there are any, may be used to correct the answer.
         """
 
     def score(

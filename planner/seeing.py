@@ -1,6 +1,6 @@
 """Encoding a picture as it is and, where the hand is located in several hues, also with its hues turned.
 
-Shapes: V hues, the picture's own first, N tokens, D width of a latent, T earlier looks, 7 numbers of a pose.
+Shapes: V hues, the picture's own first, N tokens, D width of a latent, T earlier observations, 7 numbers of a pose.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from planner.protocols import World
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames, as_frames
 from vjepa2_ac.jitter import Jitter
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.hand_location import Observations
 from vjepa2_ac.poses import Array
 
 
@@ -25,7 +25,7 @@ class HueView(NamedTuple):
 
     latents_ND: Tensor
     goal_ND: Tensor
-    looks: Looks | None = None
+    earlier: Observations | None = None
 
 
 class Shown(TypedDict):
@@ -33,7 +33,7 @@ class Shown(TypedDict):
 
     latents_ND: Tensor
     goal_ND: Tensor
-    looks: Looks | None
+    earlier: Observations | None
     turned: tuple[HueView, ...]
 
 
@@ -56,7 +56,7 @@ def see(world: World, frame: Frames, hues: int = 1) -> Tensor:
 def hue_views(
     now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()
 ) -> list[HueView]:
-    """A request's pictures, once for each hue; `past` are the earlier looks, with the hand in `poses` [7].
+    """A request's pictures, once for each hue; `past` are the earlier observations, with the hand in `poses` [7].
 
     Raises InputError where one picture was encoded in more hues than another.
     """
@@ -66,12 +66,12 @@ def hue_views(
     poses_T7 = torch.from_numpy(np.array(poses, dtype=np.float32))
     past_V = list(zip(*past, strict=True)) or hues[0] * [()]
     return [
-        HueView(latents_ND, goal_ND, Looks(torch.stack(looks), poses_T7) if looks else None)
-        for latents_ND, goal_ND, looks in zip(now_VND, goal_VND, past_V, strict=True)
+        HueView(latents_ND, goal_ND, Observations(torch.stack(earlier), poses_T7) if earlier else None)
+        for latents_ND, goal_ND, earlier in zip(now_VND, goal_VND, past_V, strict=True)
     ]
 
 
 def shown(now_VND: Tensor, goal_VND: Tensor, past: Sequence[Tensor] = (), poses: Sequence[Array] = ()) -> Shown:
     """The fields of a `Request` that are made of pictures; see `hue_views` for the arguments."""
     own, *turned = hue_views(now_VND, goal_VND, past, poses)
-    return Shown(latents_ND=own.latents_ND, goal_ND=own.goal_ND, looks=own.looks, turned=tuple(turned))
+    return Shown(latents_ND=own.latents_ND, goal_ND=own.goal_ND, earlier=own.earlier, turned=tuple(turned))

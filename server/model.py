@@ -23,7 +23,7 @@ from vjepa2_ac.devices import finish
 from vjepa2_ac.images import Frames
 from vjepa2_ac.model_version import confidence_file, version_of
 from vjepa2_ac.models.encoder_v21 import EncoderV21
-from vjepa2_ac.models.looks import Located, Looks
+from vjepa2_ac.models.hand_location import Located, Observations
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 log = logging.getLogger(__name__)
@@ -106,12 +106,12 @@ class InterruptibleWorld:
         latents_BND: Tensor,
         pose_B7: Tensor,
         goal_BND: Tensor,
-        looks: Sequence[Looks | None] | None = None,
+        earlier: Sequence[Observations | None] | None = None,
         *,
         keyframe: bool = False,
     ) -> Located | None:
         """As `World.locate`."""
-        return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND, looks, keyframe=keyframe))
+        return self._there(self._asked().locate(latents_BND, pose_B7, goal_BND, earlier, keyframe=keyframe))
 
     def score(
         self, latents_BND: Tensor, pose_B7: Tensor, actions_BSHA: Tensor, cost: Cost, history: History | None = None

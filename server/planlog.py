@@ -77,9 +77,9 @@ def line_of(
         "leaving": request.leaving,
         "changing": request.changing,
         "set_down": _list(request.set_down),
-        "looks": [
+        "earlier": [
             {"sha256": name, "pose": pose}
-            for name, pose in zip(seen, request.looks.poses_T7.tolist() if request.looks else (), strict=True)
+            for name, pose in zip(seen, request.earlier.poses_T7.tolist() if request.earlier else (), strict=True)
         ],
         "unrecorded": [name for name in ("history", "surprise_ND") if getattr(request, name) is not None],
         "clock": planner.readings,

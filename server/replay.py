@@ -76,13 +76,14 @@ def _difference(plan: Plan, logged: dict[str, Any]) -> float:
 def _again(line: dict[str, Any], world: World, folder: Path, where: str) -> Plan:
     config = from_dict(PlannerConfig, line["config"], where)
     camera = from_dict(CameraTurn, line["camera"], where) if line["camera"] else None
-    seen, wanted, clock, looks = line["observation"], line["goal"], line["clock"], line.get("looks", [])
+    seen, wanted, clock = line["observation"], line["goal"], line["clock"]
+    earlier = line.get("earlier", line.get("looks", []))  # "looks" in older lines
 
     def seen_in_hues(name: str) -> Tensor:
         return see(world, _frame(folder, name, where), config.cost.hues)
 
     goal = wanted["sha256"][wanted["sub_goal"]]
-    past = [seen_in_hues(look["sha256"]) for look in looks], [look["pose"] for look in looks]
+    past = [seen_in_hues(each["sha256"]) for each in earlier], [each["pose"] for each in earlier]
     request = Request(
         **shown(seen_in_hues(seen["sha256"]), seen_in_hues(goal), *past),
         pose=seen["pose"],

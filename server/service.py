@@ -146,28 +146,28 @@ class PlanningService:
         config, camera, warnings = self._config(asked.options)
         arrived_at = self.intake.arrival()
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
-        look = await self.intake.observe(asked.observation, arrived_at)
+        observed = await self.intake.observe(asked.observation, arrived_at)
         goal = await self.goals.find(asked.goal)
         sub_goal = goal.check(asked.sub_goal)
 
         def work(job: Job) -> m.PlanResponse:
-            world, served = self._begin(job, look)
-            times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
+            world, served = self._begin(job, observed)
+            times = answers.Stages(queue=job.waited_s * 1e3, decode=observed.decode_ms)
             with times.stage("goal"):
                 goal_VND = goal.latents(world, config.cost.hues)[sub_goal]
             with times.stage("encode"):
-                latents_VND = see(world, look.picture.frame_HW3, config.cost.hues)
+                latents_VND = see(world, observed.picture.frame_HW3, config.cost.hues)
             planner = RecordingPlanner(world, config, camera=camera, clock=self.clock)
             request = Request(
                 **shown(latents_VND, goal_VND),
-                pose=look.pose,
+                pose=observed.pose,
                 seed=asked.options.seed or 0,
-                commanded=look.commanded,
+                commanded=observed.commanded,
             )
             plan = planner.plan(request, deadline=deadline)
-            times.total = 1e3 * (self.clock() - look.arrived_at)
-            answer = answers.plan_response(plan, served, look.id, times, warnings)
-            self._log(planner, plan, answer, look, goal, sub_goal)
+            times.total = 1e3 * (self.clock() - observed.arrived_at)
+            answer = answers.plan_response(plan, served, observed.id, times, warnings)
+            self._log(planner, plan, answer, observed, goal, sub_goal)
             return answer
 
         return self._counted(await self._run(work, deadline, place))
@@ -199,21 +199,21 @@ class PlanningService:
         arrived_at = self.intake.arrival() if arrived_at is None else arrived_at
         session = self.sessions.get(session_id)
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
-        look = await self.intake.observe(asked.observation, arrived_at, kept_near=True)
+        observed = await self.intake.observe(asked.observation, arrived_at, kept_near=True)
 
         def work(job: Job) -> m.StepResponse:
-            world, served = self._begin(job, look)
-            times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
+            world, served = self._begin(job, observed)
+            times = answers.Stages(queue=job.waited_s * 1e3, decode=observed.decode_ms)
             with times.timed("encode"):
-                step = session.step(world, look, deadline, times)
-            times.total = 1e3 * (self.clock() - look.arrived_at)
+                step = session.step(world, observed, deadline, times)
+            times.total = 1e3 * (self.clock() - observed.arrived_at)
             answer = None
             if step.plan is not None:
                 times.encode -= times.goal + sum(step.plan.timings.values())
-                answer = answers.plan_response(step.plan, served, look.id, times, session.warnings)
+                answer = answers.plan_response(step.plan, served, observed.id, times, session.warnings)
                 assert session.planner is not None
-                self._log(session.planner, step.plan, answer, look, session.goal, step.goal, session)
-            return answers.step_response(session.key, look.id, step, answer)
+                self._log(session.planner, step.plan, answer, observed, session.goal, step.goal, session)
+            return answers.step_response(session.key, observed.id, step, answer)
 
         with self.sessions.using(session_id):
             answer = await self._run(work, deadline, place)
@@ -254,20 +254,20 @@ class PlanningService:
         arrived_at = self.intake.arrival()
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_candidate_steps)
-        look = await self.intake.observe(asked.observation, arrived_at)
+        observed = await self.intake.observe(asked.observation, arrived_at)
         goal = await self.goals.find(asked.goal)
         sub_goal = goal.check(asked.sub_goal)
 
         def work(job: Job) -> m.EnergyResponse:
-            world, served = self._begin(job, look, deadline)
-            times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
+            world, served = self._begin(job, observed, deadline)
+            times = answers.Stages(queue=job.waited_s * 1e3, decode=observed.decode_ms)
             with times.stage("goal"):
                 cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal])
             with times.stage("encode"):
-                latents_1ND = world.encode(look.picture.frame_HW3)
+                latents_1ND = world.encode(observed.picture.frame_HW3)
             with times.stage("search"):
-                energies = rollouts.energies(world, latents_1ND, look.pose, actions_SH7, cost)
-            times.total = 1e3 * (self.clock() - look.arrived_at)
+                energies = rollouts.energies(world, latents_1ND, observed.pose, actions_SH7, cost)
+            times.total = 1e3 * (self.clock() - observed.arrived_at)
             return m.EnergyResponse(
                 model=answers.model_of(served),
                 energies=answers.finite(energies, "energies"),
@@ -285,22 +285,22 @@ class PlanningService:
         arrived_at = self.intake.arrival()
         deadline = self.intake.deadline(asked.deadline_ms, time_left_s, arrived_at)
         actions_SH7 = await self.intake.candidates(asked.candidates, self.settings.max_rollout_steps)
-        look = await self.intake.observe(asked.observation, arrived_at)
+        observed = await self.intake.observe(asked.observation, arrived_at)
         has_goal = asked.goal.id is not None or bool(asked.goal.pictures) or asked.sub_goal is not None
         goal = await self.goals.find(asked.goal) if has_goal else None
         sub_goal = goal.check(asked.sub_goal) if goal else 0
 
         def work(job: Job) -> m.RolloutResponse:
-            world, served = self._begin(job, look, deadline)
-            times = answers.Stages(queue=job.waited_s * 1e3, decode=look.decode_ms)
+            world, served = self._begin(job, observed, deadline)
+            times = answers.Stages(queue=job.waited_s * 1e3, decode=observed.decode_ms)
             with times.stage("goal"):
                 cost = GoalCost(CostConfig(), goal.latents(world)[sub_goal]) if goal else None
             with times.stage("encode"):
-                latents_1ND = world.encode(look.picture.frame_HW3)
+                latents_1ND = world.encode(observed.picture.frame_HW3)
             with times.stage("search"):
-                rollout = rollouts.rollout(world, latents_1ND, look.pose, actions_SH7)
+                rollout = rollouts.rollout(world, latents_1ND, observed.pose, actions_SH7)
                 energies = rollouts.energies_by_step(cost, rollout) if cost else []
-            times.total = 1e3 * (self.clock() - look.arrived_at)
+            times.total = 1e3 * (self.clock() - observed.arrived_at)
             return m.RolloutResponse(
                 model=answers.model_of(served),
                 poses=rollout.poses_BSH7[0].tolist(),
@@ -358,15 +358,15 @@ class PlanningService:
         return found
 
     def _begin(
-        self, job: Job, look: Observed | None = None, deadline: float | None = None
+        self, job: Job, observed: Observed | None = None, deadline: float | None = None
     ) -> tuple[InterruptibleWorld, Served]:
         """The model, once a request's turn has come. Raises StaleObservationError or DeadlineError if too late."""
         self.metrics.queue_wait.observe(job.waited_s)
         traces.add_wait("queue", job.waited_s)
         world = self.host.world
         world.job = job
-        if look and look.taken_at is not None:
-            refuse_stale(look.taken_at, self.clock(), self.settings.limits)
+        if observed and observed.taken_at is not None:
+            refuse_stale(observed.taken_at, self.clock(), self.settings.limits)
         if deadline is not None and self.clock() > deadline:
             raise DeadlineError(f"the time was up after {1e3 * job.waited_s:.0f} ms in the queue")
         return world, self.host.served
@@ -408,26 +408,26 @@ class PlanningService:
         planner: RecordingPlanner,
         plan: Plan,
         answer: m.PlanResponse,
-        look: Observed,
+        observed: Observed,
         goal: Goal,
         sub_goal: int,
         session: Session | None = None,
     ) -> None:
         if self.plan_log is None:
             return
-        observed = (look.picture.sha256, look.picture.data)
+        picture = (observed.picture.sha256, observed.picture.data)
         line = line_of(
             planner,
             plan,
             answer,
-            request_id=look.request_id,
-            observation=observed,
+            request_id=observed.request_id,
+            observation=picture,
             goal=goal.pictures,
             sub_goal=sub_goal,
             session_id=session.key if session else None,
             seen=session.seen if session else (),
         )
-        self.plan_log.write(line, [observed, *goal.pictures])
+        self.plan_log.write(line, [picture, *goal.pictures])
 
     def _watch(self) -> None:
         watch = self.metrics.watch

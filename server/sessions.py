@@ -55,7 +55,7 @@ class Session:
     def seen(self) -> list[str]:
         """SHA-256 of the pictures of the earlier observations that the last plan made use of."""
         asked = self.planner and self.planner.asked
-        count = len(asked.looks) if asked and asked.looks else 0
+        count = len(asked.earlier) if asked and asked.earlier else 0
         return self._pictures[-1 - count : -1]
 
     @property
@@ -74,14 +74,14 @@ class Session:
         """The camera's turn that plans use: the estimated one, else the one given when the session was opened."""
         return self._calibrated.turn if self._calibrated else self.camera
 
-    def step(self, world: InterruptibleWorld, look: Observed, deadline: float | None, times: Stages) -> Step:
+    def step(self, world: InterruptibleWorld, observed: Observed, deadline: float | None, times: Stages) -> Step:
         """What to do next. A goal that was reached and lost again is pursued again."""
         controller = self._control(world, times)
         with stage("encode"):
-            observed_VND = see(world, look.picture.frame_HW3, self.config.cost.hues)
-        step = controller.step(observed_VND, look.pose, commanded=look.commanded, deadline=deadline)
+            observed_VND = see(world, observed.picture.frame_HW3, self.config.cost.hues)
+        step = controller.step(observed_VND, observed.pose, commanded=observed.commanded, deadline=deadline)
         if step.plan is not None:
-            self._pictures = [*self._pictures, look.picture.sha256][-1 - len(controller.past) :]
+            self._pictures = [*self._pictures, observed.picture.sha256][-1 - len(controller.past) :]
         self.status, self.sub_goal, self.steps = step.status, step.goal, controller.steps
         return step
 

@@ -16,9 +16,9 @@ from server.errors import DrainingError, NotFoundError, TooManyError, TooSlowErr
 from server.service import PlanningService
 from server.traces import stage
 
-Look = m.StepRequest | Exception
+Incoming = m.StepRequest | Exception
 """A step request, or the error that answers what came and could not be read as one."""
-Arrived = tuple[Look, float]
+Arrived = tuple[Incoming, float]
 Answer = m.StepResponse | m.StreamProblem
 
 
@@ -31,7 +31,7 @@ class Newest:
         self._closed = False
         self._changed = asyncio.Event()
 
-    def put(self, item: Look) -> None:
+    def put(self, item: Incoming) -> None:
         """Take in an item, in place of one that still waits."""
         self.dropped += self._item is not None
         self._item = item, self.clock()
@@ -55,25 +55,25 @@ class Newest:
 
 
 async def answer_newest(
-    service: PlanningService, session_id: str, looks: AsyncIterable[Look]
+    service: PlanningService, session_id: str, requests: AsyncIterable[Incoming]
 ) -> AsyncGenerator[Answer]:
     """Answer the newest observation of a session, again and again. A bad one gets a problem, and the stream goes on.
 
     Raises TooManyError at once when too many streams are open, NotFoundError when the session is gone, DrainingError
-    when the service shuts down, TooSlowError when nothing comes for as long as sessions are kept, and what `looks`
+    when the service shuts down, TooSlowError when nothing comes for as long as sessions are kept, and what `requests`
     raises, even during a search: whoever has hung up wants no answer.
     """
     if service.streams >= service.settings.max_streams:
         raise TooManyError(f"{service.streams} streams are open; no more can be", 5.0)
     newest = Newest(service.clock)
-    reader = asyncio.create_task(_read(looks, newest))
+    reader = asyncio.create_task(_read(requests, newest))
     closer = asyncio.create_task(_close_when_draining(service, newest))
     service.streams += 1
     try:
         while (taken := await _next(newest, service.settings.session_idle_s)) is not None:
-            (look, arrived_at), dropped = taken
+            (request, arrived_at), dropped = taken
             service.metrics.stale.inc(dropped)
-            answer = await _until_hang_up(reader, _answer(service, session_id, look, arrived_at))
+            answer = await _until_hang_up(reader, _answer(service, session_id, request, arrived_at))
             yield answer.model_copy(update={"dropped": dropped})
         if service.draining.is_set():
             raise DrainingError("the service is shutting down; open a session at another one, or again later", 5.0)
@@ -108,14 +108,14 @@ async def _until_hang_up(reader: asyncio.Task[None], answer: Coroutine[Any, Any,
         answering.cancel()
 
 
-async def _answer(service: PlanningService, session_id: str, look: Look, arrived_at: float) -> Answer:
+async def _answer(service: PlanningService, session_id: str, request: Incoming, arrived_at: float) -> Answer:
     observation_id = None
     try:
-        if isinstance(look, Exception):
-            raise look
-        observation_id = look.observation.id
+        if isinstance(request, Exception):
+            raise request
+        observation_id = request.observation.id
         with stage("step"):
-            return await service.step(session_id, look, arrived_at=arrived_at)
+            return await service.step(session_id, request, arrived_at=arrived_at)
     except (NotFoundError, DrainingError):
         raise
     except Exception as error:
@@ -131,10 +131,10 @@ async def _answer(service: PlanningService, session_id: str, look: Look, arrived
         )
 
 
-async def _read(looks: AsyncIterable[Look], newest: Newest) -> None:
+async def _read(requests: AsyncIterable[Incoming], newest: Newest) -> None:
     try:
-        async for look in looks:
-            newest.put(look)
+        async for request in requests:
+            newest.put(request)
     finally:
         newest.close()
 

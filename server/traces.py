@@ -2,7 +2,7 @@
 
 A request's span begins at the gate of its protocol, as a child of the `traceparent` that the caller sent. Its stages
 (decode, queue, encode, search, …) are spans below it, in whichever thread they happen. Unless traces are asked for
-there are no spans, and a stage costs one look at a context variable. What needs OpenTelemetry itself is in `otlp`,
+there are no spans, and a stage costs one read of a context variable. What needs OpenTelemetry itself is in `otlp`,
 which is imported only when traces are asked for.
 """
 

@@ -38,7 +38,7 @@ _TORQUE = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)  # [N m], the real arm's
 _FINGER_STIFFNESS = 10_000.0  # [N / m]: full grip at 2.5 mm of error
 _FINGER_ARMATURE = 0.25  # [kg]
 
-LINK_LOOK, HULL_LOOK, UNSEEN, HAND_LOOK = 1, 2, 3, 4  # geom groups: links as they are, as hulls, only physics, the hand
+LINKS, LINK_HULLS, UNSEEN, HAND = 1, 2, 3, 4  # geom groups: links as they are, as hulls, only physics, the hand
 ROBOT_BIT, WORLD_BIT = 1, 2  # contact types: robot parts never meet each other
 
 # Pads and finger backs as boxes: centre and half size in the left finger's frame [m].
@@ -61,7 +61,7 @@ def load_arm(robot_xml: Path | None = None) -> Any:
     _delete_all(spec, spec.actuators)
     _arm_servos(spec)
     _hand(spec)
-    _look(spec)
+    _geoms(spec)
     for body in spec.bodies[1:]:
         body.gravcomp = 1.0
     return spec
@@ -162,7 +162,7 @@ def _pads(spec: Any, finger: Any, side: float) -> None:
         )
 
 
-def _look(spec: Any) -> None:
+def _geoms(spec: Any) -> None:
     for mesh in spec.meshes:
         if mesh.name in ("finger_viz", "finger_col"):
             mesh.scale, mesh.file = [1.0, 1.0, 1.0], "visual/finger.stl"
@@ -174,19 +174,19 @@ def _look(spec: Any) -> None:
             geom.contype, geom.conaffinity, geom.group = ROBOT_BIT, WORLD_BIT, UNSEEN
         else:
             of_hand = "hand" in geom.meshname or "finger" in geom.meshname
-            geom.contype, geom.conaffinity, geom.group = 0, 0, HAND_LOOK if of_hand else LINK_LOOK
+            geom.contype, geom.conaffinity, geom.group = 0, 0, HAND if of_hand else LINKS
         geom.rgba = _DARK if "finger" in geom.meshname else _GREY if "hand" in geom.meshname else _WHITE
         if hull and "hand" not in geom.meshname:
-            _add_hull_look(geom)
+            _add_seen_hull(geom)
 
 
-def _add_hull_look(geom: Any) -> None:
+def _add_seen_hull(geom: Any) -> None:
     geom.parent.add_geom(
         type=mujoco.mjtGeom.mjGEOM_MESH,
         meshname=geom.meshname,
         pos=geom.pos,
         quat=geom.quat,
-        group=HULL_LOOK,
+        group=LINK_HULLS,
         contype=0,
         conaffinity=0,
         mass=0.0,

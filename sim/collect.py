@@ -44,6 +44,7 @@ OWNER = Owner(
     settings=COLLECTION,
     lock=LOCK,
     differs="was collected with {name} {found}, not {wanted}",
+    renamed={"look": "versions"},
 )
 FORMAT = "vjepa2-ac simulated episodes, version 1"
 LAB = "SIM"
@@ -64,12 +65,12 @@ class CollectConfig:
     seed_base: int = 0
     mix: tuple[tuple[str, float], ...] = (("expert", 0.25), ("noisy", 0.35), ("near", 0.25), ("random", 0.15))
     branches: int = 2  # pairs per job: from one state, the gripper opens in one, closes in the other
-    repaints: int = 0  # parts of the long episode per job, each rendered again in a look of its own
+    repaints: int = 0  # parts of the long episode per job, each rendered again with an appearance of its own
     repaint_steps: int = 8  # [0.25 s], how long those parts are: two seconds
     long: bool = True  # whether the long episode is recorded; it is played in any case
     cameras: tuple[str, ...] = ("left",)  # of left, right, wrist
     size: int = 256  # [px] of the square frames
-    look: dict[str, Any] = field(default_factory=dict)  # what else episodes depend on: the release, the behaviours
+    versions: dict[str, Any] = field(default_factory=dict)  # of what else episodes depend on: release, behaviours
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -124,7 +125,7 @@ class CollectConfig:
             "long": self.long,
             "cameras": list(self.cameras),
             "size": self.size,
-            "look": self.look,
+            "versions": self.versions,
         }
 
 

@@ -42,7 +42,7 @@ def collect(
         ),
     ] = 2,
     repaints: Annotated[
-        int, typer.Option(min=0, help="Short episodes per long one that show a part of it in a look of their own.")
+        int, typer.Option(min=0, help="Short episodes per long one that show part of it, each with its own appearance.")
     ] = 0,
     repaint_steps: Annotated[
         int, typer.Option(min=1, max=40, help="Length of the part they show, in steps of 0.25 s; 40 shows all of it.")
@@ -71,7 +71,7 @@ def collect(
     config = collecting.CollectConfig(
         split=split_name(split), seed_base=seed_base, mix=parse_mix(mix), branches=branches, repaints=repaints,
         repaint_steps=repaint_steps, long=long, cameras=tuple(camera.strip() for camera in cameras.split(",")),
-        size=size, look={"vjepa2-ac": __version__, "behaviours": EDITION},
+        size=size, versions={"vjepa2-ac": __version__, "behaviours": EDITION},
     )  # fmt: skip
     with progress("collecting", episodes, unit="episodes") as advance:
         done = collecting.collect(out, episodes, config, make_recorder, workers=workers, advance=advance)

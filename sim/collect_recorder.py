@@ -22,7 +22,7 @@ from sim.episode import Cell, Snapshot
 from sim.rendering import SceneRenderer
 from sim.scene import Scene
 from sim.tasks import Goal, Judge, TaskName
-from sim.variation import Draw, Variation, draw, in_another_look
+from sim.variation import Draw, Variation, draw, with_another_appearance
 from vjepa2_ac import poses
 from vjepa2_ac.data.writer import CameraTrack, Recording
 
@@ -101,18 +101,18 @@ class CellRecorder:
         facts = {"seed": seed, "split": self.config.split}
         shares = np.array(weights) / sum(weights)
         for pair, step in enumerate(sorted(rng.choice(STEPS, self.config.branches, replace=False, p=shares))):
-            look = in_another_look(scene, self.variation, int(rng.integers(2**62)))
-            branch = {"branch": f"{seed}-{pair}", "left_at": int(step), "variation": look.as_dict()}
-            yield from self._branches(replace(states[step], draw=look), rng, facts | branch, pair)
+            redrawn = with_another_appearance(scene, self.variation, int(rng.integers(2**62)))
+            branch = {"branch": f"{seed}-{pair}", "left_at": int(step), "variation": redrawn.as_dict()}
+            yield from self._branches(replace(states[step], draw=redrawn), rng, facts | branch, pair)
         solves = kind in ("expert", "noisy")
         what = task if solves else kind
         success = stages.success_any or not solves
         is_whole = self.config.repaint_steps == STEPS  # a part of an episode has no task to fail
         for number in range(self.config.repaints):
-            look = in_another_look(scene, self.variation, int(rng.integers(2**62)))
+            redrawn = with_another_appearance(scene, self.variation, int(rng.integers(2**62)))
             first = int(rng.integers(STEPS - self.config.repaint_steps + 1))
-            seen = self._repainted(track, states, first, look)
-            repaint = {"kind": "repaint", "left_at": first, "variation": look.as_dict()}
+            seen = self._repainted(track, states, first, redrawn)
+            repaint = {"kind": "repaint", "left_at": first, "variation": redrawn.as_dict()}
             part = 1 + 2 * self.config.branches + number
             yield self._recording(seen, what, facts | repaint, success=success or not is_whole, part=part)
         if self.config.long:
@@ -122,7 +122,7 @@ class CellRecorder:
     def _branches(
         self, state: Snapshot, rng: np.random.Generator, facts: dict[str, Any], pair: int
     ) -> Iterator[Recording]:
-        """The same moves from the same state twice, in a look of their own: once the gripper opens, once it closes."""
+        """The same moves from the same state twice, alike in appearance: once the gripper opens, once it closes."""
         way_3 = rng.uniform(-0.04, 0.04, 3) if rng.random() < 0.5 else np.zeros(3)
         for side, (name, grip) in enumerate((("open", -FULL), ("close", FULL))):
             self.cell.restore(state)
@@ -132,12 +132,12 @@ class CellRecorder:
                 self._step(track, np.array([*way_3, 0.0, 0.0, 0.0, grip]))
             yield self._recording(track, name, facts | {"kind": "branch"}, success=True, part=1 + 2 * pair + side)
 
-    def _repainted(self, track: Track, states: list[Snapshot], first: int, look: Draw) -> Track:
-        """The part of `track` that begins at step `first`, as the cameras would have seen it in another look."""
+    def _repainted(self, track: Track, states: list[Snapshot], first: int, redrawn: Draw) -> Track:
+        """The part of `track` that begins at step `first`, as cameras would have seen it with another appearance."""
         steps = slice(first, first + self.config.repaint_steps)
         again = Track(commands=track.commands[steps], joint_commands=track.joint_commands[steps])
         for state in states[first : first + self.config.repaint_steps + 1]:
-            self.cell.restore(replace(state, draw=look))
+            self.cell.restore(replace(state, draw=redrawn))
             self._keep(again)
         return again
 

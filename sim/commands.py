@@ -210,7 +210,7 @@ def sheet(
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("docs/pictures"),
     seeds: Annotated[int, typer.Option(min=1, max=8, help="Number of episodes per task, one row each.")] = 3,
 ) -> None:
-    """Draw the cell, the looks of every split and, for every task, episodes and goals as the model sees them.
+    """Draw the cell, the appearances of every split and, for every task, episodes and goals as the model sees them.
 
     Example: `vjepa2-ac sim sheet --out docs/pictures`
     """

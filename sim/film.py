@@ -99,8 +99,8 @@ def splits(columns: int = 6, size: int = 160) -> Frame:
     rows = []
     for split in (split for split in SPLITS if split != "test"):
         env = FrankaEnv(split=split, goal_frames=False)
-        looks = [small(env.reset(seed=seed)[0]["frame"], size) for seed in range(columns)]
-        rows.append(np.concatenate([labelled(looks[0], split), *looks[1:]], axis=1))
+        frames = [small(env.reset(seed=seed)[0]["frame"], size) for seed in range(columns)]
+        rows.append(np.concatenate([labelled(frames[0], split), *frames[1:]], axis=1))
         env.close()
     return np.concatenate(rows)
 

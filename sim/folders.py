@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Owner:
     settings: str  # name of the file that says what a folder was made with
     lock: str  # name of the file that is locked while a process is at work
     differs: str  # error for a folder made with another setting; formatted with `name`, `found` and `wanted`
+    renamed: Mapping[str, str] = field(default_factory=dict)  # what settings of older folders are called now
 
 
 @contextlib.contextmanager
@@ -74,7 +75,8 @@ def _check(folder: Path, owner: Owner, wanted: dict[str, Any]) -> None:
 def _compare(found: Any, owner: Owner, wanted: dict[str, Any], settings_file: Path) -> None:
     if not isinstance(found, dict) or found.get("format") != wanted["format"]:
         raise InputError(f"{settings_file} is not of this {owner.name} ({wanted['format']}); choose another folder")
-    ours, theirs = _leaves(wanted), _leaves(found)
+    ours = _leaves(wanted)
+    theirs = _leaves({owner.renamed.get(name, name): value for name, value in found.items()})
     for name in ours | theirs:
         if ours.get(name) != theirs.get(name):
             values = {"found": json.dumps(theirs.get(name)), "wanted": json.dumps(ours.get(name))}

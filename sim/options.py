@@ -17,8 +17,8 @@ SplitName = Annotated[
     str,
     typer.Option(
         "--split",
-        help="Split of scenes: train, wide (more looks), views (also from the side), harsh (in one-sided light), "
-        "test (unseen seeds) or shift (unseen looks).",
+        help="Split of scenes: train, wide (more appearances), views (also from the side), harsh (in one-sided light), "
+        "test (unseen seeds) or shift (unseen appearances).",
     ),
 ]
 GoalPictures = Annotated[

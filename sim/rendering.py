@@ -1,4 +1,4 @@
-"""Renders the scene, in one of three looks.
+"""Renders the scene, in one of three styles.
 
 `model` is what a world model sees, in training and in use alike: the hand as it is, the links behind it as hulls, no
 shadows. `pretty` draws the whole arm and shadows, for people. `hulls` leaves the hand out and serves to compare
@@ -19,18 +19,18 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.arm import HAND_LOOK, HULL_LOOK, LINK_LOOK
+from sim.arm import HAND, LINK_HULLS, LINKS
 from sim.cameras import NAMES
 from sim.scene import SEEN, Scene
 from vjepa2_ac.errors import InputError
 
 Frame = NDArray[np.uint8]  # [H, W, 3]
-Look = Literal["model", "pretty", "hulls"]
+Style = Literal["model", "pretty", "hulls"]
 
-_GROUPS: dict[Look, tuple[int, ...]] = {
-    "model": (SEEN, HAND_LOOK, HULL_LOOK),
-    "pretty": (SEEN, HAND_LOOK, LINK_LOOK),
-    "hulls": (SEEN, HULL_LOOK),
+_GROUPS: dict[Style, tuple[int, ...]] = {
+    "model": (SEEN, HAND, LINK_HULLS),
+    "pretty": (SEEN, HAND, LINKS),
+    "hulls": (SEEN, LINK_HULLS),
 }
 
 
@@ -41,14 +41,14 @@ class SceneRenderer:
     """Renders one scene at one size. Holds an OpenGL context, made when first needed; `close` releases it."""
 
     def __init__(
-        self, scene: Scene, height: int, width: int, look: Look = "model", shadows: bool | None = None
+        self, scene: Scene, height: int, width: int, style: Style = "model", shadows: bool | None = None
     ) -> None:
-        self.scene, self.height, self.width, self.look = scene, height, width, look
-        self.shadows = look == "pretty" if shadows is None else shadows
+        self.scene, self.height, self.width, self.style = scene, height, width, style
+        self.shadows = style == "pretty" if shadows is None else shadows
         self._renderer: Any = None
         self._let_go: Callable[[], object] = lambda: None
         self._options = mujoco.MjvOption()
-        show(self._options, look)
+        show(self._options, style)
 
     def draw(self, camera: str = "left") -> Frame:
         """What `camera` sees now [H, W, 3]."""
@@ -79,10 +79,10 @@ class SceneRenderer:
         return self._renderer
 
 
-def show(options: Any, look: Look) -> None:
-    """Make MuJoCo's `options` show what belongs to `look`, and nothing else."""
+def show(options: Any, style: Style) -> None:
+    """Make MuJoCo's `options` show what belongs to `style`, and nothing else."""
     options.geomgroup[:] = 0
-    options.geomgroup[list(_GROUPS[look])] = 1
+    options.geomgroup[list(_GROUPS[style])] = 1
     options.sitegroup[:] = 0
 
 

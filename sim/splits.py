@@ -1,4 +1,4 @@
-"""The splits, each defined by its entry in `LOOKS`: ranges of colours, surfaces, light, camera and distractors.
+"""The splits, each defined by its entry in `APPEARANCES`: ranges of colours, surfaces, light, camera and distractors.
 
 - `train`, `test`: the same ranges, drawn from different random streams.
 - `shift`: colours, surfaces and distractors that no other split shows, no light from the front, the camera turned by up
@@ -58,7 +58,7 @@ class Camera(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
+class AppearanceRanges:
     """The ranges that a split draws its scenes from."""
 
     surfaces: tuple[str, ...]
@@ -121,7 +121,7 @@ def _floats(values: Any) -> RGB:
     return red, green, blue
 
 
-_TRAIN = Looks(
+_TRAIN = AppearanceRanges(
     surfaces=TRAIN_SURFACES,
     tinted=True,
     object_hues=(0.0, 0.08, 0.145, 0.36, 0.60),
@@ -142,10 +142,10 @@ _VIEWS = replace(
     light=partial(_two_lamps, lambda quantile: 0.95 * math.sqrt(quantile), (0.18, 0.50)),
     camera=_aside,
 )
-LOOKS: dict[Split, Looks] = {
+APPEARANCES: dict[Split, AppearanceRanges] = {
     "train": _TRAIN,
     "test": _TRAIN,
-    "shift": Looks(
+    "shift": AppearanceRanges(
         surfaces=SHIFT_SURFACES,
         tinted=False,
         object_hues=(0.47, 0.75, 0.88),

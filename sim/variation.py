@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import numpy as np
 
-from sim.splits import LAMP_OFF, LOOKS, SPLITS, Camera, Lamp, Light, Looks, Shape, Split
+from sim.splits import APPEARANCES, LAMP_OFF, SPLITS, AppearanceRanges, Camera, Lamp, Light, Shape, Split
 from sim.surfaces import RGB, SURFACES
 from vjepa2_ac.errors import ConfigError, InputError
 
@@ -26,8 +26,8 @@ TARGETS: tuple[Target, ...] = get_args(Target)
 
 FACTORS = ("layout", "kind", "size", "colours", "surfaces", "light", "camera", "distractors")
 
-# The fields of a draw that `in_another_look` replaces.
-LOOK = (
+# The fields of a draw that `with_another_appearance` replaces.
+APPEARANCE = (
     *("object_rgb", "target_rgb", "table", "table_tint", "table_repeat", "wall", "wall_tint", "wall_repeat"),
     *("light_azimuth", "light_elevation", "light_rgb", "fill_azimuth", "fill_elevation", "fill_rgb", "ambient"),
     *("camera_azimuth", "camera_elevation", "camera_distance"),
@@ -37,7 +37,7 @@ LOOK = (
 CUP_SIZES = ((0.0240, 0.062), (0.0250, 0.070), (0.0260, 0.064), (0.0270, 0.074), (0.0285, 0.068))
 BOX_LOW, BOX_HIGH = (0.036, 0.042, 0.042), (0.050, 0.053, 0.060)  # [m], full sizes; fingers close across y
 MOST_YAW = {"cup": 0.7, "box": 0.2}  # [rad], either way: fingers clear a cup's handle, and no box is held by its edges
-SLOTS = max(looks.distractors[1] for looks in LOOKS.values()) - 1  # most distractors in a scene
+SLOTS = max(ranges.distractors[1] for ranges in APPEARANCES.values()) - 1  # most distractors in a scene
 
 _OBJECT_SPREAD, _TARGET_SPREAD = 0.02, 0.03  # of a hue in [0, 1], either way
 _USUAL_LIGHT = Light(Lamp(0.5, 1.1, (0.65, 0.65, 0.65)), LAMP_OFF, 0.34)
@@ -155,19 +155,19 @@ def draw(variation: Variation, entropy: int) -> Draw:
         key = (SPLITS.index(variation.split), FACTORS.index(factor))
         return np.random.default_rng(np.random.SeedSequence(entropy, spawn_key=key))
 
-    looks = LOOKS[variation.split]
+    ranges = APPEARANCES[variation.split]
     kind = variation.kind or _kind(stream("kind"))
     camera_rng, light_rng = stream("camera"), stream("light")
-    camera = Camera(0.0, 0.0, 0.0) if camera_rng is None else looks.camera(camera_rng)
-    light = _USUAL_LIGHT if light_rng is None else looks.light(light_rng)
+    camera = Camera(0.0, 0.0, 0.0) if camera_rng is None else ranges.camera(camera_rng)
+    light = _USUAL_LIGHT if light_rng is None else ranges.light(light_rng)
     return Draw(
         split=variation.split,
         entropy=entropy,
         kind=kind,
         size=_size(stream("size"), kind),
         **_layout(stream("layout"), kind),
-        **_colours(stream("colours"), looks),
-        **_surfaces(stream("surfaces"), looks),
+        **_colours(stream("colours"), ranges),
+        **_surfaces(stream("surfaces"), ranges),
         light_azimuth=float(light.key.azimuth),
         light_elevation=float(light.key.elevation),
         light_rgb=light.key.rgb,
@@ -178,14 +178,14 @@ def draw(variation: Variation, entropy: int) -> Draw:
         camera_azimuth=float(camera.azimuth) + variation.camera_yaw,
         camera_elevation=float(camera.elevation),
         camera_distance=float(camera.distance),
-        distractors=_distractors(stream("distractors"), looks),
+        distractors=_distractors(stream("distractors"), ranges),
     )
 
 
-def in_another_look(scene: Draw, variation: Variation, entropy: int) -> Draw:
+def with_another_appearance(scene: Draw, variation: Variation, entropy: int) -> Draw:
     """`scene` with its things and places kept; colours, surfaces, light and camera are drawn from `entropy`."""
     other = draw(variation, entropy)
-    return replace(scene, **{name: getattr(other, name) for name in LOOK})
+    return replace(scene, **{name: getattr(other, name) for name in APPEARANCE})
 
 
 def _kind(rng: np.random.Generator | None) -> Kind:
@@ -223,10 +223,10 @@ def _layout(rng: np.random.Generator | None, kind: Kind) -> dict[str, Any]:
     }
 
 
-def _colours(rng: np.random.Generator | None, looks: Looks) -> dict[str, Any]:
+def _colours(rng: np.random.Generator | None, ranges: AppearanceRanges) -> dict[str, Any]:
     if rng is None:
         return {"object_rgb": _rgb(0.0, 0.80, 0.80), "target_rgb": _rgb(0.58, 0.30, 0.85)}
-    hue, target_hue = rng.choice(looks.object_hues), rng.choice(looks.target_hues)
+    hue, target_hue = rng.choice(ranges.object_hues), rng.choice(ranges.target_hues)
     return {
         "object_rgb": _rgb(
             hue + rng.uniform(-_OBJECT_SPREAD, _OBJECT_SPREAD), rng.uniform(0.65, 0.95), rng.uniform(0.65, 0.95)
@@ -237,10 +237,10 @@ def _colours(rng: np.random.Generator | None, looks: Looks) -> dict[str, Any]:
     }
 
 
-def _surfaces(rng: np.random.Generator | None, looks: Looks) -> dict[str, Any]:
-    table = ("oak", _grey(1.0)) if rng is None else _surface(rng, looks, (0.85, 1.1))
-    wall = ("laminate", _grey(0.9)) if rng is None else _surface(rng, looks, (0.7, 1.0))
-    scale = np.exp(rng.uniform(-0.6, 0.6, 2)) if rng is not None and looks.tinted else (1.0, 1.0)
+def _surfaces(rng: np.random.Generator | None, ranges: AppearanceRanges) -> dict[str, Any]:
+    table = ("oak", _grey(1.0)) if rng is None else _surface(rng, ranges, (0.85, 1.1))
+    wall = ("laminate", _grey(0.9)) if rng is None else _surface(rng, ranges, (0.7, 1.0))
+    scale = np.exp(rng.uniform(-0.6, 0.6, 2)) if rng is not None and ranges.tinted else (1.0, 1.0)
     return {
         "table": table[0],
         "table_tint": table[1],
@@ -251,24 +251,24 @@ def _surfaces(rng: np.random.Generator | None, looks: Looks) -> dict[str, Any]:
     }
 
 
-def _surface(rng: np.random.Generator, looks: Looks, shade: tuple[float, float]) -> tuple[str, RGB]:
+def _surface(rng: np.random.Generator, ranges: AppearanceRanges, shade: tuple[float, float]) -> tuple[str, RGB]:
     """A surface's name and tint: where the split tints surfaces, a colour in 60 % of draws, else a shade of grey."""
-    name, tint = str(rng.choice(looks.surfaces)), _grey(rng.uniform(*shade))
-    if looks.tinted and rng.random() < 0.6:
+    name, tint = str(rng.choice(ranges.surfaces)), _grey(rng.uniform(*shade))
+    if ranges.tinted and rng.random() < 0.6:
         tint = _rgb(rng.random(), 0.6 * rng.random() ** 1.5, rng.uniform(0.3, 1.05))
     return name, tint
 
 
-def _distractors(rng: np.random.Generator | None, looks: Looks) -> tuple[Distractor, ...]:
+def _distractors(rng: np.random.Generator | None, ranges: AppearanceRanges) -> tuple[Distractor, ...]:
     if rng is None:
         return ()
-    count = rng.integers(*looks.distractors)
+    count = rng.integers(*ranges.distractors)
     places = rng.permutation(len(_BESIDE))[:count]
-    return tuple(_distractor(rng, _BESIDE[place], looks) for place in places)
+    return tuple(_distractor(rng, _BESIDE[place], ranges) for place in places)
 
 
-def _distractor(rng: np.random.Generator, place: tuple[float, float], looks: Looks) -> Distractor:
-    shape, hue = looks.shapes[rng.integers(len(looks.shapes))], rng.choice(looks.object_hues)
+def _distractor(rng: np.random.Generator, place: tuple[float, float], ranges: AppearanceRanges) -> Distractor:
+    shape, hue = ranges.shapes[rng.integers(len(ranges.shapes))], rng.choice(ranges.object_hues)
     return Distractor(
         shape=shape,
         xy=_floats(np.asarray(place) + rng.uniform(-0.01, 0.01, 2)),

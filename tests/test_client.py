@@ -190,9 +190,12 @@ def test_an_option_that_does_not_exist_is_refused_here() -> None:
         client.plan(paint(HOME), HOME, paint(GOAL), sede=1)  # type: ignore[call-arg]
 
 
-def test_what_would_be_left_out_of_a_look_is_refused() -> None:
-    with PlannerClient("http://127.0.0.1:9") as client, pytest.raises(InputError, match="no part of a look age_ms"):
-        client.plan(paint(HOME), HOME, paint(GOAL), look={"age_ms": 5000})  # type: ignore[arg-type]
+def test_what_would_be_left_out_of_an_observation_is_refused() -> None:
+    with (
+        PlannerClient("http://127.0.0.1:9") as client,
+        pytest.raises(InputError, match="no detail of an observation age_ms"),
+    ):
+        client.plan(paint(HOME), HOME, paint(GOAL), details={"age_ms": 5000})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("wire", ["http", "grpc"])
@@ -209,7 +212,7 @@ def test_what_cannot_be_sent_is_said_so(wire: str) -> None:
         with pytest.raises(InputError, match="or one that was registered; got array"):
             client.plan(paint(HOME), HOME, np.array(0))
         with pytest.raises(InputError, match="age_s is not made of numbers"):
-            client.plan(paint(HOME), HOME, "goal", look={"age_s": "old"})  # type: ignore[typeddict-item]
+            client.plan(paint(HOME), HOME, "goal", details={"age_s": "old"})  # type: ignore[typeddict-item]
 
 
 def test_a_files_name_as_text_is_no_id_and_no_picture() -> None:
@@ -270,14 +273,14 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 SEEN = {"picture": b"now", "pose": list(HOME), "id": "7", "age_ms": 200.0, "commanded": list(HOME)}
 BARE = {"picture": b"now", "pose": list(HOME)}
-LOOK: Any = {"observation_id": "7", "age_s": 0.2, "commanded": HOME}
+DETAILS: Any = {"observation_id": "7", "age_s": 0.2, "commanded": HOME}
 MOVES = [[[0.01 * h] * 7 for h in range(2)] for _ in range(3)]
 EXPLORED = [Exploration(before=b"a", after=b"b", pose_before=HOME, pose_after=HOME)]
 TOLD_MOVES = [{"before": b"a", "after": b"b", "pose_before": list(HOME), "pose_after": list(HOME)}]
 ASKED: dict[str, tuple[Callable[[Any, Any], Any], str, dict[str, Any], float]] = {  # what is sent, and for how long
     "plan": (
         lambda client, _: client.plan(
-            b"now", HOME, [b"b", b"c"], sub_goal=1, deadline_ms=500, timeout_s=3, look=LOOK, seed=4
+            b"now", HOME, [b"b", b"c"], sub_goal=1, deadline_ms=500, timeout_s=3, details=DETAILS, seed=4
         ),
         "plan",
         {
@@ -314,7 +317,7 @@ ASKED: dict[str, tuple[Callable[[Any, Any], Any], str, dict[str, Any], float]] =
     "info": (lambda client, _: client.info(), "info", {}, 30),
     "models": (lambda client, _: client.models(), "models", {}, 30),
     "step": (
-        lambda _, session: session.step(b"now", HOME, deadline_ms=500, timeout_s=3, look=LOOK),
+        lambda _, session: session.step(b"now", HOME, deadline_ms=500, timeout_s=3, details=DETAILS),
         "step",
         {"session_id": "s", "observation": SEEN, "deadline_ms": 500},
         3,
@@ -430,7 +433,7 @@ def test_what_is_seen_ages_while_a_busy_service_is_asked_again(scripted: tuple[s
     url, handler = scripted
     handler.script += [(429, {**BUSY[1], "retry_after_s": 0.3}), FAULT]
     with PlannerClient(url) as client, pytest.raises(PlannerError, match="oh"):
-        client.plan(paint(HOME), HOME, paint(GOAL), look={"age_s": 0.2})
+        client.plan(paint(HOME), HOME, paint(GOAL), details={"age_s": 0.2})
     first, second = (float(re.findall(rb'"age_ms": ([0-9.]+)', body)[0]) for body in handler.bodies)
     assert 200 <= first < 300
     assert 500 <= second < 3000
@@ -624,12 +627,12 @@ def test_each_pause_before_asking_again_is_twice_as_long_or_as_long_as_the_servi
 
 
 @pytest.mark.parametrize("code", ["invalid_field", "unauthenticated", "not_found", "no_such_route", "closed"])
-def test_what_no_later_look_changes_does_not_pass(code: str) -> None:
+def test_what_no_later_observation_changes_does_not_pass(code: str) -> None:
     assert not PlannerError("no", code=code).may_pass
 
 
 @pytest.mark.parametrize("code", ["queue_full", "no_plan", "unreachable", "late", "internal", "of a later version"])
-def test_what_a_later_look_may_find_otherwise_may_pass(code: str) -> None:
+def test_what_a_later_observation_may_find_otherwise_may_pass(code: str) -> None:
     assert PlannerError("no", code=code).may_pass
 
 

@@ -58,15 +58,15 @@ def test_the_robot_loop_reaches_its_goals(point: Listening) -> None:  # noqa: F8
     np.testing.assert_allclose(arm.point.pose[:3], goals[-1][:3], atol=0.01)
 
 
-def test_the_robot_loop_ends_at_what_no_later_look_will_change(point: Listening) -> None:  # noqa: F811
+def test_the_robot_loop_ends_at_what_no_later_observation_will_change(point: Listening) -> None:  # noqa: F811
     class Turned(Arm):
         def pose(self) -> Any:
-            looks.append(1)
-            if len(looks) > 1:
+            asked.append(1)
+            if len(asked) > 1:
                 raise EOFError
             return [*super().pose()[:3], 180.0, 0.0, 0.0, 0.0]  # degrees
 
-    looks: list[int] = []
+    asked: list[int] = []
     with pytest.raises(PlannerError, match="are these degrees"):
         example("robot_loop").follow(Turned(), [paint(moved(0.06, 0.0, 0.0))], point.url)
 
@@ -74,16 +74,16 @@ def test_the_robot_loop_ends_at_what_no_later_look_will_change(point: Listening)
 def test_the_robot_loop_makes_no_move_of_a_picture_that_is_old_by_now() -> None:
     class Timed(Arm):
         def look(self) -> Any:
-            looks.append(time.monotonic())
-            if len(looks) == 2 and program._loop:
+            seen_at.append(time.monotonic())
+            if len(seen_at) == 2 and program._loop:
                 program._loop.call_soon_threadsafe(time.sleep, 5.0)  # what comes meanwhile arrives when that is over
             return super().look()
 
         def move_to(self, pose: Any) -> None:
-            ages.append(time.monotonic() - looks[-1])
+            ages.append(time.monotonic() - seen_at[-1])
             super().move_to(pose)
 
-    looks: list[float] = []
+    seen_at: list[float] = []
     ages: list[float] = []
     with running() as (program, where):
         assert example("robot_loop").follow(Timed(), [paint(moved(0.1, 0.05, 0.0))], where.url) == "done"
@@ -94,11 +94,11 @@ def test_fingers_are_not_kept_closing_by_a_plan_that_the_robot_loop_did_not_foll
     class Moved(Arm):
         """Somebody moves it, and the view clears, after a plan that would have closed its fingers."""
 
-        looks = 0
+        pictures = 0
 
         def look(self) -> Any:
-            self.looks += 1
-            if self.looks == 2:
+            self.pictures += 1
+            if self.pictures == 2:
                 self.point.pose, world.cycle_error = moved(0.0, 0.1, 0.0), 0.0
             return super().look()
 
@@ -119,11 +119,11 @@ def test_fingers_are_not_kept_closing_by_a_plan_that_the_robot_loop_did_not_foll
 class Still(Arm):
     """Looks three times and must not be moved."""
 
-    looks = 0
+    pictures = 0
 
     def look(self) -> Any:
-        self.looks += 1
-        if self.looks > 3:
+        self.pictures += 1
+        if self.pictures > 3:
             raise EOFError
         return super().look()
 
@@ -136,7 +136,7 @@ def test_the_robot_loop_heeds_how_old_a_picture_the_operator_lets_it_act_on() ->
         example("robot_loop").follow(Still(), [paint(moved(0.06, 0.0, 0.0))], where.url)
 
 
-def test_the_smooth_loop_ends_at_what_no_later_look_will_change(point: Listening) -> None:  # noqa: F811
+def test_the_smooth_loop_ends_at_what_no_later_observation_will_change(point: Listening) -> None:  # noqa: F811
     with pytest.raises(PlannerError, match="there is no goal") as raised:
         example("smooth_loop").follow_smoothly(Still(), "0" * 64, moves=3, url=point.url)
     assert not raised.value.may_pass

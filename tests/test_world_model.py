@@ -18,8 +18,8 @@ from vjepa2_ac.images import Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.hand_location import Observations, locate
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel, InverseModelConfig
-from vjepa2_ac.models.looks import Looks, locate
 from vjepa2_ac.world_model import History, Rollout, WorldModel, energy
 
 SIZE = (32, 48)  # height, width [px]: 2 x 3 patches
@@ -325,26 +325,26 @@ def test_a_located_hand_is_no_more_open_or_closed_than_a_hand_can_be(closedness:
     torch.testing.assert_close(located.hand_B4, torch.tensor([[0.45, -0.9, 1.3, expected]]))
 
 
-def test_each_hand_is_located_by_the_earlier_looks_at_its_own_scene() -> None:
+def test_each_hand_is_located_by_the_earlier_observations_of_its_own_scene() -> None:
     inverse = make_inverse()
     world = make_model(inverse=inverse)
     seen_BND, pose_B7, goal_BND = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2)
-    looks = Looks(random(3, N, D, seed=3), 0.3 * random(3, 7, seed=4))
-    plainly, told = (world.locate(seen_BND, pose_B7, goal_BND, given) for given in (None, [None, looks]))
+    earlier = Observations(random(3, N, D, seed=3), 0.3 * random(3, 7, seed=4))
+    plainly, told = (world.locate(seen_BND, pose_B7, goal_BND, given) for given in (None, [None, earlier]))
     assert plainly is not None
     assert told is not None
     assert all(torch.equal(one[0], other[0]) for one, other in zip(told, plainly, strict=True))
-    expected_4, uncertainty = locate(inverse, looks.then(seen_BND[1], pose_B7[1]), goal_BND[1])
+    expected_4, uncertainty = locate(inverse, earlier.then(seen_BND[1], pose_B7[1]), goal_BND[1])
     torch.testing.assert_close(told.hand_B4[1, :3], expected_4[:3])
     torch.testing.assert_close(told.uncertainty_B[1], uncertainty)
     assert (told.hand_B4[1] - plainly.hand_B4[1]).abs().max() > 1e-3
 
 
-def test_keyframes_are_found_by_the_network_for_them_and_corrected_by_looks_alike() -> None:
+def test_keyframes_are_found_by_the_network_for_them_and_corrected_by_observations_alike() -> None:
     inverse, keyframes = make_inverse(), make_inverse(seed=7)
     world, only = make_model(inverse=inverse, keyframes=keyframes), make_model(inverse=keyframes)
-    looks = Looks(random(3, N, D, seed=3), 0.3 * random(3, 7, seed=4))
-    asked = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2), [None, looks]
+    earlier = Observations(random(3, N, D, seed=3), 0.3 * random(3, 7, seed=4))
+    asked = random(2, N, D), 0.3 * random(2, 7, seed=1), random(2, N, D, seed=2), [None, earlier]
     found, expected, goals = world.locate(*asked, keyframe=True), only.locate(*asked), world.locate(*asked)
     assert found is not None
     assert expected is not None
@@ -386,8 +386,8 @@ def test_a_model_without_an_inverse_cannot_tell_where_the_hand_is(model: WorldMo
         ((random(2, N + 1, D), random(2, 7), random(2, N, D)), r"latents have shape \[2, 7, 24\]"),
         ((random(2, N, D), random(2, 6), random(2, N, D)), r"pose have shape \[2, 6\]"),
         (
-            (random(1, N, D), random(1, 7), random(1, N, D), [Looks(random(3, N, D), random(2, 7))]),
-            r"the looks' poses have shape \[2, 7\]; expected \[3, 7\]",
+            (random(1, N, D), random(1, 7), random(1, N, D), [Observations(random(3, N, D), random(2, 7))]),
+            r"the earlier observations' poses have shape \[2, 7\]; expected \[3, 7\]",
         ),
         ((random(2, N, D), random(2, 7), random(1, N, D)), r"goals have shape \[1, 6, 24\]; expected \[2, 6, 24\]"),
     ],

@@ -30,8 +30,8 @@ from vjepa2_ac.memory import Pieces
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig, KVCache
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.hand_location import Located, Observations, at_first_sight, cycle_error, locate
 from vjepa2_ac.models.inverse_model import InverseModel
-from vjepa2_ac.models.looks import Located, Looks, at_first_sight, cycle_error, locate
 from vjepa2_ac.models.sizes import ENCODERS
 from vjepa2_ac.models.stills import AnyEncoder, encode_stills
 from vjepa2_ac.poses import SIZE
@@ -220,16 +220,16 @@ class WorldModel:
         latents_BND: Tensor,
         pose_B7: Tensor,
         goal_BND: Tensor,
-        looks: Sequence[Looks | None] | None = None,
+        earlier: Sequence[Observations | None] | None = None,
         *,
         keyframe: bool = False,
     ) -> Located | None:
         """The hand in each goal, located from the present latents and pose, and how certain that place is.
 
         With `keyframe`, it is the hand at the next moment on the way to the goal at which the gripper has changed, or
-        in the goal itself where the gripper need not change before. `looks` are earlier observations of each request's
-        scene: they show by how much the network that is asked errs there (`models.looks`), which corrects its answer
-        and tells its uncertainty. The cycle error is always the inverse's, to the goal itself, because a keyframe has
+        in the goal itself where the gripper need not change before. `earlier` observations of each request's scene
+        show by how much the network that is asked errs there (`models.hand_location`), which corrects its answer and
+        tells its uncertainty. The cycle error is always the inverse's, to the goal itself, because a keyframe has
         no way back. Without `keyframe`, a model without an inverse returns None; with it, a model without a keyframes
         network raises ConfigError.
         """
@@ -241,9 +241,9 @@ class WorldModel:
         goal_BND = self._receive(goal_BND, "goals", B, *frame)
         pose_B7 = self._receive(pose_B7, "pose", B, SIZE)
         hand_B4, uncertainty_B = at_first_sight(asked, latents_BND, pose_B7, goal_BND)
-        for b, earlier in enumerate(looks or ()):
-            if earlier:
-                scene = self._looked(earlier).then(latents_BND[b], pose_B7[b])
+        for b, observations in enumerate(earlier or ()):
+            if observations:
+                scene = self._receive_observations(observations).then(latents_BND[b], pose_B7[b])
                 hand_B4[b], uncertainty_B[b] = locate(asked, scene, goal_BND[b])
         hand_B4[:, 3].clamp_(0, 1)
         inverse = self.inverse
@@ -387,11 +387,11 @@ class WorldModel:
             )
         return latents_BND, pose_B7, actions_BSHA, history or None
 
-    def _looked(self, looks: Looks) -> Looks:
-        T, frame = len(looks), (self.tokens_per_frame, self.predictor.config.embed_dim)
-        return Looks(
-            self._receive(looks.latents_TND, "the looks' latents", T, *frame),
-            self._receive(looks.poses_T7, "the looks' poses", T, SIZE),
+    def _receive_observations(self, earlier: Observations) -> Observations:
+        T, frame = len(earlier), (self.tokens_per_frame, self.predictor.config.embed_dim)
+        return Observations(
+            self._receive(earlier.latents_TND, "the earlier observations' latents", T, *frame),
+            self._receive(earlier.poses_T7, "the earlier observations' poses", T, SIZE),
         )
 
     def _receive(self, values: Tensor, what: str, *shape: int | None) -> Tensor:

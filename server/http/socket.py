@@ -13,7 +13,7 @@ from server import messages as m
 from server.errors import MalformedError, problem_of
 from server.http.reading import parse_json
 from server.service import PlanningService
-from server.stream import Look, answer_newest
+from server.stream import Incoming, answer_newest
 from server.traces import failed
 from vjepa2_ac.errors import VJEPA2ACError
 
@@ -30,7 +30,7 @@ async def stream(socket: WebSocket, session_id: str) -> None:
         await socket.accept()
         try:
             service.sessions.get(session_id)
-            async for answer in answer_newest(service, session_id, _looks(socket)):
+            async for answer in answer_newest(service, session_id, _incoming(socket)):
                 text = answer.model_dump_json(exclude_none=True)
                 await socket.send_text(f'{{"problem":{text}}}' if isinstance(answer, m.StreamProblem) else text)
             await socket.close()
@@ -45,7 +45,7 @@ async def stream(socket: WebSocket, session_id: str) -> None:
             await socket.close(code, problem.detail.encode()[:120].decode(errors="ignore"))
 
 
-async def _looks(socket: WebSocket) -> AsyncIterator[Look]:
+async def _incoming(socket: WebSocket) -> AsyncIterator[Incoming]:
     """What comes. Raises WebSocketDisconnect when the caller hangs up."""
     while True:
         try:
@@ -54,10 +54,10 @@ async def _looks(socket: WebSocket) -> AsyncIterator[Look]:
             return
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect
-        yield _look(message.get("text"))
+        yield _read(message.get("text"))
 
 
-def _look(text: str | None) -> Look:
+def _read(text: str | None) -> Incoming:
     try:
         if text is None:
             raise MalformedError("a binary message came; expected a step request as JSON text")

@@ -19,7 +19,7 @@ from server.errors import MalformedError, TooSlowError, problem_of
 from server.rpc.count import count
 from server.rpc.problems import abort
 from server.service import PlanningService
-from server.stream import Look, answer_newest
+from server.stream import Incoming, answer_newest
 from server.threads import in_thread_if_large
 from server.traces import failed
 from vjepa2_ac.errors import VJEPA2ACError
@@ -175,7 +175,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
             session = await self._open(requests)
             session_id = session.session_id
             yield pb.PlanStreamResponse(opened=_message(session, pb.Session))
-            async with aclosing(answer_newest(self.service, session_id, _looks(requests))) as answers:
+            async with aclosing(answer_newest(self.service, session_id, _incoming(requests))) as answers:
                 async for answer in answers:
                     if isinstance(answer, m.StreamProblem):
                         yield pb.PlanStreamResponse(problem=_message(answer, pb.StreamProblem))
@@ -239,7 +239,7 @@ class Planning(planning_pb2_grpc.PlanningServicer):
         count(self.service.metrics, method, code, started, is_stream=method == "PlanStream")
 
 
-async def _looks(requests: AsyncIterator[pb.PlanStreamRequest]) -> AsyncIterator[Look]:
+async def _incoming(requests: AsyncIterator[pb.PlanStreamRequest]) -> AsyncIterator[Incoming]:
     async for request in requests:
         try:
             if request is None or request.WhichOneof("message") != "step":

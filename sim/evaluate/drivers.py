@@ -23,7 +23,7 @@ from planner.planning import Planner
 from sim.bounds import Policy, actor
 from sim.env import FrankaEnv
 from sim.evaluate.exploring import Explored
-from vjepa2_ac.client import Exploration, Look, Options, PlannerClient, PlannerError
+from vjepa2_ac.client import Exploration, ObservationDetails, Options, PlannerClient, PlannerError
 from vjepa2_ac.errors import PlanningError
 
 Array = NDArray[np.float64]
@@ -95,13 +95,13 @@ class ServedDriver:
     def __init__(self, client: PlannerClient, goals: list[Frame], options: dict[str, Any], seed: int) -> None:
         asked: Options = {**options, "seed": seed}  # type: ignore[typeddict-item]  # the client checks the names
         self.session = client.session(goals, **asked)
-        self.told: Look = {}  # the pose that the hand was last sent to, once there is one
+        self.told: ObservationDetails = {}  # the pose that the hand was last sent to, once there is one
 
     def step(self, frame: Frame, pose: Array) -> DriverStep:
         """The first action of the service's plan; the robot stays where it is when there is none."""
         started = time.perf_counter()
         try:
-            step = self.session.step(frame, pose, look=self.told)
+            step = self.session.step(frame, pose, details=self.told)
         except PlannerError as error:
             if error.code not in NO_PLAN:
                 raise

@@ -27,7 +27,7 @@ FALL = 0.03  # [m]: an object that falls further was dropped; to set one down, t
 REDRAWN = "scene drawn again"
 MODES: dict[str, str] = {
     REDRAWN: "the expert failed in the first scene of the seed, so that another was drawn",
-    "no plan": "at half of the looks and more there was no plan that would have been safe to follow",
+    "no plan": "at half of the steps and more there was no plan that would have been safe to follow",
     "done, then lost": "was done at some time, and not at the end",
     "drove out of view": "at the end the hand is outside of the camera's picture",
     "pushed out of view": "at the end the object is outside of the camera's picture",

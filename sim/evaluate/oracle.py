@@ -35,7 +35,7 @@ from sim.evaluate.drivers import DriverStep, Frame, calibrated, followed
 from sim.evaluate.exploring import Explored
 from vjepa2_ac.errors import InputError
 from vjepa2_ac.images import Frames
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.hand_location import Observations
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 Array = NDArray[np.float64]
@@ -116,7 +116,7 @@ class TrueWorld:
         latents_BND: Tensor,
         pose_B7: Tensor,
         goal_BND: Tensor,
-        looks: Sequence[Looks | None] | None = None,
+        earlier: Sequence[Observations | None] | None = None,
         *,
         keyframe: bool = False,
     ) -> None:

@@ -75,7 +75,7 @@ def test_keyframes_learn_from_whoever_solves_a_task_whatever_the_folder_is_calle
         (left / "trajectory.h5").touch()
     env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     assert subprocess.run([SCRIPT, out], env=env, capture_output=True).returncode == 0
-    assert not (out / "looks.txt").read_text()
+    assert not (out / "appearances.txt").read_text()
     assert (out / "tasks.txt").read_text().splitlines() == [f"{folder}/a/noisy" for folder in folders]
 
 

@@ -37,7 +37,7 @@ from vjepa2_ac.fitcheck.questions import FitCheckConfig, choose
 from vjepa2_ac.fitcheck.ranking import any_gripper, choose_moments, percentile, rank, same_norm
 from vjepa2_ac.fitcheck.report import Subject, examine
 from vjepa2_ac.fitcheck.whereabouts import whereabouts
-from vjepa2_ac.models.looks import EARLIER
+from vjepa2_ac.models.hand_location import EARLIER_OBSERVATIONS
 
 WALKS = [walk(number) for number in range(6)]
 SEEN = encoded(WALKS)
@@ -301,7 +301,7 @@ def test_an_inverse_is_told_of_the_moments_before_and_never_of_the_goal() -> Non
     assert found.told.hand.value < 0.7 * found.alone.hand.value
     assert len(world.told) > len(ASKED.located) / 2
     for earlier, now_7, goal_7 in world.told:
-        assert 1 <= len(earlier) <= EARLIER
+        assert 1 <= len(earlier) <= EARLIER_OBSERVATIONS
         assert not any(torch.equal(pose_7, goal_7) or torch.equal(pose_7, now_7) for pose_7 in earlier.poses_T7)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.geometry import integrate
+from vjepa2_ac.models.hand_location import Located
 from vjepa2_ac.models.inverse_model import NUMBERS
-from vjepa2_ac.models.looks import Located
 from vjepa2_ac.world_model import Cost, History, Rollout
 
 ROWS = 14
@@ -28,7 +28,7 @@ class PoseWorld:
 
     def __init__(self, believes: Any = lambda actions: actions) -> None:
         self.believes = believes
-        self.told: list[Any] = []  # earlier looks, what is seen, and the goal
+        self.told: list[Any] = []  # earlier observations, what is seen, and the goal
 
     def encode(self, frames: Any) -> Tensor:
         raise AssertionError("tracks come with their latents")
@@ -47,15 +47,15 @@ class PoseWorld:
         return cost(self.rollout(latents_BND, pose_B7, actions_BSHA, history))
 
     def locate(
-        self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None, *, keyframe: bool = False
+        self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, earlier: Any = None, *, keyframe: bool = False
     ) -> Located | None:
-        """What it believes of the move, and half as wrong when told of earlier looks; those tell the truth here."""
+        """What it believes of the move; half as wrong when told of earlier observations, which tell the truth here."""
         moved_B7 = self.believes(goal_BND[:, 0] - latents_BND[:, 0])
         located_B4 = (pose_B7 + moved_B7)[:, NUMBERS]
-        for b, earlier in enumerate(looks):
-            if earlier is not None:
-                assert torch.equal(earlier.latents_TND[:, 0], earlier.poses_T7)
-                self.told.append((earlier, latents_BND[b, 0], goal_BND[b, 0]))
+        for b, observations in enumerate(earlier):
+            if observations is not None:
+                assert torch.equal(observations.latents_TND[:, 0], observations.poses_T7)
+                self.told.append((observations, latents_BND[b, 0], goal_BND[b, 0]))
                 located_B4[b] = (located_B4[b] + goal_BND[b, 0, NUMBERS]) / 2
         back_B7 = self.believes(latents_BND[:, 0] - goal_BND[:, 0])
         cycle_error_B = (moved_B7 + back_B7)[:, :3].norm(dim=1)

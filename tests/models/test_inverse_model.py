@@ -12,8 +12,8 @@ from torch import Tensor
 from tests.models.small import draw, lively
 from vjepa2_ac.errors import ConfigError, InputError
 from vjepa2_ac.models.build import build
+from vjepa2_ac.models.hand_location import Observations, cycle_error, locate
 from vjepa2_ac.models.inverse_model import UNITS, InverseModel, InverseModelConfig
-from vjepa2_ac.models.looks import Looks, cycle_error, locate
 
 B, N, D = 4, 6, 20
 SHAPE: dict[str, Any] = {"grid": (2, 3), "embed_dim": D, "channels": 8, "points": 3, "kept": 5, "hidden_dim": 24}
@@ -92,7 +92,7 @@ def test_a_hand_is_located_by_frames_seen_once_as_by_frames_seen_for_every_quest
     model, again, (seen, goal, pose) = make(**kind), lively(SeeingAgain(InverseModelConfig(**SHAPE | kind))), asked()
     again.load_state_dict(model.state_dict())
     for told, plain in zip(
-        locate(model, Looks(seen, pose), goal[0]), locate(again, Looks(seen, pose), goal[0]), strict=True
+        locate(model, Observations(seen, pose), goal[0]), locate(again, Observations(seen, pose), goal[0]), strict=True
     ):
         torch.testing.assert_close(told, plain, atol=1e-5, rtol=0)
     torch.testing.assert_close(cycle_error(model, seen, pose, goal), cycle_error(again, seen, pose, goal))

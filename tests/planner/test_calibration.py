@@ -17,8 +17,8 @@ from planner.calibration import CalibrationConfig, Exploration, best_turn, calib
 from planner.costs import CostConfig
 from tests.planner.worlds import HOME, SCALE, PointWorld, paint
 from vjepa2_ac.errors import ConfigError, InputError, PlanningError
+from vjepa2_ac.models.hand_location import Located
 from vjepa2_ac.models.inverse_model import NUMBERS
-from vjepa2_ac.models.looks import Located
 from vjepa2_ac.poses import integrate, rotation_matrix
 
 MOVES_M3 = exploratory_actions()[:, :3]
@@ -46,7 +46,7 @@ def test_the_yaw_of_a_camera_is_found(degrees: float) -> None:
 class Inverse(PointWorld):
     """Sees in two pictures how the hand has moved, as the camera shows it."""
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None, **_: Any) -> Located:
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, earlier: Any = None, **_: Any) -> Located:
         return Located((pose_B7 + (goal_BND - latents_BND)[:, 0] / SCALE)[:, NUMBERS], *torch.zeros(2, len(pose_B7)))
 
 

@@ -22,7 +22,7 @@ def test_a_cost_at_its_own_best_that_no_longer_falls_settles() -> None:
 
 
 @pytest.mark.parametrize("failed", range(5))
-def test_looks_without_a_plan_leave_a_goal_as_much_time_as_it_had(failed: int) -> None:
+def test_observations_without_a_plan_leave_a_goal_as_much_time_as_it_had(failed: int) -> None:
     progress = Progress(ProgressConfig(timeout=6))
     progress.update(1.0)
     for _ in range(1 + failed):

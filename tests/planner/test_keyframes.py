@@ -27,7 +27,7 @@ def closed_by(closedness: float, *at: float) -> Array:
 
 
 def directions(closedness: list[float], grip: float) -> list[float]:
-    """What is unfinished at each look; the gripper is told to change at the first, and while it is unfinished."""
+    """What is unfinished at each step; the gripper is told to change at the first, and while it is unfinished."""
     keyframes, found = Keyframes(), []
     for at, closed in enumerate(closedness):
         found.append(keyframes.unfinished(closed))
@@ -54,8 +54,8 @@ def test_fingers_end_what_they_have_begun(closedness: list[float], grip: float, 
 
 def test_fingers_that_are_told_to_go_on_for_longer_are_not_held_to_it() -> None:
     keyframes = Keyframes()
-    for look in range(AT_MOST + 2):
-        keyframes.follow(plan(0.1), closed_by(0.1 * look))
+    for step in range(AT_MOST + 2):
+        keyframes.follow(plan(0.1), closed_by(0.1 * step))
     assert keyframes.unfinished(0.1 * (AT_MOST + 2)) == 0.0
 
 

@@ -13,7 +13,7 @@ from planner.seeing import HueView
 from tests.planner.problems import problem
 from tests.planner.worlds import HOME, UNSURE, PointWorld, moved
 from tests.planner.worlds import located as keyframe_at
-from vjepa2_ac.models.looks import Located, Looks
+from vjepa2_ac.models.hand_location import Located, Observations
 
 ERRORS = (0.08, 0.0, 0.01)  # [m] along x, of what is said in three hues: the picture's own misleads
 
@@ -21,8 +21,8 @@ ERRORS = (0.08, 0.0, 0.01)  # [m] along x, of what is said in three hues: the pi
 class Misled(PointWorld):
     """Says that the hand is as far along x as the first number of what it sees."""
 
-    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, looks: Any = None, **_: Any) -> Located:
-        self.looked.append(looks)
+    def locate(self, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor, earlier: Any = None, **_: Any) -> Located:
+        self.told.append(earlier)
         hand_B4 = torch.zeros(len(pose_B7), 4)
         hand_B4[:, 0] = latents_BND[:, 0, 0]
         return Located(hand_B4, torch.full((len(pose_B7),), UNSURE), torch.zeros(len(pose_B7)))
@@ -109,19 +109,19 @@ def test_each_request_of_a_batch_is_located_in_its_own_hues() -> None:
     assert found.hand_B4[:, 0].tolist() == pytest.approx([0.3, 0.01, 0.125])
 
 
-def test_earlier_looks_are_told_of_in_the_hue_in_which_they_were_seen() -> None:
+def test_earlier_observations_are_told_of_in_the_hue_in_which_they_were_seen() -> None:
     goal, world = problem(moved(0.1, 0.0, 0.0)), Misled()
-    own, turned = (Looks(seen(error)[None], torch.tensor([HOME])) for error in (0.1, 0.2))
+    own, turned = (Observations(seen(error)[None], torch.tensor([HOME])) for error in (0.1, 0.2))
     view = HueView(goal.latents_ND, goal.goal_ND, turned)
-    told = {"latents_ND": goal.latents_ND, "pose_7": goal.pose_7, "goal_ND": goal.goal_ND, "looks": own}
+    told = {"latents_ND": goal.latents_ND, "pose_7": goal.pose_7, "goal_ND": goal.goal_ND, "earlier": own}
     located(Problem(**told, turned=(view,)), world=world)
-    assert world.looked == [[own], [turned]]
+    assert world.told == [[own], [turned]]
 
 
 def test_a_world_that_cannot_tell_is_asked_once() -> None:
     world, problems = PointWorld(), [asked(*ERRORS)]
     assert locate(world, problems, *stack(problems, world.device)[:3]) is None
-    assert len(world.looked) == 1
+    assert len(world.told) == 1
 
 
 @pytest.mark.parametrize(

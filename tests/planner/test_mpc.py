@@ -81,19 +81,19 @@ def test_a_robot_that_does_not_move_times_out_and_is_asked_nothing_more() -> Non
     assert (steps[-1].status, steps[-1].plan, len(steps)) == ("timed out", None, 9)
 
 
-def test_goals_that_are_already_achieved_are_passed_in_one_look() -> None:
+def test_goals_that_are_already_achieved_are_passed_in_one_step() -> None:
     (step,) = run(controller([HOME, HOME]), PointRobot())
     assert step.status == "done"
     assert step.passed == ((0, "achieved"), (1, "achieved"))
 
 
 @pytest.mark.parametrize("searched_by", [{}, {"focus": 1.0}, {"surprise": 1.0}])
-def test_different_looks_at_a_goal_are_compared_alike(searched_by: dict[str, float]) -> None:
-    look_ND = PointWorld().latents(torch.tensor(HOME))
-    goal_ND = look_ND + torch.tensor([1.0] * 4 + [0.1] * 12)[:, None]
+def test_different_observations_are_compared_alike(searched_by: dict[str, float]) -> None:
+    seen_ND = PointWorld().latents(torch.tensor(HOME))
+    goal_ND = seen_ND + torch.tensor([1.0] * 4 + [0.1] * 12)[:, None]
     planner = Planner(PointWorld(), PlannerConfig(cost=CostConfig(**searched_by)))  # type: ignore[arg-type]
     control = Controller(planner, [goal_ND])
-    assert [control.step(look_ND, HOME).cost for _ in range(3)] == pytest.approx([0.325] * 3)
+    assert [control.step(seen_ND, HOME).cost for _ in range(3)] == pytest.approx([0.325] * 3)
 
 
 def test_an_arm_that_lags_behind_does_not_drift() -> None:
@@ -151,21 +151,24 @@ def test_the_model_is_shown_the_past_it_was_trained_on(located_B4: torch.Tensor 
     np.testing.assert_allclose(last.actions_BTA[0, :, :3], np.diff(path[1:4], axis=0)[:, :3], atol=1e-6)
 
 
-@pytest.mark.parametrize(("settings", "expected"), [({}, 3), ({"looks": 2, "history": 3}, 2), ({"looks": 0}, 0)])
-def test_a_world_that_locates_the_hand_is_told_of_earlier_looks(settings: dict[str, int], expected: int) -> None:
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({}, 3), ({"earlier_observations": 2, "history": 3}, 2), ({"earlier_observations": 0}, 0)],
+)
+def test_a_world_that_locates_the_hand_is_told_of_earlier_observations(settings: dict[str, int], expected: int) -> None:
     goal = moved(0.3, 0.0, 0.0)
     world = PointWorld(located_B4=located(goal))
     control = controller([goal], ControlConfig(**settings), world, cost=CostConfig(place=10.0))
     path = poses_of_four_plans(control)
-    assert world.looked[0] == [None]
-    (looks,) = world.looked[-1]
+    assert world.told[0] == [None]
+    (earlier,) = world.told[-1]
     if not expected:
-        assert looks is None
+        assert earlier is None
         return
-    assert len(looks) == expected
-    np.testing.assert_allclose(looks.poses_T7, path[3 - expected : 3], atol=1e-6)
+    assert len(earlier) == expected
+    np.testing.assert_allclose(earlier.poses_T7, path[3 - expected : 3], atol=1e-6)
     torch.testing.assert_close(
-        looks.latents_TND, world.encode(np.stack([paint(pose) for pose in path[3 - expected : 3]]))
+        earlier.latents_TND, world.encode(np.stack([paint(pose) for pose in path[3 - expected : 3]]))
     )
 
 
@@ -258,17 +261,17 @@ def test_by_keyframes_a_goal_settles_only_once_there_is_no_way_left_to_go(left: 
     assert [control.step(paint(pose), pose).status for pose in [moved(0.0, 0.0, 0.0), *[near] * 7]][-1] == status
 
 
-def test_looks_from_before_the_gripper_changed_are_no_longer_told() -> None:
+def test_observations_from_before_the_gripper_changed_are_no_longer_told() -> None:
     robot, changes, expected = PointRobot(), 0, 0
     world = PointWorld(located_B4=located([*END[:3], 0, 0, 0, 0]), keyframe=carrying)
     control = controller([END], KNOWN, world, search=BY_KEYFRAMES.search, cost=BY_KEYFRAMES.cost)
     for _ in range(20):
-        calls = len(world.looked)
+        calls = len(world.told)
         plan = control.step(robot.frame(), robot.pose).plan
         if plan is None:
             break
-        (looks,) = world.looked[calls]
-        assert (0 if looks is None else len(looks)) == min(expected, 7)
+        (earlier,) = world.told[calls]
+        assert (0 if earlier is None else len(earlier)) == min(expected, 7)
         is_changing = bool(plan.actions_H7[0, 6])
         changes, expected = changes + is_changing, 0 if is_changing else expected + 1
         robot.follow(plan.actions_H7[0])
@@ -276,7 +279,7 @@ def test_looks_from_before_the_gripper_changed_are_no_longer_told() -> None:
 
 
 @pytest.mark.parametrize("hues", [1, 3])
-def test_goals_and_looks_may_be_latents(hues: int) -> None:
+def test_goals_and_observations_may_be_latents(hues: int) -> None:
     planner, goal = Planner(PointWorld(), PlannerConfig(cost=CostConfig(hues=hues))), moved(0.03, 0.0, 0.0)
     goal_VND, seen_VND = (see(planner.world, paint(pose), hues) for pose in (goal, HOME))
     asked = [(goal_VND, seen_VND), (paint(goal), paint(HOME))]
@@ -288,7 +291,7 @@ def test_goals_and_looks_may_be_latents(hues: int) -> None:
         np.testing.assert_array_equal(plan.targets_H7, plans[0].targets_H7)  # type: ignore[union-attr]
 
 
-def test_looks_without_a_plan_neither_settle_a_goal_nor_use_up_its_time() -> None:
+def test_observations_without_a_plan_neither_settle_a_goal_nor_use_up_its_time() -> None:
     clock = Clock()
     world = PointWorld(clock=clock, seconds_each=1e-3)
     goals = [paint(moved(0.3, 0, 0)), paint(moved(0.3, 0.2, 0))]
@@ -304,7 +307,7 @@ def test_looks_without_a_plan_neither_settle_a_goal_nor_use_up_its_time() -> Non
     np.testing.assert_allclose(robot.pose[:2], moved(0.3, 0.2, 0)[:2], atol=0.02)
 
 
-def test_looks_for_which_there_is_no_memory_do_not_count_either() -> None:
+def test_observations_for_which_there_is_no_memory_do_not_count_either() -> None:
     class Full(PointWorld):
         is_full = False
 
@@ -382,12 +385,12 @@ def test_what_is_located_in_several_hues_is_seen_in_them_now_earlier_and_at_the_
     world, cost = PointWorld(located_B4=located(HOME)), CostConfig(place=10.0, hues=3)
     control = controller([moved(0.3, 0.0, 0.0)], ControlConfig(), world, cost=cost)
     path = poses_of_four_plans(control)
-    (own,), turned = world.looked[-2:]
+    (own,), turned = world.told[-2:]
     assert len(turned) == 2
-    for looks in turned:
-        assert len(looks) == len(own) == 3
-        np.testing.assert_allclose(looks.poses_T7, path[:3], atol=1e-6)
-        assert not torch.equal(looks.latents_TND, own.latents_TND)
+    for earlier in turned:
+        assert len(earlier) == len(own) == 3
+        np.testing.assert_allclose(earlier.poses_T7, path[:3], atol=1e-6)
+        assert not torch.equal(earlier.latents_TND, own.latents_TND)
 
 
 def test_what_the_model_got_wrong_is_expected_again() -> None:
@@ -472,10 +475,10 @@ def test_by_keyframes_a_change_of_the_gripper_that_was_not_made_is_not_to_be_fin
     assert plan is not None
     assert plan.actions_H7[0, 6] > 0
     assert control.keyframes
-    assert (control.keyframes.steps, control.keyframes.timeout_restarts, control.looks_since_keyframe) == (1, 1, 0)
+    assert (control.keyframes.steps, control.keyframes.timeout_restarts, control.steps_since_keyframe) == (1, 1, 0)
     before = control.progress
     control.step(paint(HOME), HOME, commanded=at_A)
-    assert (control.keyframes.steps, control.keyframes.timeout_restarts, control.looks_since_keyframe) == (0, 0, 2)
+    assert (control.keyframes.steps, control.keyframes.timeout_restarts, control.steps_since_keyframe) == (0, 0, 2)
     assert control.progress is not before  # whose time began anew
 
 

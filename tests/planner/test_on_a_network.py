@@ -18,8 +18,8 @@ from vjepa2_ac.images import Frames, Preprocessing
 from vjepa2_ac.models.ac_predictor import ACPredictor, ACPredictorConfig
 from vjepa2_ac.models.build import build
 from vjepa2_ac.models.encoder import Encoder, EncoderConfig
+from vjepa2_ac.models.hand_location import Located
 from vjepa2_ac.models.inverse_model import InverseModel, InverseModelConfig
-from vjepa2_ac.models.looks import Located
 from vjepa2_ac.world_model import Cost, History, Rollout, WorldModel
 
 SIZE, TOKENS, WIDTH = (32, 32), 4, 24

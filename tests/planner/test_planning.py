@@ -27,7 +27,7 @@ from tests.planner.problems import request
 from tests.planner.worlds import HOME, Clock, PointWorld, located, moved, paint
 from vjepa2_ac.config import from_dict, to_dict
 from vjepa2_ac.errors import CancelledError, ConfigError, InputError
-from vjepa2_ac.models.looks import Looks
+from vjepa2_ac.models.hand_location import Observations
 from vjepa2_ac.world_model import History
 
 NEAR = moved(0.03, -0.02, 0.01)
@@ -264,17 +264,17 @@ def test_what_a_move_leads_to_is_imagined_as_the_camera_shows_it() -> None:
     torch.testing.assert_close(imagined_ND, request(NEAR, world=world).goal_ND, atol=1e-4, rtol=0)
 
 
-def test_earlier_looks_are_turned_as_the_camera_is() -> None:
+def test_earlier_observations_are_turned_as_the_camera_is() -> None:
     world, turn = PointWorld(located_B4=located(HOME)), CameraTurn(yaw=0.5, about=(0.3, 0.1, 0.0))
     poses = np.stack([moved(0.02, 0.01, 0.0), moved(0.0, -0.03, 0.05)])
-    looks = Looks(world.latents(torch.from_numpy(poses).float()), torch.from_numpy(poses).float())
+    earlier = Observations(world.latents(torch.from_numpy(poses).float()), torch.from_numpy(poses).float())
     planner = Planner(world, PlannerConfig(cost=CostConfig(place=10.0)), camera=turn)
     asked = request(moved(0.05, 0.0, 0.0))
-    planner.plan(replace(asked, looks=looks, turned=(HueView(asked.latents_ND, asked.goal_ND, looks),)))
-    for (told,) in world.looked:  # in their own hues, and in others
+    planner.plan(replace(asked, earlier=earlier, turned=(HueView(asked.latents_ND, asked.goal_ND, earlier),)))
+    for (told,) in world.told:  # in their own hues, and in others
         np.testing.assert_allclose(told.poses_T7, turn.poses_to_model(poses), atol=1e-6)
-        assert torch.equal(told.latents_TND, looks.latents_TND)
-    assert len(world.looked) == 2
+        assert torch.equal(told.latents_TND, earlier.latents_TND)
+    assert len(world.told) == 2
 
 
 def test_what_carries_over_is_turned_as_the_camera_is() -> None:

@@ -63,7 +63,7 @@ def test_who_waits_shares_the_time_and_the_last_one_has_what_is_left() -> None:
     clock.now = 1.0
     assert turn_until(3.0, clock, share=0.25) == 1.5
     assert turn_until(None, clock, share=0.25) is None
-    assert turn_until(0.3, pytest.fail, share=1) == 0.3  # to the bit, and without a look at the clock
+    assert turn_until(0.3, pytest.fail, share=1) == 0.3  # to the bit, and without reading the clock
 
 
 def test_histories_of_different_length_are_not_stacked() -> None:

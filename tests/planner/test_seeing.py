@@ -39,16 +39,16 @@ def test_several_pictures_are_not_taken_for_hues_of_one(hues: int) -> None:
         see(Pixels(), np.stack([FRAME, FRAME]), hues)
 
 
-def test_every_hue_has_its_own_goal_and_its_own_earlier_looks() -> None:
+def test_every_hue_has_its_own_goal_and_its_own_earlier_observations() -> None:
     now, goal, before, first = torch.arange(4 * 2 * 3.0).reshape(4, 2, 1, 3)  # each in two hues
     poses = [moved(0.01, 0.0, 0.0), np.array(HOME)]
     for hue, view in enumerate(hue_views(now, goal, [first, before], poses)):
         assert torch.equal(view.latents_ND, now[hue])
         assert torch.equal(view.goal_ND, goal[hue])
-        assert view.looks is not None
-        assert torch.equal(view.looks.latents_TND, torch.stack([first[hue], before[hue]]))
-        np.testing.assert_allclose(view.looks.poses_T7, poses, atol=1e-6)
-    assert [view.looks for view in hue_views(now, goal)] == [None, None]
+        assert view.earlier is not None
+        assert torch.equal(view.earlier.latents_TND, torch.stack([first[hue], before[hue]]))
+        np.testing.assert_allclose(view.earlier.poses_T7, poses, atol=1e-6)
+    assert [view.earlier for view in hue_views(now, goal)] == [None, None]
 
 
 def test_a_request_shows_the_pictures_own_hue_and_beside_it_the_others() -> None:

@@ -23,7 +23,7 @@ class Asked(PointWorld):
     def score(self, *given: Any) -> Any:
         cost = given[3]
         assert isinstance(cost, GoalCost)
-        self.looked.append((cost.config, *given[2].shape[1:3]))
+        self.told.append((cost.config, *given[2].shape[1:3]))
         return super().score(*given)
 
 
@@ -35,7 +35,7 @@ def test_a_machine_is_measured_with_what_will_be_planned_with(name: str, monkeyp
     world = Asked(keyframe=lambda _: located(HOME))
     found = warm_up(world, config)
     assert found.each > 0
-    asked = [each for each in world.looked if isinstance(each, tuple)]
+    asked = [each for each in world.told if isinstance(each, tuple)]
     assert all(cost == config.cost for cost, *_ in asked)
     assert {(8, 1), (64, 1), (8, 2), (64, 2)} <= {(samples, horizon) for _, samples, horizon in asked}
 
@@ -54,7 +54,7 @@ def test_where_timing_would_take_long_or_tells_nothing_the_second_plan_is_the_es
     found = warm_up(world, preset("fast"))
     assert (found.call, found.step) == (0.0, 0.0)
     assert found.each == pytest.approx(0.05)
-    assert not [each for each in world.looked if isinstance(each, tuple) and each[1] > SAMPLES]
+    assert not [each for each in world.told if isinstance(each, tuple) and each[1] > SAMPLES]
 
     took_s[:] = [7.0, 0.02]
     monkeypatch.setattr("planner.warm_up.measure", Mock(side_effect=ConfigError("the timings do not grow")))

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from vjepa2_ac.geometry import integrate
 from vjepa2_ac.images import Frames, as_frames
+from vjepa2_ac.models.hand_location import Located, Observations
 from vjepa2_ac.models.inverse_model import NUMBERS
-from vjepa2_ac.models.looks import Located, Looks
 from vjepa2_ac.poses import integrate as integrate_numpy
 from vjepa2_ac.poses import rotation_matrix
 from vjepa2_ac.world_model import Cost, History, Rollout
@@ -69,7 +69,7 @@ class PointWorld:
     cycle_error: float = 0.0  # [m] by which it contradicts itself, as it says
     keyframe: Callable[[Tensor], Tensor] | None = None  # the next one's hand [B, 4] from poses [B, 7]
     fps: float = 4.0  # pictures a second of what it knows
-    looked: list[Any] = field(default_factory=list)  # the earlier looks it was given in each call of `locate`
+    told: list[Any] = field(default_factory=list)  # the earlier observations it was given in each call of `locate`
     scored: list[int] = field(default_factory=list)  # candidates imagined in each call, over all requests
 
     device = torch.device("cpu")
@@ -118,11 +118,11 @@ class PointWorld:
         latents_BND: Tensor,
         pose_B7: Tensor,
         goal_BND: Tensor,
-        looks: Sequence[Looks | None] | None = None,
+        earlier: Sequence[Observations | None] | None = None,
         *,
         keyframe: bool = False,
     ) -> Located | None:
-        self.looked.append(looks)
+        self.told.append(earlier)
         one_B = torch.ones(len(pose_B7))
         if keyframe:
             assert self.keyframe is not None

@@ -49,7 +49,7 @@ def without_unique(answer: Any) -> Any:
 
 
 def observation(**changes: Any) -> dict[str, Any]:
-    return {"picture": pictures.of(HOME), "pose": list(HOME), "id": "look-1", **changes}
+    return {"picture": pictures.of(HOME), "pose": list(HOME), "id": "observation-1", **changes}
 
 
 def plan_fields(**changes: Any) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def test_no_plan_goes_beyond_the_limits_that_the_operator_has_set(wire: str) -> 
 
 
 def test_a_plan_goes_to_its_goal(client: PlannerClient) -> None:
-    plan = client.plan(paint(HOME), HOME, paint(GOAL), look={"observation_id": "7"})
+    plan = client.plan(paint(HOME), HOME, paint(GOAL), details={"observation_id": "7"})
     np.testing.assert_allclose(plan.targets[-1][:3], GOAL[:3], atol=0.01)
     np.testing.assert_allclose(plan.actions[0][:3], (0.04, 0.0, 0.02), atol=0.01)
     assert plan.observation_id == "7"
@@ -316,8 +316,8 @@ def test_a_session_forgets_a_plan_that_was_not_followed(client: PlannerClient) -
         assert closing is not None
         assert closing.targets[0][6] > 0.5
         away = moved(0.0, 0.2, 0.0)  # somebody moved the hand, farther than a plan may go, and it is open
-        follows = session.step(paint(away), away, look={"commanded": closing.targets[0]}).plan
-        stays = session.step(paint(away), away, look={"commanded": HOME}).plan
+        follows = session.step(paint(away), away, details={"commanded": closing.targets[0]}).plan
+        stays = session.step(paint(away), away, details={"commanded": HOME}).plan
         assert follows is not None
         assert stays is not None
         assert (follows.targets[0][6] > 0.5, stays.targets[0][6] > 0.5) == (True, False)
@@ -422,13 +422,13 @@ def test_rollouts_follow_the_actions(client: PlannerClient) -> None:
 
 
 def test_both_wires_say_how_surely_the_goal_is_located_where_the_model_does() -> None:
-    look, goal = pictures.noise(32, 32, 1), pictures.noise(32, 32, 2)
+    seen, goal = pictures.noise(32, 32, 1), pictures.noise(32, 32, 2)
     estimates = []
     for opener in (locating_model, tiny_model):
         with running(opener) as (_, where):
             for wire in WIRES:
                 with PlannerClient(url_of(where, wire), retries=0) as client:
-                    signs = client.plan(look, HOME, goal, seed=3).confidence
+                    signs = client.plan(seen, HOME, goal, seed=3).confidence
                     estimates.append((signs.goal_uncertainty, signs.cycle_error))
     assert estimates[0] == estimates[1]
     assert min(estimates[0]) > 0.001  # [m]

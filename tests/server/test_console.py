@@ -300,7 +300,7 @@ def test_rates_are_counted_over_more_than_a_moment(console: Page, here_and_there
     for _ in range(4):
         plan(console)
         console.until("!document.querySelector('.busy')")
-        time.sleep(0.1)  # each plan is followed by a look
+        time.sleep(0.1)  # the page looks again after each plan
         rates.append(float(console.text("#load > :last-child dd").split()[0]))
     assert max(rates) <= 2.7  # 4 in 1.5 s, as the page rounds it
 

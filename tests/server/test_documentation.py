@@ -53,5 +53,5 @@ def test_the_client_is_documented_with_each_argument_and_its_default() -> None:
     assert [call for call, times in signatures.items() if TEXT.count(call) < times] == []
 
 
-def test_every_part_of_options_and_looks_is_documented() -> None:
-    assert {*client.Options.__annotations__, *calls.Look.__annotations__} <= WORDS
+def test_every_option_and_detail_of_an_observation_is_documented() -> None:
+    assert {*client.Options.__annotations__, *calls.ObservationDetails.__annotations__} <= WORDS

@@ -38,7 +38,7 @@ from vjepa2_ac.pb import planning_pb2_grpc
 from vjepa2_ac.wire import to_message
 
 GOAL = moved(0.04, 0.0, 0.02)
-LOOK = {"picture": pictures.of(HOME), "pose": list(HOME)}
+OBSERVATION = {"picture": pictures.of(HOME), "pose": list(HOME)}
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_plan_says_its_chance_of_failure(fitted_service: Listening, wire: str,
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_the_plan_of_a_preset_with_another_cost_says_nothing(fitted_service: Listening, wire: str) -> None:
-    fields: dict[str, Any] = {"observation": LOOK, "goal": {"pictures": [pictures.of(GOAL)]}}
+    fields: dict[str, Any] = {"observation": OBSERVATION, "goal": {"pictures": [pictures.of(GOAL)]}}
     with PlannerClient(url_of(fitted_service, wire), retries=0) as client:
         assert client.plan(paint(HOME), HOME, paint(GOAL), preset="paper").failure_probability is None
         asked = Call("plan", fields | {"options": {"preset": "paper"}})
@@ -76,7 +76,7 @@ def test_the_plan_of_a_preset_with_another_cost_says_nothing(fitted_service: Lis
 
 
 def test_both_wires_say_the_same(fitted_service: Listening) -> None:
-    fields = {"observation": LOOK, "goal": {"pictures": [pictures.of(GOAL)]}, "options": {"seed": 3}}
+    fields = {"observation": OBSERVATION, "goal": {"pictures": [pictures.of(GOAL)]}, "options": {"seed": 3}}
     chances = []
     for wire in WIRES:
         with PlannerClient(url_of(fitted_service, wire), retries=0) as client:
@@ -104,19 +104,23 @@ def test_streams_of_both_wires_tell_it(fitted_service: Listening) -> None:
     with PlannerClient(fitted_service.url) as client, client.session(paint(GOAL)) as session:
         address = fitted_service.url.replace("http", "ws") + f"/v1/sessions/{session.id}/stream"
         with connect(address) as line:
-            line.send(json.dumps({"observation": {**LOOK, "picture": base64.b64encode(LOOK["picture"]).decode()}}))
+            line.send(
+                json.dumps(
+                    {"observation": {**OBSERVATION, "picture": base64.b64encode(OBSERVATION["picture"]).decode()}}
+                )
+            )
             by_socket = json.loads(line.recv(10))["plan"]["failure_probability"]
     opening = to_message({"open": {"goal": {"pictures": [pictures.of(GOAL)]}}}, pb.PlanStreamRequest)
-    look = to_message({"step": {"observation": LOOK}}, pb.PlanStreamRequest)
+    step = to_message({"step": {"observation": OBSERVATION}}, pb.PlanStreamRequest)
     with grpc.insecure_channel(fitted_service.grpc) as channel:
-        *_, last = planning_pb2_grpc.PlanningStub(channel).PlanStream(iter([opening, look]), timeout=20)
+        *_, last = planning_pb2_grpc.PlanningStub(channel).PlanStream(iter([opening, step]), timeout=20)
     assert last.step.plan.HasField("failure_probability")
     assert by_socket == last.step.plan.failure_probability
 
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_without_a_model_nothing_is_said(point: Listening, wire: str) -> None:
-    fields: dict[str, Any] = {"observation": LOOK, "goal": {"pictures": [pictures.of(GOAL)]}}
+    fields: dict[str, Any] = {"observation": OBSERVATION, "goal": {"pictures": [pictures.of(GOAL)]}}
     with PlannerClient(url_of(point, wire), retries=0) as client:
         assert client.plan(paint(HOME), HOME, paint(GOAL)).failure_probability is None
         assert "failure_probability" not in client._wire.send(Call("plan", fields), 20.0)

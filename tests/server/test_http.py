@@ -271,7 +271,7 @@ def test_everything_but_health_and_documentation_needs_the_token() -> None:
         assert caught.value.response.status_code == 401
 
 
-def test_a_socket_answers_each_look_and_goes_on_after_a_bad_one(point: Listening) -> None:
+def test_a_socket_answers_each_observation_and_goes_on_after_a_bad_one(point: Listening) -> None:
     with (
         PlannerClient(point.url) as client,
         client.session(paint(GOAL)) as session,
@@ -335,29 +335,32 @@ def test_a_socket_on_which_nothing_comes_is_closed() -> None:
         assert program.service.streams == 0
 
 
-def test_the_newest_look_wins() -> None:
+def test_the_newest_observation_wins() -> None:
     world = SlowWorld()
     with running(served(world)) as (program, where), PlannerClient(where.url) as client:
         session = client.session(paint(GOAL))
-        first, second = _answers_to_six_looks_in_a_row(world, where, session.id)
-        _, problem = _answers_to_six_looks_in_a_row(world, where, session.id, pose=[0.0])
+        first, second = _answers_to_six_observations_in_a_row(world, where, session.id)
+        _, problem = _answers_to_six_observations_in_a_row(world, where, session.id, pose=[0.0])
     assert (first["observation_id"], first["dropped"]) == ("0", 0)
     assert (second["observation_id"], second["dropped"]) == ("5", 4)
     assert (problem["problem"]["observation_id"], problem["problem"]["dropped"]) == ("5", 4)
     assert program.service.metrics.stale._value.get() == 8
 
 
-def test_a_look_that_waited_too_long_on_its_stream_is_refused() -> None:
+def test_an_observation_that_waited_too_long_on_its_stream_is_refused() -> None:
     world = SlowWorld()
     with running(served(world), limits=LimitsConfig(oldest=0.3)) as (_, where), PlannerClient(where.url) as client:
         session = client.session(paint(GOAL))
         world.gate.clear()
         world.scoring.clear()
-        look = plan_json()["observation"]
+        observation = plan_json()["observation"]
         with socket_of(where, session.id) as line:
-            line.send(json.dumps({"observation": look}))
+            line.send(json.dumps({"observation": observation}))
             assert world.scoring.wait(10)
-            for more in ({"observation": {**look, "age_ms": 0}}, {"observation": look, "deadline_ms": 200}):
+            for more in (
+                {"observation": {**observation, "age_ms": 0}},
+                {"observation": observation, "deadline_ms": 200},
+            ):
                 line.send(json.dumps(more))
                 line.ping().wait(5)
                 threading.Event().wait(0.5)
@@ -367,24 +370,24 @@ def test_a_look_that_waited_too_long_on_its_stream_is_refused() -> None:
                 assert code == ("stale_observation" if "age_ms" in more["observation"] else "deadline_exceeded")
                 world.gate.clear()
                 world.scoring.clear()
-                line.send(json.dumps({"observation": look}))
+                line.send(json.dumps({"observation": observation}))
                 assert world.scoring.wait(10)
             world.gate.set()
             line.recv(10)
 
 
-def _answers_to_six_looks_in_a_row(
+def _answers_to_six_observations_in_a_row(
     world: SlowWorld, where: Listening, session_id: str, **others: Any
 ) -> list[dict[str, Any]]:
     """The `others` come while the first is planned for."""
     world.gate.clear()
     world.scoring.clear()
-    look = plan_json()["observation"]
+    observation = plan_json()["observation"]
     with socket_of(where, session_id) as line:
-        line.send(json.dumps({"observation": {**look, "id": "0"}}))
+        line.send(json.dumps({"observation": {**observation, "id": "0"}}))
         assert world.scoring.wait(10)
         for number in range(1, 6):
-            line.send(json.dumps({"observation": {**look, **others, "id": str(number)}}))
+            line.send(json.dumps({"observation": {**observation, **others, "id": str(number)}}))
         line.ping().wait(5)
         world.gate.set()
         return [json.loads(line.recv(10)) for _ in range(2)]

@@ -35,7 +35,7 @@ from vjepa2_ac.client import Plan, PlannerClient, PlannerError
 from vjepa2_ac.errors import CheckpointError
 
 GOAL = moved(0.04, 0.0, 0.0)
-LOOK = json.dumps({"observation": {"pose": HOME, "picture": pictures.base64_of(HOME)}})
+STEP = json.dumps({"observation": {"pose": HOME, "picture": pictures.base64_of(HOME)}})
 
 
 def plan(where: Listening, wire: str, **more: Any) -> Plan:
@@ -263,9 +263,9 @@ def test_a_caller_who_hangs_up_leaves_a_session_as_it_was(way: str, tmp_path: Pa
                 session.step(paint(HOME), HOME, timeout_s=0.5)
         else:
             with connect(_stream_of(where, session.id)) as line:
-                line.send(LOOK)
+                line.send(STEP)
                 assert world.scoring.wait(10)
-                line.send(LOOK)  # nor is it planned for
+                line.send(STEP)  # nor is it planned for
                 if way == "stream that breaks":
                     line.socket.shutdown(socket.SHUT_RDWR)
         job = program.service.host.world.job
@@ -286,7 +286,7 @@ def test_no_more_streams_are_open_than_may_be() -> None:
     with running(max_streams=1) as (program, where), PlannerClient(where.url) as client:
         address = _stream_of(where, client.session(paint(GOAL)).id)
         with connect(address) as line:
-            line.send(LOOK)
+            line.send(STEP)
             line.recv(10)
             with connect(address) as another, pytest.raises(ConnectionClosed) as caught:
                 another.recv(10)

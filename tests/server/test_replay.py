@@ -35,7 +35,7 @@ def serve_some(log: Path, **settings: Any) -> list[Any]:
             client.plan(FRAME, HOME, GOALS[0], seed=7, samples=8, iterations=2),
             client.plan(FRAME, HOME, GOALS[0], preset="paper", samples=16, iterations=2, camera_turn=[0, 0, 0.4]),
             client.plan(FRAME, HOME, GOALS, sub_goal=1, preset="paper", samples=50, iterations=900, deadline_ms=300),
-            client.plan(FRAME, HOME, GOALS[0], samples=8, look={"commanded": moved(0.01, 0.0, 0.0)}),
+            client.plan(FRAME, HOME, GOALS[0], samples=8, details={"commanded": moved(0.01, 0.0, 0.0)}),
         ]
         with client.session(GOALS, samples=8, iterations=2, horizon=2, seed=3) as session:
             steps = [session.step(noise(seed=10 + n), moved(0.01 * n, 0.0, 0.0)) for n in range(3)]
@@ -51,21 +51,24 @@ def test_every_served_plan_can_be_made_again(tmp_path: Path) -> None:
     assert [outcome.difference for outcome in outcomes] == [0.0] * len(plans)
 
 
-def test_what_earlier_looks_told_is_logged_and_comes_out_again(tmp_path: Path) -> None:
-    known = {"progress": {"achieved": {"mean": 0.0, "deviation": 1e-4}}, "looks": 2}
+def test_what_earlier_observations_told_is_logged_and_comes_out_again(tmp_path: Path) -> None:
+    known = {"progress": {"achieved": {"mean": 0.0, "deviation": 1e-4}}, "earlier_observations": 2}
     log, settings = tmp_path / "plans.jsonl", {"log_pictures": True, "control": known}
     frames, poses = [noise(seed=10 + n) for n in range(4)], [moved(0.01 * n, 0.0, 0.0) for n in range(4)]
     with running(locating_model, plan_log=log, **settings) as (_, where), PlannerClient(where.url) as client:
         plan = client.plan(FRAME, HOME, GOALS[0], samples=8)
         with client.session([frames[0], *GOALS], samples=48, seed=3) as session:  # the first is there already
-            plans = [plan, *(session.step(*look).plan for look in zip(frames, poses, strict=True))]
+            plans = [plan, *(session.step(*seen).plan for seen in zip(frames, poses, strict=True))]
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     seen = [line["observation"]["sha256"] for line in lines]
-    assert [[look["sha256"] for look in line["looks"]] for line in lines] == [[], [], seen[1:2], seen[1:3], seen[2:4]]
-    np.testing.assert_allclose([look["pose"] for look in lines[4]["looks"]], poses[1:3], atol=1e-7)
+    assert [[each["sha256"] for each in line["earlier"]] for line in lines] == [[], [], seen[1:2], seen[1:3], seen[2:4]]
+    np.testing.assert_allclose([each["pose"] for each in lines[4]["earlier"]], poses[1:3], atol=1e-7)
     stays = not np.any(plans[1].actions[0][:3])  # then the hand still leaves in the next plan
     assert [line["leaving"] for line in lines] == [False, True, stays, False, False]
     assert [outcome.difference for outcome in replay(log, locating_model())] == [0.0] * len(plans)
+    lines[4]["looks"] = lines[4].pop("earlier")  # as older lines call them
+    log.write_text("\n".join(map(json.dumps, lines)))
+    assert list(replay(log, locating_model()))[4].difference == 0.0
     lines[4]["looks"] = []
     log.write_text("\n".join(map(json.dumps, lines)))
     assert not list(replay(log, locating_model()))[4].is_same

@@ -66,7 +66,7 @@ def test_hanging_up_before_a_stream_is_refused_is_no_fault() -> None:
 def test_hanging_up_while_an_answer_is_written_to_a_stream_is_no_fault() -> None:
     heard: list[dict[str, object]] = []
 
-    async def looks(requests: object, context: object) -> AsyncIterator[str]:
+    async def answers(requests: object, context: object) -> AsyncIterator[str]:
         yield "an answer"
 
     async def hang_up() -> None:
@@ -78,7 +78,7 @@ def test_hanging_up_while_an_answer_is_written_to_a_stream_is_no_fault() -> None
             await gone.wait()
             raise RuntimeError("nobody takes it any more")
 
-        handler = _patient(grpc.stream_stream_rpc_method_handler(looks), 60, lambda *_: pytest.fail("it was refused"))
+        handler = _patient(grpc.stream_stream_rpc_method_handler(answers), 60, lambda *_: pytest.fail("it was refused"))
         call = asyncio.create_task(handler.stream_stream(None, SimpleNamespace(write=write)))
         await begun.wait()
         call.cancel()

@@ -37,7 +37,7 @@ def stub(point: Listening) -> Iterator[Any]:
         yield planning_pb2_grpc.PlanningStub(channel)
 
 
-def look(**changes: Any) -> pb.StreamObservation:
+def observation(**changes: Any) -> pb.StreamObservation:
     return to_message({"observation": {"picture": pictures.of(HOME), "pose": HOME, **changes}}, pb.StreamObservation)
 
 
@@ -59,21 +59,21 @@ def test_a_refusal_carries_its_reason_and_field_as_details(stub: Any) -> None:
     assert bad.field_violations[0].field == "observation.pose"
 
 
-def test_a_stream_opens_a_session_and_answers_each_look(stub: Any, point: Listening) -> None:
+def test_a_stream_opens_a_session_and_answers_each_observation(stub: Any, point: Listening) -> None:
     asked: queue.Queue[pb.PlanStreamRequest | None] = queue.Queue()
     asked.put(opening())
     answers = stub.PlanStream(iter(asked.get, None), timeout=20)
     session = next(answers).opened
     assert session.status == "going"
-    asked.put(pb.PlanStreamRequest(step=look(id="one")))
+    asked.put(pb.PlanStreamRequest(step=observation(id="one")))
     step = next(answers).step
     assert (step.observation_id, len(step.plan.actions)) == ("one", 1)
-    asked.put(pb.PlanStreamRequest(step=look(id="two", pose=[0.0] * 6)))
+    asked.put(pb.PlanStreamRequest(step=observation(id="two", pose=[0.0] * 6)))
     problem = next(answers).problem
     assert (problem.code, problem.field, problem.observation_id) == ("invalid_field", "observation.pose", "two")
     asked.put(opening())
     assert next(answers).problem.code == "malformed_request"
-    asked.put(pb.PlanStreamRequest(step=look()))
+    asked.put(pb.PlanStreamRequest(step=observation()))
     assert next(answers).step.status == "going"
     asked.put(None)
     assert list(answers) == []
@@ -82,11 +82,11 @@ def test_a_stream_opens_a_session_and_answers_each_look(stub: Any, point: Listen
 
 def test_a_stream_that_does_not_open_a_session_is_refused(stub: Any) -> None:
     with pytest.raises(grpc.RpcError, match="first message of a stream opens a session"):
-        list(stub.PlanStream(iter([pb.PlanStreamRequest(step=look())]), timeout=5))
+        list(stub.PlanStream(iter([pb.PlanStreamRequest(step=observation())]), timeout=5))
 
 
-def test_the_last_look_of_a_closed_stream_is_still_answered(stub: Any) -> None:
-    answers = list(stub.PlanStream(iter([opening(), pb.PlanStreamRequest(step=look(id="last"))]), timeout=20))
+def test_the_last_observation_of_a_closed_stream_is_still_answered(stub: Any) -> None:
+    answers = list(stub.PlanStream(iter([opening(), pb.PlanStreamRequest(step=observation(id="last"))]), timeout=20))
     assert answers[-1].step.observation_id == "last"
 
 
@@ -206,17 +206,17 @@ def test_a_stream_on_which_nothing_comes_ends() -> None:
 def test_a_caller_who_never_reads_keeps_neither_stream_nor_session() -> None:
     done = threading.Event()
 
-    def looking() -> Iterator[pb.PlanStreamRequest]:
+    def observing() -> Iterator[pb.PlanStreamRequest]:
         yield opening()
         while not done.wait(0.005):
-            yield pb.PlanStreamRequest(step=look())
+            yield pb.PlanStreamRequest(step=observation())
 
     def kept(program: Running) -> tuple[int, int]:
         return program.service.streams, len(program.service.sessions.items())
 
     small = [("grpc.http2.bdp_probe", 0)]  # or megabytes are taken on the caller's behalf
     with running(idle_connection_s=0.5) as (program, where), grpc.insecure_channel(where.grpc, small) as channel:
-        call = planning_pb2_grpc.PlanningStub(channel).PlanStream(looking(), timeout=60)
+        call = planning_pb2_grpc.PlanningStub(channel).PlanStream(observing(), timeout=60)
         assert within(20, lambda: kept(program) == (1, 1))
         assert within(40, lambda: kept(program) == (0, 0))
         done.set()

@@ -166,8 +166,8 @@ def test_steps_of_streams_are_spans_of_their_own(monkeypatch: pytest.MonkeyPatch
         with PlannerClient(where.url) as client, client.session(paint(GOAL)) as session:
             address = where.url.replace("http", "ws") + f"/v1/sessions/{session.id}/stream"
             with connect(address, additional_headers=HEADERS) as socket:
-                look = {"observation": {"picture": pictures.base64_of(HOME), "pose": HOME}}
-                socket.send(json.dumps(look))
+                step = {"observation": {"picture": pictures.base64_of(HOME), "pose": HOME}}
+                socket.send(json.dumps(step))
                 assert "plan" in json.loads(socket.recv())
         with grpc.insecure_channel(str(where.grpc)) as channel:
             opened = pb.OpenSessionRequest(goal=pb.GoalReference(pictures=[pictures.of(GOAL)]))

@@ -35,8 +35,8 @@ def test_the_command_records_episodes_that_pass_the_check(tmp_path: Path) -> Non
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "2 long episodes, 0 of them were there; wrote 8 episodes, with the short ones, " in result.output
-    look = json.loads((tmp_path / COLLECTION).read_text())["look"]
-    assert look == {"vjepa2-ac": __version__, "behaviours": EDITION}  # none is gone on with by another edition
+    versions = json.loads((tmp_path / COLLECTION).read_text())["versions"]
+    assert versions == {"vjepa2-ac": __version__, "behaviours": EDITION}  # none is gone on with by another edition
     report = check_folder(tmp_path)
     assert report.is_usable
     assert len(report.usable) == 8

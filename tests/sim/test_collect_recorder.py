@@ -12,7 +12,7 @@ from sim.collect_recorder import BRANCH_STEPS, STEPS, CellRecorder
 from sim.control import LIMIT, Clipped, HandController
 from sim.episode import Cell
 from sim.scene import Scene
-from sim.variation import LOOK, Draw, Variation, draw
+from sim.variation import APPEARANCE, Draw, Variation, draw
 from vjepa2_ac.data.writer import Recording
 from vjepa2_ac.poses import pose_differences, rotation_matrix
 
@@ -57,13 +57,15 @@ def test_a_branch_begins_where_the_long_episode_was(job: list[Recording]) -> Non
 def test_a_pair_looks_like_no_other(job: list[Recording]) -> None:
     draws = [each.facts["variation"] for each in job]
     assert draws[0] == draws[1] != draws[2] == draws[3] != draws[4]
-    things = [{name: value for name, value in each.items() if name not in LOOK} for each in draws]
+    things = [{name: value for name, value in each.items() if name not in APPEARANCE} for each in draws]
     assert all(each == things[-1] for each in things)
     assert draws[-1] == draw(Variation(), 3).as_dict()
 
 
 @pytest.mark.parametrize("steps", [8, STEPS])
-def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: list[Recording], steps: int) -> None:
+def test_repaints_are_stretches_of_the_long_episode_with_an_appearance_of_their_own(
+    job: list[Recording], steps: int
+) -> None:
     recorder = CellRecorder(CollectConfig(size=SIZE, repaints=3, repaint_steps=steps))
     *short, long = recorder(3)
     recorder.renderer.close()
@@ -82,7 +84,7 @@ def test_repaints_are_stretches_of_the_long_episode_in_looks_of_their_own(job: l
         assert (again.cameras[0].frames_NHWC != long.cameras[0].frames_NHWC[stretch]).any()
     draws = [recording.facts["variation"] for recording in [*short, long]]
     assert all(each not in draws[:number] for number, each in enumerate(draws) if number > 3)
-    things = [{name: value for name, value in each.items() if name not in LOOK} for each in draws]
+    things = [{name: value for name, value in each.items() if name not in APPEARANCE} for each in draws]
     assert all(each == things[-1] for each in things)
     for alone, beside in zip(job, [*short[:4], long], strict=True):  # nothing else changes
         np.testing.assert_array_equal(alone.cameras[0].frames_NHWC, beside.cameras[0].frames_NHWC)

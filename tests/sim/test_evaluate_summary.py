@@ -35,7 +35,7 @@ def test_a_row_tells_the_end_from_any_time_and_averages_over_plans() -> None:
     assert (row.episodes, row.at_end, row.any_time, row.failed_seeds) == (4, 2, 3, (3, 4))
     assert (row.at_end_interval, row.any_time_interval) == (wilson(2, 4), wilson(3, 4))
     assert row.median_steps == 3  # of 0, 3 and 9: one was done before its first step, one never
-    assert (row.evaluations, row.plan_ms) == (20, 50)  # a look without a plan is none
+    assert (row.evaluations, row.plan_ms) == (20, 50)  # a step without a plan is none
     assert row.failures == {"done, then lost": 1, "closed early": 1}
 
 
@@ -52,7 +52,7 @@ def test_a_line_shows_the_paper_beside_the_planner_alone() -> None:
 def test_every_sign_is_turned_so_that_more_of_it_means_failure() -> None:
     aurocs = {sign.name: sign.auroc for sign in signs([DONE, LATE, LOST, NEVER, {**NEVER, "driver": "oracle"}])}
     assert aurocs["cost of the last picture"] == aurocs["mean gain, negative"] == 1.0
-    assert aurocs["steps before it held still"] == pytest.approx(0.75)  # two of three looks, but for one failure
+    assert aurocs["steps before it held still"] == pytest.approx(0.75)  # two of three steps, but for one failure
     assert aurocs["mean flatness"] == 0.5
     assert aurocs["mean cycle error"] is None
 

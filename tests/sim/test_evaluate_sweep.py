@@ -283,12 +283,13 @@ def test_a_variant_has_a_budget_or_a_size(tmp_path: Path) -> None:
 def test_the_list_says_all_that_a_variant_changes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "table.yaml"
     path.write_text(
-        "baseline: {set: {looks: 2, settled: 3}}\n"
-        "variants: {budgets: {quick: {budget: 250}, published: {planner: paper, episodes: 5, set: {looks: 0}}}}"
+        "baseline: {set: {earlier_observations: 2, settled: 3}}\n"
+        "variants: {budgets: {quick: {budget: 250}, "
+        "published: {planner: paper, episodes: 5, set: {earlier_observations: 0}}}}"
     )
     assert run(["evaluate-sweep", str(path), "--list", "--set", "settled=4"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "– · baseline: default, looks=2, settled=4",
-        "budgets · quick: default, looks=2, settled=4, in 250 ms",
-        "budgets · published: paper, looks=0, settled=4, at most 5 episodes a line",
+        "– · baseline: default, earlier_observations=2, settled=4",
+        "budgets · quick: default, earlier_observations=2, settled=4, in 250 ms",
+        "budgets · published: paper, earlier_observations=0, settled=4, at most 5 episodes a line",
     ]

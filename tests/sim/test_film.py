@@ -49,7 +49,7 @@ def test_a_contact_sheet_has_a_row_per_seed_and_the_goal_last(tmp_path: Path) ->
     assert np.abs(read[..., ::-1].astype(int) - sheet).max() <= 6
 
 
-def test_each_split_with_looks_of_its_own_has_a_row(tmp_path: Path) -> None:
+def test_each_split_with_an_appearance_of_its_own_has_a_row(tmp_path: Path) -> None:
     picture = splits(columns=2, size=64)
     assert picture.shape == ((len(SPLITS) - 1) * 64, 2 * 64, 3)
     write_jpeg(tmp_path / "splits.jpg", picture)

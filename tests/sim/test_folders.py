@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,19 @@ def test_fewer_settings_are_other_settings(tmp_path: Path) -> None:
     with held(tmp_path, BAKER, bread(rye=0.5, oats=0.1)):
         pass
     with pytest.raises(InputError, match=r"flour\.oats 0\.1, not null"), held(tmp_path, BAKER, bread(rye=0.5)):
+        pass
+
+
+def test_a_folder_is_gone_on_with_whose_settings_had_other_names_when_it_was_begun(tmp_path: Path) -> None:
+    with held(tmp_path, BAKER, {"format": "bread", "grain": {"rye": 0.5}}):
+        pass
+    now = replace(BAKER, renamed={"grain": "flour"})
+    with held(tmp_path, now, {"format": "bread", "flour": {"rye": 0.5}}):
+        pass
+    with (
+        pytest.raises(InputError, match=r"flour\.rye 0\.5, not 0\.4"),
+        held(tmp_path, now, {"format": "bread", "flour": {"rye": 0.4}}),
+    ):
         pass
 
 

@@ -8,7 +8,7 @@ import pytest
 from sim.episode import Cell
 from sim.rendering import SceneRenderer
 from sim.splits import SPLITS, Split
-from sim.variation import CUP_SIZES, KINDS, LOOK, Distractor, Draw, Kind, Variation, draw
+from sim.variation import APPEARANCE, CUP_SIZES, KINDS, Distractor, Draw, Kind, Variation, draw
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -81,7 +81,7 @@ def test_a_dropped_cup_falls_and_stays_on_the_table(cell: Cell) -> None:
     assert 0.015 < truth.object[2] < 0.06
 
 
-def test_each_part_of_a_look_is_seen(cell: Cell) -> None:
+def test_each_part_of_an_appearance_is_seen(cell: Cell) -> None:
     thing = Distractor(shape="box", xy=(0.36, 0.16), yaw=0.0, size=0.016, rgb=(1.0, 0.0, 0.0))
     white = (0.6, 0.6, 0.6)
     scene = replace(draw(Variation(split="wide", kind="box"), 3), distractors=(thing,), fill_rgb=white)
@@ -92,7 +92,7 @@ def test_each_part_of_a_look_is_seen(cell: Cell) -> None:
         return np.concatenate([renderer.draw("left"), renderer.draw("wrist"), renderer.draw("pretty")])
 
     usual = seen(scene)
-    for name in LOOK:
+    for name in APPEARANCE:
         value = getattr(scene, name)
         changed = {str: "checks", tuple: (0.1, 0.2, 0.9)}.get(type(value)) or value + (
             0.05 if name == "ambient" else 0.5

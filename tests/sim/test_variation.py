@@ -14,7 +14,7 @@ from sim import workspace
 from sim.splits import SPLITS, Split
 from sim.surfaces import HARSH_SURFACES, SHIFT_SURFACES, SIZE, SURFACES, TRAIN_SURFACES, WIDE_SURFACES
 from sim.surfaces import picture as surface
-from sim.variation import FACTORS, LOOK, Draw, Kind, Variation, draw, in_another_look
+from sim.variation import APPEARANCE, FACTORS, Draw, Kind, Variation, draw, with_another_appearance
 from vjepa2_ac.errors import ConfigError
 
 
@@ -215,12 +215,12 @@ def test_training_sees_no_surface_twice() -> None:
     assert len({(scene.table, scene.table_tint, scene.table_repeat) for scene in scenes}) == 200
 
 
-def test_another_look_leaves_things_where_they_are() -> None:
+def test_another_appearance_leaves_things_where_they_are() -> None:
     scene = draw(Variation(), 3)
-    other = in_another_look(scene, Variation(), 4)
-    assert replace(scene, **{name: getattr(draw(Variation(), 4), name) for name in LOOK}) == other
+    other = with_another_appearance(scene, Variation(), 4)
+    assert replace(scene, **{name: getattr(draw(Variation(), 4), name) for name in APPEARANCE}) == other
     changed = {name for name, value in scene.as_dict().items() if value != other.as_dict()[name]}
-    assert {"table_tint", "light_rgb", "object_rgb", "camera_azimuth"} <= changed <= set(LOOK)
+    assert {"table_tint", "light_rgb", "object_rgb", "camera_azimuth"} <= changed <= set(APPEARANCE)
 
 
 @pytest.mark.parametrize("name", SURFACES)

@@ -10,7 +10,7 @@ import mujoco.viewer
 import pytest
 
 from sim import viewer
-from sim.arm import HAND_LOOK, LINK_LOOK
+from sim.arm import HAND, LINKS
 from sim.env import FrankaEnv
 from sim.scene import SEEN
 
@@ -34,4 +34,4 @@ def test_the_window_shows_the_hand_and_nothing_that_only_physics_has(monkeypatch
     monkeypatch.setattr(mujoco.viewer, "launch_passive", lambda *_, **__: nullcontext(window))
     viewer.view(FrankaEnv("reach", views=(), goal_frames=False), seed=0, expert=True)
     shown = {group for group, is_shown in enumerate(window.opt.geomgroup) if is_shown}
-    assert shown == {SEEN, HAND_LOOK, LINK_LOOK}
+    assert shown == {SEEN, HAND, LINKS}

@@ -124,7 +124,7 @@ def test_episodes_that_are_learned_from_are_not_judged_by(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_time_that_a_look_takes_is_no_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_that_held_out_losses_take_is_no_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
     monkeypatch.setattr(report.time, "monotonic", lambda: now)
     with Report(Run(tmp_path), EngineConfig(steps=4, log_every=2), 0, "training") as told_of:

@@ -10,7 +10,7 @@ with PlannerClient("http://127.0.0.1:8000") as planner:
 from vjepa2_ac.client.aio import AsyncPlannerClient, AsyncSession
 from vjepa2_ac.client.answers import Calibration, Confidence, Goal, Plan, Rollout, SessionState, Step
 from vjepa2_ac.client.broker import ChunkBroker, LateError, Move
-from vjepa2_ac.client.calls import Exploration, Look, Options
+from vjepa2_ac.client.calls import Exploration, ObservationDetails, Options
 from vjepa2_ac.client.errors import PlannerError, PlannerUnavailableError
 from vjepa2_ac.client.pictures import Picture
 from vjepa2_ac.client.sync import PlannerClient, Session
@@ -24,8 +24,8 @@ __all__ = [
     "Exploration",
     "Goal",
     "LateError",
-    "Look",
     "Move",
+    "ObservationDetails",
     "Options",
     "Picture",
     "Plan",

@@ -25,7 +25,7 @@ from vjepa2_ac.client.answers import (
     known,
     understood,
 )
-from vjepa2_ac.client.calls import Call, Exploration, GoalLike, Look, Options
+from vjepa2_ac.client.calls import Call, Exploration, GoalLike, ObservationDetails, Options
 from vjepa2_ac.client.errors import Attempts, PlannerError, PlannerUnavailableError
 from vjepa2_ac.client.pictures import Picture
 from vjepa2_ac.client.wires import Address
@@ -57,12 +57,12 @@ class AsyncPlannerClient:
         sub_goal: int | None = None,
         deadline_ms: float | None = None,
         timeout_s: float | None = None,
-        look: Look | None = None,
+        details: ObservationDetails | None = None,
         **options: Unpack[Options],
     ) -> Plan:
         """A plan from `frame`, with the hand at `pose` [7], towards `goal`; nothing is remembered."""
         fields = calls.without_none(
-            observation=calls.observation(frame, pose, look or {}),
+            observation=calls.observation(frame, pose, details or {}),
             goal=calls.goal(goal),
             sub_goal=sub_goal,
             deadline_ms=deadline_ms,
@@ -178,11 +178,11 @@ class AsyncSession:
         *,
         deadline_ms: float | None = None,
         timeout_s: float | None = None,
-        look: Look | None = None,
+        details: ObservationDetails | None = None,
     ) -> Step:
         """What to do next, after the first action of the previous plan was made."""
         fields = calls.without_none(
-            session_id=self.id, observation=calls.observation(frame, pose, look or {}), deadline_ms=deadline_ms
+            session_id=self.id, observation=calls.observation(frame, pose, details or {}), deadline_ms=deadline_ms
         )
         step = await self.client._ask("step", timeout_s, fields, Step.of)
         self.status, self.sub_goal = step.status, step.sub_goal

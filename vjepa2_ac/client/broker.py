@@ -51,7 +51,7 @@ class ChunkBroker:
         self.dropped = 0  # chunks that came, or whose moves were asked for, too late
         self._left: list[Move] = []
         self._due_at = 0.0  # [s] for the first of them, at the pace of their chunk from its picture on
-        self._since_look = 0  # moves handed out since the running fetch began
+        self._since_fetch = 0  # moves handed out since the running fetch began
         self._is_fetching = self._is_done = self._is_closed = False
         self._error: BaseException | None = None
         self._changed = threading.Condition()
@@ -68,7 +68,7 @@ class ChunkBroker:
             if not self._left and not self._changed.wait_for(self._can_go_on, self.patience_s):
                 raise LateError(f"no plan came within {self.patience_s:g} s", code="late")
             if self._left and self.plan:
-                self._since_look += 1
+                self._since_fetch += 1
                 self._due_at += self.plan.dt_s
                 return self._left.pop(0)
             if self._error is not None:
@@ -100,7 +100,7 @@ class ChunkBroker:
     def _fetch_ahead(self) -> None:
         if self._is_fetching or self._is_done or self._is_closed or self._error or len(self._left) > self.ahead:
             return
-        self._is_fetching, self._since_look = True, 0
+        self._is_fetching, self._since_fetch = True, 0
         threading.Thread(target=self._fetch, name="chunk-broker", daemon=True).start()
 
     def _fetch(self) -> None:
@@ -123,12 +123,12 @@ class ChunkBroker:
             self._is_done, self._left = True, []
             return
         moves = [Move(action, target) for action, target in zip(plan.actions, plan.targets, strict=True)]
-        fresh = moves[self._since_look :]
+        fresh = moves[self._since_fetch :]
         if not fresh or time.monotonic() - began_at > self.oldest_s:
             self.dropped += 1
             return
         self.plan, self._left = plan, fresh
-        self._due_at = began_at + self._since_look * plan.dt_s
+        self._due_at = began_at + self._since_fetch * plan.dt_s
 
     def _drop_overdue(self) -> None:
         """A loop that was held up does not go on with what it had: the world has moved on."""

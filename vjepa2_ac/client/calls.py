@@ -38,7 +38,7 @@ METHODS = {
     "delete_goal": Method("DELETE", "/v1/goals/{goal_id}", "DeleteGoal", "DeleteGoalResponse"),
     "open_session": Method("POST", "/v1/sessions", "OpenSession", "Session", is_repeatable=False),
     "get_session": Method("GET", "/v1/sessions/{session_id}", "GetSession", "Session"),
-    # A step that was made moves the session on: made twice, it would count as two looks.
+    # A step that was made moves the session on: made twice, it would count as two observations.
     "step": Method("POST", "/v1/sessions/{session_id}/step", "StepSession", "StepResponse", is_repeatable=False),
     "calibrate": Method("POST", "/v1/sessions/{session_id}/calibration", "CalibrateSession", "Calibration"),
     "get_calibration": Method("GET", "/v1/sessions/{session_id}/calibration", "GetCalibration", "Calibration"),
@@ -86,7 +86,7 @@ class Options(TypedDict, total=False):
     camera_about: ArrayLike  # [3] x y z [m]
 
 
-class Look(TypedDict, total=False):
+class ObservationDetails(TypedDict, total=False):
     """Optional details of an observation."""
 
     observation_id: str  # repeated in the answer
@@ -108,15 +108,15 @@ GoalLike = Picture | Goal | str | Sequence[Picture]
 """A picture, several as sub-goals in order, or a registered goal (the `Goal` or its id)."""
 
 
-def observation(frame: Picture, pose: ArrayLike, look: Mapping[str, Any]) -> dict[str, Any]:
+def observation(frame: Picture, pose: ArrayLike, details: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of an observation."""
-    _refuse_unknown("part of a look", look, Look)
+    _refuse_unknown("detail of an observation", details, ObservationDetails)
     fields: dict[str, Any] = {"picture": picture_bytes(frame), "pose": numbers(pose, "pose")}
-    if (name := look.get("observation_id")) is not None:
+    if (name := details.get("observation_id")) is not None:
         fields["id"] = name
-    if (age_s := look.get("age_s")) is not None:
+    if (age_s := details.get("age_s")) is not None:
         fields["age_ms"] = 1e3 * numbers([age_s], "age_s")[0]
-    if (commanded := look.get("commanded")) is not None:
+    if (commanded := details.get("commanded")) is not None:
         fields["commanded"] = numbers(commanded, "commanded")
     return fields
 

@@ -10,7 +10,7 @@ from vjepa2_ac.errors import InputError, VJEPA2ACError
 
 NOTHING_DONE = {"queue_full", "not_ready", "draining", "too_many_kept", "unreachable"}
 MAYBE_DONE = {"connection_lost"}
-# What no later look changes: the request itself, who asks it and where, or a session or broker that is gone.
+# What no later observation changes: the request itself, who asks it and where, or a session or broker that is gone.
 LASTING = {
     "invalid_field", "invalid_input", "malformed_request", "too_large", "unauthenticated", "foreign_origin",
     "not_found", "no_such_route", "method_not_allowed", "closed",

@@ -17,7 +17,7 @@ from vjepa2_ac.data.episodes import Array
 CHANGE = 0.1  # [stroke] by which the gripper must have changed
 STILL = 0.05  # [stroke] within which it must then stay
 LASTING = 1.0  # [s] for which it must stay there
-AHEAD = 2  # keyframes that may lie between a look and its goal: something is taken up and set down
+AHEAD = 2  # keyframes that may lie between an observation and its goal: something is taken up and set down
 
 
 def keyframes_of(closedness_R: Array, rate: float) -> list[int]:

@@ -21,7 +21,7 @@ from vjepa2_ac.data.episodes import Array, BadEpisodes
 from vjepa2_ac.errors import EpisodeError, InputError
 from vjepa2_ac.fitcheck.tracks import Track
 from vjepa2_ac.images import Frames
-from vjepa2_ac.models.looks import Located, Looks
+from vjepa2_ac.models.hand_location import Located, Observations
 from vjepa2_ac.terminal import Advance
 from vjepa2_ac.world_model import Cost, History, Rollout, energy
 
@@ -60,7 +60,7 @@ class Model(Protocol):
         latents_BND: Tensor,
         pose_B7: Tensor,
         goal_BND: Tensor,
-        looks: Sequence[Looks | None] | None = None,
+        earlier: Sequence[Observations | None] | None = None,
         *,
         keyframe: bool = False,
     ) -> Located | None:

@@ -12,7 +12,7 @@ from vjepa2_ac.fitcheck.located import NEAR, HandErrors, Locating
 from vjepa2_ac.fitcheck.ranking import GRIPPER_CASES
 from vjepa2_ac.fitcheck.readout import WIDTHS
 from vjepa2_ac.fitcheck.report import Column
-from vjepa2_ac.models.looks import EARLIER, FAMILIAR
+from vjepa2_ac.models.hand_location import EARLIER_OBSERVATIONS, FAMILIAR
 
 Found = Estimate | NotMeasured
 Pick = Callable[[Column], Found]
@@ -171,7 +171,7 @@ def _locating(section: Callable[[Column], Locating | NotMeasured]) -> list[Figur
 
     return [
         *errors("", lambda located: located.alone),
-        *errors(f", told of {EARLIER} earlier looks", lambda located: located.told),
+        *errors(f", told of {EARLIER_OBSERVATIONS} earlier observations", lambda located: located.told),
         Figure(words="by which it contradicts itself [cm]", pick=pick(lambda located: located.cycle), scale=100),
         Figure(words=f"… more than {100 * FAMILIAR:g} cm [%]", pick=pick(lambda located: located.lost), scale=100),
         Figure(words="said to be where it was [cm]", pick=pick(lambda located: located.way), scale=100),

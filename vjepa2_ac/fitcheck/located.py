@@ -4,7 +4,7 @@ Planning with an inverse aims at that place. Any two moments of an episode are a
 far apart; those less than 6 cm apart, where a grasp is decided, are also counted separately.
 
 The inverse is asked twice: about the two moments alone, and told of earlier moments, as the loop tells it
-(`models.looks`). Also measured is by how much its ways there and back contradict each other: by this a planner
+(`models.hand_location`). Also measured is by how much its ways there and back contradict each other: by this a planner
 recognises a view that is unfamiliar to the model.
 
 A model that finds keyframes is asked in the same way for the next one, with goals behind one or two of them.
@@ -26,8 +26,8 @@ from vjepa2_ac.data.keyframes import AHEAD, keyframes_of
 from vjepa2_ac.fitcheck.encoded_tracks import EncodedTracks, Model
 from vjepa2_ac.fitcheck.estimates import Estimate, NotMeasured, mean
 from vjepa2_ac.fitcheck.tracks import Track
+from vjepa2_ac.models.hand_location import EARLIER_OBSERVATIONS, FAMILIAR, Observations
 from vjepa2_ac.models.inverse_model import NUMBERS
-from vjepa2_ac.models.looks import EARLIER, FAMILIAR, Looks
 
 NEAR = 0.06  # [m] between two moments
 PIECE = 256  # questions at once
@@ -40,7 +40,7 @@ class LocateQuestion(NamedTuple):
     now: int
     goal: int
     hand: int  # the moment at which the hand is to be located
-    since: int = 0  # the first moment that may be among the earlier looks
+    since: int = 0  # the first moment that may be among the earlier observations
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Locating:
     """How well a model locates the hand, and, for comparison, how far the hand was from there."""
 
     alone: HandErrors
-    told: HandErrors  # told of up to EARLIER looks
+    told: HandErrors  # told of up to EARLIER_OBSERVATIONS
     cycle: Estimate | NotMeasured  # [m] by which its ways there and back contradict each other
     lost: Estimate | NotMeasured  # share of questions in which that is more than FAMILIAR
     way: Estimate  # [m] between the two moments: the error of saying that the hand is where it was
@@ -101,7 +101,9 @@ def locate(
     """The errors over all questions; NotMeasured for a model without the network that answers them."""
     if keyframe and not model.finds_keyframes:
         return NotMeasured("the model finds no keyframes")
-    found, when_told = (_located(model, encoded, questions, earlier, keyframe=keyframe) for earlier in (0, EARLIER))
+    found, when_told = (
+        _located(model, encoded, questions, earlier, keyframe=keyframe) for earlier in (0, EARLIER_OBSERVATIONS)
+    )
     if found is None or when_told is None:
         return NotMeasured("the model has no inverse")
     now_B4 = _hands(encoded, [(question.track, question.now) for question in questions])
@@ -143,8 +145,8 @@ def _located(
             for side in (1, 2)
         )
         poses_B7 = np.stack([encoded.tracks[question.track].poses_R7[question.now] for question in piece])
-        looks = [_looks(encoded, question, earlier) for question in piece]
-        located = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, looks, keyframe=keyframe)
+        observations = [_observations_before(encoded, question, earlier) for question in piece]
+        located = model.locate(now_BND, torch.from_numpy(poses_B7).float(), goal_BND, observations, keyframe=keyframe)
         if located is None:
             return None
         hands.append(located.hand_B4.double().cpu().numpy())
@@ -153,11 +155,11 @@ def _located(
     return _Found(np.concatenate(hands), np.concatenate(errors) if errors else None)
 
 
-def _looks(encoded: EncodedTracks, question: LocateQuestion, earlier: int) -> Looks | None:
+def _observations_before(encoded: EncodedTracks, question: LocateQuestion, earlier: int) -> Observations | None:
     """The earlier moments, without the goal: where the hand was then is what is asked."""
     first = max(question.since, question.now - earlier)
     before = [moment for moment in range(first, question.now) if moment != question.goal]
     if not before:
         return None
     poses_T7 = torch.from_numpy(encoded.tracks[question.track].poses_R7[before]).float()
-    return Looks(encoded.latents_RND[question.track][before].float(), poses_T7)
+    return Observations(encoded.latents_RND[question.track][before].float(), poses_T7)

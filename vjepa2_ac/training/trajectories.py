@@ -329,7 +329,7 @@ def _branch(episode: Episode, copy: int) -> str | None:
     return f"{branch} {copy}" if branch and copy else branch
 
 
-def _in_looks(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
+def _with_appearance(episode: Episode, frames_FHW3: NDArray[np.uint8], copy: int) -> NDArray[np.uint8]:
     """The frames with the appearance of a copy; episodes that left the same state share it."""
     if copy == 0:
         return frames_FHW3
@@ -344,7 +344,7 @@ def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool)
     def read(item: _Item) -> tuple[Episode, int, NDArray[Any]]:
         episode = open_episode(item.ref, item.camera)
         frames_FHW3 = episode.frames(range(0, len(episode), step_of(episode)))
-        return episode, item.copy, _in_looks(episode, frames_FHW3, item.copy)
+        return episode, item.copy, _with_appearance(episode, frames_FHW3, item.copy)
 
     def finish(found: tuple[Episode, int, NDArray[Any]]) -> tuple[NDArray[Any], Facts]:
         episode, copy, frames_FHW3 = found
@@ -369,8 +369,9 @@ def _encoding(encoder: FrameEncoder, window: WindowConfig, *, every_frame: bool)
 
 
 def _identity(item: _Item) -> str:
-    looks = (f"copy {item.copy}: {jitter.RANGES}",) if item.copy else ()
-    return identity_of_episode(item.ref.folder, item.camera, also=(str(item.ref.folder.resolve()), item.camera, *looks))
+    folder = str(item.ref.folder.resolve())
+    appearance = (f"copy {item.copy}: {jitter.RANGES}",) if item.copy else ()
+    return identity_of_episode(item.ref.folder, item.camera, also=(folder, item.camera, *appearance))
 
 
 def _stored(store: Store, identity: str, ref: EpisodeRef, window: WindowConfig) -> Trajectory:
@@ -397,7 +398,7 @@ def _recorded(episode: Episode, window: WindowConfig, copy: int) -> Trajectory:
         stride=episode.stride(window.fps),
         fps=episode.fps,
         branch=episode.ref.branch(_branch(episode, copy)),
-        read=lambda rows_T: {"frames_THW3": _in_looks(episode, episode.frames(rows_T), copy)},
+        read=lambda rows_T: {"frames_THW3": _with_appearance(episode, episode.frames(rows_T), copy)},
         video_bytes=_video_bytes(episode.ref, episode.camera),
     )
 

@@ -1,18 +1,19 @@
-"""The hand in a goal, located from all looks at a scene instead of from the last alone.
+"""The hand in a goal, located from all observations of a scene instead of from the last alone.
 
-A look is an observation of the scene, present or earlier in the episode. Between two looks, the hand's move is known.
-So an inverse model can be asked about every pair of looks, which shows its error in this light and from this camera.
-Its errors are similar where two pairs look alike to it: a Gaussian process over its last features, learned from the
-pairs of looks, predicts its error between each look and the goal (Rasmussen and Williams, Gaussian Processes for
-Machine Learning, equations 2.25 and 2.26). So corrected, each look gives a place of the hand; generalised least squares
-weighs these places by the process's covariance, so looks that err together count together. The process's own variance,
-in units of the errors between looks, tells how far from the truth that place must be expected to be.
+These are the present one and earlier ones of the episode. Between two observations, the hand's move is known. So an
+inverse model can be asked about every pair of them, which shows its error in this light and from this camera. Its
+errors are similar where two pairs look alike to it: a Gaussian process over its last features, learned from the pairs
+of observations, predicts its error between each observation and the goal (Rasmussen and Williams, Gaussian Processes
+for Machine Learning, equations 2.25 and 2.26). So corrected, each observation gives a place of the hand; generalised
+least squares weighs these places by the process's covariance, so observations that err together count together. The
+process's own variance, in units of the errors between observations, tells how far from the truth that place must be
+expected to be.
 
-Whether the inverse knows such a view at all, a single look tells: in a view that it knows, the move to the goal and the
-move back are opposite, and from a picture to itself there is none.
+Whether the inverse knows such a view at all, a single observation tells: in a view that it knows, the move to the goal
+and the move back are opposite, and from a picture to itself there is none.
 
-Legend: B requests, T looks, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features; in
-`_Pairs`, A and B pairs of frames.
+Legend: B requests, T observations, P = T x T pairs of them, N tokens of a frame, D latent width, F width of features;
+in `_Pairs`, A and B pairs of frames.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ from torch import Tensor
 
 from vjepa2_ac.models.inverse_model import NUMBERS, InverseModel
 
-EARLIER = 7  # looks beside the present one that a control loop uses by default
+EARLIER_OBSERVATIONS = 7  # beside the present one, that a control loop uses by default
 LENGTH = 0.2  # length scale of the process, over features whose norm is 1 in the root mean square
 NOISE = 0.1  # variance of errors that are independent, beside the process's
 MIN_SIZE, MAX_MOVE = 0.02, 0.10  # [m]; errors grow with MIN_SIZE + the length of the move, which counts up to MAX_MOVE
-APART = 0.01  # [m]; looks from places nearer to each other do not tell how large errors are: there is no move to miss
+APART = 0.01  # [m] between observations; nearer ones do not tell how large errors are: there is no move to miss
 PRIOR_ERROR, PRIOR_PAIRS = 0.2, 8  # prior of errors, as a share of MIN_SIZE plus move, and as how many pairs it counts
 FAMILIAR = 0.03  # [m], the largest cycle error in a view that the inverse knows
-GOAL_VARIANCE_FACTOR = 3.0  # factor on the variance, because a goal is missed by more than looks of the same minute are
+GOAL_VARIANCE_FACTOR = 3.0  # on the variance, because a goal is missed by more than observations of the same minute are
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
-    """The looks at one scene, oldest first: latents, and the pose of the hand."""
+class Observations:
+    """Observations of one scene, oldest first: latents, and the pose of the hand."""
 
     latents_TND: Tensor
     poses_T7: Tensor
@@ -45,9 +46,9 @@ class Looks:
     def __len__(self) -> int:
         return len(self.latents_TND)
 
-    def then(self, latents_ND: Tensor, pose_7: Tensor) -> Looks:
-        """These looks and one more."""
-        return Looks(torch.cat((self.latents_TND, latents_ND[None])), torch.cat((self.poses_T7, pose_7[None])))
+    def then(self, latents_ND: Tensor, pose_7: Tensor) -> Observations:
+        """These observations and one more."""
+        return Observations(torch.cat((self.latents_TND, latents_ND[None])), torch.cat((self.poses_T7, pose_7[None])))
 
 
 class Located(NamedTuple):
@@ -61,7 +62,7 @@ class Located(NamedTuple):
 def at_first_sight(
     inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The hands in goals [B, 4], located from one look each, and by how much they are usually missed [B], in metres."""
+    """The hands in goals [B, 4], located from one observation each, and by how much they are usually missed [B, m]."""
     move_B4 = inverse(latents_BND, goal_BND, pose_B7)
     return pose_B7[:, NUMBERS] + move_B4, PRIOR_ERROR * (1 + NOISE) ** 0.5 * _sizes(move_B4)
 
@@ -88,9 +89,9 @@ def cycle_error(inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goa
     return error_B
 
 
-def locate(inverse: InverseModel, looks: Looks, goal_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """The hand in the goal [4], x y z [m] and closedness, located from one look or more, and its uncertainty [m]."""
-    latents_TND, poses_T7, T = looks.latents_TND, looks.poses_T7, len(looks)
+def locate(inverse: InverseModel, observations: Observations, goal_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """The hand in the goal [4], x y z [m] and closedness, from one observation or more, and its uncertainty [m]."""
+    latents_TND, poses_T7, T = observations.latents_TND, observations.poses_T7, len(observations)
     before_P, after_P = torch.cartesian_prod(*2 * [torch.arange(T, device=goal_ND.device)]).unbind(1)
     seen_T, goal_1 = inverse.encode_frames(latents_TND), inverse.encode_frames(goal_ND[None])
     known_PF = inverse.features(seen_T[before_P], seen_T[after_P], poses_T7[before_P])
