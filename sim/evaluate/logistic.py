@@ -68,7 +68,10 @@ def left_out(signs_NF: Array, event_N: Mask, seed_N: Index, far_out: float, fold
 
 
 def auroc(score_N: Array, event_N: Mask, weight_N: Array | None = None) -> float | None:
-    """The chance that an event scores above a non-event, ties counting half; None where all ended alike."""
+    """The chance that an event scores above a non-event, ties counting half (Mann and Whitney).
+
+    None where all ended alike.
+    """
     weight_N = np.ones(len(score_N)) if weight_N is None else weight_N
     _, place_N = np.unique(score_N, return_inverse=True)
     ours = np.bincount(place_N, weight_N * event_N)

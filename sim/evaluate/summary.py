@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from sim.bounds import wilson
+from sim.evaluate import logistic
 from sim.evaluate.episode import Record
 from sim.scene import Scene
 from sim.tasks import TASKS
@@ -115,14 +116,10 @@ def signs(records: Iterable[Record]) -> list[Sign]:
 
 
 def auroc(scores: Sequence[float | None], positive: Sequence[bool]) -> float | None:
-    """The chance that a positive scores above a negative, ties counting half (Mann and Whitney); None without both."""
+    """The AUROC among those that have a score; None where all of them ended alike."""
     pairs = [(score, is_positive) for score, is_positive in zip(scores, positive, strict=True) if score is not None]
-    ours = [score for score, is_positive in pairs if is_positive]
-    others = [score for score, is_positive in pairs if not is_positive]
-    if not ours or not others:
-        return None
-    difference = np.subtract.outer(ours, others)
-    return float(((difference > 0) + 0.5 * (difference == 0)).mean())
+    score_N = np.array([score for score, _ in pairs])
+    return logistic.auroc(score_N, np.array([is_positive for _, is_positive in pairs], dtype=bool))
 
 
 def asset() -> str:

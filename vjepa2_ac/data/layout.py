@@ -55,7 +55,7 @@ class EpisodeRef:
         return None
 
 
-def find_episodes(source: Path | str, *, outcome: Outcome | None = None) -> list[EpisodeRef]:
+def find_episodes(source: Path | str) -> list[EpisodeRef]:
     """Every episode `source` holds, in a fixed order.
 
     `source` is a folder (searched for `trajectory.h5`, however deep, links too), one episode's folder, or a file with
@@ -66,12 +66,10 @@ def find_episodes(source: Path | str, *, outcome: Outcome | None = None) -> list
     """
     source = Path(source)
     if is_folder(source):
-        refs = sorted(_walk(source))
-    elif is_file(source):
-        refs = _read_index(source)
-    else:
-        raise InputError(f"no episodes at {source}: there is no such folder or file")
-    return [ref for ref in refs if outcome is None or ref.outcome == outcome]
+        return sorted(_walk(source))
+    if is_file(source):
+        return _read_index(source)
+    raise InputError(f"no episodes at {source}: there is no such folder or file")
 
 
 def unfinished(root: Path) -> list[Path]:
