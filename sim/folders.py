@@ -35,7 +35,8 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
 
     `settings` has a `format` that tells the owner's folders from others. Raises InputError where the folder belongs to
     something else, was begun with other settings, is in use, or cannot be written to; the content of a folder that
-    belongs to something else is left as it was.
+    belongs to something else is left as it was. Where the work is refused (InputError) before it has made a file, the
+    folder is free for other settings.
     """
     wanted = json.loads(json.dumps(settings))
     make_folder(folder)
@@ -52,7 +53,21 @@ def held(folder: Path, owner: Owner, settings: Mapping[str, Any]) -> Iterator[No
         _check(folder, owner, wanted)  # another process may have begun, and ended, since
         if not (folder / owner.settings).is_file():
             write(folder / owner.settings, json.dumps(wanted, indent=1) + "\n")
-        yield
+        try:
+            yield
+        except InputError:
+            _forget(folder, owner)
+            raise
+
+
+def _forget(folder: Path, owner: Owner) -> None:
+    """Let other settings be tried in a folder whose own were refused before anything was made with them."""
+    marks = (folder / owner.settings, folder / owner.lock)
+    others = [path for path in folder.rglob("*") if path not in marks]
+    if all(path.is_dir() for path in others):
+        for empty in sorted(others, reverse=True):
+            empty.rmdir()
+        marks[0].unlink()
 
 
 def _check(folder: Path, owner: Owner, wanted: dict[str, Any]) -> None:

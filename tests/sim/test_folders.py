@@ -44,6 +44,32 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, flour: dict[str, flo
     assert said in str(caught.value)
 
 
+def bake(folder: Path, *, made: str | None, ending: Exception) -> None:
+    """Work that ends badly, with empty tins and perhaps a file."""
+    with held(folder, BAKER, bread(rye=0.5)):
+        (folder / "tins" / "small").mkdir(parents=True)
+        if made:
+            (folder / made).touch()
+        raise ending
+
+
+def test_other_settings_may_be_tried_where_work_was_refused_before_it_made_anything(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no oven"):
+        bake(tmp_path, made=None, ending=InputError("no oven takes rye"))
+    with held(tmp_path, BAKER, bread(oats=0.1)):
+        assert not (tmp_path / "tins").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "ending"), [("tins/loaf", InputError("the oven is full")), (None, RuntimeError("the oven broke"))]
+)
+def test_what_was_begun_keeps_its_settings(tmp_path: Path, made: str | None, ending: Exception) -> None:
+    with pytest.raises(type(ending)):
+        bake(tmp_path, made=made, ending=ending)
+    with pytest.raises(InputError, match=r"was baked with"), held(tmp_path, BAKER, bread(oats=0.1)):
+        pass
+
+
 def test_fewer_settings_are_other_settings(tmp_path: Path) -> None:
     with held(tmp_path, BAKER, bread(rye=0.5, oats=0.1)):
         pass
