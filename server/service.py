@@ -114,7 +114,7 @@ class PlanningService:
     async def drain(self, patience_s: float) -> bool:
         """Refuse new requests and finish the accepted ones; False when that took longer than `patience_s`.
 
-        While the model is loaded none has been accepted, so there is nothing to wait for.
+        None has been accepted while the model is still being loaded, so then there is nothing to wait for.
         """
         self.refuse_new()
         is_loading = self.host.state == "loading"

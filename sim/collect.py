@@ -227,11 +227,16 @@ def _is_alive(process: int) -> bool:
 
 
 def _rebuild_index(root: Path) -> None:
-    """Write the index anew from the episodes on disk; a kill may have come between an episode and its line."""
+    """Write the index anew from the episodes on disk; a kill may have come between an episode and its line.
+
+    An empty one is removed again, so that a collection that is refused before its first episode leaves nothing behind.
+    """
     refs = layout.find_episodes(root)
     entries = [index_entry(ref, layout.read_metadata(ref.folder, ref.name)) for ref in refs]
     with _said_if_unwritable(root):
         write_index(root, entries)
+        if not entries:
+            (root / layout.INDEX).unlink()
 
 
 def _add_to_index(root: Path, entries: list[dict[str, Any]]) -> None:

@@ -64,7 +64,7 @@ def _forget(folder: Path, owner: Owner) -> None:
     """Let other settings be tried in a folder whose own were refused before anything was made with them."""
     marks = (folder / owner.settings, folder / owner.lock)
     others = [path for path in folder.rglob("*") if path not in marks]
-    if all(path.is_dir() for path in others):
+    if all(path.is_dir() and not path.is_symlink() for path in others):
         for empty in sorted(others, reverse=True):
             empty.rmdir()
         marks[0].unlink()

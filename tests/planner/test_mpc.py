@@ -327,7 +327,7 @@ def test_observations_for_which_there_is_no_memory_do_not_count_either() -> None
     assert control.step(robot.frame(), robot.pose).status == "going"
 
 
-def test_looks_that_cannot_be_planned_from_do_not_count_either() -> None:
+def test_observations_that_cannot_be_planned_from_do_not_count_either() -> None:
     cost, config = CostConfig(hues=3), ControlConfig(progress=ProgressConfig(timeout=8))
     control = controller([moved(0.3, 0, 0)], config, cost=cost)
     for _ in range(10):
@@ -418,7 +418,7 @@ def test_what_was_imagined_before_a_goal_was_done_is_not_held_against_what_moved
     assert plan.actions_H7[0, 0] == pytest.approx(-0.03, abs=4e-3)
 
 
-def test_a_plan_is_on_time_where_what_it_leads_to_is_to_be_compared_with_the_next_look() -> None:
+def test_a_plan_is_on_time_where_what_it_leads_to_is_to_be_compared_with_what_is_seen_next() -> None:
     clock = Clock()
     world = PointWorld(clock=clock, seconds_fixed=0.1)
     planner = Planner(world, PlannerConfig(cost=CostConfig(surprise=1.0)), clock=clock)

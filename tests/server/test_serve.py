@@ -119,7 +119,7 @@ def test_a_stranger_gets_a_chunk_and_sigterm_finishes_what_was_accepted(
     assert '"stopped"' in lines[-1]
 
 
-def test_sigterm_while_the_model_is_loaded_ends_it_at_once_and_well() -> None:
+def test_sigterm_while_the_model_is_being_loaded_ends_it_at_once_and_well() -> None:
     """A service whose model takes a minute to load, run by the command itself."""
     slow = "import sys, time, server.service as s; s.open_model = lambda *named: time.sleep(60); "
     run = "from vjepa2_ac import cli; sys.exit(cli.run(sys.argv[1:]))"

@@ -12,7 +12,7 @@ from typing import Any
 from sim.collect import CollectConfig, Recorder, started_at
 from tests.data.folders import recording
 from vjepa2_ac.data.writer import Recording
-from vjepa2_ac.errors import NotEnoughDiskError
+from vjepa2_ac.errors import ConfigError, NotEnoughDiskError
 
 
 class Quick:
@@ -86,6 +86,10 @@ def stillborn(_: CollectConfig) -> Recorder:
 
 def without_a_table(_: CollectConfig) -> Recorder:
     raise RuntimeError("there is no table")
+
+
+def without_a_robot(_: CollectConfig) -> Recorder:
+    raise ConfigError("the robot's meshes are not installed")
 
 
 def main(root: str, jobs: str, workers: str, name: str = "slow") -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,12 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=f"was collected with {difference}"):
             collect(tmp_path, 1, other, fake_recorder.quick)
+
+
+def test_a_folder_whose_collection_was_refused_before_it_had_made_anything_takes_other_settings(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="not installed"):
+        collect(tmp_path, 1, CONFIG, fake_recorder.without_a_robot)
+    assert collect(tmp_path, 1, replace(CONFIG, branches=2), fake_recorder.quick).episodes == 5
 
 
 def test_a_folder_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> None:

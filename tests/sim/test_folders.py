@@ -70,6 +70,17 @@ def test_what_was_begun_keeps_its_settings(tmp_path: Path, made: str | None, end
         pass
 
 
+def test_what_lies_behind_a_link_has_been_made_too(tmp_path: Path) -> None:
+    out, large_disk = tmp_path / "out", tmp_path / "large disk"
+    large_disk.mkdir()
+    with held(out, BAKER, bread(rye=0.5)):
+        (out / "loaves").symlink_to(large_disk)
+    with pytest.raises(InputError, match="no oven"):
+        bake(out, made=None, ending=InputError("no oven takes rye"))
+    with pytest.raises(InputError, match=r"was baked with"), held(out, BAKER, bread(oats=0.1)):
+        pass
+
+
 def test_fewer_settings_are_other_settings(tmp_path: Path) -> None:
     with held(tmp_path, BAKER, bread(rye=0.5, oats=0.1)):
         pass

@@ -71,8 +71,12 @@ def test_a_rise_and_a_fall_that_do_not_fit_into_the_run_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_a_weight_decay_that_is_set_holds_to_the_end(name: str) -> None:
-    recipe = recipes.read(name, ["weight_decay=0.01"])
+def test_a_weight_decay_holds_to_the_end_where_none_is_set_for_the_end(name: str) -> None:
+    given = ["weight_decay=0.01"]
+    if "invert" in name or "keyframes" in name:  # which say what they end with
+        assert recipes.read(name, given).optimizer.final_weight_decay == 0.04
+        given.append("final_weight_decay=null")
+    recipe = recipes.read(name, given)
     steps = recipe.engine.steps
     assert {recipe.optimizer.decay(step, steps) for step in (1, steps // 2, steps)} == {0.01}
 

@@ -62,7 +62,7 @@ class Located(NamedTuple):
 def at_first_sight(
     inverse: InverseModel, latents_BND: Tensor, pose_B7: Tensor, goal_BND: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The hands in goals [B, 4], located from one observation each, and by how much they are usually missed [B, m]."""
+    """The hands in goals [B, 4], from one observation each, and by how much they are usually missed [B], in metres."""
     move_B4 = inverse(latents_BND, goal_BND, pose_B7)
     return pose_B7[:, NUMBERS] + move_B4, PRIOR_ERROR * (1 + NOISE) ** 0.5 * _sizes(move_B4)
 
