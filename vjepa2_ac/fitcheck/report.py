@@ -131,7 +131,8 @@ def fit_check(
                 tracks = encoded.tracks
                 questions = choose(tracks, config, learn_elsewhere=read_out_episodes is not None)
             elif len(encoded.tracks) < len(tracks):  # the questions are about all of them, by their places
-                raise InputError(f"an episode that decoded before does not any more{bad.listed}")
+                lost, reason = next(reversed(bad.reasons.items()))
+                raise InputError(f"{lost} decoded before and does not any more: {reason}")
             columns.append(_column(subject, encoded, questions, config, read_out_episodes, encoding))
         except TooManyBadEpisodesError:  # the fault of no model
             raise
