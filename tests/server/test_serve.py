@@ -169,7 +169,9 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(capsys: pytest.CaptureFixtur
         assert where.grpc is not None
         port = where.grpc.rpartition(":")[2]
         assert cli.run(["serve", "--model", "random:tiny", "--port", "0", "--grpc-port", port]) == 2
-        assert "gRPC cannot listen on" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "gRPC cannot listen on" in said
+        assert "choose another --grpc-port" in said
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99"])
