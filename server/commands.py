@@ -85,10 +85,12 @@ def serve(
     from server.service import PlanningService
     from server.settings import read_settings
     from vjepa2_ac.checkpoints.places import RANDOM, find
+    from vjepa2_ac.devices import choose_device
 
     settings = read_settings(**options)
     if not settings.model.startswith(RANDOM):
         find(settings.model)  # a model that is not there is said here and now, not by /readyz
+    choose_device(settings.device)  # and so is a device
     set_up(settings.log_level, settings.log_format)
 
     def tell(where: Listening) -> None:

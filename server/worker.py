@@ -149,9 +149,10 @@ class Worker:
     def _expire(self, job: Job) -> None:
         if self._forget(job) and not job.future.cancelled():
             waited_ms = 1e3 * (self.clock() - job.queued_at)
-            job.future.set_exception(
-                DeadlineError(f"not one iteration was finished: all {waited_ms:.0f} ms went by in the queue")
-            )
+            words = f"all {waited_ms:.0f} ms went by in the queue"
+            if job.deadline is not None and job.deadline <= job.queued_at:
+                words = "the time was up before the request was read and its pictures were decoded"
+            job.future.set_exception(DeadlineError(f"not one iteration was finished: {words}"))
 
     def _forget(self, job: Job) -> bool:
         """Take a job out of the queue; False when it is not there any more."""

@@ -70,13 +70,24 @@ class SceneRenderer:
             _load_torchs_compiler()
             self.scene.model.vis.quality.shadowsize = 2048 if self.shadows else 0  # read when the context is made
             self._renderer = mujoco.Renderer(self.scene.model, self.height, self.width)
-            self._let_go = weakref.finalize(self, self._renderer.close)
+            self._let_go = weakref.finalize(self, _release, self._renderer)
             atexit.register(self._let_go)  # later than OpenGL's own, so called before it; finalizers may come too late
             flags = self._renderer.scene.flags
             flags[mujoco.mjtRndFlag.mjRND_SHADOW] = self.shadows
             flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
             flags[mujoco.mjtRndFlag.mjRND_SKYBOX] = False
         return self._renderer
+
+
+def _release(renderer: Any) -> None:
+    """Release the renderer's context and what is in it.
+
+    MuJoCo deletes textures and buffers by number in whichever context is current, where these may be another's.
+    """
+    if renderer._gl_context:
+        with contextlib.suppress(Exception):  # it is current in another thread, so nothing can be drawn with here
+            renderer._gl_context.make_current()
+    renderer.close()
 
 
 def show(options: Any, style: Style) -> None:

@@ -58,7 +58,7 @@ class RpcServer:
             else:
                 port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise ConfigError(f"gRPC cannot listen on {address}: {error}") from None
+            raise ConfigError(f"gRPC cannot listen on {address}: {error}; choose another --grpc-port") from None
         await self._server.start()
         return port
 

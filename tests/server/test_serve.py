@@ -169,7 +169,15 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(capsys: pytest.CaptureFixtur
         assert where.grpc is not None
         port = where.grpc.rpartition(":")[2]
         assert cli.run(["serve", "--model", "random:tiny", "--port", "0", "--grpc-port", port]) == 2
-        assert "gRPC cannot listen on" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "gRPC cannot listen on" in said
+        assert "choose another --grpc-port" in said
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_at_the_start(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["serve", "--model", "random:tiny", "--port", "0", "--no-grpc", "--device", device]) == 2
+    assert f"no device {device}" in capsys.readouterr().err.replace("'", "")
 
 
 def test_an_open_door_to_the_network_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

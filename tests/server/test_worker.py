@@ -190,6 +190,19 @@ def test_a_deadline_that_passes_in_the_queue_is_told_at_once() -> None:
     run(test)
 
 
+def test_a_deadline_that_passed_before_the_queue_is_not_said_to_have_passed_in_it() -> None:
+    async def test(worker: Worker) -> None:
+        gate = Gate()
+        running = asyncio.create_task(worker.run(gate))
+        await until(gate.started)
+        with pytest.raises(DeadlineError, match="the time was up before the request was read"):
+            await worker.run(lambda _: pytest.fail("it was done"), deadline=worker.clock() - 0.05)
+        gate.may_end.set()
+        await running
+
+    run(test)
+
+
 def test_a_caller_who_goes_away_takes_the_waiting_job_along() -> None:
     async def test(worker: Worker) -> None:
         gate = Gate()

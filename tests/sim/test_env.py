@@ -127,6 +127,15 @@ def test_a_snapshot_restores_in_another_environment(env: FrankaEnv) -> None:
     other.close()
 
 
+def test_an_environment_that_was_closed_leaves_the_pictures_of_others_alone(env: FrankaEnv) -> None:
+    first = FrankaEnv("reach", split="test", frame_size=64)
+    first.reset(seed=1)
+    env.reset(seed=3)
+    shown = env.picture()
+    first.close()
+    np.testing.assert_array_equal(env.picture(), shown)
+
+
 def test_a_written_draw_builds_the_same_scene(env: FrankaEnv) -> None:
     observation, _ = env.reset(seed=9)
     written = env.draw.as_dict()
