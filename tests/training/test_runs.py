@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +125,41 @@ def test_a_run_that_was_stopped_goes_on_by_resume(data: Path, encoder: Path, tmp
     (tmp_path / "parts" / "states" / "00000020.pt").unlink()  # as if killed after update 10
     assert cli.run(["train", "--resume", "--out", str(tmp_path / "parts")]) == 0
     assert_same(final(tmp_path / "whole"), final(tmp_path / "parts"))
+
+
+def test_two_commands_do_not_work_on_one_run(
+    data: Path, encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    with held_by_another_process(out):  # as for the hours in which latents are encoded, before any file is there
+        assert train(data, encoder, out) == 2
+        assert f"another process is at work on the run in {out}" in capsys.readouterr().err
+    assert train(data, encoder, out) == 0
+    resume = ["train", "--resume", "--out", str(out)]
+    with held_by_another_process(out):
+        assert cli.run(resume) == 2
+        assert f"another process is at work on the run in {out}" in capsys.readouterr().err
+    assert cli.run(resume) == 0
+
+
+@contextmanager
+def held_by_another_process(out: Path) -> Iterator[None]:
+    holding = (
+        "import sys; from pathlib import Path; from vjepa2_ac.training.run_folder import Run\n"
+        "with Run(Path(sys.argv[1])).held(): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", holding, str(out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        yield
+        holder.communicate()
+
+
+def test_what_is_refused_before_it_has_begun_leaves_no_folder(data: Path, encoder: Path, tmp_path: Path) -> None:
+    assert train(data, encoder, tmp_path / "run", "--set", "anneal=99") == 2
+    assert train(data / "nothing", encoder, tmp_path / "run") == 2
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_goes_on_without_the_weights_it_started_from_once_it_has_states(

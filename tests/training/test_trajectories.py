@@ -271,6 +271,22 @@ def test_bad_episodes_are_named_counted_and_limited(data: Path, encoder: FrameEn
         open_cached(data, encoder, SamplingConfig(bad_episodes=0))
 
 
+def test_episodes_that_lack_one_of_two_cameras_are_not_said_to_be_left_out(
+    data: Path, tmp_path: Path, encoder: FrameEncoder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = replace(WINDOW, cameras=("left", "right"))  # there is a left one alone
+    next(find_episodes(data)[0].folder.glob("metadata_*.json")).unlink()
+    for opened in (
+        lambda: recorded_trajectories(data, both, SamplingConfig(), ALONE),
+        lambda: cached_trajectories(data, both, SamplingConfig(), encoder, tmp_path / "cache", ALONE),
+    ):
+        assert len(opened()) == 4
+        told = capsys.readouterr().err
+        assert "\n1 episodes are left out:\n" in told
+        assert "\nof 4 episodes, not all of the cameras are used:\n" in told
+        assert told.count("metadata names no right camera; it has left") == 4
+
+
 def test_where_no_episode_can_be_used_that_is_said_and_not_that_they_are_short(
     data: Path, tmp_path: Path, encoder: FrameEncoder
 ) -> None:

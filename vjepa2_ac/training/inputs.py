@@ -7,6 +7,8 @@ import json
 import platform
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,19 +45,26 @@ class Inputs:
     held_out: str | None = None  # episodes not trained on, on which the loss is measured during the run
 
 
-def check_run(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> None:
-    """Refuse a folder, recipe or number of processes before hours are spent on encoding; nothing is written yet."""
-    if processes.is_first:
-        run.check(resume=resume)
-        if not resume:  # runs that began before a check existed may go on
-            recipe.check()
-        began_with = json.loads(run.inputs.read_text())["processes"] if resume else processes.count
-        if began_with != processes.count:
-            raise InputError(
-                f"the run in {run.folder} began with {began_with} processes and goes on with as many, here are "
-                f"{processes.count}: which samples share an update would change"
-            )
-    processes.wait()
+@contextmanager
+def held_run(run: Run, recipe: Recipe, processes: Processes, *, resume: bool) -> Iterator[None]:
+    """Hold the run's folder, as the only command at work on it, for as long as the context lasts.
+
+    A folder, recipe or number of processes that will not do is refused before hours are spent on encoding.
+    """
+    with ExitStack() as stack:
+        if processes.is_first:
+            run.check(resume=resume)
+            stack.enter_context(run.held())
+            if not resume:  # runs that began before a check existed may go on
+                recipe.check()
+            began_with = json.loads(run.inputs.read_text())["processes"] if resume else processes.count
+            if began_with != processes.count:
+                raise InputError(
+                    f"the run in {run.folder} began with {began_with} processes and goes on with as many, here are "
+                    f"{processes.count}: which samples share an update would change"
+                )
+        processes.wait()
+        yield
 
 
 def refuse_learned(inputs: Inputs) -> None:

@@ -11,6 +11,7 @@ A state is written to a temporary file, synced and renamed, so a crash never lea
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import secrets
@@ -20,12 +21,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import torch
 
 from vjepa2_ac.errors import InputError, NotEnoughDiskError
-from vjepa2_ac.files import DISK_FULL, sync
+from vjepa2_ac.files import DISK_FULL, results_in, sync
 
 KEPT = 2  # states; the older one is for the case that the newest is damaged
 FULL = (*DISK_FULL, errno.EFBIG)  # EFBIG: a file may not grow any more
@@ -68,6 +69,27 @@ class Run:
             raise InputError(f"{self.folder} cannot be made a folder of results: {there} is none; choose another --out")
         if not os.access(there, os.W_OK | os.X_OK):
             raise InputError(f"nothing can be written into {there}; choose another --out")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder, which is made if it is not there, as the only process for as long as the context lasts.
+
+        InputError where another process holds it. If the run ends before it has begun (`recipe`), nothing is left.
+        """
+        lock = self.folder / ".training"
+        with results_in(self.folder), _open_lock(lock) as file:
+            try:
+                # Not flock: processes that prepare batches would inherit that, and outlive a killed run by seconds.
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError) as error:
+                raise InputError(f"another process is at work on the run in {self.folder}") from error
+            except OSError:
+                pass  # a file system without locks, as some clusters have; runs still work there
+            try:
+                yield
+            finally:
+                if not self.recipe.is_file():
+                    lock.unlink(missing_ok=True)
 
     def states(self) -> list[tuple[int, Path]]:
         """The number of updates done and the file of every state, newest first."""
@@ -126,6 +148,15 @@ class Run:
         with written_aside(path) as file:
             torch.save({"step": step, "batch": batch}, file)
         return path
+
+
+def _open_lock(path: Path) -> TextIO:
+    try:
+        return path.open("w")
+    except OSError as error:
+        raise InputError(
+            f"nothing can be written into {path.parent}: {error.strerror}; choose another --out"
+        ) from error
 
 
 @contextmanager

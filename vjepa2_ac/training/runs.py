@@ -22,7 +22,7 @@ from vjepa2_ac.precision import choose_dtype
 from vjepa2_ac.training.clips import ClipBatches, cache_videos, find_videos, recorded
 from vjepa2_ac.training.engine import fit
 from vjepa2_ac.training.initial_weights import start_inverse, start_predictor, start_pretraining
-from vjepa2_ac.training.inputs import Inputs, check_run, record_or_compare, refuse_learned, without_start_if_resumed
+from vjepa2_ac.training.inputs import Inputs, held_run, record_or_compare, refuse_learned, without_start_if_resumed
 from vjepa2_ac.training.inversion import Inversion, MomentPairs
 from vjepa2_ac.training.keyframes import KeyframePairs
 from vjepa2_ac.training.latents import FrameEncoder
@@ -47,8 +47,7 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
 
     The release holds the moving average of the encoder, which is the one to use, and the masked predictor.
     """
-    with joined(device) as processes:
-        check_run(run, recipe, processes, resume=resume)
+    with joined(device) as processes, held_run(run, recipe, processes, resume=resume):
         learner = _pretraining(recipe, without_start_if_resumed(inputs, run, resume=resume))
         batches = _clips(recipe, inputs, processes)
         bad = BadEpisodes(recipe.clips.bad_videos)
@@ -63,8 +62,7 @@ def pretrain(recipe: PretrainRecipe, inputs: Inputs, run: Run, *, resume: bool =
 
 def train(recipe: TrainRecipe, inputs: Inputs, run: Run, *, resume: bool = False, device: str = "auto") -> Path:
     """Train an action-conditioned predictor on a frozen encoder; returns the folder of the release of both."""
-    with joined(device) as processes:
-        check_run(run, recipe, processes, resume=resume)
+    with joined(device) as processes, held_run(run, recipe, processes, resume=resume):
         refuse_learned(inputs)
         encoder, preprocessing = _frozen_encoder(recipe, inputs)
         predictor = _predictor(
@@ -87,8 +85,7 @@ def invert(recipe: InvertRecipe, inputs: Inputs, run: Run, *, resume: bool = Fal
 
     Returns the folder of a release that also holds the world model, unchanged.
     """
-    with joined(device) as processes:
-        check_run(run, recipe, processes, resume=resume)
+    with joined(device) as processes, held_run(run, recipe, processes, resume=resume):
         refuse_learned(inputs)
         source = load(inputs.model or "default", parts=("encoder", "predictor"), optional=("inverse", "keyframes"))
         encoder, preprocessing = cast("AnyEncoder", source.encoder), source.preprocessing

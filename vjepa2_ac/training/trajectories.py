@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -94,7 +94,7 @@ def cached_trajectories(
     # Ordered by copy: items are dealt out in turn, so each process has as much to encode where originals are cached.
     items = [_Item(ref, camera, copy) for copy in range(1 + copies) for ref in refs for camera in window.cameras]
     made = fill(store, items, work, bad, processes)
-    _tell(bad, processes)
+    _tell(bad, {item.ref.name for _, item in made}, processes)
     _refuse_none(made, refs, source)
     # With names and places as found now, not as when they were encoded.
     return [_stored(store, identity, item.ref, window) for identity, item in made]
@@ -124,7 +124,7 @@ def recorded_trajectories(
                 except EpisodeError as error:
                     bad.add(error)
             advance()
-    _tell(bad, processes)
+    _tell(bad, {episode.name for episode in opened}, processes)
     _refuse_none(opened, refs, source)
     sizes = {(episode.video.width, episode.video.height): episode.name for episode in opened}
     if len(sizes) > 1 and batch > 1:  # refused now, not when they first meet in a batch, perhaps after days
@@ -416,8 +416,15 @@ def _refuse_none(usable: Sequence[object], refs: Sequence[EpisodeRef], source: o
         )
 
 
-def _tell(bad: BadEpisodes, processes: Processes) -> None:
-    if processes.is_first and bad.reasons:
-        print(f"{len(bad.reasons)} episodes are left out:", file=sys.stderr)
-        for name, reason in bad.reasons.items():
-            print(f"  {name}: {reason}", file=sys.stderr)
+def _tell(bad: BadEpisodes, used: Set[str], processes: Processes) -> None:
+    """Name the bad episodes; those `used` nevertheless, through another camera, are not among those left out."""
+    if not processes.is_first:
+        return
+    for names, said in (
+        (bad.reasons.keys() - used, "{} episodes are left out:"),
+        (bad.reasons.keys() & used, "of {} episodes, not all of the cameras are used:"),
+    ):
+        if names:
+            print(said.format(len(names)), file=sys.stderr)
+        for name in (name for name in bad.reasons if name in names):
+            print(f"  {name}: {bad.reasons[name]}", file=sys.stderr)
