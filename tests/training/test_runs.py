@@ -345,14 +345,14 @@ def test_what_a_control_was_trained_on_serves_all_that_goes_on_from_it(
 def test_a_folder_as_real_droid_comes_trains_and_says_what_it_left_out(
     encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refs = hazardous(tmp_path / "droid")  # nine episodes; the last two cannot be used
+    refs = hazardous(tmp_path / "droid")  # nine episodes; the last two cannot be used, but one by its right camera
     shifted = ["--set", "window.cameras=[left,right]", "--set", "steps=2", "--set", "log_every=2"]
     for cache in ("true", "false"):
         assert train(tmp_path / "droid", encoder, tmp_path / cache, *shifted, "--set", f"cache={cache}") == 0
         told = capsys.readouterr().err
-        assert "2 episodes are left out:" in told
-        assert re.search(f"{re.escape(named(refs, 'video far too short', tmp_path))}: .* 20 frames", told)
-        assert f"{named(refs, 'no metadata', tmp_path)}: metadata_*.json is missing" in told
+        short, bare = (re.escape(named(refs, name, tmp_path)) for name in ("video far too short", "no metadata"))
+        assert re.search(rf"\n1 episodes are left out:\n  {bare}: metadata_\*.json is missing", told)
+        assert re.search(rf"\nof 1 episodes, not all of the cameras are used:\n  {short}: .* 20 frames", told)
         assert not any(named(refs, name, tmp_path) in told for name in refs if name not in UNUSABLE)
         assert load(tmp_path / cache / "release").predictor is not None
 
